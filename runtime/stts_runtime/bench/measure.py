@@ -1,0 +1,92 @@
+"""Times every variant of a bundle on the same window, interleaved, in one process."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from stts_runtime.answer import Answer
+from stts_runtime.bundle import Bundle
+from stts_runtime.engines import load_language, load_vision
+from stts_runtime.session import Session
+from stts_runtime.video import Window
+
+QUESTION = "What happens?"
+ANSWER_TOKENS = 16
+_WARM_UP_ROUNDS = 2
+
+
+@dataclass
+class Samples:
+    """Measurements of one variant, a list entry per round, in milliseconds."""
+
+    vision: list[float] = field(default_factory=list)
+    prefill: list[float] = field(default_factory=list)
+    """Video and question together."""
+    decode_per_token: list[float] = field(default_factory=list)
+    total: list[float] = field(default_factory=list)
+    prefix_tokens: int = 0
+    loaded_mb: float = 0.0
+    """Resident memory that loading the vision engine added."""
+
+    def add(self, answer: Answer) -> None:
+        spent = answer.milliseconds
+        self.vision.append(spent.vision)
+        self.prefill.append(spent.prefill_video + spent.prefill_question)
+        # The first token comes out of the prefill.
+        steps = answer.tokens.generated - 1
+        if steps:
+            self.decode_per_token.append(spent.decode / steps)
+        self.total.append(spent.total)
+
+
+def resident_mb() -> float:
+    """Resident memory of this process."""
+    return float(psutil.Process().memory_info().rss) / 1e6
+
+
+def measure(
+    bundle: Bundle, window_of: Callable[[int], Window], rounds: int, seed: int = 0
+) -> Iterator[dict[str, Samples]]:
+    """Yields the growing measurements after every round, the warm-up not counted.
+
+    `window_of` gives a window of so many frames. The order of variants is shuffled anew in every round, so that no
+    variant always runs after the same other.
+    """
+    language = load_language(bundle)
+    samples: dict[str, Samples] = {}
+    sessions: dict[str, Session] = {}
+    windows: dict[int, Window] = {}
+    for name, variant in bundle.manifest.variants.items():
+        before = resident_mb()
+        sessions[name] = Session(bundle, name, load_vision(bundle, name), language)
+        samples[name] = Samples(loaded_mb=resident_mb() - before)
+        windows.setdefault(variant.frames, window_of(variant.frames))
+    order, shuffle = list(sessions), random.Random(seed)
+    for number in range(-_WARM_UP_ROUNDS, rounds):
+        shuffle.shuffle(order)
+        for name in order:
+            watched = sessions[name].watch(windows[bundle.manifest.variants[name].frames])
+            answer = sessions[name].ask(watched, QUESTION, ANSWER_TOKENS)
+            samples[name].prefix_tokens = len(watched.prefix)
+            if number >= 0:
+                samples[name].add(answer)
+        if number >= 0:
+            yield samples
+
+
+def synthetic_window(frames: int, size: int) -> Window:
+    """A grey texture over which a bright square moves, for machines without a video at hand."""
+    texture: NDArray[np.uint8] = np.random.default_rng(0).integers(90, 140, (size, size, 3), dtype=np.uint8)
+    pixels = np.repeat(texture[None], frames, axis=0)
+    side = size // 6
+    for number in range(frames):
+        left = (size - side) * number // max(frames - 1, 1)
+        pixels[number, size // 3 : size // 3 + side, left : left + side] = (240, 60, 60)
+    seconds = (frames - 1) / 2
+    return Window("synthetic clip", seconds, np.linspace(0, seconds, frames), pixels, 1.0)

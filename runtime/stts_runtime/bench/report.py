@@ -1,0 +1,181 @@
+"""Measurements -> the figures that people compare: speed-ups, beside what the graphs' own counts predict."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import psutil
+from pydantic import BaseModel, ConfigDict
+
+from stts_runtime.bench.measure import Samples
+from stts_runtime.bundle import Bundle, VisionVariant
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Spread(_Part):
+    """Median and 95th percentile, in milliseconds."""
+
+    p50: float
+    p95: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> Spread | None:
+        if not values:
+            return None
+        p50, p95 = np.percentile(values, [50, 95])
+        return cls(p50=round(float(p50), 3), p95=round(float(p95), 3))
+
+
+class SpeedUp(_Part):
+    """How much faster than unpruned at the same frames: measured, and predicted from multiplication counts."""
+
+    measured: float
+    predicted: float
+
+    @property
+    def share(self) -> float:
+        return self.measured / self.predicted
+
+
+class Row(_Part):
+    """One variant."""
+
+    variant: str
+    frames: int
+    keep: float
+    budget: str
+    visual_in: int
+    visual_kept: int
+    prefix_tokens: int
+    vision_ms: Spread
+    prefill_ms: Spread
+    decode_ms_per_token: Spread | None
+    total_ms: Spread
+    loaded_mb: float
+    vision_speed_up: SpeedUp | None
+    vision_and_prefill_speed_up: SpeedUp | None
+
+
+class Machine(_Part):
+    processor: str
+    cores: int
+    memory_gb: float
+    python: str
+    onnxruntime: str
+
+
+class Report(_Part):
+    """Everything that `stts-runtime bench` found; speed-ups are None where the bundle has no unpruned variant."""
+
+    bundle: str
+    source: str
+    rounds: int
+    answer_tokens: int
+    machine: Machine
+    resident_mb: float
+    rows: list[Row]
+    within_ms: float
+    advice: str
+
+
+def rows_of(bundle: Bundle, samples: dict[str, Samples]) -> list[Row]:
+    """One row per variant, by frames, then from unpruned to most pruned."""
+    variants = sorted(bundle.manifest.variants.items(), key=lambda item: (item[1].frames, -item[1].keep, item[0]))
+    return [_row(bundle, name, variant, samples) for name, variant in variants]
+
+
+def _row(bundle: Bundle, name: str, variant: VisionVariant, samples: dict[str, Samples]) -> Row:
+    own = samples[name]
+    vision, prefill, total = Spread.of(own.vision), Spread.of(own.prefill), Spread.of(own.total)
+    assert vision is not None and prefill is not None and total is not None
+    full = f"full-t{variant.frames}"
+    return Row(
+        variant=name,
+        frames=variant.frames,
+        keep=variant.keep,
+        budget=variant.budget,
+        visual_in=bundle.manifest.budget(variant).visual_tokens,
+        visual_kept=variant.kept_groups,
+        prefix_tokens=own.prefix_tokens,
+        vision_ms=vision,
+        prefill_ms=prefill,
+        decode_ms_per_token=Spread.of(own.decode_per_token),
+        total_ms=total,
+        loaded_mb=round(own.loaded_mb, 1),
+        vision_speed_up=_speed_up(bundle, name, full, samples, with_prefill=False) if full in samples else None,
+        vision_and_prefill_speed_up=_speed_up(bundle, name, full, samples, with_prefill=True) if full in samples else None,
+    )
+
+
+def _speed_up(bundle: Bundle, name: str, full: str, samples: dict[str, Samples], with_prefill: bool) -> SpeedUp:
+    def milliseconds(of: Samples) -> float:
+        values = np.array(of.vision) + (np.array(of.prefill) if with_prefill else 0)
+        return float(np.median(values))
+
+    def multiplications(variant: str) -> int:
+        vision = bundle.manifest.variants[variant].multiplications.of(0)
+        language = bundle.manifest.language.multiplications.of(samples[variant].prefix_tokens)
+        return vision + (language if with_prefill else 0)
+
+    return SpeedUp(
+        measured=round(milliseconds(samples[full]) / milliseconds(samples[name]), 3),
+        predicted=round(multiplications(full) / multiplications(name), 3),
+    )
+
+
+def default_within_ms(rows: list[Row]) -> float:
+    """A budget worth asking about: what the smallest unpruned variant takes, rounded up to 10 ms."""
+    unpruned = [row.total_ms.p50 for row in rows if row.keep == 1] or [row.total_ms.p50 for row in rows]
+    return float(np.ceil(min(unpruned) / 10) * 10)
+
+
+def advice(rows: list[Row], within_ms: float) -> str:
+    """One sentence: which frames and keep fit a latency budget."""
+    fitting = [row for row in rows if row.total_ms.p50 <= within_ms]
+    if not fitting:
+        quickest = min(rows, key=lambda row: row.total_ms.p50)
+        return f"Nothing fits {within_ms:g} ms; the quickest is {quickest.variant} with {quickest.total_ms.p50:.0f} ms."
+    best = max(fitting, key=lambda row: (row.frames, row.visual_kept))
+    sentence = (
+        f"For a budget of {within_ms:g} ms: {best.frames} frames at keep {best.keep:g} ({best.variant}, "
+        f"{best.total_ms.p50:.0f} ms)"
+    )
+    unpruned = [row for row in fitting if row.keep == 1]
+    if best.keep == 1:
+        return f"{sentence}; no pruned variant of this bundle brings more frames into it."
+    if not unpruned:
+        return f"{sentence}; no unpruned variant fits."
+    most = max(unpruned, key=lambda row: row.frames)
+    return f"{sentence}; unpruned, {most.frames} frames fit ({most.total_ms.p50:.0f} ms)."
+
+
+def machine() -> Machine:
+    return Machine(
+        processor=_processor(),
+        cores=psutil.cpu_count() or 0,
+        memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
+        python=platform.python_version(),
+        onnxruntime=_version("onnxruntime"),
+    )
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed under this name"

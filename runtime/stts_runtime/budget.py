@@ -1,0 +1,74 @@
+"""Token budgets: how many groups a keep ratio keeps. Arithmetic only, shared by export and runtime.
+
+Source of the rounding: the reference implementation of arXiv 2603.18004 (it computes in float32).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from stts_runtime.errors import UserError
+
+Scope = Literal["clip", "frame"]
+
+
+@dataclass(frozen=True)
+class TokenBudget:
+    """Keep `keep` of the groups of `frames` frames with `groups` groups each.
+
+    `clip` fixes the total and lets every frame have what it deserves; `frame` gives every frame after the first the
+    same number, so that a stream can compute each frame once. The first frame is kept whole by both.
+
+    Raises `UserError` where no such budget exists.
+    """
+
+    frames: int
+    groups: int
+    keep: float
+    scope: Scope = "clip"
+
+    def __post_init__(self) -> None:
+        if self.frames < 1:
+            raise UserError(f"a window needs at least 1 frame, got {self.frames}")
+        if not 0 < self.keep <= 1:
+            raise UserError(f"the keep ratio must lie above 0 and at most at 1, got {self.keep:g}")
+        lowest = round(1 / self.frames, 6)
+        if self.scope == "clip" and round(self.keep, 6) < lowest:
+            raise UserError(
+                f"keep {self.keep:g} is impossible for {self.frames} frames: the first frame is always kept whole, "
+                f"so the lowest keep is 1/{self.frames} = {lowest:g}"
+            )
+        if self.frames == 1 and self.keep < 1:
+            raise UserError("a single frame is always kept whole; use keep 1 or more frames")
+
+    @property
+    def prune_fraction(self) -> float:
+        """p, rounded as the reference rounds it."""
+        return round(1 - self.keep, 6)
+
+    @property
+    def kept_per_later_frame(self) -> int:
+        """Groups kept of every frame but the first, scope `frame`."""
+        return self.groups - int(np.float32(self.groups * self.prune_fraction))
+
+    @property
+    def kept(self) -> int:
+        """K, groups kept of the whole window."""
+        if self.scope == "frame":
+            return self.groups + (self.frames - 1) * self.kept_per_later_frame
+        dropped = int(np.float32(self.groups * self.prune_fraction) * np.float32(self.frames))
+        return self.frames * self.groups - dropped
+
+    @property
+    def visual_tokens(self) -> int:
+        """Groups before pruning."""
+        return self.frames * self.groups
+
+    @property
+    def name(self) -> str:
+        """Name of the vision variant, such as `clip-t8-k0.5`."""
+        prefix = "full" if self.keep == 1 else self.scope
+        return f"{prefix}-t{self.frames}" + ("" if self.keep == 1 else f"-k{self.keep:g}")

@@ -1,0 +1,46 @@
+"""Files of a bundle: opened only if they are plain files inside the folder, and hashed. It knows no schema."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from pathlib import Path
+
+from stts_runtime.bundle.manifest import FileRecord
+from stts_runtime.errors import BundleError
+
+_CHUNK_BYTES = 1 << 22
+
+
+def plain_file(folder: Path, name: str) -> Path:
+    """The path of `name`, which must be a regular file directly in `folder`; links are refused."""
+    path = folder / name
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        raise BundleError(f"{folder}: {name} is missing; copy the bundle again, or rebuild it") from None
+    if not stat.S_ISREG(mode):
+        raise BundleError(f"{folder}: {name} is a link or not a plain file, which a bundle must not hold")
+    return path
+
+
+def record_of(path: Path) -> FileRecord:
+    """Size and SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return FileRecord(sha256=digest.hexdigest(), size_bytes=path.stat().st_size)
+
+
+def verify(folder: Path, name: str, expected: FileRecord) -> Path:
+    """The path of `name` once its size and hash are those of the manifest."""
+    path = plain_file(folder, name)
+    size = path.stat().st_size
+    if size != expected.size_bytes:
+        raise BundleError(
+            f"{folder}: {name} is damaged: {size} bytes instead of {expected.size_bytes}; copy the bundle again"
+        )
+    if record_of(path).sha256 != expected.sha256:
+        raise BundleError(f"{folder}: {name} is damaged: its SHA-256 is not the manifest's; copy the bundle again")
+    return path

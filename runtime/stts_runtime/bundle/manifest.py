@@ -1,0 +1,162 @@
+"""The schema of `manifest.json`, the one file that says what a bundle holds.
+
+A bundle is untrusted input: every name in here is checked to stay inside the folder before anything is opened, and
+numbers that sizes are made of are bounded. This module reads and writes no file.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from stts_runtime.budget import Scope, TokenBudget
+from stts_runtime.errors import UserError
+
+SCHEMA_VERSION = 1
+"""Raised whenever an older runtime could not use a newer bundle; older bundles keep working."""
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+
+
+def _plain_name(name: str) -> str:
+    if not _FILE_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not a plain file name")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_plain_name)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=1, le=2**31)]
+Positions = Literal["original", "compact"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileRecord(_Record):
+    """A file of the bundle as it was written."""
+
+    sha256: Sha256
+    size_bytes: Annotated[int, Field(ge=0)]
+
+
+class Passport(_Record):
+    """What an engine needs, checked before it is loaded; and how it came to be, for whoever must rebuild it."""
+
+    target: str
+    backend: str
+    minimum_backend_version: str
+    precision: Literal["fp32", "fp16", "bf16"]
+    opset: Count
+    graph: FileName
+    weights: FileName
+    built_with: dict[str, str]
+    build_command: str
+
+
+class Work(_Record):
+    """Multiplications counted in the graph: `fixed` a call and `per_token` of each query token."""
+
+    fixed: Annotated[int, Field(ge=0)]
+    per_token: Annotated[int, Field(ge=0)] = 0
+
+    def of(self, tokens: int) -> int:
+        return self.fixed + tokens * self.per_token
+
+
+class VisionVariant(_Record):
+    """One vision graph: T frames in, K visual tokens out."""
+
+    frames: Count
+    keep: Annotated[float, Field(gt=0, le=1)]
+    budget: Scope
+    kept_groups: Count
+    multiplications: Work
+    engine: Passport
+
+    @property
+    def is_pruned(self) -> bool:
+        return self.keep < 1
+
+
+class LanguageModel(_Record):
+    """The language graph and what its inputs look like."""
+
+    layers: Count
+    kv_channels: Count
+    context: Count
+    visual_rows: Count
+    visual_width: Count
+    multiplications: Work
+    engine: Passport
+
+
+class VisionModel(_Record):
+    """Geometry that all variants share."""
+
+    image_size: Count
+    patch_size: Count
+    groups_per_side: Count
+    pool: Count
+
+    @property
+    def groups(self) -> int:
+        return self.groups_per_side**2
+
+
+class Prompt(_Record):
+    """Token numbers and texts of the prompt."""
+
+    opening: str
+    eos_ids: Annotated[list[int], Field(min_length=1)]
+    image_patch_id: int
+    frame_start_id: int
+    frame_end_id: int
+    positions: Positions
+    tokenizer: FileName
+
+
+class Manifest(_Record):
+    schema_version: Literal[1]
+    created: str
+    producer: str
+    checkpoint: str
+    checkpoint_config_sha256: Sha256
+    random_weights: bool
+    default_keep: float
+    max_fps: Annotated[float, Field(gt=0)]
+    vision: VisionModel
+    variants: Annotated[dict[str, VisionVariant], Field(min_length=1)]
+    language: LanguageModel
+    prompt: Prompt
+    files: dict[FileName, FileRecord]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        for name, variant in self.variants.items():
+            try:
+                budget = self.budget(variant)
+            except UserError as error:
+                raise ValueError(f"variant {name}: {error}") from None
+            if (name, variant.kept_groups) != (budget.name, budget.kept):
+                raise ValueError(f"variant {name} with {variant.kept_groups} groups should be {budget.name} with {budget.kept}")
+        if max(variant.kept_groups for variant in self.variants.values()) > self.language.visual_rows:
+            raise ValueError("a variant makes more visual tokens than the language graph takes")
+        unlisted = set(self.used_files()) - self.files.keys()
+        if unlisted:
+            raise ValueError(f"files without a hash: {', '.join(sorted(unlisted))}")
+        return self
+
+    def budget(self, variant: VisionVariant) -> TokenBudget:
+        return TokenBudget(variant.frames, self.vision.groups, variant.keep, variant.budget)
+
+    def passports(self) -> list[Passport]:
+        return [*(variant.engine for variant in self.variants.values()), self.language.engine]
+
+    def used_files(self) -> list[str]:
+        """Every file that some engine or the prompt needs."""
+        engines = {name for passport in self.passports() for name in (passport.graph, passport.weights)}
+        return sorted(engines | {self.prompt.tokenizer})

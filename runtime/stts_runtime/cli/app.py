@@ -1,0 +1,73 @@
+"""The commands of `stts-runtime`. Each reads its options, calls one function and prints what comes back."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from stts_runtime.bundle import Bundle
+from stts_runtime.cli import run as run_command
+from stts_runtime.cli.bench import bench_command
+from stts_runtime.cli.show import console, show_answer, show_bundle
+
+app = typer.Typer(
+    name="stts-runtime",
+    help="Runs STTS bundles on video: answers, benchmarks, inspection. Needs no torch.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder made by `stts-export build`.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output, one JSON object a line.")]
+
+
+class BudgetName(str, Enum):
+    """How kept tokens are spread over the frames."""
+
+    clip = "clip"
+    frame = "frame"
+
+
+# Typer reads these annotations at run time, and Python 3.10 is supported: hence Optional.
+@app.command()
+def run(
+    bundle: BundleArgument,
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Video files.")],
+    ask: Annotated[list[str], typer.Option(metavar="QUESTION", help="A question; may be given several times.")],
+    keep: Annotated[Optional[float], typer.Option(help="Keep ratio of the variant; default: the trained one.")] = None,
+    budget: Annotated[Optional[BudgetName], typer.Option(help="Budget of the variant, where there are two.")] = None,
+    frames: Annotated[Optional[int], typer.Option(help="Exactly so many frames; default: what the video gives.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in tokens.")] = 64,
+    overlay: Annotated[Optional[Path], typer.Option(help="Picture of the kept patches, .png or .mp4.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Answers questions about videos; several questions share one look at the video."""
+    run_command.check_request(sources, overlay)
+    sessions = run_command.Sessions(Bundle.open(bundle), keep, budget.value if budget else None, frames)
+    for source in sources:
+        for answer in run_command.answers(sessions, source, ask, max_tokens, overlay):
+            if as_json:
+                print(answer.model_dump_json(), flush=True)
+            else:
+                show_answer(answer)
+    if overlay is not None and not as_json:
+        console.print(f"overlay: {overlay}", soft_wrap=True)
+
+
+@app.command()
+def inspect(bundle: BundleArgument, as_json: JsonOption = False) -> None:
+    """Verifies every file of a bundle and shows what it holds."""
+    opened = Bundle.open(bundle)
+    opened.verify_all()
+    if as_json:
+        print(json.dumps({"bundle": str(bundle), "verified": True, **opened.manifest.model_dump()}))
+    else:
+        show_bundle(opened)
+
+
+app.command("bench")(bench_command)

@@ -1,0 +1,54 @@
+"""How every command of both programs ends: one line on stderr and an exit code, never a traceback.
+
+Exit codes: 0 done, 1 our fault, 2 the input's fault, 130 interrupted, 143 terminated.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType, TracebackType
+
+import click
+import typer
+
+from stts_runtime.errors import SttsError
+
+TRACEBACK_VARIABLE = "STTS_TRACEBACK"
+
+
+def run_app(app: typer.Typer, program: str) -> int:
+    """Runs a command line and returns its exit code."""
+    sys.excepthook = _one_line
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = typer.main.get_command(app).main(prog_name=program, standalone_mode=False)
+    except SttsError as error:
+        return _fail(str(error), error.exit_code)
+    except click.UsageError as error:
+        return _fail(f"{error.format_message()} (see {program} --help)", 2)
+    except click.ClickException as error:
+        return _fail(error.format_message(), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted; nothing half-written was left", 130)
+    except MemoryError:
+        return _fail("not enough memory; use fewer frames or a smaller model, or close other programs", 2)
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _terminate(signal_number: int, frame: FrameType | None) -> None:
+    """SIGTERM unwinds like an exception, so that temporary folders are removed."""
+    raise SystemExit(128 + signal_number)
+
+
+def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if os.environ.get(TRACEBACK_VARIABLE):
+        sys.__excepthook__(kind, error, trace)
+        return
+    print(f"internal error: {kind.__name__}: {error} (set {TRACEBACK_VARIABLE}=1 to see where)", file=sys.stderr)

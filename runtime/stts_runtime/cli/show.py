@@ -1,0 +1,80 @@
+"""What people read on a terminal. Text from models and files is shown without control characters."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from stts_runtime.answer import Answer
+from stts_runtime.bundle import Bundle
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def printable(text: str) -> str:
+    """`text` safe for a terminal: control characters are shown as escapes, and markup is not interpreted."""
+    return escape("".join(character if character.isprintable() else ascii(character)[1:-1] for character in text))
+
+
+def show_answer(answer: Answer) -> None:
+    tokens, spent = answer.tokens, answer.milliseconds
+    console.print(
+        f"[bold]{printable(answer.source)}[/bold]  {answer.window.frames} frames over "
+        f"{answer.window.duration_seconds:.1f} s, {answer.variant}: kept {tokens.visual_kept} of {tokens.visual_in} "
+        f"visual tokens",
+        soft_wrap=True,
+    )
+    console.print(f"  question  {printable(answer.question)}", soft_wrap=True)
+    console.print(f"  answer    [bold]{printable(answer.answer)}[/bold]", soft_wrap=True)
+    reused = " (video reused)" if answer.reused_prefix else ""
+    console.print(
+        f"  ms        read {spent.read:.1f}, vision {spent.vision:.1f}, prefill {spent.prefill_video:.1f} + "
+        f"{spent.prefill_question:.1f}, decode {spent.decode:.1f} for {tokens.generated} tokens, "
+        f"total {spent.total:.1f}{reused}",
+        soft_wrap=True,
+    )
+    for note in answer.notes:
+        console.print(f"  note      {printable(note)}", soft_wrap=True)
+
+
+def show_bundle(bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    console.print(
+        f"[bold]{printable(str(bundle.folder))}[/bold]  from {printable(manifest.checkpoint)}, "
+        f"{printable(manifest.producer)}, {printable(manifest.created)}",
+        soft_wrap=True,
+    )
+    vision = manifest.vision
+    console.print(
+        f"  frames {vision.image_size}x{vision.image_size}, {vision.groups} groups of {vision.pool}x{vision.pool} "
+        f"patches; up to {manifest.max_fps:g} frames a second; default keep {manifest.default_keep:g}; "
+        f"positions {manifest.prompt.positions}",
+        soft_wrap=True,
+    )
+    if manifest.random_weights:
+        console.print("  note: the checkpoint has random weights: its answers are noise")
+    console.print(_variants(bundle))
+    console.print(_files(bundle))
+
+
+def _variants(bundle: Bundle) -> Table:
+    table = Table("variant", "frames", "keep", "visual tokens", "GMAC", "engine", title="vision and language")
+    for name, variant in bundle.manifest.variants.items():
+        engine = f"{variant.engine.backend} {variant.engine.precision}, opset {variant.engine.opset}"
+        whole = bundle.manifest.budget(variant).visual_tokens
+        macs = f"{variant.multiplications.fixed / 1e9:.2f}"
+        table.add_row(name, str(variant.frames), f"{variant.keep:g}", f"{variant.kept_groups} of {whole}", macs, engine)
+    language = bundle.manifest.language
+    engine = f"{language.engine.backend} {language.engine.precision}, opset {language.engine.opset}"
+    macs = f"{language.multiplications.per_token / 1e9:.4f} a token"
+    table.add_row("language", "", "", f"context {language.context}", macs, engine)
+    return table
+
+
+def _files(bundle: Bundle) -> Table:
+    table = Table("file", "MB", "SHA-256", title="files, all verified")
+    for name, record in sorted(bundle.manifest.files.items()):
+        table.add_row(name, f"{record.size_bytes / 1e6:.2f}", record.sha256[:16])
+    return table

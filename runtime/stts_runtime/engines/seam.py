@@ -1,0 +1,50 @@
+"""What the pipeline asks of an engine, whatever runs it. A fake with these methods is all that a test needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stts_runtime.prompt import Tokens
+
+
+@dataclass(frozen=True)
+class VisionOutput:
+    """One window's visual tokens and how they were chosen."""
+
+    visual_tokens: Any
+    """(K, width), wherever the language engine of the same backend takes it from."""
+    kept: NDArray[np.bool_]
+    """(T, G): which groups have a visual token."""
+    scores: NDArray[np.float32] | None
+    """(T, G) in (0, 1); None where nothing was scored (keep 1)."""
+
+
+class VisionEngine(Protocol):
+    """One vision variant, loaded."""
+
+    def run(self, frames: NDArray[np.uint8]) -> VisionOutput:
+        """RGB frames (T, H, W, 3) of exactly the variant's size."""
+        ...
+
+
+class LanguageEngine(Protocol):
+    """The language model with its cache of `context` slots, of which the first `length` are filled."""
+
+    context: int
+    length: int
+
+    def show(self, visual_tokens: Any) -> None:
+        """Makes these the visual tokens that image patches in later calls refer to."""
+        ...
+
+    def forward(self, tokens: Tokens) -> int:
+        """Appends tokens to the cache and returns the greedy choice of the next one."""
+        ...
+
+    def rewind(self, length: int) -> None:
+        """Forgets all but the first `length` slots."""
+        ...

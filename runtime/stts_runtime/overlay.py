@@ -1,0 +1,85 @@
+"""Pictures of what was kept: dropped groups are dimmed, and every frame says its time and its count."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from stts_runtime.errors import UserError
+from stts_runtime.video import Window
+
+Image = NDArray[np.uint8]
+
+SUFFIXES = (".png", ".mp4")
+_HEIGHT = 240
+_CAPTION_HEIGHT = 22
+_DIMMED = 0.22
+_FRAMES_PER_SECOND = 2
+
+
+def check_overlay_path(path: Path) -> None:
+    """Raises `UserError` early, before anything is computed, if `path` cannot become an overlay."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"an overlay is written as {' or '.join(SUFFIXES)}, not {path.name!r}")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"no such folder: {path.absolute().parent}")
+
+
+def write_overlay(path: Path, window: Window, kept: NDArray[np.bool_], caption: str) -> None:
+    """Writes a sheet of all frames (.png) or a slide show at two frames a second (.mp4).
+
+    `kept` is (T, G); `caption` goes into the first line.
+    """
+    frames = list(_frames(window, kept))
+    scratch = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        written = _write_sheet(scratch, frames, caption) if path.suffix.lower() == ".png" else _write_video(scratch, frames)
+        if not written:
+            raise UserError(f"{path} cannot be written")
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _frames(window: Window, kept: NDArray[np.bool_]) -> Iterator[Image]:
+    """BGR pictures with a caption strip, in the source's proportions."""
+    side = math.isqrt(kept.shape[1])
+    width = max(2, round(_HEIGHT * window.aspect / 2) * 2)
+    for pixels, time, row in zip(window.frames, window.times_seconds, kept, strict=True):
+        frame = cv2.resize(pixels[..., ::-1], (width, _HEIGHT), interpolation=cv2.INTER_AREA)
+        bright = cv2.resize(row.reshape(side, side).astype(np.float32), (width, _HEIGHT), interpolation=cv2.INTER_NEAREST)
+        factor = _DIMMED + (1 - _DIMMED) * bright[..., None]
+        strip = np.full((_CAPTION_HEIGHT, width, 3), 24, dtype=np.uint8)
+        _write_text(strip, f"{time:.1f} s  {int(row.sum())}/{row.size}")
+        yield np.vstack([strip, (frame * factor).astype(np.uint8)])
+
+
+def _write_text(strip: Image, text: str) -> None:
+    cv2.putText(strip, text, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
+
+
+def _write_sheet(path: Path, frames: list[Image], caption: str) -> bool:
+    columns = math.ceil(math.sqrt(len(frames)))
+    blank = np.full_like(frames[0], 24)
+    padded = frames + [blank] * (-len(frames) % columns)
+    rows = [np.hstack(padded[start : start + columns]) for start in range(0, len(padded), columns)]
+    head = np.full((_CAPTION_HEIGHT, rows[0].shape[1], 3), 24, dtype=np.uint8)
+    _write_text(head, caption)
+    return bool(cv2.imwrite(str(path), np.vstack([head, *rows])))
+
+
+def _write_video(path: Path, frames: list[Image]) -> bool:
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), _FRAMES_PER_SECOND, (width, height))
+    try:
+        for frame in frames:
+            writer.write(frame)
+        return bool(writer.isOpened())
+    finally:
+        writer.release()

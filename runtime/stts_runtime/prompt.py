@@ -1,0 +1,77 @@
+"""The text around a video: which tokens the language model sees, and at which positions.
+
+Source: Molmo2's processor in transformers (`get_video_string` and the chat template), and stts.md point 8 for pruned
+frames. The video comes first, so its tokens and their cache do not depend on the question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from stts_runtime.bundle.manifest import Prompt
+from stts_runtime.errors import BundleError, PromptError
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token numbers and their rotary positions, both (L,) int64; `next_position` is where the text goes on."""
+
+    ids: IntArray
+    positions: IntArray
+    next_position: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class PromptBuilder:
+    """Builds prompts for one bundle's tokenizer."""
+
+    def __init__(self, tokenizer_json: bytes, prompt: Prompt) -> None:
+        try:
+            self._tokenizer: Any = Tokenizer.from_buffer(tokenizer_json)
+        except ValueError as error:
+            raise BundleError(f"{prompt.tokenizer} is not a tokenizer: {error}") from None
+        self._prompt = prompt
+        self._reserved = [token.content for token in self._tokenizer.get_added_tokens_decoder().values()]
+
+    def video(self, times_seconds: Sequence[float], kept: NDArray[np.bool_]) -> Tokens:
+        """The video prefix; `kept` (T, G) says which groups have a visual token.
+
+        A frame of which nothing is kept keeps its time and its two marks.
+        """
+        groups = "<im_patch>" * kept.shape[1]
+        frames = " ".join(f"{time:.1f} <frame_start>{groups}<frame_end>" for time in times_seconds)
+        ids = self._encode(self._prompt.opening + frames)
+        stays = np.ones(len(ids), dtype=np.bool_)
+        stays[ids == self._prompt.image_patch_id] = kept.reshape(-1)
+        positions = np.flatnonzero(stays) if self._prompt.positions == "original" else np.arange(stays.sum())
+        next_position = len(ids) if self._prompt.positions == "original" else int(stays.sum())
+        return Tokens(ids[stays], positions.astype(np.int64), next_position)
+
+    def question(self, text: str, video: Tokens) -> Tokens:
+        """The user's turn and the opening of the answer, at the positions after `video`."""
+        if not text.strip():
+            raise PromptError("the question is empty")
+        for mark in self._reserved:
+            if mark in text:
+                raise PromptError(f"the question holds the reserved mark {mark}; leave it out")
+        ids = self._encode(f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n")
+        first = video.next_position
+        return Tokens(ids, np.arange(first, first + len(ids), dtype=np.int64), first + len(ids))
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The answer in words, without marks."""
+        decoded: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        return decoded.strip()
+
+    def _encode(self, text: str) -> IntArray:
+        return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)

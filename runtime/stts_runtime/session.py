@@ -1,0 +1,128 @@
+"""A session: one bundle, one vision variant, any number of windows and questions.
+
+A frame's way through here: `watch` runs the vision engine on a window and prefills its visual tokens; `ask` appends a
+question, decodes the answer, and rewinds to the end of the video, so that the next question starts from there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stts_runtime.answer import Answer, MillisecondRecord, TokenRecord, WindowRecord
+from stts_runtime.bundle import Bundle
+from stts_runtime.engines import LanguageEngine, VisionEngine, VisionOutput, load_language, load_vision
+from stts_runtime.errors import PromptError, UserError
+from stts_runtime.generate import generate
+from stts_runtime.prompt import PromptBuilder, Tokens
+from stts_runtime.stopwatch import Stopwatch
+from stts_runtime.video import Window
+
+NOISE = "this checkpoint has random weights: its answers are noise"
+
+
+@dataclass
+class Watched:
+    """A window whose visual tokens are in the cache."""
+
+    window: Window
+    vision: VisionOutput
+    prefix: Tokens
+    spent: dict[str, float]
+    notes: list[str]
+    questions: int = 0
+
+
+class Session:
+    """Not thread-safe: it owns the cache of its language engine."""
+
+    def __init__(self, bundle: Bundle, variant: str, vision: VisionEngine, language: LanguageEngine) -> None:
+        manifest = bundle.manifest
+        self._bundle, self.variant = bundle, variant
+        self._record = manifest.variants[variant]
+        self._budget = manifest.budget(self._record)
+        self._vision, self._language = vision, language
+        self._prompts = PromptBuilder(bundle.file(manifest.prompt.tokenizer).read_bytes(), manifest.prompt)
+
+    @classmethod
+    def open(cls, bundle: Bundle, variant: str) -> Session:
+        """Loads the variant's engines; everything they need is checked first."""
+        return cls(bundle, variant, load_vision(bundle, variant), load_language(bundle))
+
+    def watch(self, window: Window, read_milliseconds: float = 0.0, notes: list[str] | None = None) -> Watched:
+        """Computes a window's visual tokens and prefills them; forgets the window before."""
+        watch = Stopwatch()
+        with watch.stage("vision"):
+            vision = self._vision.run(window.frames)
+        with watch.stage("prefill_video"):
+            prefix = self._prompts.video(window.times_seconds.tolist(), vision.kept)
+            if len(prefix) >= self._language.context:
+                raise PromptError(
+                    f"the video takes {len(prefix)} tokens and the context holds {self._language.context}; "
+                    "use fewer frames or a lower keep, or build with a larger --max-context"
+                )
+            self._language.rewind(0)
+            self._language.show(vision.visual_tokens)
+            self._language.forward(prefix)
+        noise = [NOISE] if self._bundle.manifest.random_weights else []
+        spent = {"read": read_milliseconds, **watch.milliseconds}
+        return Watched(window, vision, prefix, spent, [*(notes or []), *noise])
+
+    def ask(self, watched: Watched, question: str, max_tokens: int = 64) -> Answer:
+        """Answers a question about the window that was watched last."""
+        if max_tokens < 1:
+            raise UserError(f"an answer needs at least 1 token, got {max_tokens}")
+        watch = Stopwatch()
+        with watch.stage("prefill_question"):
+            asked = self._prompts.question(question, watched.prefix)
+            self._check_fits(asked, len(watched.prefix))
+            first = self._language.forward(asked)
+        with watch.stage("decode"):
+            eos_ids = self._bundle.manifest.prompt.eos_ids
+            generated = generate(self._language, first, asked.next_position, eos_ids, max_tokens)
+        self._language.rewind(len(watched.prefix))
+        watched.questions += 1
+        text = self._prompts.text(generated.ids)
+        spent = {**watched.spent, **watch.milliseconds}
+        tokens = TokenRecord(
+            visual_in=self._budget.visual_tokens,
+            visual_kept=self._budget.kept,
+            prompt=len(watched.prefix) + len(asked),
+            generated=len(generated.ids),
+        )
+        return self._answer(watched, question, text, "end" if generated.ended else "length", tokens, spent)
+
+    def _check_fits(self, asked: Tokens, prefix: int) -> None:
+        room = self._language.context - prefix
+        if len(asked) >= room:
+            raise PromptError(
+                f"the question takes {len(asked)} tokens, and beside the video's {prefix} the context of "
+                f"{self._language.context} leaves {room - 1}; shorten it, or build with a larger --max-context"
+            )
+
+    def _answer(
+        self, watched: Watched, question: str, text: str, finish: str, tokens: TokenRecord, spent: dict[str, float]
+    ) -> Answer:
+        reused = watched.questions > 1
+        if reused:
+            spent = {**spent, "read": 0.0, "vision": 0.0, "prefill_video": 0.0}
+        rounded = {name: round(value, 3) for name, value in spent.items()}
+        window = watched.window
+        return Answer(
+            source=window.source,
+            window=WindowRecord(
+                frames=len(window.frames),
+                times_seconds=[round(time, 3) for time in window.times_seconds.tolist()],
+                duration_seconds=round(window.duration_seconds, 3),
+            ),
+            question=question,
+            answer=text,
+            finish="end" if finish == "end" else "length",
+            variant=self.variant,
+            keep=self._record.keep,
+            budget=self._record.budget,
+            kept_per_frame=watched.vision.kept.sum(axis=1).tolist(),
+            tokens=tokens,
+            milliseconds=MillisecondRecord(**rounded, total=round(sum(spent.values()), 3)),
+            reused_prefix=reused,
+            notes=watched.notes,
+        )

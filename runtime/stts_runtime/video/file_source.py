@@ -1,0 +1,92 @@
+"""Video files through OpenCV: timestamps first, then the frames that are asked for. It knows no sampling rule."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# OpenCV and the FFmpeg inside it read these when first used, and would write their own lines to stderr.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from stts_runtime.errors import SourceError
+from stts_runtime.video.sampling import Times
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def redacted(source: str) -> str:
+    """`source` without the user name and password of a URL."""
+    return _CREDENTIALS.sub("***@", source)
+
+
+class VideoFile:
+    """A video file whose frames have been counted and timed once.
+
+    Raises `SourceError` if there is no such file, or it cannot be decoded, or holds no frame.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.name = redacted(source)
+        if "://" in source:
+            raise SourceError(f"{self.name}: only files are supported as sources so far")
+        self._path = Path(source)
+        if not self._path.is_file():
+            raise SourceError(f"no such file: {self.name}")
+        with self._opened() as capture:
+            self.pts_seconds, self.duration_seconds = _timeline(capture)
+        if not len(self.pts_seconds):
+            raise SourceError(f"{self.name} holds no frame that can be decoded")
+
+    @property
+    def frames(self) -> int:
+        return len(self.pts_seconds)
+
+    def read(self, numbers: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+        """BGR frames (H, W, 3) uint8 with these numbers, which ascend and may repeat."""
+        with self._opened() as capture:
+            current, frame = -1, None
+            for number in numbers:
+                while current < number:
+                    if not capture.grab():
+                        raise SourceError(f"{self.name} broke off at frame {current + 1} on the second reading")
+                    current, frame = current + 1, None
+                if frame is None:
+                    _, frame = capture.retrieve()
+                if frame is None:
+                    raise SourceError(f"{self.name}: frame {current} cannot be decoded")
+                yield frame.astype(np.uint8, copy=False)
+
+    @contextmanager
+    def _opened(self) -> Iterator[cv2.VideoCapture]:
+        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        try:
+            if not capture.isOpened():
+                raise SourceError(f"{self.name} cannot be opened as a video; ffprobe may say more about it")
+            yield capture
+        finally:
+            capture.release()
+
+
+def _timeline(capture: cv2.VideoCapture) -> tuple[Times, float]:
+    """Every frame's timestamp from the first one's on, and the end of the last frame, in seconds."""
+    stamps = []
+    while capture.grab():
+        stamps.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+    pts = np.array(stamps, dtype=np.float64)
+    nominal = 1 / fps if (fps := capture.get(cv2.CAP_PROP_FPS)) > 0 else 0.04
+    if len(pts) < 2:
+        return np.zeros(len(pts)), nominal * len(pts)
+    gaps = np.diff(pts)
+    if (gaps <= 0).any():
+        # Containers without usable timestamps: all that is left is the nominal rate.
+        return np.arange(len(pts)) * nominal, len(pts) * nominal
+    pts -= pts[0]
+    return pts, float(pts[-1] + np.median(gaps))

@@ -1,0 +1,38 @@
+"""A window: the frames that one prompt is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stts_runtime.errors import SourceError
+from stts_runtime.video.file_source import VideoFile
+from stts_runtime.video.resize import squashed
+from stts_runtime.video.sampling import Times, sample_times, shown_at
+
+
+@dataclass(frozen=True)
+class Window:
+    """T frames, RGB (T, size, size, 3) uint8, and the times that the prompt gives for them."""
+
+    source: str
+    duration_seconds: float
+    times_seconds: Times
+    frames: NDArray[np.uint8]
+    aspect: float
+    """Width over height of the source, which the square frames have lost."""
+
+
+def window_of_file(video: VideoFile, frames: int, max_fps: float, size: int) -> Window:
+    """Samples `frames` frames of the whole file. Raises `SourceError` if the file holds fewer."""
+    if frames > video.frames:
+        raise SourceError(f"{video.name} holds {video.frames} frames, fewer than the {frames} that are asked for")
+    times = sample_times(video.duration_seconds, max_fps, frames)
+    numbers = shown_at(times, video.pts_seconds)
+    pixels, aspect = [], 1.0
+    for frame in video.read(numbers):
+        pixels.append(squashed(frame, size))
+        aspect = frame.shape[1] / frame.shape[0]
+    return Window(video.name, video.duration_seconds, times, np.stack(pixels), aspect)

@@ -1,0 +1,5 @@
+"""Reading checkpoints: configuration, weights and tokenizer, from the layouts that users have."""
+
+from stts_export.checkpoint.load import Checkpoint, load_checkpoint
+
+__all__ = ["Checkpoint", "load_checkpoint"]

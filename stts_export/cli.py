@@ -1,0 +1,90 @@
+"""The program `stts-export`: commands of the build host."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+app = typer.Typer(
+    name="stts-export",
+    help="Exports STTS checkpoints to bundles that `stts-runtime` runs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class BudgetName(str, Enum):
+    """How kept tokens are spread over the frames."""
+
+    clip = "clip"
+    frame = "frame"
+
+
+class PositionsName(str, Enum):
+    """Rotary positions of kept tokens."""
+
+    original = "original"
+    compact = "compact"
+
+
+@app.callback()
+def _program() -> None:
+    """Keeps `build` a command of its own while it is the only one."""
+
+
+@app.command()
+def build(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Hugging Face folder.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
+    frames: Annotated[list[int], typer.Option(help="Frames of a window; may be given several times.")] = [8],  # noqa: B006
+    keep: Annotated[list[float], typer.Option(help="Keep ratio, above 0 and up to 1; may be given several times.")] = [1.0, 0.5],  # noqa: B006
+    budget: Annotated[list[BudgetName], typer.Option(help="Budget of pruned variants; may be given twice.")] = [BudgetName.clip],  # noqa: B006
+    target: Annotated[str, typer.Option(help="What the graphs are made for: cpu.")] = "cpu",
+    max_context: Annotated[Optional[int], typer.Option(min=1, help="Slots of the cache; default: enough for the longest video.")] = None,
+    positions: Annotated[Optional[PositionsName], typer.Option(help="Overrides the checkpoint's stts.positions.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as one line of JSON.")] = False,
+) -> None:
+    """Builds a bundle: every frames x keep x budget is one vision variant over the same weights."""
+    from rich.console import Console
+
+    from stts_export.build import BuildRequest, build_bundle
+
+    request = BuildRequest(
+        checkpoint=checkpoint,
+        out=out,
+        frames=frames,
+        keeps=keep,
+        budgets=[name.value for name in budget],
+        target=target,
+        max_context=max_context,
+        positions=positions.value if positions else None,
+        replace=force,
+        command=shlex.join(["stts-export", *sys.argv[1:]]),
+    )
+    console = Console(stderr=True, highlight=False)
+    with console.status("building") as status:
+
+        def report(step: str) -> None:
+            console.print(step, markup=False, soft_wrap=True)
+            status.update(step)
+
+        bundle = build_bundle(request, report)
+    if as_json:
+        print(bundle.manifest.model_dump_json())
+    else:
+        size = sum(record.size_bytes for record in bundle.manifest.files.values()) / 1e6
+        print(f"{out}: {len(bundle.manifest.variants)} vision variants and the language model, {size:.1f} MB")
+
+
+def main() -> None:
+    """Entry point."""
+    from stts_runtime.cli.entry import run_app
+
+    sys.exit(run_app(app, "stts-export"))

@@ -1,0 +1,64 @@
+"""The language graph: one symbolic query length for prefix, question and single tokens, caches as inputs and outputs."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+import torch
+from torch import Tensor, nn
+
+from stts_export.graphs.to_onnx import to_onnx
+from stts_export.lowering import Target
+from stts_export.modules.language import Language
+from stts_runtime.engines.onnxruntime_cpu import cache_names
+
+QUERY_LENGTH = "tokens"
+
+
+class LanguageGraph(nn.Module):
+    """`Language` as tensors in and tensors out."""
+
+    def __init__(self, language: Language) -> None:
+        super().__init__()
+        self.language = language
+
+    def forward(
+        self, token_ids_L: Tensor, positions_L: Tensor, start: Tensor, visual_VW: Tensor, *caches: Tensor
+    ) -> tuple[Tensor, ...]:
+        output = self.language(token_ids_L, positions_L, start, visual_VW, list(caches))
+        return (*output.caches, output.logits, output.next_token)
+
+
+def input_names(language: Language) -> list[str]:
+    return ["token_ids", "positions", "start", "visual_tokens", *cache_names(language.config.layers)]
+
+
+def output_names(language: Language) -> list[str]:
+    return [*(f"new_{name}" for name in cache_names(language.config.layers)), "logits", "next_token"]
+
+
+def example_call(language: Language, context: int, visual_rows: int, tokens: int = 8) -> tuple[Tensor, ...]:
+    """A prefill of `tokens` tokens into an empty cache, with image patches among them; seeded."""
+    config, markers = language.config, language.markers
+    generator = torch.Generator().manual_seed(0)
+    token_ids = torch.randint(0, config.vocab, (tokens,), generator=generator)
+    token_ids[1 : tokens - 2] = markers.image_patch
+    token_ids[1], token_ids[tokens - 3] = markers.frame_start, markers.frame_end
+    visual = torch.randn(visual_rows, config.width, generator=generator)
+    start = torch.zeros(1, dtype=torch.int64)
+    return (token_ids, torch.arange(tokens), start, visual, *language.empty_caches(context))
+
+
+def export_language(language: Language, context: int, visual_rows: int, target: Target) -> ir.Model:
+    """The graph with a cache of `context` slots; its weights carry their names in `language.state_dict()`."""
+    length = torch.export.Dim(QUERY_LENGTH, min=1, max=context)
+    caches = tuple(None for _ in range(2 * language.config.layers))
+    model = to_onnx(
+        LanguageGraph(language),
+        example_call(language, context, visual_rows),
+        input_names(language),
+        output_names(language),
+        target,
+        dynamic_shapes=({0: length}, {0: length}, None, None, caches),
+    )
+    model.graph.name = "language"
+    return model

@@ -1,0 +1,71 @@
+"""torch.export -> ONNX for one module on one target. It knows nothing of bundles or checkpoints."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from torch import Tensor, nn
+
+from stts_export.lowering import Target
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """The exporter reports packages that this product does not use (torchvision) and deprecations inside itself."""
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            exporter.setLevel(level)
+
+
+def to_onnx(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    target: Target,
+    dynamic_shapes: Any = None,
+) -> ir.Model:
+    """Exports `module` called with `inputs`; its own operators become what `target` says they are.
+
+    `dynamic_shapes` is torch.export's; without it every shape in the graph is a constant.
+    """
+    with _quiet_exporter(), torch.no_grad():
+        program = torch.export.export(module.eval(), inputs, dynamic_shapes=dynamic_shapes)
+        exported = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=target.opset_version,
+            input_names=input_names,
+            output_names=output_names,
+            custom_translation_table=dict(target.table),
+            verbose=False,
+        )
+    assert exported is not None
+    _forget_provenance(exported.model)
+    return exported.model
+
+
+def _forget_provenance(model: ir.Model) -> None:
+    """The exporter notes stack traces and paths of the build machine in every node, several times the graph's size."""
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    model.doc_string = model.graph.doc_string = None
+    for node in model.graph:
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+    for value in (*model.graph.inputs, *model.graph.initializers.values()):
+        value.metadata_props.clear()

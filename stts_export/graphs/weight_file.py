@@ -1,0 +1,49 @@
+"""One weight file for several graphs: a safetensors file that ONNX refers into by offset.
+
+Safetensors keeps plain little-endian bytes behind a JSON header, and ONNX external data is a file name, an offset and
+a length, so the same file serves both: every graph shares it, and any tool can read it.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import onnx_ir as ir
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+def used_weights(models: Iterable[ir.Model], state: Mapping[str, Tensor], prefix: str) -> set[str]:
+    """Names in `state` of the weights that some graph holds as `prefix` + name."""
+    initializers = {name for model in models for name in model.graph.initializers}
+    return {name for name in state if prefix + name in initializers}
+
+
+def write_weight_file(path: Path, weights: Mapping[str, Tensor]) -> None:
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path)
+    path.chmod(0o644)
+
+
+def refer_to_weight_file(model: ir.Model, path: Path, prefix: str) -> None:
+    """Replaces the graph's own copies of the weights by references into the file, and drops `prefix` from names."""
+    with path.open("rb") as stream:
+        (header_bytes,) = struct.unpack("<Q", stream.read(8))
+        header = json.loads(stream.read(header_bytes))
+    for name, value in list(model.graph.initializers.items()):
+        stored = header.get(name.removeprefix(prefix))
+        if stored is None or value.const_value is None or not name.startswith(prefix):
+            continue
+        begin, end = stored["data_offsets"]
+        value.const_value = ir.ExternalTensor(
+            path.name,
+            offset=8 + header_bytes + begin,
+            length=end - begin,
+            dtype=value.const_value.dtype,
+            shape=ir.Shape(stored["shape"]),
+            name=name.removeprefix(prefix),
+            base_dir=path.parent,
+        )
+        value.name = name.removeprefix(prefix)

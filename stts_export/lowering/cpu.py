@@ -1,0 +1,83 @@
+"""Target `cpu`: our operators in standard ONNX, opset 24, float32.
+
+Source of the operators' meaning: the ONNX operator reference, opsets 23 (Attention, RotaryEmbedding,
+RMSNormalization) and 24 (TensorScatter, `nonpad_kv_seqlen`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onnxscript import ir
+from onnxscript.values import Opset
+
+from stts_export.lowering.target import Target
+from stts_export.modules import operators
+
+OPSET_VERSION = 24
+op = Opset("", OPSET_VERSION)
+
+
+def attention(q: ir.Value, k: ir.Value, v: ir.Value, heads: int) -> ir.Value:
+    return op.Attention(q, k, v, q_num_heads=heads, kv_num_heads=heads)[0]
+
+
+def key_biased_attention(q: ir.Value, k: ir.Value, v: ir.Value, bias: ir.Value, heads: int) -> ir.Value:
+    # ONNX Runtime wants the mask's query dimension spelled out: a size of 1 is refused.
+    rows, queries = _constant_shape(q)[:2]
+    mask = op.Expand(op.Unsqueeze(bias, [1, 2]), [rows, 1, queries, 1])
+    return op.Attention(q, k, v, mask, q_num_heads=heads, kv_num_heads=heads)[0]
+
+
+def prefix_attention(q: ir.Value, k: ir.Value, v: ir.Value, lengths: ir.Value, heads: int) -> ir.Value:
+    return op.Attention(q, k, v, None, None, None, lengths, q_num_heads=heads, kv_num_heads=heads)[0]
+
+
+def masked_attention(
+    q: ir.Value, k: ir.Value, v: ir.Value, seen: ir.Value, heads: int, kv_heads: int
+) -> ir.Value:
+    return op.Attention(q, k, v, op.Unsqueeze(seen, [0, 1]), q_num_heads=heads, kv_num_heads=kv_heads)[0]
+
+
+def cache_write(cache: ir.Value, new: ir.Value, start: ir.Value) -> ir.Value:
+    return op.TensorScatter(cache, new, start, axis=1)
+
+
+def rotate(x: ir.Value, cos: ir.Value, sin: ir.Value, heads: int) -> ir.Value:
+    return op.RotaryEmbedding(x, cos, sin, num_heads=heads)
+
+
+def rms_norm(x: ir.Value, weight: ir.Value, eps: float) -> ir.Value:
+    return op.RMSNormalization(x, weight, epsilon=eps)
+
+
+def keep_highest(scores: ir.Value, kept: int) -> ir.Value:
+    # TopK breaks ties in favour of the lower index, so sorting everything upwards puts the lower of two equal scores
+    # among those to drop, as the reference does.
+    count = _constant_shape(scores)[-1]
+    _, ascending = op.TopK(scores, [count], axis=-1, largest=0, sorted=1)
+    highest = op.Slice(ascending, [count - kept], [count], [-1])
+    in_order, _ = op.TopK(highest, [kept], axis=-1, largest=0, sorted=1)
+    return in_order
+
+
+def _constant_shape(value: ir.Value) -> Sequence[int]:
+    if value.shape is None or any(not isinstance(size, int) for size in value.shape):
+        raise ValueError(f"{value.name} needs a constant shape here, got {value.shape}")
+    return [int(str(size)) for size in value.shape]
+
+
+CPU = Target(
+    name="cpu",
+    opset_version=OPSET_VERSION,
+    table={
+        operators.attention: attention,
+        operators.key_biased_attention: key_biased_attention,
+        operators.prefix_attention: prefix_attention,
+        operators.masked_attention: masked_attention,
+        operators.cache_write: cache_write,
+        operators.rotate: rotate,
+        operators.rms_norm: rms_norm,
+        operators.keep_highest: keep_highest,
+    },
+)

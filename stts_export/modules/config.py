@@ -1,0 +1,133 @@
+"""The shape of a model, as small frozen dataclasses; `stts_export.checkpoint` fills them from a checkpoint's files."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from stts_export.errors import CheckpointError
+
+# The lowest factor that the bias layer multiplies a patch's attention by (stts.md, point 5).
+RESCALE_MINIMUM = math.exp(-2.0)
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """A SigLIP-form vision tower over square frames.
+
+    `layers` counts the layers that run; `feature_layers` are counted from 0, in the order of concatenation.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int
+    grid: int
+    """Patches along one side of a frame."""
+    patch_values: int
+    """Values in one flattened patch: side x side x 3."""
+    feature_layers: tuple[int, ...]
+    pool: int = 3
+    """Patches along one side of a pooling group."""
+    norm_eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise CheckpointError(f"the vision width {self.width} does not divide into {self.heads} heads")
+        if self.grid % self.pool:
+            raise CheckpointError(
+                f"a frame's grid of {self.grid}x{self.grid} patches does not divide into pooling groups of "
+                f"{self.pool}x{self.pool}; the frame size over the patch size must be a multiple of {self.pool}"
+            )
+        if any(not 0 <= layer < self.layers for layer in self.feature_layers):
+            raise CheckpointError(f"feature layers {list(self.feature_layers)} are not all among {self.layers} layers")
+
+    @property
+    def patches(self) -> int:
+        """N, patches a frame."""
+        return self.grid**2
+
+    @property
+    def groups_per_side(self) -> int:
+        return self.grid // self.pool
+
+    @property
+    def groups(self) -> int:
+        """G, pooling groups a frame."""
+        return self.groups_per_side**2
+
+    @property
+    def patches_per_group(self) -> int:
+        return self.pool**2
+
+
+@dataclass(frozen=True)
+class ScorerConfig:
+    """The token scorer: it reads the output of layer `prune_at`; layers after `prune_at + 1` see kept patches only."""
+
+    prune_at: int
+    mlp_width: int
+    trained_prune_fraction: float
+    """p, the fraction of groups that the checkpoint was trained to drop."""
+    rescale_minimum: float = RESCALE_MINIMUM
+
+    def check_against(self, vision: VisionConfig) -> None:
+        if not 0 <= self.prune_at < vision.layers - 1:
+            raise CheckpointError(
+                f"prune_at is {self.prune_at}, but pruning needs a layer after it to carry the bias, "
+                f"and this vision tower runs layers 0 to {vision.layers - 1}"
+            )
+
+
+@dataclass(frozen=True)
+class ConnectorConfig:
+    """Attention pooling of one group over all feature layers, then SwiGLU to the language model's width."""
+
+    heads: int
+    head_width: int
+    pooled_width: int
+    mlp_width: int
+    text_width: int
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """A Qwen3-form decoder whose embedding has `extra_vocab` more rows than its logits have entries."""
+
+    width: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_width: int
+    mlp_width: int
+    vocab: int
+    extra_vocab: int
+    rope_theta: float
+    norm_eps: float = 1e-6
+    qkv_bias: bool = False
+    tied: bool = False
+    two_way_images: bool = True
+    """Image tokens attend to each other in both directions during prefill."""
+
+    def __post_init__(self) -> None:
+        if self.heads % self.kv_heads:
+            raise CheckpointError(f"{self.heads} attention heads do not divide into {self.kv_heads} key/value heads")
+
+
+@dataclass(frozen=True)
+class MarkerIds:
+    """Token numbers of the marks that a video prompt is made of."""
+
+    image_patch: int
+    frame_start: int
+    frame_end: int
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    vision: VisionConfig
+    connector: ConnectorConfig
+    text: TextConfig
+    markers: MarkerIds
+    scorer: ScorerConfig | None
+    """None: a plain Molmo2, which runs at keep 1 only."""

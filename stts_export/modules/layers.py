@@ -1,0 +1,85 @@
+"""Layers that more than one part of the model is made of. All take tokens as rows: (tokens, width)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stts_export.modules.operators import rms_norm
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Attention over projected queries, keys and values, each (tokens, channels); who sees whom is the callable's affair."""
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with biases; `attend` decides which tokens see each other."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.q_proj = nn.Linear(width, width)
+        self.k_proj = nn.Linear(width, width)
+        self.v_proj = nn.Linear(width, width)
+        self.o_proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, attend: Attend) -> Tensor:
+        attended: Tensor = self.o_proj(attend(self.q_proj(x), self.k_proj(x), self.v_proj(x)))
+        return attended
+
+
+class GroupPooling(nn.Module):
+    """Pools the patches of each group into one vector: the mean is the query, the patches are keys and values.
+
+    The connector's `image_pooling_2d` and the scorer's `patch_token_pooler` both are this. With one query a group it
+    is cheaper to carry the key projection over to the query, and to project the weighted sum of the patches instead of
+    every patch: q . (W x + b) = (W' q) . x + constant, and softmax ignores the constant (so the key bias drops out).
+    That is about a ninth of the multiplications.
+    """
+
+    def __init__(self, input_width: int, channels: int, output_width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q_proj = nn.Linear(input_width, channels)
+        self.k_proj = nn.Linear(input_width, channels)
+        self.v_proj = nn.Linear(input_width, channels)
+        self.o_proj = nn.Linear(channels, output_width)
+
+    def forward(self, x_KPD: Tensor) -> Tensor:
+        """(groups, patches a group, width) -> (groups, output width)."""
+        query_HKd = self.q_proj(x_KPD.mean(dim=1)).unflatten(-1, (self.heads, -1)).transpose(0, 1)
+        keys_HdD, values_HdD = (p.weight.unflatten(0, (self.heads, -1)) for p in (self.k_proj, self.v_proj))
+        query_KHD = (query_HKd @ keys_HdD).transpose(0, 1) * query_HKd.shape[-1] ** -0.5
+        weights_KHP = torch.softmax(query_KHD @ x_KPD.transpose(1, 2), dim=-1)
+        mixed_HKD = (weights_KHP @ x_KPD).transpose(0, 1)
+        value_KC = (mixed_HKD @ values_HdD.transpose(1, 2)).transpose(0, 1).flatten(1) + self.v_proj.bias
+        pooled: Tensor = self.o_proj(value_KC)
+        return pooled
+
+
+class GatedMlp(nn.Module):
+    """SwiGLU: down(silu(gate(x)) * up(x)), without biases."""
+
+    def __init__(self, width: int, hidden: int, output_width: int) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(width, hidden, bias=False)
+        self.up_proj = nn.Linear(width, hidden, bias=False)
+        self.down_proj = nn.Linear(hidden, output_width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        down: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return down
+
+
+class RmsNorm(nn.Module):
+    """Scales the last dimension to a root mean square of `weight`."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed: Tensor = rms_norm(x, self.weight, self.eps)
+        return normed

@@ -1,0 +1,114 @@
+"""The operators a target may lower as it likes, registered with torch.library.
+
+Each is composite: in eager mode and in training it runs the plain PyTorch body given here and has that body's
+gradient. On export, an operator named in the target's lowering table (`stts_export.lowering`) stays whole and becomes
+what the table says; one that is not named is inlined into the operators of its body. So a new target is a new table,
+and a body is written once.
+
+This module knows nothing of checkpoints, configurations or ONNX.
+
+Shape suffixes: B rows of a batch, M packed tokens, T frames, G groups a frame, K kept groups, L query tokens,
+S cache slots, H heads, C = heads x head dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.library import Library
+
+_LIBRARY = Library("stts", "DEF")
+
+
+def _split_heads(x_BMC: Tensor, heads: int) -> Tensor:
+    return x_BMC.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def _merge_heads(x_BHMd: Tensor) -> Tensor:
+    return x_BHMd.transpose(1, 2).flatten(2)
+
+
+def _attention(q_BMC: Tensor, k_BSC: Tensor, v_BSC: Tensor, heads: int) -> Tensor:
+    q, k, v = (_split_heads(x, heads) for x in (q_BMC, k_BSC, v_BSC))
+    return _merge_heads(F.scaled_dot_product_attention(q, k, v))
+
+
+def _key_biased_attention(q_BMC: Tensor, k_BMC: Tensor, v_BMC: Tensor, bias_BM: Tensor, heads: int) -> Tensor:
+    q, k, v = (_split_heads(x, heads) for x in (q_BMC, k_BMC, v_BMC))
+    return _merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=bias_BM[:, None, None, :]))
+
+
+def _prefix_attention(q_BMC: Tensor, k_BSC: Tensor, v_BSC: Tensor, lengths_B: Tensor, heads: int) -> Tensor:
+    q, k, v = (_split_heads(x, heads) for x in (q_BMC, k_BSC, v_BSC))
+    seen_BS = torch.arange(k_BSC.shape[1], device=q.device) < lengths_B[:, None]
+    return _merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=seen_BS[:, None, None, :]))
+
+
+def _masked_attention(q_BLC: Tensor, k_BSC: Tensor, v_BSC: Tensor, seen_LS: Tensor, heads: int, kv_heads: int) -> Tensor:
+    q, k, v = _split_heads(q_BLC, heads), _split_heads(k_BSC, kv_heads), _split_heads(v_BSC, kv_heads)
+    attended = F.scaled_dot_product_attention(q, k, v, attn_mask=seen_LS, enable_gqa=heads != kv_heads)
+    return _merge_heads(attended)
+
+
+def _cache_write(cache_BSC: Tensor, new_BLC: Tensor, start_B: Tensor) -> Tensor:
+    slots_L = start_B[0] + torch.arange(new_BLC.shape[1], device=cache_BSC.device)
+    return cache_BSC.index_copy(1, slots_L, new_BLC)
+
+
+def _rotate(x_BLC: Tensor, cos_BLr: Tensor, sin_BLr: Tensor, heads: int) -> Tensor:
+    first, second = x_BLC.unflatten(-1, (heads, -1)).chunk(2, dim=-1)
+    cos, sin = cos_BLr.unsqueeze(-2), sin_BLr.unsqueeze(-2)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).flatten(-2)
+
+
+def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return F.rms_norm(x, weight.shape, weight, eps)
+
+
+def _keep_highest(scores_n: Tensor, kept: int) -> Tensor:
+    ascending = torch.sort(scores_n, dim=-1, stable=True).indices
+    return torch.sort(ascending[..., scores_n.shape[-1] - kept :], dim=-1).values
+
+
+def define(schema: str, body: Callable[..., Tensor]) -> OpOverload:
+    """Registers a composite operator of the `stts` namespace and returns it."""
+    name = schema.partition("(")[0]
+    _LIBRARY.define(schema)
+    _LIBRARY.impl(name, body, "CompositeImplicitAutograd")
+    overload: OpOverload = getattr(torch.ops.stts, name).default
+    return overload
+
+
+# Every query of a row sees every key of that row.
+attention = define("attention(Tensor q, Tensor k, Tensor v, int heads) -> Tensor", _attention)
+
+# The same, with a bias per key added to the scaled logits: the layer through which the scorer learns.
+key_biased_attention = define(
+    "key_biased_attention(Tensor q, Tensor k, Tensor v, Tensor bias, int heads) -> Tensor", _key_biased_attention
+)
+
+# Row b sees its first lengths[b] keys only; every length is at least 1.
+prefix_attention = define(
+    "prefix_attention(Tensor q, Tensor k, Tensor v, Tensor lengths, int heads) -> Tensor", _prefix_attention
+)
+
+# Query l sees slot s where seen[l, s]; kv_heads divides heads (grouped queries).
+masked_attention = define(
+    "masked_attention(Tensor q, Tensor k, Tensor v, Tensor seen, int heads, int kv_heads) -> Tensor", _masked_attention
+)
+
+# The cache with `new` in the slots from start[0] on; a target writes in place where it can.
+cache_write = define("cache_write(Tensor cache, Tensor new, Tensor start) -> Tensor", _cache_write)
+
+# Half-split rotary embedding; cos and sin are (B, L, head dimension / 2).
+rotate = define("rotate(Tensor x, Tensor cos, Tensor sin, int heads) -> Tensor", _rotate)
+
+# Root mean square norm over the last dimension.
+rms_norm = define("rms_norm(Tensor x, Tensor weight, float eps) -> Tensor", _rms_norm)
+
+# Indices, ascending, of the `kept` highest of each row; among equals the lower index is dropped first.
+keep_highest = define("keep_highest(Tensor scores, int kept) -> Tensor", _keep_highest)
