@@ -94,8 +94,9 @@ class _Builder:
 
     def run(self) -> None:
         prompt = self._prompt()
+        context = self._context(prompt)
         variants = self._vision()
-        language = self._language(self._context(prompt))
+        language = self._language(context)
         self._write_manifest(prompt, variants, language)
 
     def _budgets(self) -> list[TokenBudget]:
@@ -103,7 +104,7 @@ class _Builder:
         budgets: dict[str, TokenBudget] = {}
         for frames in self.request.frames:
             for keep in self.request.keeps:
-                for scope in self.request.budgets if keep < 1 else ["clip"]:
+                for scope in self._scopes(keep):
                     budget = TokenBudget(frames, groups, keep, scope)
                     budgets[budget.name] = budget
         if self.checkpoint.config.scorer is None and any(budget.keep < 1 for budget in budgets.values()):
@@ -112,6 +113,10 @@ class _Builder:
                 "keep 1 only: pass --keep 1"
             )
         return list(budgets.values())
+
+    def _scopes(self, keep: float) -> Sequence[Scope]:
+        """Unpruned windows have no budget to spread; they are listed once, under `clip`."""
+        return self.request.budgets if keep < 1 else ("clip",)
 
     def _prompt(self) -> Prompt:
         text, markers = self.checkpoint.text, self.checkpoint.config.markers

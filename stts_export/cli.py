@@ -42,12 +42,12 @@ def _program() -> None:
 def build(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Hugging Face folder.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
-    frames: Annotated[list[int], typer.Option(help="Frames of a window; may be given several times.")] = [8],  # noqa: B006
-    keep: Annotated[list[float], typer.Option(help="Keep ratio, above 0 and up to 1; may be given several times.")] = [1.0, 0.5],  # noqa: B006
-    budget: Annotated[list[BudgetName], typer.Option(help="Budget of pruned variants; may be given twice.")] = [BudgetName.clip],  # noqa: B006
+    frames: Annotated[Optional[list[int]], typer.Option(help="Frames of a window, repeatable. Default: 8.")] = None,
+    keep: Annotated[Optional[list[float]], typer.Option(help="Keep ratio, repeatable. Default: 1 and 0.5.")] = None,
+    budget: Annotated[Optional[list[BudgetName]], typer.Option(help="Budget, repeatable. Default: clip.")] = None,
     target: Annotated[str, typer.Option(help="What the graphs are made for: cpu.")] = "cpu",
-    max_context: Annotated[Optional[int], typer.Option(min=1, help="Slots of the cache; default: enough for the longest video.")] = None,
-    positions: Annotated[Optional[PositionsName], typer.Option(help="Overrides the checkpoint's stts.positions.")] = None,
+    max_context: Annotated[Optional[int], typer.Option(min=1, help="Slots of the cache. Default: as needed.")] = None,
+    positions: Annotated[Optional[PositionsName], typer.Option(help="Overrides the checkpoint's choice.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as one line of JSON.")] = False,
 ) -> None:
@@ -59,9 +59,9 @@ def build(
     request = BuildRequest(
         checkpoint=checkpoint,
         out=out,
-        frames=frames,
-        keeps=keep,
-        budgets=[name.value for name in budget],
+        frames=frames or [8],
+        keeps=keep or [1.0, 0.5],
+        budgets=[name.value for name in budget or [BudgetName.clip]],
         target=target,
         max_context=max_context,
         positions=positions.value if positions else None,

@@ -15,6 +15,12 @@ from stts_runtime.errors import UserError
 Scope = Literal["clip", "frame"]
 
 
+def check_keep(keep: float) -> None:
+    """Raises `UserError` if `keep` is no keep ratio."""
+    if not 0 < keep <= 1:
+        raise UserError(f"the keep ratio must lie above 0 and at most at 1, got {keep:g}")
+
+
 @dataclass(frozen=True)
 class TokenBudget:
     """Keep `keep` of the groups of `frames` frames with `groups` groups each.
@@ -33,8 +39,7 @@ class TokenBudget:
     def __post_init__(self) -> None:
         if self.frames < 1:
             raise UserError(f"a window needs at least 1 frame, got {self.frames}")
-        if not 0 < self.keep <= 1:
-            raise UserError(f"the keep ratio must lie above 0 and at most at 1, got {self.keep:g}")
+        check_keep(self.keep)
         lowest = round(1 / self.frames, 6)
         if self.scope == "clip" and round(self.keep, 6) < lowest:
             raise UserError(

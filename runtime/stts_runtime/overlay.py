@@ -39,7 +39,9 @@ def write_overlay(path: Path, window: Window, kept: NDArray[np.bool_], caption: 
     frames = list(_frames(window, kept))
     scratch = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
-        written = _write_sheet(scratch, frames, caption) if path.suffix.lower() == ".png" else _write_video(scratch, frames)
+        written = (
+            _write_sheet(scratch, frames, caption) if path.suffix.lower() == ".png" else _write_video(scratch, frames)
+        )
         if not written:
             raise UserError(f"{path} cannot be written")
         scratch.replace(path)
@@ -53,7 +55,9 @@ def _frames(window: Window, kept: NDArray[np.bool_]) -> Iterator[Image]:
     width = max(2, round(_HEIGHT * window.aspect / 2) * 2)
     for pixels, time, row in zip(window.frames, window.times_seconds, kept, strict=True):
         frame = cv2.resize(pixels[..., ::-1], (width, _HEIGHT), interpolation=cv2.INTER_AREA)
-        bright = cv2.resize(row.reshape(side, side).astype(np.float32), (width, _HEIGHT), interpolation=cv2.INTER_NEAREST)
+        bright = cv2.resize(
+            row.reshape(side, side).astype(np.float32), (width, _HEIGHT), interpolation=cv2.INTER_NEAREST
+        )
         factor = _DIMMED + (1 - _DIMMED) * bright[..., None]
         strip = np.full((_CAPTION_HEIGHT, width, 3), 24, dtype=np.uint8)
         _write_text(strip, f"{time:.1f} s  {int(row.sum())}/{row.size}")
@@ -76,7 +80,7 @@ def _write_sheet(path: Path, frames: list[Image], caption: str) -> bool:
 
 def _write_video(path: Path, frames: list[Image]) -> bool:
     height, width = frames[0].shape[:2]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), _FRAMES_PER_SECOND, (width, height))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), _FRAMES_PER_SECOND, (width, height))
     try:
         for frame in frames:
             writer.write(frame)

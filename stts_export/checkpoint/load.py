@@ -6,7 +6,9 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import psutil
 import torch
 from torch import nn
 
@@ -19,7 +21,10 @@ from stts_export.errors import CheckpointError
 from stts_export.modules.config import ModelConfig
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
+from stts_runtime.errors import UserError
 
+# torch, ONNX Runtime and one piece of a graph under check.
+_WORKING_BYTES = 1_500_000_000
 _SCORER_WIDTH_FROM = "temporal_token_scorer.mlp.w1.weight"
 
 
@@ -50,6 +55,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     processor = _video_processor(folder)
     config = hf_config.model_config_with(_pool(processor), _scorer_width(files))
     text = read_text_side(folder, config.markers)
+    _check_memory(files)
     vision, language, notes = _modules(files, config)
     return Checkpoint(
         path=folder,
@@ -75,6 +81,17 @@ def _modules(files: WeightFiles, config: ModelConfig) -> tuple[Vision, Language,
     return vision.eval(), language.eval(), notes
 
 
+def _check_memory(files: WeightFiles) -> None:
+    """Raises `UserError` before a build that would be killed for memory."""
+    needed = 4 * files.values() + _WORKING_BYTES
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise UserError(
+            f"the build needs about {needed / 1e9:.1f} GB of memory for float32 weights and {free / 1e9:.1f} GB are "
+            "free; close other programs, add swap, or build on a larger machine"
+        )
+
+
 def _fill(module: nn.Module, weights: dict[str, torch.Tensor]) -> None:
     module.load_state_dict(weights, assign=True)
     module.requires_grad_(False)
@@ -88,7 +105,7 @@ def _scorer_width(files: WeightFiles) -> int | None:
     return None
 
 
-def _video_processor(folder: Path) -> dict[str, object]:
+def _video_processor(folder: Path) -> dict[str, Any]:
     """Settings of the video processor; newer checkpoints keep them inside `processor_config.json`."""
     for name, key in (("video_preprocessor_config.json", None), ("processor_config.json", "video_processor")):
         path = folder / name
@@ -104,7 +121,7 @@ def _video_processor(folder: Path) -> dict[str, object]:
     return {}
 
 
-def _pool(processor: dict[str, object]) -> int:
+def _pool(processor: dict[str, Any]) -> int:
     size = processor.get("pooling_size", [3, 3])
     if not isinstance(size, list) or len(size) != 2 or size[0] != size[1] or not isinstance(size[0], int):
         raise CheckpointError(f"the video processor's pooling_size is {size}; only square windows are supported")

@@ -78,11 +78,11 @@ def write_random_checkpoint(out: Path, size: Size, seed: int, prune_fraction: fl
 
 
 def _random(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
-    noise = torch.randn(shape, generator=generator)
+    noise: Tensor = torch.randn(shape, generator=generator)
     if name.endswith("norm.weight") or ".layer_norm" in name or "layernorm" in name:
         return (noise * 0.1) + (0 if name.endswith("bias") else 1)
     if len(shape) == 2 and "embed" not in name:
-        return noise / shape[1] ** 0.5
+        return noise * float(shape[1]) ** -0.5
     return noise * 0.1
 
 

@@ -38,10 +38,10 @@ def read_text_side(folder: Path, markers: MarkerIds) -> TextSide:
     bos, eos = (_token_text(settings.get(f"{end}_token")) for end in ("bos", "eos"))
     if eos is None:
         raise CheckpointError(f"{folder / 'tokenizer_config.json'} names no eos_token, so no answer would ever end")
-    eos_ids = {tokenizer.token_to_id(eos), *_generation_eos(folder)}
-    if None in eos_ids:
+    eos_id = tokenizer.token_to_id(eos)
+    if eos_id is None:
         raise CheckpointError(f"{path} does not know its own eos_token {eos!r}")
-    return TextSide(content, bos or eos, tuple(sorted(eos_ids)))
+    return TextSide(content, bos or eos, tuple(sorted({eos_id, *_generation_eos(folder)})))
 
 
 def _parse(content: bytes, path: Path) -> Tokenizer:

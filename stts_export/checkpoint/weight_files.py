@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -19,7 +21,7 @@ class WeightFiles:
     """Stored names and shapes of all weights; a weight is read when it is asked for."""
 
     def __init__(self, folder: Path) -> None:
-        self._files = {}
+        self._files: dict[str, Any] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         for path, wanted in _listed(folder):
             self._open(path, wanted)
@@ -40,6 +42,10 @@ class WeightFiles:
 
     def shape(self, name: str) -> tuple[int, ...]:
         return self._shapes[name]
+
+    def values(self) -> int:
+        """Numbers in all weights together."""
+        return sum(prod(shape) for shape in self._shapes.values())
 
     def read(self, name: str) -> Tensor:
         """The weight as stored."""

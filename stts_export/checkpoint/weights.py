@@ -88,9 +88,7 @@ def checked(found: dict[str, Stored], wanted: Mapping[str, Tensor], config: Mode
 def _ignorable(found: Mapping[str, Stored], config: ModelConfig) -> tuple[set[str], list[str]]:
     """Weights that a whole checkpoint may hold and this model does not need."""
     deeper = {
-        name
-        for name in found
-        if (match := _VIT_LAYER.match(name)) and int(match.group(1)) >= config.vision.layers
+        name for name in found if (match := _VIT_LAYER.match(name)) and int(match.group(1)) >= config.vision.layers
     }
     scorer = {name for name in found if config.scorer is None and name.startswith("temporal_token_scorer.")}
     notes = []
@@ -100,5 +98,7 @@ def _ignorable(found: Mapping[str, Stored], config: ModelConfig) -> tuple[set[st
         notes.append("ignored the scorer's weights, since config.json asks for no pruning")
     tied = {"lm_head.weight"} & found.keys() if config.text.tied else set()
     if tied and not torch.equal(found["lm_head.weight"].read(), found["language_model.embed_tokens.base"].read()):
-        raise CheckpointError("config.json ties the output head to the embedding, but the stored lm_head.weight differs")
+        raise CheckpointError(
+            "config.json ties the output head to the embedding, but the stored lm_head.weight differs"
+        )
     return deeper | scorer | tied, notes

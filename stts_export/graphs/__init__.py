@@ -1,0 +1,1 @@
+"""Modules to ONNX graphs: exporting, weight files, counting and checking."""

@@ -1,20 +1,23 @@
-"""Checks of an exported graph: ONNX's own checker, and its numbers against the modules that it came from."""
+"""Checks of an exported graph: ONNX's own checker, and its numbers against the modules that it came from.
+
+Graphs with more than 2 GB of weights run piece by piece (`segments`), so that a check needs little memory.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from stts_export.errors import ExportError
 from stts_export.graphs.language_graph import LanguageGraph, example_call, input_names
+from stts_export.graphs.segments import run_in_segments
 from stts_export.graphs.vision_graph import INPUT, VisionGraph, example_frames, output_names
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
@@ -24,6 +27,8 @@ RELATIVE_ERROR = 1e-4
 """Largest error allowed, over the norm of what is compared (float32)."""
 CUT_MARGIN = 1e-5
 """A group whose score lies this close to the cut may be kept by one side and dropped by the other."""
+WHOLE_BYTES = 2 << 30
+"""Weights up to this size are loaded at once."""
 _SEEDS = 4
 
 
@@ -45,10 +50,9 @@ def check_vision(path: Path, vision: Vision, budget: TokenBudget) -> float:
 
     Raises `ExportError` on a difference that rounding does not explain.
     """
-    session = _session(path)
     for seed in range(_SEEDS):
         frames = example_frames(vision, budget, seed)
-        got = dict(zip(output_names(budget), session.run(None, {INPUT: frames.numpy()}), strict=True))
+        got = run_in_segments(path, {INPUT: frames.numpy()}, WHOLE_BYTES)
         with torch.no_grad():
             tensors = VisionGraph(vision, budget)(frames)
         wanted = {name: tensor.numpy() for name, tensor in zip(output_names(budget), tensors, strict=True)}
@@ -57,7 +61,9 @@ def check_vision(path: Path, vision: Vision, budget: TokenBudget) -> float:
     raise ExportError(f"{path.name}: all of {_SEEDS} example clips have ties at the cut; cannot compare")
 
 
-def _same_choice(path: Path, got: dict[str, NDArray[Any]], wanted: dict[str, NDArray[Any]], budget: TokenBudget) -> bool:
+def _same_choice(
+    path: Path, got: Mapping[str, NDArray[Any]], wanted: Mapping[str, NDArray[Any]], budget: TokenBudget
+) -> bool:
     """Whether both kept the same groups; False if they differ by rounding only."""
     if budget.keep == 1:
         return True
@@ -76,7 +82,7 @@ def _same_choice(path: Path, got: dict[str, NDArray[Any]], wanted: dict[str, NDA
 
 def check_language(path: Path, language: Language, context: int, visual_rows: int) -> float:
     """Runs a prefix, a question and a single token through graph and modules; returns the worst relative error."""
-    session, names = _session(path), input_names(language)
+    names = input_names(language)
     token_ids, _, _, visual, *caches = example_call(language, context, visual_rows)
     ort_caches: list[NDArray[Any]] = [cache.numpy() for cache in caches]
     module, worst, start = LanguageGraph(language), 0.0, 0
@@ -87,17 +93,11 @@ def check_language(path: Path, language: Language, context: int, visual_rows: in
         with torch.no_grad():
             *caches, logits, _ = module(*inputs, *caches)
         arrays = [tensor.numpy() for tensor in inputs]
-        *ort_caches, ort_logits, _ = session.run(None, dict(zip(names, [*arrays, *ort_caches], strict=True)))
-        worst = max(worst, _within(path, "logits", ort_logits, logits.numpy()))
+        got = run_in_segments(path, dict(zip(names, [*arrays, *ort_caches], strict=True)), WHOLE_BYTES)
+        ort_caches = [got[f"new_{name}"] for name in names[len(arrays) :]]
+        worst = max(worst, _within(path, "logits", got["logits"], logits.numpy()))
         start += len(tokens)
     return worst
-
-
-def _session(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    # It warns that the cache is copied where past and present are not bound to one buffer, as they are not here.
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), sess_options=options, providers=["CPUExecutionProvider"])
 
 
 def _within(path: Path, what: str, got: NDArray[Any], wanted: NDArray[Any]) -> float:

@@ -1,4 +1,4 @@
-"""The language graph: one symbolic query length for prefix, question and single tokens, caches as inputs and outputs."""
+"""The language graph: one symbolic query length for prefix, question and single tokens; caches go in and out."""
 
 from __future__ import annotations
 

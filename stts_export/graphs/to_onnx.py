@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import onnx_ir as ir
 import torch
+from onnxscript.optimizer import optimize_ir
 from torch import Tensor, nn
 
 from stts_export.lowering import Target
@@ -18,15 +19,17 @@ from stts_export.lowering import Target
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
     """The exporter reports packages that this product does not use (torchvision) and deprecations inside itself."""
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            for logger in loggers:
+                logger.setLevel(logging.ERROR)
             yield
         finally:
-            exporter.setLevel(level)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def to_onnx(
@@ -50,11 +53,22 @@ def to_onnx(
             input_names=input_names,
             output_names=output_names,
             custom_translation_table=dict(target.table),
+            optimize=False,
             verbose=False,
         )
-    assert exported is not None
+        assert exported is not None
+        optimize_ir(exported.model, should_fold=_unless_weight(set(program.state_dict)))
     _forget_provenance(exported.model)
     return exported.model
+
+
+def _unless_weight(weights: set[str]) -> Callable[[ir.Node], bool | None]:
+    """Keeps the optimizer from folding small weights into constants: a weight is stored once, under its own name."""
+
+    def should_fold(node: ir.Node) -> bool | None:
+        return False if any(value is not None and value.name in weights for value in node.inputs) else None
+
+    return should_fold
 
 
 def _forget_provenance(model: ir.Model) -> None:

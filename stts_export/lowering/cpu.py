@@ -7,8 +7,8 @@ RMSNormalization) and 24 (TensorScatter, `nonpad_kv_seqlen`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from onnxscript import ir
 from onnxscript.values import Opset
 
 from stts_export.lowering.target import Target
@@ -17,41 +17,42 @@ from stts_export.modules import operators
 OPSET_VERSION = 24
 op = Opset("", OPSET_VERSION)
 
+Value = Any
+"""A value of the ONNX graph being traced; onnxscript has no types for it."""
 
-def attention(q: ir.Value, k: ir.Value, v: ir.Value, heads: int) -> ir.Value:
+
+def attention(q: Value, k: Value, v: Value, heads: int) -> Value:
     return op.Attention(q, k, v, q_num_heads=heads, kv_num_heads=heads)[0]
 
 
-def key_biased_attention(q: ir.Value, k: ir.Value, v: ir.Value, bias: ir.Value, heads: int) -> ir.Value:
+def key_biased_attention(q: Value, k: Value, v: Value, bias: Value, heads: int) -> Value:
     # ONNX Runtime wants the mask's query dimension spelled out: a size of 1 is refused.
     rows, queries = _constant_shape(q)[:2]
     mask = op.Expand(op.Unsqueeze(bias, [1, 2]), [rows, 1, queries, 1])
     return op.Attention(q, k, v, mask, q_num_heads=heads, kv_num_heads=heads)[0]
 
 
-def prefix_attention(q: ir.Value, k: ir.Value, v: ir.Value, lengths: ir.Value, heads: int) -> ir.Value:
+def prefix_attention(q: Value, k: Value, v: Value, lengths: Value, heads: int) -> Value:
     return op.Attention(q, k, v, None, None, None, lengths, q_num_heads=heads, kv_num_heads=heads)[0]
 
 
-def masked_attention(
-    q: ir.Value, k: ir.Value, v: ir.Value, seen: ir.Value, heads: int, kv_heads: int
-) -> ir.Value:
+def masked_attention(q: Value, k: Value, v: Value, seen: Value, heads: int, kv_heads: int) -> Value:
     return op.Attention(q, k, v, op.Unsqueeze(seen, [0, 1]), q_num_heads=heads, kv_num_heads=kv_heads)[0]
 
 
-def cache_write(cache: ir.Value, new: ir.Value, start: ir.Value) -> ir.Value:
+def cache_write(cache: Value, new: Value, start: Value) -> Value:
     return op.TensorScatter(cache, new, start, axis=1)
 
 
-def rotate(x: ir.Value, cos: ir.Value, sin: ir.Value, heads: int) -> ir.Value:
+def rotate(x: Value, cos: Value, sin: Value, heads: int) -> Value:
     return op.RotaryEmbedding(x, cos, sin, num_heads=heads)
 
 
-def rms_norm(x: ir.Value, weight: ir.Value, eps: float) -> ir.Value:
+def rms_norm(x: Value, weight: Value, eps: float) -> Value:
     return op.RMSNormalization(x, weight, epsilon=eps)
 
 
-def keep_highest(scores: ir.Value, kept: int) -> ir.Value:
+def keep_highest(scores: Value, kept: int) -> Value:
     # TopK breaks ties in favour of the lower index, so sorting everything upwards puts the lower of two equal scores
     # among those to drop, as the reference does.
     count = _constant_shape(scores)[-1]
@@ -61,7 +62,7 @@ def keep_highest(scores: ir.Value, kept: int) -> ir.Value:
     return in_order
 
 
-def _constant_shape(value: ir.Value) -> Sequence[int]:
+def _constant_shape(value: Value) -> Sequence[int]:
     if value.shape is None or any(not isinstance(size, int) for size in value.shape):
         raise ValueError(f"{value.name} needs a constant shape here, got {value.shape}")
     return [int(str(size)) for size in value.shape]

@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch._ops import OpOverload
-
 
 @dataclass(frozen=True)
 class Target:
     name: str
     opset_version: int
-    table: Mapping[OpOverload, Callable[..., Any]]
+    table: Mapping[Callable[..., Any], Callable[..., Any]]
     """Lowerings, each called with the ONNX values and the attributes of the operator's schema."""

@@ -1,0 +1,1 @@
+"""The model, written for export: every module takes and gives tensors of static shape."""

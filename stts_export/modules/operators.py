@@ -18,14 +18,14 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._ops import OpOverload
 from torch.library import Library
 
 _LIBRARY = Library("stts", "DEF")
 
 
 def _split_heads(x_BMC: Tensor, heads: int) -> Tensor:
-    return x_BMC.unflatten(-1, (heads, -1)).transpose(1, 2)
+    rows, tokens, _ = x_BMC.shape
+    return x_BMC.reshape(rows, tokens, heads, -1).transpose(1, 2)
 
 
 def _merge_heads(x_BHMd: Tensor) -> Tensor:
@@ -48,7 +48,9 @@ def _prefix_attention(q_BMC: Tensor, k_BSC: Tensor, v_BSC: Tensor, lengths_B: Te
     return _merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=seen_BS[:, None, None, :]))
 
 
-def _masked_attention(q_BLC: Tensor, k_BSC: Tensor, v_BSC: Tensor, seen_LS: Tensor, heads: int, kv_heads: int) -> Tensor:
+def _masked_attention(
+    q_BLC: Tensor, k_BSC: Tensor, v_BSC: Tensor, seen_LS: Tensor, heads: int, kv_heads: int
+) -> Tensor:
     q, k, v = _split_heads(q_BLC, heads), _split_heads(k_BSC, kv_heads), _split_heads(v_BSC, kv_heads)
     attended = F.scaled_dot_product_attention(q, k, v, attn_mask=seen_LS, enable_gqa=heads != kv_heads)
     return _merge_heads(attended)
@@ -74,12 +76,12 @@ def _keep_highest(scores_n: Tensor, kept: int) -> Tensor:
     return torch.sort(ascending[..., scores_n.shape[-1] - kept :], dim=-1).values
 
 
-def define(schema: str, body: Callable[..., Tensor]) -> OpOverload:
-    """Registers a composite operator of the `stts` namespace and returns it."""
+def define(schema: str, body: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Registers a composite operator of the `stts` namespace and returns its overload, which tables are keyed by."""
     name = schema.partition("(")[0]
     _LIBRARY.define(schema)
     _LIBRARY.impl(name, body, "CompositeImplicitAutograd")
-    overload: OpOverload = getattr(torch.ops.stts, name).default
+    overload: Callable[..., Tensor] = getattr(torch.ops.stts, name).default
     return overload
 
 

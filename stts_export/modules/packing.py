@@ -43,7 +43,8 @@ def _packed_attention(
 
     def seated(x_MC: Tensor) -> tuple[Tensor, ...]:
         by_seat = x_MC.reshape(kept, -1).index_select(0, layout.group_of_slot).reshape(-1, channels)
-        return by_seat.split([size * ranks * patches for size, ranks in batches])
+        parts: tuple[Tensor, ...] = by_seat.split([size * ranks * patches for size, ranks in batches])
+        return parts
 
     # A frame with nothing kept would leave a softmax without a key; what its seat computes is never read.
     lengths = (layout.count_of_rank.clamp(min=1) * patches).split([ranks for _, ranks in batches])

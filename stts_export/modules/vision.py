@@ -123,7 +123,9 @@ class Vision(nn.Module):
         after, _ = self._run(x, range(cut + 1, vision.layers), kept_frames(kept_K, budget, heads), layers)
         return Hidden({**before, **biased, **after}, scores_TG, kept_K)
 
-    def _run(self, x: Tensor, blocks: range, attend: Attend, layers: frozenset[int]) -> tuple[dict[int, Tensor], Tensor]:
+    def _run(
+        self, x: Tensor, blocks: range, attend: Attend, layers: frozenset[int]
+    ) -> tuple[dict[int, Tensor], Tensor]:
         outputs = {}
         for number in blocks:
             x = self.vision_tower.layers[number](x, attend)
@@ -142,9 +144,9 @@ class Vision(nn.Module):
 
 def by_group(rows: Tensor, frames: int, vision: VisionConfig) -> Tensor:
     """Rows (T * N, D) in group order -> (T, G, P, D)."""
-    return rows.unflatten(0, (frames, vision.groups, vision.patches_per_group))
+    return rows.reshape(frames, vision.groups, vision.patches_per_group, -1)
 
 
 def take_groups(rows: Tensor, kept_K: Tensor, vision: VisionConfig) -> Tensor:
     """Rows of all patches (T * N, D) -> rows of the kept groups' patches (K * P, D)."""
-    return rows.unflatten(0, (-1, vision.patches_per_group)).index_select(0, kept_K).flatten(0, 1)
+    return rows.reshape(-1, vision.patches_per_group, rows.shape[-1]).index_select(0, kept_K).flatten(0, 1)

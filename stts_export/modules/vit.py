@@ -74,4 +74,4 @@ class VisionTransformer(nn.Module):
         order = group_order(self.config).to(self.positional_embedding.device)
         positions_ND = self.positional_embedding.index_select(0, order)
         embedded: Tensor = self.patch_embedding(patches_TNP.flatten(0, 1))
-        return (embedded.unflatten(0, (frames, -1)) + positions_ND).flatten(0, 1)
+        return (embedded.reshape(frames, self.config.patches, -1) + positions_ND).flatten(0, 1)

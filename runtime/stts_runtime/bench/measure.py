@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,9 +50,9 @@ def resident_mb() -> float:
 
 
 def measure(
-    bundle: Bundle, window_of: Callable[[int], Window], rounds: int, seed: int = 0
-) -> Iterator[dict[str, Samples]]:
-    """Yields the growing measurements after every round, the warm-up not counted.
+    bundle: Bundle, window_of: Callable[[int], Window], rounds: int, on_round: Callable[[], None], seed: int = 0
+) -> dict[str, Samples]:
+    """Measurements by variant, the warm-up not counted; `on_round` is called after every round.
 
     `window_of` gives a window of so many frames. The order of variants is shuffled anew in every round, so that no
     variant always runs after the same other.
@@ -67,17 +66,17 @@ def measure(
         sessions[name] = Session(bundle, name, load_vision(bundle, name), language)
         samples[name] = Samples(loaded_mb=resident_mb() - before)
         windows.setdefault(variant.frames, window_of(variant.frames))
-    order, shuffle = list(sessions), random.Random(seed)
+    order, generator = list(sessions), np.random.default_rng(seed)
     for number in range(-_WARM_UP_ROUNDS, rounds):
-        shuffle.shuffle(order)
-        for name in order:
+        for name in generator.permutation(order).tolist():
             watched = sessions[name].watch(windows[bundle.manifest.variants[name].frames])
             answer = sessions[name].ask(watched, QUESTION, ANSWER_TOKENS)
             samples[name].prefix_tokens = len(watched.prefix)
             if number >= 0:
                 samples[name].add(answer)
         if number >= 0:
-            yield samples
+            on_round()
+    return samples
 
 
 def synthetic_window(frames: int, size: int) -> Window:

@@ -25,9 +25,7 @@ class Spread(_Part):
     p95: float
 
     @classmethod
-    def of(cls, values: list[float]) -> Spread | None:
-        if not values:
-            return None
+    def of(cls, values: list[float]) -> Spread:
         p50, p95 = np.percentile(values, [50, 95])
         return cls(p50=round(float(p50), 3), p95=round(float(p95), 3))
 
@@ -92,8 +90,6 @@ def rows_of(bundle: Bundle, samples: dict[str, Samples]) -> list[Row]:
 
 def _row(bundle: Bundle, name: str, variant: VisionVariant, samples: dict[str, Samples]) -> Row:
     own = samples[name]
-    vision, prefill, total = Spread.of(own.vision), Spread.of(own.prefill), Spread.of(own.total)
-    assert vision is not None and prefill is not None and total is not None
     full = f"full-t{variant.frames}"
     return Row(
         variant=name,
@@ -103,13 +99,15 @@ def _row(bundle: Bundle, name: str, variant: VisionVariant, samples: dict[str, S
         visual_in=bundle.manifest.budget(variant).visual_tokens,
         visual_kept=variant.kept_groups,
         prefix_tokens=own.prefix_tokens,
-        vision_ms=vision,
-        prefill_ms=prefill,
-        decode_ms_per_token=Spread.of(own.decode_per_token),
-        total_ms=total,
+        vision_ms=Spread.of(own.vision),
+        prefill_ms=Spread.of(own.prefill),
+        decode_ms_per_token=Spread.of(own.decode_per_token) if own.decode_per_token else None,
+        total_ms=Spread.of(own.total),
         loaded_mb=round(own.loaded_mb, 1),
         vision_speed_up=_speed_up(bundle, name, full, samples, with_prefill=False) if full in samples else None,
-        vision_and_prefill_speed_up=_speed_up(bundle, name, full, samples, with_prefill=True) if full in samples else None,
+        vision_and_prefill_speed_up=_speed_up(bundle, name, full, samples, with_prefill=True)
+        if full in samples
+        else None,
     )
 
 
@@ -130,9 +128,9 @@ def _speed_up(bundle: Bundle, name: str, full: str, samples: dict[str, Samples],
 
 
 def default_within_ms(rows: list[Row]) -> float:
-    """A budget worth asking about: what the smallest unpruned variant takes, rounded up to 10 ms."""
-    unpruned = [row.total_ms.p50 for row in rows if row.keep == 1] or [row.total_ms.p50 for row in rows]
-    return float(np.ceil(min(unpruned) / 10) * 10)
+    """A budget worth asking about: what the quickest variant with the most frames takes, rounded up to 10 ms."""
+    most = max(row.frames for row in rows)
+    return float(np.ceil(min(row.total_ms.p50 for row in rows if row.frames == most) / 10) * 10)
 
 
 def advice(rows: list[Row], within_ms: float) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from stts_runtime.budget import check_keep
 from stts_runtime.bundle.files import plain_file, verify
 from stts_runtime.bundle.manifest import SCHEMA_VERSION, Manifest, VisionVariant
 from stts_runtime.errors import BundleError
@@ -46,10 +47,13 @@ class Bundle:
         `frames` asks for exactly so many; `at_most` bounds them by what the source gives.
         """
         wanted = self.manifest.default_keep if keep is None else keep
+        check_keep(wanted)
         fitting = {
             name: variant
             for name, variant in self.manifest.variants.items()
-            if abs(variant.keep - wanted) < 1e-6 and budget in (None, variant.budget) and frames in (None, variant.frames)
+            if abs(variant.keep - wanted) < 1e-6
+            and budget in (None, variant.budget)
+            and frames in (None, variant.frames)
         }
         if not fitting:
             raise BundleError(

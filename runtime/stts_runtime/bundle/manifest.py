@@ -7,14 +7,14 @@ numbers that sizes are made of are bounded. This module reads and writes no file
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from stts_runtime.budget import Scope, TokenBudget
 from stts_runtime.errors import UserError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 """Raised whenever an older runtime could not use a newer bundle; older bundles keep working."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -142,7 +142,9 @@ class Manifest(_Record):
             except UserError as error:
                 raise ValueError(f"variant {name}: {error}") from None
             if (name, variant.kept_groups) != (budget.name, budget.kept):
-                raise ValueError(f"variant {name} with {variant.kept_groups} groups should be {budget.name} with {budget.kept}")
+                raise ValueError(
+                    f"variant {name} with {variant.kept_groups} groups should be {budget.name} with {budget.kept}"
+                )
         if max(variant.kept_groups for variant in self.variants.values()) > self.language.visual_rows:
             raise ValueError("a variant makes more visual tokens than the language graph takes")
         unlisted = set(self.used_files()) - self.files.keys()

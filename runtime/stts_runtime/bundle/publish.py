@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -35,11 +34,11 @@ def published(out: Path, replace: bool) -> Iterator[Path]:
 
 def _swap(scratch: Path, out: Path) -> None:
     if not out.exists():
-        os.rename(scratch, out)
+        scratch.rename(out)
         return
     old = scratch.with_name(scratch.name + ".old")
-    os.rename(out, old)
-    os.rename(scratch, out)
+    out.rename(old)
+    scratch.rename(out)
     if old.is_dir() and not old.is_symlink():
         shutil.rmtree(old)
     else:

@@ -41,7 +41,9 @@ def run(
     ask: Annotated[list[str], typer.Option(metavar="QUESTION", help="A question; may be given several times.")],
     keep: Annotated[Optional[float], typer.Option(help="Keep ratio of the variant; default: the trained one.")] = None,
     budget: Annotated[Optional[BudgetName], typer.Option(help="Budget of the variant, where there are two.")] = None,
-    frames: Annotated[Optional[int], typer.Option(help="Exactly so many frames; default: what the video gives.")] = None,
+    frames: Annotated[
+        Optional[int], typer.Option(help="Exactly so many frames; default: what the video gives.")
+    ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in tokens.")] = 64,
     overlay: Annotated[Optional[Path], typer.Option(help="Picture of the kept patches, .png or .mp4.")] = None,
     as_json: JsonOption = False,

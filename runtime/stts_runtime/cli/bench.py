@@ -66,12 +66,9 @@ def _measured(bundle: Bundle, video: VideoFile | None, rounds: int) -> dict[str,
             return synthetic_window(frames, manifest.vision.image_size)
         return window_of_file(video, frames, manifest.max_fps, manifest.vision.image_size)
 
-    samples: dict[str, Samples] = {}
     with Progress(console=errors, transient=True) as progress:
         task = progress.add_task("measuring", total=rounds)
-        for samples in measure(bundle, window_of, rounds):
-            progress.advance(task)
-    return samples
+        return measure(bundle, window_of, rounds, on_round=lambda: progress.advance(task))
 
 
 def _plot(path: Path, report: Report, quiet: bool) -> None:

@@ -42,7 +42,7 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _terminate(signal_number: int, frame: FrameType | None) -> None:
+def _terminate(signal_number: int, _: FrameType | None) -> None:
     """SIGTERM unwinds like an exception, so that temporary folders are removed."""
     raise SystemExit(128 + signal_number)
 

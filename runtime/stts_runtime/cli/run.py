@@ -56,7 +56,9 @@ def check_request(sources: Sequence[str], overlay: Path | None) -> None:
     check_overlay_path(overlay)
 
 
-def answers(sessions: Sessions, source: str, questions: Sequence[str], max_tokens: int, overlay: Path | None) -> list[Answer]:
+def answers(
+    sessions: Sessions, source: str, questions: Sequence[str], max_tokens: int, overlay: Path | None
+) -> list[Answer]:
     """All answers about one source; the overlay is written once the window is known."""
     session, watched = sessions.watch(source)
     if overlay is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -9,7 +11,10 @@ from rich.table import Table
 from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
 
-console = Console(highlight=False)
+# Where nobody looks at a terminal, tables are as wide as they need to be.
+_PIPED_WIDTH = 150
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 errors = Console(stderr=True, highlight=False)
 
 

@@ -65,6 +65,9 @@ def _session(graph: Path) -> Any:
     ort = _onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
+    # Vision and language are sessions with threads of their own. Idle threads that spin take the cores away from the
+    # session whose turn it is: on 2 cores that made every stage a quarter slower (docs/performance.md).
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return _called(
         f"cannot load {graph.name}",
         lambda: ort.InferenceSession(str(graph), sess_options=options, providers=["CPUExecutionProvider"]),
@@ -111,9 +114,10 @@ class CpuLanguage:
     def _bind_caches(self, model: LanguageModel) -> None:
         # Past and present share one buffer, so that TensorScatter writes into it instead of copying it.
         ort = _onnxruntime()
-        empty = np.zeros((1, model.context, model.kv_channels), dtype=np.float32)
+        shape = (1, model.context, model.kv_channels)
         for name in cache_names(model.layers):
-            cache = ort.OrtValue.ortvalue_from_numpy(empty)
+            # An OrtValue on the CPU is a view of the array that it is made from: each needs one of its own.
+            cache = ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, dtype=np.float32))
             self._binding.bind_ortvalue_input(name, cache)
             self._binding.bind_ortvalue_output(f"new_{name}", cache)
 

@@ -87,6 +87,6 @@ def _timeline(capture: cv2.VideoCapture) -> tuple[Times, float]:
     gaps = np.diff(pts)
     if (gaps <= 0).any():
         # Containers without usable timestamps: all that is left is the nominal rate.
-        return np.arange(len(pts)) * nominal, len(pts) * nominal
+        return np.arange(len(pts), dtype=np.float64) * nominal, len(pts) * nominal
     pts -= pts[0]
     return pts, float(pts[-1] + np.median(gaps))

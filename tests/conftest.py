@@ -1,0 +1,41 @@
+"""Shared material: a micro checkpoint, its bundle, and a clip whose pixels say which frame they are of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stts_export.build import BuildRequest, build_bundle
+from stts_export.checkpoint.random import SIZES, write_random_checkpoint
+from stts_runtime.bundle import Bundle
+from tests.clips import write_clip
+
+
+@pytest.fixture(scope="session")
+def micro_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random checkpoint small enough for a test; do not change it, copy it."""
+    path = tmp_path_factory.mktemp("checkpoints") / "micro"
+    write_random_checkpoint(path, SIZES["micro"], seed=0)
+    return path
+
+
+@pytest.fixture(scope="session")
+def plain_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain Molmo2, without a scorer."""
+    path = tmp_path_factory.mktemp("checkpoints") / "plain"
+    write_random_checkpoint(path, SIZES["micro"], seed=1, prune_fraction=None)
+    return path
+
+
+@pytest.fixture(scope="session")
+def micro_bundle(micro_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """3 and 6 frames at keep 1 and 0.5, the shorter with both budgets; do not change it, copy it."""
+    out = tmp_path_factory.mktemp("bundles") / "micro"
+    return build_bundle(BuildRequest(micro_checkpoint, out, [3, 6], [1.0, 0.5], ["clip", "frame"]))
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds at 10 frames a second, 96x64; frame n has the brightness `clips.level(n)`."""
+    return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", frames=20, fps=10)

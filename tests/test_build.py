@@ -1,0 +1,172 @@
+"""Building: what is refused, what is left behind, and that the shipped graphs are what they claim to be."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from safetensors import safe_open
+
+from stts_export import build as build_module
+from stts_export.build import BuildRequest, build_bundle
+from stts_export.errors import CheckpointError, ExportError
+from stts_export.graphs import check
+from stts_export.graphs.segments import run_in_segments
+from stts_runtime.bundle import Bundle
+from stts_runtime.errors import UserError
+
+
+def request(checkpoint: Path, out: Path, **changes: object) -> BuildRequest:
+    settings: dict = {"frames": [2], "keeps": [1.0, 0.5], "budgets": ["clip"], **changes}
+    return BuildRequest(checkpoint, out, **settings)
+
+
+def test_vision_graphs_have_constant_shapes_and_standard_operators(micro_bundle: Bundle) -> None:
+    for variant in micro_bundle.manifest.variants.values():
+        graph = onnx.load(micro_bundle.folder / variant.engine.graph, load_external_data=False)
+        assert [(entry.domain, entry.version) for entry in graph.opset_import] == [("", 24)]
+        assert {node.domain for node in graph.graph.node} == {""}
+        assert not {"Loop", "If", "Scan", "NonZero"} & {node.op_type for node in graph.graph.node}
+        for value in (*graph.graph.input, *graph.graph.output, *graph.graph.value_info):
+            assert all(size.HasField("dim_value") for size in value.type.tensor_type.shape.dim), value.name
+
+
+def test_the_language_graph_has_one_symbolic_length(micro_bundle: Bundle) -> None:
+    graph = onnx.load(micro_bundle.folder / "language.onnx", load_external_data=False).graph
+    symbols = {size.dim_param for value in graph.input for size in value.type.tensor_type.shape.dim if size.dim_param}
+    assert len(symbols) == 1
+    assert "TensorScatter" in {node.op_type for node in graph.node}
+
+
+def test_weights_are_on_disk_once(micro_bundle: Bundle) -> None:
+    files = {path.name for path in micro_bundle.folder.iterdir()}
+    assert {name for name in files if name.endswith(".safetensors")} == {"vision.safetensors", "language.safetensors"}
+    for weights in ("vision.safetensors", "language.safetensors"):
+        with safe_open(micro_bundle.folder / weights, framework="np") as opened:
+            assert list(opened.keys())
+    for passport in micro_bundle.manifest.passports():
+        graph = onnx.load(micro_bundle.folder / passport.graph, load_external_data=False).graph
+        inside = sum(len(tensor.raw_data) for tensor in graph.initializer if tensor.data_location == 0)
+        assert inside < 20_000, f"{passport.graph} carries weights of its own"
+
+
+def test_graphs_tell_nothing_about_the_build_machine(micro_bundle: Bundle) -> None:
+    for passport in micro_bundle.manifest.passports():
+        content = (micro_bundle.folder / passport.graph).read_bytes()
+        assert not re.search(rb"stts_export/modules|site-packages|/home/|/root/|File \"", content)
+
+
+def test_segments_give_what_the_whole_graph_gives(micro_bundle: Bundle) -> None:
+    path = micro_bundle.folder / "vision.clip-t3-k0.5.onnx"
+    frames = np.random.default_rng(0).integers(0, 256, (3, 84, 84, 3), dtype=np.uint8)
+    whole = run_in_segments(path, {"frames": frames}, 1 << 40)
+    pieces = run_in_segments(path, {"frames": frames}, 10_000)
+    for name, value in whole.items():
+        np.testing.assert_allclose(pieces[name], value, atol=1e-6)
+    assert not list(micro_bundle.folder.glob(".partial-*"))
+
+
+def test_a_plain_molmo2_builds_at_keep_1_only(plain_checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "plain"
+    with pytest.raises(CheckpointError, match="builds at keep 1 only"):
+        build_bundle(request(plain_checkpoint, out))
+    assert not list(tmp_path.iterdir())
+    bundle = build_bundle(request(plain_checkpoint, out, keeps=[1.0]))
+    assert list(bundle.manifest.variants) == ["full-t2"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"keeps": [0.4]}, "keep 0.4 is impossible for 2 frames"),
+        ({"keeps": [1.5]}, "keep ratio must lie above 0"),
+        ({"frames": [0]}, "at least 1 frame"),
+        ({"target": "npu"}, "unknown target 'npu'"),
+        ({"max_context": 10}, "does not hold a video"),
+    ],
+)
+def test_impossible_requests_leave_nothing(
+    micro_checkpoint: Path, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        build_bundle(request(micro_checkpoint, tmp_path / "bundle", **changes))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_bundle_is_replaced_only_on_demand(micro_checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    out.mkdir()
+    (out / "precious.txt").write_text("mine")
+    with pytest.raises(UserError, match="exists already"):
+        build_bundle(request(micro_checkpoint, out))
+    assert (out / "precious.txt").read_text() == "mine"
+    build_bundle(request(micro_checkpoint, out, keeps=[1.0], replace=True))
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+    assert (out / "manifest.json").exists()
+
+
+def test_an_interrupted_build_leaves_nothing(
+    micro_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build_module, "check_language", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        build_bundle(request(micro_checkpoint, tmp_path / "bundle", keeps=[1.0]))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_graph_that_differs_from_the_modules_is_refused(
+    micro_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check that runs in every build: a planted change of one weight file byte range must stop it."""
+    original = build_module.write_weight_file
+
+    def corrupt(path: Path, weights: dict) -> None:
+        name = "language_model.layers.1.mlp.up_proj.weight"
+        if name in weights:
+            weights = {**weights, name: weights[name].flip(0)}
+        original(path, weights)
+
+    monkeypatch.setattr(build_module, "write_weight_file", corrupt)
+    with pytest.raises(ExportError, match=r"language\.onnx: logits differ"):
+        build_bundle(request(micro_checkpoint, tmp_path / "bundle", keeps=[1.0]))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_check_tells_a_tie_from_a_wrong_choice(tmp_path: Path) -> None:
+    from stts_runtime.budget import TokenBudget
+
+    budget = TokenBudget(2, 4, 0.75)
+    scores = np.array([[0.9] * 4, [0.5, 0.500001, 0.8, 0.1]], dtype=np.float32)
+    wanted = {"scores": scores, "kept_groups": np.array([0, 1, 2, 3, 5, 6])}
+    tie = {"scores": scores, "kept_groups": np.array([0, 1, 2, 3, 4, 6])}
+    wrong = {"scores": scores, "kept_groups": np.array([0, 1, 2, 3, 5, 7])}
+    assert check._same_choice(tmp_path, wanted, wanted, budget)
+    assert not check._same_choice(tmp_path, tie, wanted, budget)
+    with pytest.raises(ExportError, match="disagree about group"):
+        check._same_choice(tmp_path, wrong, wanted, budget)
+
+
+def test_positions_come_from_the_request_then_the_checkpoint(micro_checkpoint: Path, tmp_path: Path) -> None:
+    given = build_bundle(request(micro_checkpoint, tmp_path / "given", keeps=[1.0], positions="compact"))
+    stored = build_bundle(request(micro_checkpoint, tmp_path / "stored", keeps=[1.0]))
+    assert given.manifest.prompt.positions == "compact"
+    assert stored.manifest.prompt.positions == "original"
+
+
+def test_multiplications_are_those_of_the_layers(micro_bundle: Bundle) -> None:
+    """Counted by hand for the unpruned micro model, 3 frames of 36 patches."""
+    width, mlp, tokens, layers = 32, 48, 3 * 36, 5
+    blocks = layers * tokens * (4 * width * width + 2 * width * mlp + 2 * 36 * width)
+    embedding = tokens * 588 * width
+    groups, features, hidden, text = 12, 64, 64, 48
+    projections = groups * (features * width * 3 + width * width)
+    over_patches = groups * 2 * 2 * 9 * features
+    connector = projections + over_patches + groups * (2 * width * hidden + hidden * text)
+    counted = micro_bundle.manifest.variants["full-t3"].multiplications.fixed
+    assert counted == blocks + embedding + connector

@@ -1,0 +1,163 @@
+"""A bundle is untrusted input: damage, foreign names and newer schemas are refused in one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import pytest
+
+from stts_runtime.bundle import MANIFEST, Bundle
+from stts_runtime.engines import load_language, load_vision
+from stts_runtime.errors import BundleError
+from stts_runtime.session import Session
+from stts_runtime.video import VideoFile, window_of_file
+
+FROZEN = Path(__file__).parent / "data" / "bundle-v1"
+
+
+@pytest.fixture
+def copy(micro_bundle: Bundle, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(micro_bundle.folder, tmp_path / "bundle"))
+
+
+def change_manifest(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    content = json.loads((folder / MANIFEST).read_text())
+    change(content)
+    (folder / MANIFEST).write_text(json.dumps(content))
+
+
+def test_no_bundle_and_no_manifest(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no such bundle"):
+        Bundle.open(tmp_path / "nothing")
+    with pytest.raises(BundleError, match="is not a bundle"):
+        Bundle.open(tmp_path)
+
+
+def test_a_newer_schema_asks_for_a_newer_runtime(copy: Path) -> None:
+    change_manifest(copy, lambda content: content.update(schema_version=2))
+    with pytest.raises(BundleError, match=r"newer stts-export \(schema 2\).*pip install -U"):
+        Bundle.open(copy)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"schema_version": 1}', '{"schema_version": "x"}'])
+def test_a_damaged_manifest_is_said_to_be_damaged(copy: Path, content: str) -> None:
+    (copy / MANIFEST).write_text(content)
+    with pytest.raises(BundleError, match="damaged"):
+        Bundle.open(copy)
+
+
+@pytest.mark.parametrize("name", ["../outside.onnx", "/etc/passwd", "a/b.onnx", "", "..", ".hidden", "a\x00b"])
+def test_names_that_leave_the_folder_are_refused(copy: Path, name: str) -> None:
+    change_manifest(copy, lambda content: content["language"]["engine"].update(graph=name))
+    with pytest.raises(BundleError, match="is not a plain file name"):
+        Bundle.open(copy)
+
+
+def test_a_link_is_refused_even_if_its_target_is_right(copy: Path, tmp_path: Path) -> None:
+    target = tmp_path / "tokenizer.json"
+    shutil.move(copy / "tokenizer.json", target)
+    (copy / "tokenizer.json").symlink_to(target)
+    bundle = Bundle.open(copy)
+    with pytest.raises(BundleError, match=r"tokenizer\.json is a link"):
+        bundle.file("tokenizer.json")
+    shutil.move(copy / MANIFEST, tmp_path / "m.json")
+    (copy / MANIFEST).symlink_to(tmp_path / "m.json")
+    with pytest.raises(BundleError, match="is a link"):
+        Bundle.open(copy)
+
+
+def flip_last_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_flipped_bit_is_found_before_the_engine_loads(copy: Path) -> None:
+    flip_last_byte(copy / "vision.safetensors")
+    with pytest.raises(BundleError, match=r"vision\.safetensors is damaged: its SHA-256"):
+        load_vision(Bundle.open(copy), "clip-t3-k0.5")
+    flip_last_byte(copy / "language.onnx")
+    with pytest.raises(BundleError, match=r"language\.onnx is damaged"):
+        load_language(Bundle.open(copy))
+
+
+def test_a_truncated_or_missing_file_is_named(copy: Path) -> None:
+    path = copy / "language.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(BundleError, match="100 bytes instead of"):
+        Bundle.open(copy).verify_all()
+    path.unlink()
+    with pytest.raises(BundleError, match=r"language\.safetensors is missing"):
+        Bundle.open(copy).verify_all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content["variants"]["clip-t3-k0.5"].update(kept_groups=7), "clip-t3-k0.5"),
+        (lambda content: content["variants"]["clip-t3-k0.5"].update(keep=0.01), "impossible"),
+        (lambda content: content["language"].update(visual_rows=2), "more visual tokens"),
+        (lambda content: content["files"].pop("language.onnx"), "files without a hash"),
+        (lambda content: content["language"].update(context=-1), "context"),
+        (lambda content: content.update(surprise=1), "surprise"),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_refused(copy: Path, change: Any, message: str) -> None:
+    change_manifest(copy, change)
+    with pytest.raises(BundleError, match=message):
+        Bundle.open(copy)
+
+
+def test_an_engine_for_another_backend_says_how_to_rebuild(copy: Path) -> None:
+    def foreign(content: dict[str, Any]) -> None:
+        content["language"]["engine"].update(backend="tensorrt", build_command="stts-export build X --out Y")
+
+    change_manifest(copy, foreign)
+    with pytest.raises(BundleError, match=r"backend 'tensorrt'.*rebuild it with: stts-export build X --out Y"):
+        load_language(Bundle.open(copy))
+
+
+def test_an_older_onnxruntime_is_named_with_the_remedy(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "__version__", "1.20.1")
+    with pytest.raises(BundleError, match=r"needs onnxruntime 1\.24 or newer, and 1\.20\.1 is installed"):
+        load_language(Bundle.open(copy))
+
+
+def test_onnxruntime_reads_no_weights_outside_the_folder(copy: Path, tmp_path: Path) -> None:
+    """The last line of defence against a graph whose external data points elsewhere, hashes and all."""
+    import onnx
+
+    shutil.copy(copy / "language.safetensors", tmp_path / "stolen.bin")
+    model = onnx.load(copy / "language.onnx", load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = "../stolen.bin"
+    (copy / "language.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(Exception, match="(?i)external data"):
+        onnxruntime.InferenceSession(str(copy / "language.onnx"), providers=["CPUExecutionProvider"])
+
+
+def test_the_best_variant_is_chosen(micro_bundle: Bundle) -> None:
+    assert micro_bundle.choose(None, None, None) == "clip-t6-k0.5"
+    assert micro_bundle.choose(1, None, None, at_most=5) == "full-t3"
+    assert micro_bundle.choose(0.5, "frame", 3) == "frame-t3-k0.5"
+    with pytest.raises(BundleError, match=r"no variant with keep 0\.3; it has .*full-t3"):
+        micro_bundle.choose(0.3, None, None)
+    with pytest.raises(BundleError, match="gives 2 frames .* needs 3"):
+        micro_bundle.choose(1, None, None, at_most=2)
+
+
+def test_a_frozen_bundle_of_schema_1_still_answers(clip: Path) -> None:
+    bundle = Bundle.open(FROZEN)
+    bundle.verify_all()
+    session = Session.open(bundle, "clip-t2-k0.5")
+    window = window_of_file(VideoFile(str(clip)), 2, bundle.manifest.max_fps, bundle.manifest.vision.image_size)
+    answer = session.ask(session.watch(window), "What happens?", 4)
+    assert answer.tokens.visual_kept == 4
+    assert answer.tokens.generated >= 1

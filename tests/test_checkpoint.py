@@ -1,0 +1,250 @@
+"""Reading checkpoints: both generations of names and keys, shards, and everything that can be wrong with them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from stts_export.checkpoint import load_checkpoint
+from stts_export.checkpoint.weight_files import INDEX, SINGLE
+from stts_export.errors import CheckpointError
+
+# The older generation's names, written down from the released checkpoints' layout and not from our own table.
+OLDER_TEXT = {
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ff_norm",
+    "self_attn.o_proj": "self_attn.attn_out",
+    "mlp.down_proj": "mlp.ff_out",
+    "self_attn.q_norm": "self_attn.q_norm",
+    "self_attn.k_norm": "self_attn.k_norm",
+}
+OLDER_VISION = {
+    "layer_norm1": "attention_norm",
+    "layer_norm2": "ffn_norm",
+    "self_attn.q_proj": "attention.wq",
+    "self_attn.k_proj": "attention.wk",
+    "self_attn.v_proj": "attention.wv",
+    "self_attn.o_proj": "attention.wo",
+    "mlp.fc1": "feed_forward.w1",
+    "mlp.fc2": "feed_forward.w2",
+}
+
+
+@pytest.fixture
+def copy(micro_checkpoint: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(micro_checkpoint, tmp_path / "checkpoint"))
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, Tensor]], Any]) -> None:
+    weights = load_file(folder / SINGLE)
+    change(weights)
+    save_file(weights, folder / SINGLE)
+
+
+def set_config(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    content = json.loads(path.read_text())
+    for key, value in changes.items():
+        target = content
+        *parents, last = key.split("__")
+        for parent in parents:
+            target = target[parent]
+        target[last] = value
+    path.write_text(json.dumps(content))
+
+
+def older_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights as the older generation stores them: two trees, fused projections, a split embedding."""
+    older: dict[str, Tensor] = {}
+    text = "model.language_model."
+    for name, tensor in weights.items():
+        if name.startswith(f"{text}layers."):
+            _, _, _, layer, *rest = name.split(".")
+            inner = ".".join(rest).removesuffix(".weight")
+            if inner in OLDER_TEXT:
+                older[f"model.transformer.blocks.{layer}.{OLDER_TEXT[inner]}.weight"] = tensor
+        elif name.startswith("model.vision_tower.layers."):
+            _, _, _, layer, *rest = name.split(".")
+            inner, kind = ".".join(rest[:-1]), rest[-1]
+            older[f"model.vision_backbone.image_vit.transformer.resblocks.{layer}.{OLDER_VISION[inner]}.{kind}"] = (
+                tensor
+            )
+        elif "temporal_token_scorer" in name:
+            tail = name.partition("temporal_token_scorer")[2]
+            older[f"model.vision_backbone.image_vit.transformer.temporal_token_scorer{tail}"] = tensor
+        elif name.startswith("model.vision_tower."):
+            older[name.replace("model.vision_tower.", "model.vision_backbone.image_vit.")] = tensor
+        elif name.startswith("model.multi_modal_projector."):
+            short = name.replace("model.multi_modal_projector.", "model.vision_backbone.")
+            for new, old in {"q_proj": "wq", "k_proj": "wk", "v_proj": "wv", "o_proj": "wo",
+                             "gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}.items():  # fmt: skip
+                short = short.replace(new, old)
+            older[short] = tensor
+    for layer in range(2):
+        own, old = f"{text}layers.{layer}", f"model.transformer.blocks.{layer}"
+        older[f"{old}.self_attn.att_proj.weight"] = torch.cat(
+            [weights[f"{own}.self_attn.{x}_proj.weight"] for x in "qkv"]
+        )
+        older[f"{old}.mlp.ff_proj.weight"] = torch.cat(
+            [weights[f"{own}.mlp.up_proj.weight"], weights[f"{own}.mlp.gate_proj.weight"]]
+        )
+    embedding = weights[f"{text}embed_tokens.weight"]
+    older["model.transformer.wte.embedding"] = embedding[:-128].clone()
+    older["model.transformer.wte.new_embedding"] = embedding[-128:].clone()
+    older["model.transformer.ln_f.weight"] = weights[f"{text}norm.weight"]
+    older["lm_head.weight"] = weights["lm_head.weight"]
+    return older
+
+
+def all_weights(folder: Path) -> dict[str, Tensor]:
+    checkpoint = load_checkpoint(folder)
+    return {**checkpoint.vision.state_dict(), **checkpoint.language.state_dict()}
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    one, two = all_weights(first), all_weights(second)
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        assert torch.equal(tensor, two[name]), name
+
+
+def test_the_older_generation_reads_the_same(micro_checkpoint: Path, copy: Path) -> None:
+    save_file(older_weights(load_file(copy / SINGLE)), copy / SINGLE)
+    content = json.loads((copy / "config.json").read_text())
+    vision = content.pop("vision_config")
+    # Released configurations declare more layers than they store, and count the features from the declared end.
+    vision["num_hidden_layers"] = 7
+    vision["image_default_input_size"] = vision.pop("image_size")
+    vision["image_patch_size"] = vision.pop("patch_size")
+    content["vit_config"] = vision
+    content["adapter_config"]["vit_layers"] = [-3, -5]
+    del content["adapter_config"]["vision_feature_layer"]
+    text = content["text_config"]
+    text["rope_theta"], text["rope_scaling"] = text.pop("rope_parameters")["rope_theta"], None
+    text["qkv_bias"], text["layer_norm_eps"], text["use_qk_norm"] = False, 1e-6, True
+    (copy / "config.json").write_text(json.dumps(content))
+    assert_same_weights(micro_checkpoint, copy)
+    assert load_checkpoint(copy).config == load_checkpoint(micro_checkpoint).config
+
+
+def test_shards_read_the_same(micro_checkpoint: Path, copy: Path) -> None:
+    weights = load_file(copy / SINGLE)
+    names = sorted(weights)
+    shards = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for shard, held in shards.items():
+        save_file({name: weights[name] for name in held}, copy / shard)
+    weight_map = {name: shard for shard, held in shards.items() for name in held}
+    (copy / INDEX).write_text(json.dumps({"weight_map": weight_map}))
+    (copy / SINGLE).unlink()
+    assert_same_weights(micro_checkpoint, copy)
+    (copy / "b.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"b\.safetensors is missing"):
+        load_checkpoint(copy)
+
+
+def test_a_tied_head_is_the_embedding(copy: Path) -> None:
+    rewrite(copy, lambda weights: weights.pop("lm_head.weight"))
+    set_config(copy, tie_word_embeddings=True)
+    checkpoint = load_checkpoint(copy)
+    assert checkpoint.language.lm_head is None
+    ids = torch.tensor([1, 2])
+    output = checkpoint.language(
+        ids, ids, torch.zeros(1, dtype=torch.int64), torch.zeros(1, 48), checkpoint.language.empty_caches(4)
+    )
+    assert output.logits.shape == (1, 259)
+
+
+def test_a_tied_head_that_differs_is_refused(copy: Path) -> None:
+    set_config(copy, tie_word_embeddings=True)
+    with pytest.raises(CheckpointError, match=r"the stored lm_head\.weight differs"):
+        load_checkpoint(copy)
+
+
+def test_deeper_vision_layers_are_ignored_with_a_note(copy: Path) -> None:
+    set_config(copy, adapter_config__vision_feature_layer=[3, 2])
+    checkpoint = load_checkpoint(copy)
+    assert checkpoint.config.vision.layers == 4
+    assert any("deeper than 3" in note for note in checkpoint.notes)
+
+
+def test_a_checkpoint_without_scorer_loads_plain(plain_checkpoint: Path) -> None:
+    assert load_checkpoint(plain_checkpoint).config.scorer is None
+
+
+def test_a_missing_weight_is_named(copy: Path) -> None:
+    rewrite(copy, lambda weights: weights.pop("model.vision_tower.layers.2.mlp.fc1.bias"))
+    with pytest.raises(CheckpointError, match=r"1 missing: vision_tower\.layers\.2\.mlp\.fc1\.bias"):
+        load_checkpoint(copy)
+
+
+def test_an_unknown_weight_is_named(copy: Path) -> None:
+    rewrite(copy, lambda weights: weights.update({"model.vision_tower.cls_token": torch.zeros(3)}))
+    with pytest.raises(CheckpointError, match=r"1 unknown: vision_tower\.cls_token"):
+        load_checkpoint(copy)
+
+
+def test_a_weight_of_the_wrong_shape_is_named(copy: Path) -> None:
+    rewrite(copy, lambda weights: weights.update({"lm_head.weight": torch.zeros(259, 47)}))
+    with pytest.raises(CheckpointError, match=r"lm_head\.weight is \[259, 47\], expected \[259, 48\]"):
+        load_checkpoint(copy)
+
+
+def test_a_truncated_file_is_damaged(copy: Path) -> None:
+    content = (copy / SINGLE).read_bytes()
+    (copy / SINGLE).write_bytes(content[: len(content) // 2])
+    with pytest.raises(CheckpointError, match="damaged or incomplete"):
+        load_checkpoint(copy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stts__prune_method": "random"}, "prune_method is 'random'; only 'scorer'"),
+        ({"stts__prune_from_frame": 2}, "prune_from_frame is 2"),
+        ({"stts__pruning_in_scorer": False}, "pruning_in_scorer is False"),
+        ({"stts__merge": True}, "merge is True"),
+        ({"stts__prune_at": 4}, "prune_at is 4"),
+        ({"stts__topk": 1.5}, r"stts\.topk"),
+        ({"bi_directional_attn": "within_image"}, "bi_directional_attn is 'within_image'"),
+        ({"text_config__qk_norm_type": "olmo"}, "qk_norm_type is 'olmo'"),
+        ({"text_config__rope_parameters": {"rope_type": "yarn", "rope_theta": 1.0}}, "type 'yarn'"),
+        ({"vision_config__image_size": [280, 280]}, "20x20 patches does not divide"),
+        ({"vision_config__image_size": [100, 100]}, "do not divide into square 14 pixel patches"),
+        ({"model_type": "llava"}, "model_type"),
+        ({"adapter_config__vision_feature_layer": [9]}, "not among the 5 vision layers"),
+    ],
+)
+def test_unsupported_settings_are_refused_by_name(copy: Path, changes: dict[str, Any], message: str) -> None:
+    set_config(copy, **changes)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(copy)
+
+
+def test_prune_false_means_plain_molmo2(copy: Path) -> None:
+    set_config(copy, stts__prune=False)
+    checkpoint = load_checkpoint(copy)
+    assert checkpoint.config.scorer is None
+    assert any("scorer" in note for note in checkpoint.notes)
+
+
+def test_a_tokenizer_with_other_marks_is_refused(copy: Path) -> None:
+    set_config(copy, image_patch_id=300)
+    with pytest.raises(CheckpointError, match="<im_patch>"):
+        load_checkpoint(copy)
+
+
+def test_too_little_memory_is_said_before_loading(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stts_export.checkpoint import load
+    from stts_runtime.errors import UserError
+
+    monkeypatch.setattr(load, "_WORKING_BYTES", 1 << 50)
+    with pytest.raises(UserError, match="GB of memory"):
+        load_checkpoint(copy)

@@ -1,0 +1,227 @@
+"""The command lines as a user types them: exit codes, one line on stderr, and what is left on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import pytest
+
+from stts_runtime.answer import Answer
+from stts_runtime.bundle import Bundle
+
+BIN = Path(sys.executable).parent
+
+
+def run(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    program, *arguments = map(str, words)
+    command = [str(BIN / program), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd, check=False)
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], message: str, code: int = 2) -> None:
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+
+
+def test_run_answers_every_question_in_json(micro_bundle: Bundle, clip: Path) -> None:
+    done = run(
+        "stts-runtime", "run", micro_bundle.folder, clip, "--ask", "What happens?", "--ask", "Who?", "--keep", "0.5",
+        "--max-tokens", "4", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answers = [Answer.model_validate_json(line) for line in done.stdout.splitlines()]
+    assert [answer.question for answer in answers] == ["What happens?", "Who?"]
+    assert [answer.reused_prefix for answer in answers] == [False, True]
+    # Two seconds give five frames by the rule, and the bundle's longest variant with no more than that has three.
+    assert answers[0].variant == "clip-t3-k0.5"
+    assert any("would be 5 frames; the variant takes 3" in note for note in answers[0].notes)
+    assert done.stderr == ""
+
+
+def test_run_for_people_says_what_was_kept(micro_bundle: Bundle, clip: Path) -> None:
+    done = run("stts-runtime", "run", micro_bundle.folder, clip, "--ask", "Who?", "--max-tokens", "2")
+    assert done.returncode == 0, done.stderr
+    assert "kept 6 of 12 visual tokens" in done.stdout
+    assert "its answers are noise" in done.stdout
+    assert all(character.isprintable() or character == "\n" for character in done.stdout)
+
+
+def test_frames_can_be_asked_for_beyond_the_rule(micro_bundle: Bundle, clip: Path) -> None:
+    done = run("stts-runtime", "run", micro_bundle.folder, clip, "--ask", "Who?", "--frames", "6", "--json")
+    assert json.loads(done.stdout)["variant"] == "clip-t6-k0.5"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".mp4"])
+def test_overlay_dims_what_was_dropped(micro_bundle: Bundle, clip: Path, tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"overlay{suffix}"
+    done = run("stts-runtime", "run", micro_bundle.folder, clip, "--ask", "Who?", "--overlay", out, "--json")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+    capture = cv2.VideoCapture(str(out))
+    read, first = capture.read()
+    assert read
+    assert first.shape[1] >= 360
+    if suffix == ".mp4":
+        assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
+def test_user_mistakes_give_one_line_and_exit_code_2(micro_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
+    bundle = micro_bundle.folder
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    ask = ("--ask", "Who?")
+    cases = [
+        ((bundle, "none.mp4", *ask), "no such file: none.mp4"),
+        ((tmp_path, clip, *ask), "is not a bundle"),
+        ((tmp_path / "none", clip, *ask), "no such bundle"),
+        ((bundle, empty, *ask), "cannot be opened as a video"),
+        ((bundle, clip, *ask, "--keep", "0.3"), "no variant with keep 0.3"),
+        ((bundle, clip, *ask, "--keep", "1.5"), "keep ratio must lie above 0 and at most at 1"),
+        ((bundle, clip, *ask, "--frames", "7"), "no variant with keep 0.5, 7 frames"),
+        ((bundle, clip, "--ask", "why " * 500), "the question takes"),
+        ((bundle, clip, "--ask", " "), "the question is empty"),
+        ((bundle, clip, *ask, "--overlay", "x.gif"), ".png or .mp4"),
+        ((bundle, clip, clip, *ask, "--overlay", "x.png"), "one source, got 2"),
+        ((bundle, clip), "Missing option '--ask'"),
+        ((bundle, "rtsp://me:secret@host/live", *ask), "rtsp://***@host/live"),
+    ]
+    for words, message in cases:
+        done = run("stts-runtime", "run", *words, cwd=tmp_path)
+        assert_refused(done, message)
+        assert "secret" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.mp4"]
+
+
+def test_a_clip_with_too_few_frames_is_refused(micro_bundle: Bundle, tmp_path: Path) -> None:
+    from tests.clips import write_clip
+
+    short = write_clip(tmp_path / "short.mp4", frames=2, fps=10)
+    done = run("stts-runtime", "run", micro_bundle.folder, short, "--ask", "Who?")
+    assert_refused(done, "gives 2 frames at 2 a second, and the shortest variant")
+    done = run("stts-runtime", "run", micro_bundle.folder, short, "--ask", "Who?", "--frames", "3")
+    assert_refused(done, "holds 2 frames, fewer than the 3")
+
+
+def test_build_refuses_in_one_line(micro_checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    cases = [
+        ((tmp_path / "none",), "no such folder"),
+        ((tmp_path,), "is not a checkpoint: it holds no config.json"),
+        ((micro_checkpoint, "--keep", "0"), "keep ratio must lie above 0"),
+        ((micro_checkpoint, "--frames", "4", "--keep", "0.2"), "lowest keep is 1/4"),
+    ]
+    for words, message in cases:
+        done = run("stts-export", "build", *words, "--out", out)
+        assert done.returncode == 2
+        assert message in done.stderr.splitlines()[-1]
+        assert done.stderr.splitlines()[-1].startswith("error: ")
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_build_leaves_no_bundle(micro_checkpoint: Path, tmp_path: Path, sent: signal.Signals) -> None:
+    out = tmp_path / "bundle"
+    command = [str(BIN / "stts-export"), "build", str(micro_checkpoint), "--out", str(out), "--frames", "4"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as build:
+        assert build.stderr is not None
+        for line in build.stderr:
+            if "exporting vision" in line:
+                break
+        assert [path.name[:9] for path in tmp_path.iterdir()] == [".bundle.p"]
+        time.sleep(0.3)
+        build.send_signal(sent)
+        build.communicate(timeout=60)
+    assert build.returncode == 128 + sent
+    assert not list(tmp_path.iterdir())
+
+
+def test_inspect_verifies_and_prints(micro_bundle: Bundle) -> None:
+    shown = run("stts-runtime", "inspect", micro_bundle.folder)
+    assert shown.returncode == 0
+    assert "clip-t3-k0.5" in shown.stdout
+    as_json = json.loads(run("stts-runtime", "inspect", micro_bundle.folder, "--json").stdout)
+    assert as_json["verified"] is True
+    assert as_json["variants"]["clip-t3-k0.5"]["kept_groups"] == 6
+
+
+def test_bench_ends_with_its_report_as_json(micro_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
+    done = run("stts-runtime", "bench", micro_bundle.folder, clip, "--rounds", "3", "--within-ms", "1e6", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    *_, advice, plot, last = done.stdout.splitlines()
+    report = json.loads(last)
+    assert advice == report["advice"]
+    assert advice.startswith("For a budget of 1e+06 ms: 6 frames at keep 1")
+    assert plot == "plot: stts-bench.png"
+    assert cv2.imread(str(tmp_path / "stts-bench.png")) is not None
+    rows = {row["variant"]: row for row in report["rows"]}
+    assert rows.keys() == micro_bundle.manifest.variants.keys()
+    unpruned, pruned = rows["full-t6"], rows["clip-t6-k0.5"]
+    assert unpruned["vision_speed_up"] == {"measured": 1.0, "predicted": 1.0}
+    counts = micro_bundle.manifest.variants
+    predicted = counts["full-t6"].multiplications.fixed / counts["clip-t6-k0.5"].multiplications.fixed
+    assert pruned["vision_speed_up"]["predicted"] == pytest.approx(predicted, abs=1e-3)
+    assert pruned["vision_ms"]["p50"] <= pruned["vision_ms"]["p95"]
+
+
+def test_the_runtime_never_imports_torch(micro_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
+    """Runs the whole pipeline in a process in which torch, transformers and onnx cannot be imported."""
+    blocked = tmp_path / "sitecustomize.py"
+    blocked.write_text(
+        "import sys\n"
+        "for name in ('torch', 'transformers', 'onnx', 'onnxscript', 'safetensors', 'stts_export'):\n"
+        "    sys.modules[name] = None\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [str(BIN / "stts-runtime"), "run", str(micro_bundle.folder), str(clip), "--ask", "Who?", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["schema_name"] == "stts.answer/1"
+
+
+def test_a_missing_engine_library_is_one_line_with_the_remedy(micro_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['onnxruntime'] = None\n")
+    command = [str(BIN / "stts-runtime"), "run", str(micro_bundle.folder), str(clip), "--ask", "Who?"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert_refused(done, "pip install 'stts-export[cpu]'")
+
+
+def test_an_unforeseen_error_is_one_line_unless_asked_for_more(
+    micro_bundle: Bundle, clip: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import json\njson.loads = lambda *_: 1 / 0\n")
+    command = [str(BIN / "stts-runtime"), "run", str(micro_bundle.folder), str(clip), "--ask", "Who?"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("internal error: ZeroDivisionError")
+    assert done.stderr.count("\n") == 1
+    environment["STTS_TRACEBACK"] = "1"
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert "Traceback" in done.stderr
+
+
+def test_check_golden_fails_on_a_miss(tmp_path: Path) -> None:
+    import numpy as np
+
+    root = Path(__file__).parent.parent
+    good = root / "tests" / "data" / "stts_keep50.npz"
+    with np.load(good) as archive:
+        content = {name: archive[name] for name in archive.files}
+    content["hidden_last"] = content["hidden_last"] * 1.001
+    bad = tmp_path / "bad.npz"
+    np.savez(bad, **content)
+    command = [sys.executable, str(root / "scripts" / "check_golden.py"), str(good), str(bad)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1, done.stderr
+    assert [line[:4] for line in done.stdout.splitlines()] == ["pass", "FAIL"]

@@ -1,0 +1,152 @@
+"""Sessions: reuse of the video prefix, budgets of tokens and context, and the order of what engines are asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stts_runtime.bundle import Bundle
+from stts_runtime.engines import VisionOutput, load_language
+from stts_runtime.errors import PromptError, UserError
+from stts_runtime.prompt import Tokens
+from stts_runtime.session import Session
+from stts_runtime.video import VideoFile, Window, window_of_file
+
+VARIANT = "clip-t3-k0.5"
+
+
+class FakeVision:
+    """Keeps the first frame and the first groups after it."""
+
+    def run(self, frames: np.ndarray) -> VisionOutput:
+        kept = np.zeros((len(frames), 4), dtype=np.bool_)
+        kept.reshape(-1)[:6] = True
+        return VisionOutput(np.zeros((6, 48), dtype=np.float32), kept, None)
+
+
+class FakeLanguage:
+    """Says a fixed text, one token per call, and keeps a list of what it was given."""
+
+    def __init__(self, says: list[int], context: int = 200) -> None:
+        self.says, self.context, self.length = says, context, 0
+        self.calls: list[tuple[int, int]] = []
+        self.positions: list[int] = []
+
+    def show(self, visual_tokens: Any) -> None:
+        self.shown = visual_tokens
+
+    def forward(self, tokens: Tokens) -> int:
+        self.calls.append((self.length, len(tokens)))
+        self.positions += tokens.positions.tolist()
+        self.length += len(tokens)
+        return self.says[len(self.calls) - 2] if 2 <= len(self.calls) < len(self.says) + 2 else 0
+
+    def rewind(self, length: int) -> None:
+        self.length = length
+
+
+def fake_session(bundle: Bundle, says: list[int], context: int = 200) -> tuple[Session, FakeLanguage]:
+    language = FakeLanguage(says, context)
+    return Session(bundle, VARIANT, FakeVision(), language), language
+
+
+@pytest.fixture
+def window(clip: Path) -> Window:
+    return window_of_file(VideoFile(str(clip)), 3, 2, 84)
+
+
+def test_an_answer_ends_at_the_end_of_text(micro_bundle: Bundle, window: Window) -> None:
+    end = micro_bundle.manifest.prompt.eos_ids[0]
+    session, language = fake_session(micro_bundle, [40, 41, end])
+    answer = session.ask(session.watch(window), "Who?", 10)
+    assert (answer.finish, answer.tokens.generated) == ("end", 3)
+    assert [length for _, length in language.calls[2:]] == [1, 1], "the end of text is not fed back"
+
+
+def test_an_answer_stops_at_its_token_budget(micro_bundle: Bundle, window: Window) -> None:
+    session, _ = fake_session(micro_bundle, [40] * 50)
+    answer = session.ask(session.watch(window), "Who?", 5)
+    assert (answer.finish, answer.tokens.generated) == ("length", 5)
+
+
+def test_an_answer_stops_when_the_context_is_full(micro_bundle: Bundle, window: Window) -> None:
+    session, language = fake_session(micro_bundle, [40] * 500, context=90)
+    answer = session.ask(session.watch(window), "Who?", 400)
+    assert answer.finish == "length"
+    assert max(start + length for start, length in language.calls) == 90
+
+
+def test_positions_go_on_without_a_gap(micro_bundle: Bundle, window: Window) -> None:
+    session, language = fake_session(micro_bundle, [40] * 50)
+    watched = session.watch(window)
+    session.ask(watched, "Who?", 5)
+    after_video = language.positions[len(watched.prefix) :]
+    first = watched.prefix.next_position
+    assert after_video == list(range(first, first + len(after_video)))
+
+
+def test_a_second_question_starts_from_the_end_of_the_video(micro_bundle: Bundle, window: Window) -> None:
+    session, language = fake_session(micro_bundle, [40] * 50)
+    watched = session.watch(window)
+    first = session.ask(watched, "Who?", 2)
+    second = session.ask(watched, "Who?", 2)
+    starts = [start for start, length in language.calls if length > 1]
+    assert starts == [0, len(watched.prefix), len(watched.prefix)]
+    assert (first.reused_prefix, second.reused_prefix) == (False, True)
+    assert second.milliseconds.vision == second.milliseconds.prefill_video == 0
+    assert first.milliseconds.vision > 0
+
+
+def test_a_question_longer_than_the_context_is_refused(micro_bundle: Bundle, window: Window) -> None:
+    session, language = fake_session(micro_bundle, [40])
+    watched = session.watch(window)
+    with pytest.raises(PromptError, match="question takes .* tokens"):
+        session.ask(watched, "why " * 100)
+    assert language.length == len(watched.prefix), "the video is still there for a shorter question"
+    assert session.ask(watched, "Who?", 1).tokens.generated == 1
+
+
+def test_a_video_longer_than_the_context_is_refused(micro_bundle: Bundle, window: Window) -> None:
+    session, _ = fake_session(micro_bundle, [40], context=20)
+    with pytest.raises(PromptError, match="the context holds 20"):
+        session.watch(window)
+
+
+def test_an_answer_of_no_tokens_is_refused(micro_bundle: Bundle, window: Window) -> None:
+    session, _ = fake_session(micro_bundle, [40])
+    with pytest.raises(UserError, match="at least 1 token"):
+        session.ask(session.watch(window), "Who?", 0)
+
+
+@pytest.mark.parametrize("variant", ["full-t3", "clip-t3-k0.5", "frame-t3-k0.5"])
+def test_reusing_the_prefix_changes_no_answer(micro_bundle: Bundle, window: Window, variant: str) -> None:
+    session = Session.open(micro_bundle, variant)
+    watched = session.watch(window)
+    questions = ["What happens?", "Who is there?", "What happens?"]
+    reused = [session.ask(watched, question, 8).answer for question in questions]
+    fresh = [session.ask(session.watch(window), question, 8).answer for question in questions]
+    assert reused == fresh
+    assert reused[0] == reused[2]
+
+
+def test_the_record_says_what_was_kept(micro_bundle: Bundle, window: Window) -> None:
+    session = Session.open(micro_bundle, "frame-t3-k0.5")
+    answer = session.ask(session.watch(window), "Who?", 2)
+    assert answer.kept_per_frame == [4, 2, 2]
+    assert (answer.tokens.visual_in, answer.tokens.visual_kept) == (12, 8)
+    assert answer.window.times_seconds == [0, 1, 2]
+    assert any("random weights" in note for note in answer.notes)
+
+
+def test_the_cache_is_written_in_place(micro_bundle: Bundle) -> None:
+    """One buffer serves as past and present; a copy per call would double memory and cost time."""
+    language = load_language(micro_bundle)
+    ids = np.array([1, 2, 3], dtype=np.int64)
+    language.forward(Tokens(ids, np.arange(3), 3))
+    first = [value.data_ptr() for value in language._binding.get_outputs()[:-1]]
+    language.forward(Tokens(ids, np.arange(3, 6), 6))
+    assert [value.data_ptr() for value in language._binding.get_outputs()[:-1]] == first
+    assert len(set(first)) == len(first), "every layer needs a buffer of its own"
