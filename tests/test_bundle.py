@@ -139,7 +139,7 @@ def test_onnxruntime_reads_no_weights_outside_the_folder(copy: Path, tmp_path: P
             if entry.key == "location":
                 entry.value = "../stolen.bin"
     (copy / "language.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(Exception, match="(?i)external data"):
+    with pytest.raises(Exception, match=r"(?i)external data"):
         onnxruntime.InferenceSession(str(copy / "language.onnx"), providers=["CPUExecutionProvider"])
 
 
@@ -149,7 +149,7 @@ def test_the_best_variant_is_chosen(micro_bundle: Bundle) -> None:
     assert micro_bundle.choose(0.5, "frame", 3) == "frame-t3-k0.5"
     with pytest.raises(BundleError, match=r"no variant with keep 0\.3; it has .*full-t3"):
         micro_bundle.choose(0.3, None, None)
-    with pytest.raises(BundleError, match="gives 2 frames .* needs 3"):
+    with pytest.raises(BundleError, match=r"gives 2 frames .* needs 3"):
         micro_bundle.choose(1, None, None, at_most=2)
 
 

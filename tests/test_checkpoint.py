@@ -37,6 +37,19 @@ OLDER_VISION = {
     "mlp.fc2": "feed_forward.w2",
 }
 
+OLDER_TREES = {
+    "lm_head.": "lm_head.",
+    "model.language_model.norm.": "model.transformer.ln_f.",
+    "model.multi_modal_projector.image_pooling_2d.q_proj": "model.vision_backbone.image_pooling_2d.wq",
+    "model.multi_modal_projector.image_pooling_2d.k_proj": "model.vision_backbone.image_pooling_2d.wk",
+    "model.multi_modal_projector.image_pooling_2d.v_proj": "model.vision_backbone.image_pooling_2d.wv",
+    "model.multi_modal_projector.image_pooling_2d.o_proj": "model.vision_backbone.image_pooling_2d.wo",
+    "model.multi_modal_projector.image_projector.gate_proj": "model.vision_backbone.image_projector.w1",
+    "model.multi_modal_projector.image_projector.down_proj": "model.vision_backbone.image_projector.w2",
+    "model.multi_modal_projector.image_projector.up_proj": "model.vision_backbone.image_projector.w3",
+    "model.vision_tower.": "model.vision_backbone.image_vit.",
+}
+
 
 @pytest.fixture
 def copy(micro_checkpoint: Path, tmp_path: Path) -> Path:
@@ -61,46 +74,39 @@ def set_config(folder: Path, **changes: Any) -> None:
     path.write_text(json.dumps(content))
 
 
+def older_name(name: str) -> str | None:
+    """What the older generation calls a weight; None for those that it fuses or splits."""
+    vit, text = "model.vision_backbone.image_vit.", "model.language_model.layers."
+    if "temporal_token_scorer" in name:
+        return f"{vit}transformer.temporal_token_scorer{name.partition('temporal_token_scorer')[2]}"
+    if name.startswith(text):
+        layer, _, inner = name.removeprefix(text).removesuffix(".weight").partition(".")
+        return f"model.transformer.blocks.{layer}.{OLDER_TEXT[inner]}.weight" if inner in OLDER_TEXT else None
+    if name.startswith("model.vision_tower.layers."):
+        layer, _, rest = name.removeprefix("model.vision_tower.layers.").partition(".")
+        inner, _, kind = rest.rpartition(".")
+        return f"{vit}transformer.resblocks.{layer}.{OLDER_VISION[inner]}.{kind}"
+    for new, old in OLDER_TREES.items():
+        if name.startswith(new):
+            return name.replace(new, old)
+    return None
+
+
 def older_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same weights as the older generation stores them: two trees, fused projections, a split embedding."""
-    older: dict[str, Tensor] = {}
+    older = {renamed: tensor for name, tensor in weights.items() if (renamed := older_name(name))}
     text = "model.language_model."
-    for name, tensor in weights.items():
-        if name.startswith(f"{text}layers."):
-            _, _, _, layer, *rest = name.split(".")
-            inner = ".".join(rest).removesuffix(".weight")
-            if inner in OLDER_TEXT:
-                older[f"model.transformer.blocks.{layer}.{OLDER_TEXT[inner]}.weight"] = tensor
-        elif name.startswith("model.vision_tower.layers."):
-            _, _, _, layer, *rest = name.split(".")
-            inner, kind = ".".join(rest[:-1]), rest[-1]
-            older[f"model.vision_backbone.image_vit.transformer.resblocks.{layer}.{OLDER_VISION[inner]}.{kind}"] = (
-                tensor
-            )
-        elif "temporal_token_scorer" in name:
-            tail = name.partition("temporal_token_scorer")[2]
-            older[f"model.vision_backbone.image_vit.transformer.temporal_token_scorer{tail}"] = tensor
-        elif name.startswith("model.vision_tower."):
-            older[name.replace("model.vision_tower.", "model.vision_backbone.image_vit.")] = tensor
-        elif name.startswith("model.multi_modal_projector."):
-            short = name.replace("model.multi_modal_projector.", "model.vision_backbone.")
-            for new, old in {"q_proj": "wq", "k_proj": "wk", "v_proj": "wv", "o_proj": "wo",
-                             "gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}.items():  # fmt: skip
-                short = short.replace(new, old)
-            older[short] = tensor
+
+    def fused(layer: int, names: list[str]) -> Tensor:
+        return torch.cat([weights[f"{text}layers.{layer}.{name}.weight"] for name in names])
+
     for layer in range(2):
-        own, old = f"{text}layers.{layer}", f"model.transformer.blocks.{layer}"
-        older[f"{old}.self_attn.att_proj.weight"] = torch.cat(
-            [weights[f"{own}.self_attn.{x}_proj.weight"] for x in "qkv"]
-        )
-        older[f"{old}.mlp.ff_proj.weight"] = torch.cat(
-            [weights[f"{own}.mlp.up_proj.weight"], weights[f"{own}.mlp.gate_proj.weight"]]
-        )
+        block = f"model.transformer.blocks.{layer}"
+        older[f"{block}.self_attn.att_proj.weight"] = fused(layer, [f"self_attn.{x}_proj" for x in "qkv"])
+        older[f"{block}.mlp.ff_proj.weight"] = fused(layer, ["mlp.up_proj", "mlp.gate_proj"])
     embedding = weights[f"{text}embed_tokens.weight"]
     older["model.transformer.wte.embedding"] = embedding[:-128].clone()
     older["model.transformer.wte.new_embedding"] = embedding[-128:].clone()
-    older["model.transformer.ln_f.weight"] = weights[f"{text}norm.weight"]
-    older["lm_head.weight"] = weights["lm_head.weight"]
     return older
 
 
@@ -156,9 +162,8 @@ def test_a_tied_head_is_the_embedding(copy: Path) -> None:
     checkpoint = load_checkpoint(copy)
     assert checkpoint.language.lm_head is None
     ids = torch.tensor([1, 2])
-    output = checkpoint.language(
-        ids, ids, torch.zeros(1, dtype=torch.int64), torch.zeros(1, 48), checkpoint.language.empty_caches(4)
-    )
+    caches, start = checkpoint.language.empty_caches(4), torch.zeros(1, dtype=torch.int64)
+    output = checkpoint.language(ids, ids, start, torch.zeros(1, 48), caches)
     assert output.logits.shape == (1, 259)
 
 

@@ -55,5 +55,5 @@ def test_compact_positions_have_no_gaps(micro_bundle: Bundle) -> None:
 @pytest.mark.parametrize("question", ["", "  \n", "a <im_patch> b", "x<|im_end|>y"])
 def test_empty_questions_and_reserved_marks_are_refused(micro_bundle: Bundle, question: str) -> None:
     prompts = builder(micro_bundle)
-    with pytest.raises(PromptError, match="empty|reserved mark"):
+    with pytest.raises(PromptError, match=r"empty|reserved mark"):
         prompts.question(question, prompts.video(TIMES, KEPT))

@@ -103,7 +103,7 @@ def test_a_second_question_starts_from_the_end_of_the_video(micro_bundle: Bundle
 def test_a_question_longer_than_the_context_is_refused(micro_bundle: Bundle, window: Window) -> None:
     session, language = fake_session(micro_bundle, [40])
     watched = session.watch(window)
-    with pytest.raises(PromptError, match="question takes .* tokens"):
+    with pytest.raises(PromptError, match=r"question takes .* tokens"):
         session.ask(watched, "why " * 100)
     assert language.length == len(watched.prefix), "the video is still there for a shorter question"
     assert session.ask(watched, "Who?", 1).tokens.generated == 1

@@ -80,7 +80,7 @@ def write_random_checkpoint(out: Path, size: Size, seed: int, prune_fraction: fl
 def _random(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
     noise: Tensor = torch.randn(shape, generator=generator)
     if name.endswith("norm.weight") or ".layer_norm" in name or "layernorm" in name:
-        return (noise * 0.1) + (0 if name.endswith("bias") else 1)
+        return noise * 0.1 + (0.0 if name.endswith("bias") else 1.0)
     if len(shape) == 2 and "embed" not in name:
         return noise * float(shape[1]) ** -0.5
     return noise * 0.1
