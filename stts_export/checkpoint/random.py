@@ -6,6 +6,7 @@ Their answers are noise, which `config.json` says so that everything downstream 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def _random(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
     if name.endswith("norm.weight") or ".layer_norm" in name or "layernorm" in name:
         return noise * 0.1 + (0.0 if name.endswith("bias") else 1.0)
     if len(shape) == 2 and "embed" not in name:
-        return noise * float(shape[1]) ** -0.5
+        return noise / math.sqrt(shape[1])
     return noise * 0.1
 
 
