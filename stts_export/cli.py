@@ -13,7 +13,6 @@ import typer
 app = typer.Typer(
     name="stts-export",
     help="Exports STTS checkpoints to bundles that `stts-runtime` runs.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )

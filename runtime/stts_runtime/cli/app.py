@@ -17,7 +17,6 @@ from stts_runtime.cli.show import console, show_answer, show_bundle
 app = typer.Typer(
     name="stts-runtime",
     help="Runs STTS bundles on video: answers, benchmarks, inspection. Needs no torch.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )

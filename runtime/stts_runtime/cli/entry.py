@@ -10,8 +10,8 @@ import signal
 import sys
 from types import FrameType, TracebackType
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from stts_runtime.errors import SttsError
 
@@ -26,11 +26,9 @@ def run_app(app: typer.Typer, program: str) -> int:
         code = typer.main.get_command(app).main(prog_name=program, standalone_mode=False)
     except SttsError as error:
         return _fail(str(error), error.exit_code)
-    except click.UsageError as error:
-        return _fail(f"{error.format_message()} (see {program} --help)", 2)
-    except click.ClickException as error:
-        return _fail(error.format_message(), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except TyperException as error:
+        return _fail(f"{error.format_message()} (see {program} --help)", error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted; nothing half-written was left", 130)
     except MemoryError:
         return _fail("not enough memory; use fewer frames or a smaller model, or close other programs", 2)
