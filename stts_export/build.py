@@ -42,8 +42,8 @@ LANGUAGE_WEIGHTS = "language.safetensors"
 LANGUAGE_GRAPH = "language.onnx"
 TOKENIZER = "tokenizer.json"
 
-# The first ONNX Runtime with `Attention` and `TensorScatter` of opset 24 on the CPU.
-_MINIMUM_ONNXRUNTIME = "1.24"
+# The first that runs opset 24 on the CPU: 1.24 loads the vision graphs and lacks `TensorScatter` (tried one by one).
+_MINIMUM_ONNXRUNTIME = "1.25"
 _QUESTION_AND_ANSWER_TOKENS = 512
 _LATEST_TIME_SECONDS = 99999.9
 _CONTEXT_STEP = 64

@@ -124,7 +124,7 @@ def test_an_engine_for_another_backend_says_how_to_rebuild(copy: Path) -> None:
 
 def test_an_older_onnxruntime_is_named_with_the_remedy(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "__version__", "1.20.1")
-    with pytest.raises(BundleError, match=r"needs onnxruntime 1\.24 or newer, and 1\.20\.1 is installed"):
+    with pytest.raises(BundleError, match=r"needs onnxruntime 1\.25 or newer, and 1\.20\.1 is installed"):
         load_language(Bundle.open(copy))
 
 

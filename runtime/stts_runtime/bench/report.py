@@ -71,6 +71,7 @@ class Machine(_Part):
 class Report(_Part):
     """Everything that `stts-runtime bench` found; speed-ups are None where the bundle has no unpruned variant."""
 
+    created: str
     bundle: str
     source: str
     rounds: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -43,6 +44,7 @@ def bench_command(
     rows = rows_of(opened, samples)
     budget_ms = default_within_ms(rows) if within_ms is None else within_ms
     report = Report(
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         bundle=str(bundle),
         source=video.name if video else "synthetic clip",
         rounds=rounds,

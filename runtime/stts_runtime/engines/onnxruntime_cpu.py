@@ -36,7 +36,7 @@ def check_passport(passport: Passport) -> None:
     if _version(installed) < _version(passport.minimum_backend_version):
         raise BundleError(
             f"{passport.graph} needs onnxruntime {passport.minimum_backend_version} or newer, and {installed} is "
-            f"installed: pip install -U onnxruntime"
+            f"installed: pip install -U onnxruntime (which needs Python 3.11 or newer)"
         )
 
 
