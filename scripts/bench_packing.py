@@ -118,7 +118,14 @@ def bench(
     for name, value in medians.items():
         print(f"{name:8} {value:7.2f} ms  {work[name] / work['whole']:.2f} of the multiplications of whole frames")
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    settings = {"created": created, "frames": frames, "groups": groups, "keep": keep, "rounds": rounds, "channels": CHANNELS}
+    settings = {
+        "created": created,
+        "frames": frames,
+        "groups": groups,
+        "keep": keep,
+        "rounds": rounds,
+        "channels": CHANNELS,
+    }
     report = {**settings, "median_ms": medians, "multiplications": work, "machine": machine().model_dump()}
     print(json.dumps(report))
 

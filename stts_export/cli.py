@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from enum import Enum
 from pathlib import Path
@@ -45,7 +44,9 @@ def build(
     keep: Annotated[Optional[list[float]], typer.Option(help="Keep ratio, repeatable. Default: 1 and 0.5.")] = None,
     budget: Annotated[Optional[list[BudgetName]], typer.Option(help="Budget, repeatable. Default: clip.")] = None,
     target: Annotated[str, typer.Option(help="What the graphs are made for: cpu.")] = "cpu",
-    max_context: Annotated[Optional[int], typer.Option(min=1, help="Slots of the cache. Default: as needed.")] = None,
+    max_context: Annotated[
+        Optional[int], typer.Option(min=1, max=1 << 20, help="Slots of the cache. Default: as needed.")
+    ] = None,
     positions: Annotated[Optional[PositionsName], typer.Option(help="Overrides the checkpoint's choice.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as one line of JSON.")] = False,
@@ -53,7 +54,9 @@ def build(
     """Builds a bundle: every frames x keep x budget is one vision variant over the same weights."""
     from rich.console import Console
 
-    from stts_export.build import BuildRequest, build_bundle
+    from stts_export.build import build_bundle
+    from stts_export.plan import BuildRequest
+    from stts_runtime.cli.text import printable
 
     request = BuildRequest(
         checkpoint=checkpoint,
@@ -65,14 +68,13 @@ def build(
         max_context=max_context,
         positions=positions.value if positions else None,
         replace=force,
-        command=shlex.join(["stts-export", *sys.argv[1:]]),
     )
-    console = Console(stderr=True, highlight=False)
-    with console.status("building") as status:
+    with Console(stderr=True, highlight=False).status("building") as status:
 
         def report(step: str) -> None:
-            console.print(step, markup=False, soft_wrap=True)
-            status.update(step)
+            status.update(printable(step))
+            if not as_json:
+                print(step, flush=True)
 
         bundle = build_bundle(request, report)
     if as_json:

@@ -10,11 +10,11 @@ import numpy as np
 
 def level(number: int) -> int:
     """Brightness of frame `number`."""
-    return 20 + 10 * number
+    return 20 + 10 * (number % 24)
 
 
-def write_clip(path: Path, frames: int, fps: float, size: tuple[int, int] = (96, 64)) -> Path:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
+def write_clip(path: Path, frames: int, fps: float, size: tuple[int, int] = (96, 64), codec: str = "mp4v") -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, size)
     assert writer.isOpened()
     for number in range(frames):
         writer.write(np.full((size[1], size[0], 3), level(number), dtype=np.uint8))

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from stts_export import build as build_module
-from stts_export.build import BuildRequest, build_bundle
+from stts_export import plan
+from stts_export.build import build_bundle
+from stts_export.checkpoint.weight_files import SINGLE
 from stts_export.errors import CheckpointError, ExportError
 from stts_export.graphs import check
 from stts_export.graphs.segments import run_in_segments
+from stts_export.plan import BuildRequest
 from stts_runtime.bundle import Bundle
 from stts_runtime.errors import UserError
+from tests.test_checkpoint import older_weights
 
 
 def request(checkpoint: Path, out: Path, **changes: object) -> BuildRequest:
@@ -98,14 +104,71 @@ def test_impossible_requests_leave_nothing(
 
 def test_an_existing_bundle_is_replaced_only_on_demand(micro_checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
-    out.mkdir()
-    (out / "precious.txt").write_text("mine")
+    build_bundle(request(micro_checkpoint, out, keeps=[1.0]))
     with pytest.raises(UserError, match="exists already"):
-        build_bundle(request(micro_checkpoint, out))
-    assert (out / "precious.txt").read_text() == "mine"
-    build_bundle(request(micro_checkpoint, out, keeps=[1.0], replace=True))
+        build_bundle(request(micro_checkpoint, out, frames=[3], keeps=[1.0]))
+    assert list(Bundle.open(out).manifest.variants) == ["full-t2"]
+    build_bundle(request(micro_checkpoint, out, frames=[3], keeps=[1.0], replace=True))
+    assert list(Bundle.open(out).manifest.variants) == ["full-t3"]
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
-    assert (out / "manifest.json").exists()
+
+
+def test_force_replaces_bundles_and_nothing_else(micro_checkpoint: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.tex").write_text("mine")
+    (tmp_path / "link").symlink_to(precious)
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    for name in ("precious", "link", "dangling"):
+        with pytest.raises(UserError, match="is not a bundle"):
+            build_bundle(request(micro_checkpoint, tmp_path / name, replace=True))
+    assert (precious / "thesis.tex").read_text() == "mine"
+
+
+def test_a_bundle_is_not_written_over_into_or_around_its_checkpoint(micro_checkpoint: Path) -> None:
+    before = sorted(micro_checkpoint.rglob("*"))
+    for out in (micro_checkpoint, micro_checkpoint / "bundle", micro_checkpoint.parent):
+        with pytest.raises(UserError, match="lie in one another"):
+            build_bundle(request(micro_checkpoint, out, replace=True))
+    assert sorted(micro_checkpoint.rglob("*")) == before
+
+
+def test_a_failed_build_removes_the_parents_that_it_made(
+    micro_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ExportError("planted")
+
+    monkeypatch.setattr(build_module, "export_vision", fail)
+    with pytest.raises(ExportError):
+        build_bundle(request(micro_checkpoint, tmp_path / "a" / "b" / "bundle"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_too_little_memory_is_said_before_any_weight_is_read(
+    micro_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "_LIBRARY_BYTES", 1 << 50)
+    with pytest.raises(UserError, match="GB of memory"):
+        build_bundle(request(micro_checkpoint, tmp_path / "bundle"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_recorded_command_names_no_path(micro_bundle: Bundle) -> None:
+    command = micro_bundle.manifest.language.engine.build_command
+    assert command == (
+        "stts-export build micro --out micro --frames 3 --frames 6 --keep 1 --keep 0.5 --budget clip --budget frame "
+        "--target cpu"
+    )
+
+
+def test_a_checkpoint_of_the_older_generation_builds(micro_checkpoint: Path, tmp_path: Path) -> None:
+    """Fused weights are stored in one piece and must reach the weight file as several."""
+    copy = Path(shutil.copytree(micro_checkpoint, tmp_path / "older"))
+    save_file(older_weights(load_file(copy / SINGLE)), copy / SINGLE)
+    build_bundle(request(copy, tmp_path / "bundle", keeps=[1.0]))
+    with safe_open(tmp_path / "bundle" / "language.safetensors", framework="np") as opened:
+        assert "language_model.layers.0.self_attn.k_proj.weight" in set(opened.keys())
 
 
 def test_an_interrupted_build_leaves_nothing(

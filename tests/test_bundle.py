@@ -113,6 +113,71 @@ def test_a_manifest_that_contradicts_itself_is_refused(copy: Path, change: Any, 
         Bundle.open(copy)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content.update(schema_version=True), "not a manifest"),
+        (lambda content: content.update(max_fps=1e308), "max_fps"),
+        (lambda content: content.update(default_keep=0.7), "default keep"),
+        (lambda content: content["vision"].update(image_size=2**31), "image_size"),
+        (lambda content: content["vision"].update(pool=2), "the frame size is not"),
+        (lambda content: content["language"].update(layers=2**31), "layers"),
+        (lambda content: content["language"]["engine"].update(opset="24"), "opset"),
+        (lambda content: content["language"]["engine"].update(minimum_backend_version="x.y"), "minimum_backend"),
+        (lambda content: content["language"]["engine"].update(backend="\x1b]0;x\x07"), "backend"),
+        (lambda content: content["prompt"].update(eos_ids=[-1]), "eos_ids"),
+        (lambda content: content["prompt"].update(eos_ids=["5"]), "eos_ids"),
+    ],
+)
+def test_types_and_bounds_are_strict(copy: Path, change: Any, message: str) -> None:
+    change_manifest(copy, change)
+    with pytest.raises(BundleError, match=message):
+        Bundle.open(copy)
+
+
+@pytest.mark.parametrize("content", ["[" * 200_000, '{"schema_version": 1, "max_fps": Infinity}'])
+def test_nonsense_in_the_manifest_is_damage(copy: Path, content: str) -> None:
+    (copy / MANIFEST).write_text(content)
+    with pytest.raises(BundleError, match="damaged"):
+        Bundle.open(copy)
+
+
+def test_a_file_that_the_manifest_does_not_list_is_refused(copy: Path) -> None:
+    (copy / "unlisted.bin").write_bytes(b"x")
+    with pytest.raises(BundleError, match=r"'unlisted\.bin', which its manifest does not list"):
+        Bundle.open(copy)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content["language"].update(layers=1),
+        lambda content: content["language"].update(layers=3),
+        lambda content: content["language"].update(context=64),
+        lambda content: content["language"]["engine"].update(graph="vision.full-t3.onnx"),
+    ],
+)
+def test_a_graph_that_is_not_the_one_described_is_refused(copy: Path, change: Any) -> None:
+    change_manifest(copy, change)
+    with pytest.raises(BundleError, match="not the graph that the manifest describes"):
+        load_language(Bundle.open(copy))
+
+
+def test_a_pruned_variant_with_an_unpruned_graph_is_refused(copy: Path) -> None:
+    swap = "vision.full-t3.onnx"
+    change_manifest(copy, lambda content: content["variants"]["clip-t3-k0.5"]["engine"].update(graph=swap))
+    with pytest.raises(BundleError, match="not the graph that the manifest describes"):
+        load_vision(Bundle.open(copy), "clip-t3-k0.5")
+
+
+def test_a_changed_file_is_hashed_again(copy: Path) -> None:
+    bundle = Bundle.open(copy)
+    bundle.file("tokenizer.json")
+    flip_last_byte(copy / "tokenizer.json")
+    with pytest.raises(BundleError, match="damaged"):
+        bundle.file("tokenizer.json")
+
+
 def test_an_engine_for_another_backend_says_how_to_rebuild(copy: Path) -> None:
     def foreign(content: dict[str, Any]) -> None:
         content["language"]["engine"].update(backend="tensorrt", build_command="stts-export build X --out Y")
@@ -147,6 +212,7 @@ def test_the_best_variant_is_chosen(micro_bundle: Bundle) -> None:
     assert micro_bundle.choose(None, None, None) == "clip-t6-k0.5"
     assert micro_bundle.choose(1, None, None, at_most=5) == "full-t3"
     assert micro_bundle.choose(0.5, "frame", 3) == "frame-t3-k0.5"
+    assert micro_bundle.choose(1, "frame", 3) == "full-t3", "an unpruned window has no budget to spread"
     with pytest.raises(BundleError, match=r"no variant with keep 0\.3; it has .*full-t3"):
         micro_bundle.choose(0.3, None, None)
     with pytest.raises(BundleError, match=r"gives 2 frames .* needs 3"):

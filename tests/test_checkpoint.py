@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from stts_export.checkpoint import load_checkpoint
+from stts_export.checkpoint import open_checkpoint
 from stts_export.checkpoint.weight_files import INDEX, SINGLE
 from stts_export.errors import CheckpointError
 
@@ -111,7 +111,7 @@ def older_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def all_weights(folder: Path) -> dict[str, Tensor]:
-    checkpoint = load_checkpoint(folder)
+    checkpoint = open_checkpoint(folder).load()
     return {**checkpoint.vision.state_dict(), **checkpoint.language.state_dict()}
 
 
@@ -138,7 +138,7 @@ def test_the_older_generation_reads_the_same(micro_checkpoint: Path, copy: Path)
     text["qkv_bias"], text["layer_norm_eps"], text["use_qk_norm"] = False, 1e-6, True
     (copy / "config.json").write_text(json.dumps(content))
     assert_same_weights(micro_checkpoint, copy)
-    assert load_checkpoint(copy).config == load_checkpoint(micro_checkpoint).config
+    assert open_checkpoint(copy).config == open_checkpoint(micro_checkpoint).config
 
 
 def test_shards_read_the_same(micro_checkpoint: Path, copy: Path) -> None:
@@ -153,13 +153,13 @@ def test_shards_read_the_same(micro_checkpoint: Path, copy: Path) -> None:
     assert_same_weights(micro_checkpoint, copy)
     (copy / "b.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"b\.safetensors is missing"):
-        load_checkpoint(copy)
+        open_checkpoint(copy).load()
 
 
 def test_a_tied_head_is_the_embedding(copy: Path) -> None:
     rewrite(copy, lambda weights: weights.pop("lm_head.weight"))
     set_config(copy, tie_word_embeddings=True)
-    checkpoint = load_checkpoint(copy)
+    checkpoint = open_checkpoint(copy).load()
     assert checkpoint.language.lm_head is None
     ids = torch.tensor([1, 2])
     caches, start = checkpoint.language.empty_caches(4), torch.zeros(1, dtype=torch.int64)
@@ -170,43 +170,43 @@ def test_a_tied_head_is_the_embedding(copy: Path) -> None:
 def test_a_tied_head_that_differs_is_refused(copy: Path) -> None:
     set_config(copy, tie_word_embeddings=True)
     with pytest.raises(CheckpointError, match=r"the stored lm_head\.weight differs"):
-        load_checkpoint(copy)
+        open_checkpoint(copy).load()
 
 
 def test_deeper_vision_layers_are_ignored_with_a_note(copy: Path) -> None:
     set_config(copy, adapter_config__vision_feature_layer=[3, 2])
-    checkpoint = load_checkpoint(copy)
+    checkpoint = open_checkpoint(copy)
     assert checkpoint.config.vision.layers == 4
-    assert any("deeper than 3" in note for note in checkpoint.notes)
+    assert any("deeper than 3" in note for note in checkpoint.load().notes)
 
 
 def test_a_checkpoint_without_scorer_loads_plain(plain_checkpoint: Path) -> None:
-    assert load_checkpoint(plain_checkpoint).config.scorer is None
+    assert open_checkpoint(plain_checkpoint).config.scorer is None
 
 
 def test_a_missing_weight_is_named(copy: Path) -> None:
     rewrite(copy, lambda weights: weights.pop("model.vision_tower.layers.2.mlp.fc1.bias"))
     with pytest.raises(CheckpointError, match=r"1 missing: vision_tower\.layers\.2\.mlp\.fc1\.bias"):
-        load_checkpoint(copy)
+        open_checkpoint(copy).load()
 
 
 def test_an_unknown_weight_is_named(copy: Path) -> None:
     rewrite(copy, lambda weights: weights.update({"model.vision_tower.cls_token": torch.zeros(3)}))
     with pytest.raises(CheckpointError, match=r"1 unknown: vision_tower\.cls_token"):
-        load_checkpoint(copy)
+        open_checkpoint(copy).load()
 
 
 def test_a_weight_of_the_wrong_shape_is_named(copy: Path) -> None:
     rewrite(copy, lambda weights: weights.update({"lm_head.weight": torch.zeros(259, 47)}))
     with pytest.raises(CheckpointError, match=r"lm_head\.weight is \[259, 47\], expected \[259, 48\]"):
-        load_checkpoint(copy)
+        open_checkpoint(copy).load()
 
 
 def test_a_truncated_file_is_damaged(copy: Path) -> None:
     content = (copy / SINGLE).read_bytes()
     (copy / SINGLE).write_bytes(content[: len(content) // 2])
     with pytest.raises(CheckpointError, match="damaged or incomplete"):
-        load_checkpoint(copy)
+        open_checkpoint(copy).load()
 
 
 @pytest.mark.parametrize(
@@ -230,26 +230,110 @@ def test_a_truncated_file_is_damaged(copy: Path) -> None:
 def test_unsupported_settings_are_refused_by_name(copy: Path, changes: dict[str, Any], message: str) -> None:
     set_config(copy, **changes)
     with pytest.raises(CheckpointError, match=message):
-        load_checkpoint(copy)
+        open_checkpoint(copy).load()
 
 
 def test_prune_false_means_plain_molmo2(copy: Path) -> None:
     set_config(copy, stts__prune=False)
-    checkpoint = load_checkpoint(copy)
+    checkpoint = open_checkpoint(copy)
     assert checkpoint.config.scorer is None
-    assert any("scorer" in note for note in checkpoint.notes)
+    assert any("scorer" in note for note in checkpoint.load().notes)
 
 
 def test_a_tokenizer_with_other_marks_is_refused(copy: Path) -> None:
     set_config(copy, image_patch_id=300)
     with pytest.raises(CheckpointError, match="<im_patch>"):
-        load_checkpoint(copy)
+        open_checkpoint(copy).load()
 
 
-def test_too_little_memory_is_said_before_loading(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stts_export.checkpoint import load
-    from stts_runtime.errors import UserError
+def test_a_partial_scorer_is_not_taken_for_none(copy: Path) -> None:
+    rewrite(copy, lambda weights: weights.pop("model.vision_tower.temporal_token_scorer.mlp.w1.weight"))
+    with pytest.raises(CheckpointError, match=r"has a scorer, but its .*mlp\.w1\.weight is missing"):
+        open_checkpoint(copy)
 
-    monkeypatch.setattr(load, "_WORKING_BYTES", 1 << 50)
-    with pytest.raises(UserError, match="GB of memory"):
-        load_checkpoint(copy)
+
+def test_a_weight_that_the_index_does_not_name_is_refused(copy: Path) -> None:
+    weights = load_file(copy / SINGLE)
+    (copy / SINGLE).rename(copy / "a.safetensors")
+    listed = dict.fromkeys(sorted(weights)[1:], "a.safetensors")
+    (copy / INDEX).write_text(json.dumps({"weight_map": listed}))
+    with pytest.raises(CheckpointError, match="stored but not in"):
+        open_checkpoint(copy)
+
+
+@pytest.mark.parametrize("shard", ["../a.safetensors", "/etc/passwd", ""])
+def test_an_index_does_not_lead_out_of_the_folder(copy: Path, shard: str) -> None:
+    (copy / INDEX).write_text(json.dumps({"weight_map": {"lm_head.weight": shard}}))
+    with pytest.raises(CheckpointError):
+        open_checkpoint(copy)
+
+
+def test_values_that_are_not_finite_are_named(copy: Path) -> None:
+    rewrite(copy, lambda weights: weights["model.language_model.norm.weight"].fill_(float("nan")))
+    with pytest.raises(CheckpointError, match=r"model\.language_model\.norm\.weight holds values that are not finite"):
+        open_checkpoint(copy).load()
+
+
+def test_integer_weights_are_refused_and_not_cast(copy: Path) -> None:
+    name = "model.language_model.norm.weight"
+    rewrite(copy, lambda weights: weights.update({name: weights[name].long()}))
+    with pytest.raises(CheckpointError, match=r"norm\.weight in .* is I64; only F16, BF16, F32"):
+        open_checkpoint(copy)
+
+
+WRONG_FILES = [
+    ("generation_config.json", '{"eos_token_id": "x"}'),
+    ("tokenizer_config.json", '{"eos_token": 5}'),
+    ("tokenizer_config.json", "[" * 100_000),
+    ("tokenizer_config.json", "{}"),
+    ("tokenizer.json", "{}"),
+    ("tokenizer.json", "\0"),
+    ("video_preprocessor_config.json", '{"max_fps": 0}'),
+    ("video_preprocessor_config.json", '{"max_fps": null}'),
+    ("video_preprocessor_config.json", '{"pooling_size": [0, 0]}'),
+    ("video_preprocessor_config.json", '{"pooling_size": [3]}'),
+    ("video_preprocessor_config.json", '{"pooling_size": [3, 2]}'),
+    ("config.json", "[]"),
+    ("config.json", "{"),
+    ("config.json", '{"model_type": "molmo2"}'),
+    (INDEX, '{"a": 5}'),
+    (INDEX, '{"weight_map": {"a": 5}}'),
+    (INDEX, '{"weight_map": {}}'),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), WRONG_FILES)
+def test_a_damaged_side_file_is_a_checkpoint_error(copy: Path, name: str, content: str) -> None:
+    (copy / name).write_text(content)
+    with pytest.raises(CheckpointError):
+        open_checkpoint(copy).load()
+
+
+@pytest.mark.parametrize("eos", ["null", "258", "[256, 258]"])
+def test_generation_settings_add_ends_of_text(copy: Path, eos: str) -> None:
+    (copy / "generation_config.json").write_text(f'{{"eos_token_id": {eos}}}')
+    expected = {"null": (258,), "258": (258,), "[256, 258]": (256, 258)}[eos]
+    assert open_checkpoint(copy).text.eos_ids == expected
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"vision_config__image_size": [84]},
+        {"vision_config__patch_size": 0},
+        {"vision_config__num_hidden_layers": 1_000_000},
+        {"vision_config__layer_norm_eps": -1},
+        {"text_config__num_key_value_heads": 0},
+        {"text_config__num_key_value_heads": 3},
+        {"text_config__rope_parameters": {"rope_theta": "abc"}},
+        {"text_config__rope_parameters": {"rope_theta": 0}},
+        {"text_config__head_dim": 11},
+        {"stts__rescale_bias_min": 0},
+        {"stts__prune_at": -1},
+        {"adapter_config__vision_feature_layer": []},
+    ],
+)
+def test_impossible_settings_are_checkpoint_errors(copy: Path, changes: dict[str, Any]) -> None:
+    set_config(copy, **changes)
+    with pytest.raises(CheckpointError):
+        open_checkpoint(copy).load()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from stts_export.checkpoint import Checkpoint, load_checkpoint
+from stts_export.checkpoint import Modules, open_checkpoint
 from stts_export.errors import CheckpointError
 from stts_export.modules.config import VisionConfig
 from stts_export.modules.layers import GroupPooling
@@ -18,24 +19,24 @@ from stts_runtime.budget import TokenBudget
 
 
 @pytest.fixture(scope="module")
-def checkpoint(micro_checkpoint) -> Checkpoint:
-    return load_checkpoint(micro_checkpoint)
+def modules(micro_checkpoint: Path) -> Modules:
+    return open_checkpoint(micro_checkpoint).load()
 
 
 def random_frames(frames: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, 256, (frames, 84, 84, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
-def test_patches_are_the_row_major_ones_in_group_order(checkpoint: Checkpoint) -> None:
-    config = checkpoint.config.vision
+def test_patches_are_the_row_major_ones_in_group_order(modules: Modules) -> None:
+    config = modules.vision.config.vision
     frames = random_frames(2)
     tiles = frames.float().reshape(2, 6, 14, 6, 14, 3).permute(0, 1, 3, 2, 4, 5).reshape(2, 36, -1)
     expected = (tiles / 255 - 0.5) / 0.5
     torch.testing.assert_close(patches_of_frames(frames, config), expected[:, group_order(config)])
 
 
-def test_a_group_order_lists_every_group_in_one_run(checkpoint: Checkpoint) -> None:
-    rows = group_order(checkpoint.config.vision).reshape(4, 9)
+def test_a_group_order_lists_every_group_in_one_run(modules: Modules) -> None:
+    rows = group_order(modules.vision.config.vision).reshape(4, 9)
     assert rows[0].tolist() == [0, 1, 2, 6, 7, 8, 12, 13, 14]
     assert rows[3].tolist() == [21, 22, 23, 27, 28, 29, 33, 34, 35]
 
@@ -60,51 +61,59 @@ def test_key_bias_spans_each_row_and_spares_the_first_frame() -> None:
     assert (by_group == by_group[..., :1]).all()
 
 
-def test_keep_1_computes_no_score_and_every_token(checkpoint: Checkpoint) -> None:
-    output = checkpoint.vision(random_frames(3), TokenBudget(3, 4, 1))
+def test_keep_1_computes_no_score_and_every_token(modules: Modules) -> None:
+    output = modules.vision(random_frames(3), TokenBudget(3, 4, 1))
     assert output.scores_TG is None
     assert output.kept_K is None
     assert output.visual_tokens_KW.shape == (12, 48)
 
 
-def test_frame_budget_equals_clip_budget_where_both_keep_the_same(checkpoint: Checkpoint) -> None:
+def test_frame_budget_equals_clip_budget_where_both_keep_the_same(modules: Modules) -> None:
     """With two frames the clip's total is the later frame's own, so both budgets must give the same tokens."""
     frames = random_frames(2)
-    clip = checkpoint.vision(frames, TokenBudget(2, 4, 0.75, "clip"))
-    frame = checkpoint.vision(frames, TokenBudget(2, 4, 0.5, "frame"))
+    clip = modules.vision(frames, TokenBudget(2, 4, 0.75, "clip"))
+    frame = modules.vision(frames, TokenBudget(2, 4, 0.5, "frame"))
     assert clip.kept_K.tolist() == frame.kept_K.tolist()
     torch.testing.assert_close(clip.visual_tokens_KW, frame.visual_tokens_KW, atol=1e-5, rtol=1e-5)
 
 
-def test_with_the_frame_budget_a_frame_depends_on_itself_and_the_one_before(checkpoint: Checkpoint) -> None:
+def test_with_the_frame_budget_a_frame_depends_on_itself_and_the_one_before(modules: Modules) -> None:
     frames = random_frames(4)
     budget = TokenBudget(4, 4, 0.5, "frame")
-    before = checkpoint.vision(frames, budget).visual_tokens_KW
+    before = modules.vision(frames, budget).visual_tokens_KW
     changed = frames.clone()
     changed[1] = random_frames(1, seed=9)[0]
-    after = checkpoint.vision(changed, budget).visual_tokens_KW
+    after = modules.vision(changed, budget).visual_tokens_KW
     same = (before - after).abs().amax(dim=1) < 1e-6
     assert same[:4].all(), "frame 0 comes before the change"
     assert not same[4:6].any(), "frame 1 is the one that changed"
     assert same[8:].all(), "frame 3 does not see frame 1"
 
 
-def test_a_frozen_camera_gives_equal_scores_after_the_first_frames(checkpoint: Checkpoint) -> None:
+def test_a_frozen_camera_gives_equal_scores_after_the_first_frames(modules: Modules) -> None:
     frozen = random_frames(1).expand(4, -1, -1, -1)
-    scores = checkpoint.vision(frozen, TokenBudget(4, 4, 0.5)).scores_TG
+    scores = modules.vision(frozen, TokenBudget(4, 4, 0.5)).scores_TG
     torch.testing.assert_close(scores[1], scores[3])
     assert not torch.allclose(scores[0], scores[1]), "the first frame has no predecessor"
 
 
-def test_feature_layers_before_the_cut_are_taken_from_kept_patches(checkpoint: Checkpoint) -> None:
-    config = checkpoint.config
+def test_feature_layers_before_the_cut_are_taken_from_kept_patches(modules: Modules) -> None:
+    config = modules.vision.config
     early = dataclasses.replace(config, vision=dataclasses.replace(config.vision, feature_layers=(4, 1)))
-    vision = type(checkpoint.vision)(early)
-    vision.load_state_dict(checkpoint.vision.state_dict())
+    vision = type(modules.vision)(early)
+    vision.load_state_dict(modules.vision.state_dict())
     with torch.no_grad():
         output = vision(random_frames(3), TokenBudget(3, 4, 0.5))
     assert output.visual_tokens_KW.shape == (6, 48)
     assert output.visual_tokens_KW.isfinite().all()
+
+
+@pytest.mark.parametrize("scope", ["clip", "frame"])
+def test_the_first_frame_alone_may_be_all_that_is_kept(modules: Modules, scope: str) -> None:
+    output = modules.vision(random_frames(4), TokenBudget(4, 4, 0.25 if scope == "clip" else 1e-7, scope))
+    alone = modules.vision(random_frames(4), TokenBudget(4, 4, 0.5, scope))
+    assert output.kept_K.tolist() == [0, 1, 2, 3]
+    torch.testing.assert_close(output.visual_tokens_KW, alone.visual_tokens_KW[:4], atol=1e-5, rtol=1e-5)
 
 
 def test_a_grid_that_does_not_divide_into_groups_is_refused() -> None:

@@ -12,8 +12,10 @@ from tokenizers import Tokenizer
 from transformers import Molmo2ForConditionalGeneration, PreTrainedTokenizerFast
 from transformers.models.molmo2.processing_molmo2 import Molmo2Processor
 
-from stts_export.build import BuildRequest, build_bundle
-from stts_export.checkpoint import load_checkpoint
+from stts_export.build import build_bundle
+from stts_export.checkpoint import open_checkpoint
+from stts_export.plan import BuildRequest
+from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import load_language, load_vision
 from stts_runtime.generate import generate
@@ -89,20 +91,13 @@ def test_logits_equal_those_of_transformers(plain_checkpoint: Path, molmo2: Any,
     inputs = molmo2_inputs(plain_checkpoint, QUESTIONS[0], frames)
     with torch.no_grad():
         expected = molmo2(**inputs).logits[0, -1]
-        checkpoint = load_checkpoint(plain_checkpoint)
-        budget = checkpoint_budget(len(frames))
-        visual = checkpoint.vision(torch.from_numpy(frames), budget).visual_tokens_KW
+        checkpoint = open_checkpoint(plain_checkpoint).load()
+        visual = checkpoint.vision(torch.from_numpy(frames), TokenBudget(len(frames), 4, 1)).visual_tokens_KW
         ids = inputs["input_ids"][0]
         start, caches = torch.zeros(1, dtype=torch.int64), checkpoint.language.empty_caches(len(ids))
         got = checkpoint.language(ids, torch.arange(len(ids)), start, visual, caches).logits[0]
     assert (got - expected).abs().max() < LOGIT_ERROR
     assert expected.std() > 0.1, "the model says nothing, so equality means nothing"
-
-
-def checkpoint_budget(frames: int) -> Any:
-    from stts_runtime.budget import TokenBudget
-
-    return TokenBudget(frames, 4, 1)
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from stts_runtime.bundle import Bundle
-from stts_runtime.errors import PromptError
+from stts_runtime.errors import BundleError, PromptError
 from stts_runtime.prompt import PromptBuilder
 
 TIMES = [0.0, 0.5, 12.25]
@@ -52,8 +53,23 @@ def test_compact_positions_have_no_gaps(micro_bundle: Bundle) -> None:
     assert prompts.question("Who?", pruned).positions[0] == len(pruned)
 
 
-@pytest.mark.parametrize("question", ["", "  \n", "a <im_patch> b", "x<|im_end|>y"])
+def test_limits_that_were_saved_with_a_tokenizer_do_not_cut_prompts(micro_bundle: Bundle) -> None:
+    prompt = micro_bundle.manifest.prompt
+    limited = Tokenizer.from_file(str(micro_bundle.folder / prompt.tokenizer))
+    limited.enable_truncation(16)
+    limited.enable_padding(length=300)
+    free, bound = builder(micro_bundle), PromptBuilder(limited.to_str().encode(), prompt)
+    assert bound.video(TIMES, KEPT).ids.tolist() == free.video(TIMES, KEPT).ids.tolist()
+
+
+def test_marks_that_the_tokenizer_does_not_know_are_refused(micro_bundle: Bundle) -> None:
+    prompt = micro_bundle.manifest.prompt.model_copy(update={"image_patch_id": 7})
+    with pytest.raises(BundleError, match="disagree about the prompt's marks"):
+        PromptBuilder((micro_bundle.folder / prompt.tokenizer).read_bytes(), prompt).video(TIMES, KEPT)
+
+
+@pytest.mark.parametrize("question", ["", "  \n", "a <im_patch> b", "x<|im_end|>y", "\udcff"])
 def test_empty_questions_and_reserved_marks_are_refused(micro_bundle: Bundle, question: str) -> None:
     prompts = builder(micro_bundle)
-    with pytest.raises(PromptError, match=r"empty|reserved mark"):
+    with pytest.raises(PromptError, match=r"empty|reserved mark|not valid UTF-8"):
         prompts.question(question, prompts.video(TIMES, KEPT))

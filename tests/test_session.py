@@ -32,6 +32,7 @@ class FakeLanguage:
 
     def __init__(self, says: list[int], context: int = 200) -> None:
         self.says, self.context, self.length = says, context, 0
+        self.shown: Any = None
         self.calls: list[tuple[int, int]] = []
         self.positions: list[int] = []
 
@@ -98,6 +99,22 @@ def test_a_second_question_starts_from_the_end_of_the_video(micro_bundle: Bundle
     assert (first.reused_prefix, second.reused_prefix) == (False, True)
     assert second.milliseconds.vision == second.milliseconds.prefill_video == 0
     assert first.milliseconds.vision > 0
+
+
+def test_a_window_that_is_no_longer_in_the_cache_is_not_asked(micro_bundle: Bundle, window: Window) -> None:
+    session, _ = fake_session(micro_bundle, [40] * 50)
+    first = session.watch(window)
+    session.ask(session.watch(window), "Who?", 2)
+    with pytest.raises(UserError, match="no longer in the cache"):
+        session.ask(first, "Who?", 2)
+
+
+def test_an_answer_that_was_broken_off_leaves_no_trace(micro_bundle: Bundle, window: Window) -> None:
+    session, language = fake_session(micro_bundle, [40] * 50)
+    watched = session.watch(window)
+    language.length += 7
+    session.ask(watched, "Who?", 2)
+    assert language.calls[1][0] == len(watched.prefix)
 
 
 def test_a_question_longer_than_the_context_is_refused(micro_bundle: Bundle, window: Window) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from stts_runtime.errors import SourceError
 from stts_runtime.video import VideoFile, redacted, rule_count, sample_times, window_of_file
+from stts_runtime.video.file_source import _timeline
 from stts_runtime.video.resize import squashed
 from stts_runtime.video.sampling import shown_at
 from tests.clips import level, write_clip
@@ -77,22 +79,36 @@ def test_a_clip_of_one_frame_is_a_video(tmp_path: Path) -> None:
     assert video.duration_seconds == pytest.approx(0.1)
 
 
-def test_frames_without_usable_timestamps_follow_the_nominal_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    from stts_runtime.video import file_source
+class FakeCapture:
+    """Frames with these timestamps, in milliseconds."""
 
-    class Stuck:
-        left = 4
+    def __init__(self, stamps: list[float]) -> None:
+        self.stamps, self.place = stamps, -1
 
-        def grab(self) -> bool:
-            self.left -= 1
-            return self.left >= 0
+    def grab(self) -> bool:
+        self.place += 1
+        return self.place < len(self.stamps)
 
-        def get(self, property_id: int) -> float:
-            return 5.0 if property_id == cv2.CAP_PROP_FPS else 0.0
+    def get(self, property_id: int) -> float:
+        return 5.0 if property_id == cv2.CAP_PROP_FPS else self.stamps[self.place]
 
-    pts, duration = file_source._timeline(Stuck())
+
+def test_frames_without_usable_timestamps_follow_the_nominal_rate() -> None:
+    pts, duration = _timeline(FakeCapture([0.0, 0.0, 0.0, 0.0]))
     np.testing.assert_allclose(pts, [0, 0.2, 0.4, 0.6])
     assert duration == pytest.approx(0.8)
+
+
+def test_a_repeated_timestamp_does_not_discard_the_others() -> None:
+    pts, duration = _timeline(FakeCapture([100, 140, 180, 3100, 3100, 9100, 9080, 9140]))
+    np.testing.assert_allclose(pts, [0, 0.04, 0.08, 3, 3, 9, 9, 9.04])
+    assert duration == pytest.approx(9.1), "the last frame lasts as long as most do"
+
+
+def test_a_variable_frame_rate_keeps_its_times() -> None:
+    pts, duration = _timeline(FakeCapture([0, 40, 1040, 1080]))
+    np.testing.assert_allclose(pts, [0, 0.04, 1.04, 1.08])
+    assert duration == pytest.approx(1.12)
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no video", b"\x00\x00\x00\x18ftypmp42" + b"\x00" * 300])
@@ -117,13 +133,52 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
             VideoFile(str(path))
 
 
-def test_credentials_never_reach_a_message() -> None:
-    secret = "rtsp://admin:hunter2@camera.local:554/stream"
-    assert redacted(secret) == "rtsp://***@camera.local:554/stream"
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("rtsp://admin:hunter2@camera.local:554/stream", "rtsp://***@camera.local:554/stream"),
+        ("rtsp://admin:hunt@er2@camera.local/stream", "rtsp://***@camera.local/stream"),
+        ("rtsp://admin:hunt/er2@camera.local/stream", "rtsp://***@camera.local/stream"),
+        ("rtsp:/admin:hunter2@camera.local/stream", "rtsp:/***@camera.local/stream"),
+        ("http://camera.local/live?user=admin&token=hunter2", "http://camera.local/live?user=***&token=***"),
+        ("/videos/a@b.mp4", "/videos/a@b.mp4"),
+    ],
+)
+def test_credentials_never_reach_a_message(source: str, shown: str) -> None:
+    assert redacted(source) == shown
     with pytest.raises(SourceError) as caught:
-        VideoFile(secret)
-    assert "hunter2" not in str(caught.value)
-    assert "admin" not in str(caught.value)
+        VideoFile(source)
+    assert shown in str(caught.value)
+    assert "er2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["12:30.mp4", "concat:a.mp4", "with space é.mp4", "-dash.mp4"])
+def test_file_names_are_taken_as_they_are(clip: Path, tmp_path: Path, name: str) -> None:
+    shutil.copy(clip, tmp_path / name)
+    assert VideoFile(str(tmp_path / name)).frames == 20
+
+
+def test_a_relative_name_with_a_colon_is_no_protocol(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(clip, tmp_path / "12:30.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert VideoFile("12:30.mp4").frames == 20
+
+
+def test_a_name_that_is_not_utf8_is_refused() -> None:
+    with pytest.raises(SourceError, match="not valid UTF-8"):
+        VideoFile("\udcff.mp4")
+
+
+def test_a_damaged_video_is_read_as_far_as_it_goes_and_says_so(tmp_path: Path) -> None:
+    """The index of this file promises 40 frames, and the data of the last quarter are gone."""
+    path = write_clip(tmp_path / "cut.avi", frames=40, fps=10, codec="MJPG")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 3 // 4])
+    video = VideoFile(str(path))
+    assert 0 < video.frames < 38
+    assert any("of 40 frames could be decoded" in note for note in video.notes)
 
 
 def test_resizing_is_that_of_torch_without_antialiasing() -> None:

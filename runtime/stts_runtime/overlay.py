@@ -18,6 +18,7 @@ Image = NDArray[np.uint8]
 
 SUFFIXES = (".png", ".mp4")
 _HEIGHT = 240
+_MAX_WIDTH = 960
 _CAPTION_HEIGHT = 22
 _DIMMED = 0.22
 _FRAMES_PER_SECOND = 2
@@ -27,6 +28,13 @@ def check_overlay_path(path: Path) -> None:
     """Raises `UserError` early, before anything is computed, if `path` cannot become an overlay."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"an overlay is written as {' or '.join(SUFFIXES)}, not {path.name!r}")
+    check_output_path(path)
+
+
+def check_output_path(path: Path) -> None:
+    """Raises `UserError` if no file can be written at `path`."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file in it")
     if not path.absolute().parent.is_dir():
         raise UserError(f"no such folder: {path.absolute().parent}")
 
@@ -52,7 +60,7 @@ def write_overlay(path: Path, window: Window, kept: NDArray[np.bool_], caption: 
 def _frames(window: Window, kept: NDArray[np.bool_]) -> Iterator[Image]:
     """BGR pictures with a caption strip, in the source's proportions."""
     side = math.isqrt(kept.shape[1])
-    width = max(2, round(_HEIGHT * window.aspect / 2) * 2)
+    width = min(_MAX_WIDTH, max(2, round(_HEIGHT * window.aspect / 2) * 2))
     for pixels, time, row in zip(window.frames, window.times_seconds, kept, strict=True):
         frame = cv2.resize(pixels[..., ::-1], (width, _HEIGHT), interpolation=cv2.INTER_AREA)
         bright = cv2.resize(

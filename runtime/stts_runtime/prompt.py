@@ -40,8 +40,13 @@ class PromptBuilder:
             self._tokenizer: Any = Tokenizer.from_buffer(tokenizer_json)
         except ValueError as error:
             raise BundleError(f"{prompt.tokenizer} is not a tokenizer: {error}") from None
+        # Saved tokenizers often carry the limits of somebody's batch; a prompt is whole or it is wrong.
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
         self._prompt = prompt
-        self._reserved = [token.content for token in self._tokenizer.get_added_tokens_decoder().values()]
+        self._reserved: dict[int, str] = {
+            number: token.content for number, token in self._tokenizer.get_added_tokens_decoder().items()
+        }
 
     def video(self, times_seconds: Sequence[float], kept: NDArray[np.bool_]) -> Tokens:
         """The video prefix; `kept` (T, G) says which groups have a visual token.
@@ -51,6 +56,8 @@ class PromptBuilder:
         groups = "<im_patch>" * kept.shape[1]
         frames = " ".join(f"{time:.1f} <frame_start>{groups}<frame_end>" for time in times_seconds)
         ids = self._encode(self._prompt.opening + frames)
+        if (ids == self._prompt.image_patch_id).sum() != kept.size:
+            raise BundleError(f"{self._prompt.tokenizer} and the manifest disagree about the prompt's marks")
         stays = np.ones(len(ids), dtype=np.bool_)
         stays[ids == self._prompt.image_patch_id] = kept.reshape(-1)
         positions = np.flatnonzero(stays) if self._prompt.positions == "original" else np.arange(stays.sum())
@@ -59,14 +66,22 @@ class PromptBuilder:
 
     def question(self, text: str, video: Tokens) -> Tokens:
         """The user's turn and the opening of the answer, at the positions after `video`."""
-        if not text.strip():
-            raise PromptError("the question is empty")
-        for mark in self._reserved:
-            if mark in text:
-                raise PromptError(f"the question holds the reserved mark {mark}; leave it out")
+        self.check_question(text)
         ids = self._encode(f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n")
         first = video.next_position
         return Tokens(ids, np.arange(first, first + len(ids), dtype=np.int64), first + len(ids))
+
+    def check_question(self, text: str) -> None:
+        """Raises `PromptError` if `text` is empty, is not text, or holds marks that are not the user's to write."""
+        if not text.strip():
+            raise PromptError("the question is empty")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise PromptError("the question is not valid UTF-8 text") from None
+        marks = [self._reserved[number] for number in self._encode(text).tolist() if number in self._reserved]
+        if marks:
+            raise PromptError(f"the question holds the reserved mark {marks[0]}; leave it out")
 
     def text(self, ids: Sequence[int]) -> str:
         """The answer in words, without marks."""

@@ -6,6 +6,7 @@ question, decodes the answer, and rewinds to the end of the video, so that the n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stts_runtime.answer import Answer, MillisecondRecord, TokenRecord, WindowRecord
@@ -48,6 +49,13 @@ class Session:
         """Loads the variant's engines; everything they need is checked first."""
         return cls(bundle, variant, load_vision(bundle, variant), load_language(bundle))
 
+    def check_questions(self, questions: Sequence[str], watched: Watched | None = None) -> None:
+        """Raises `PromptError` if a question cannot be asked; with a window, also if it does not fit beside it."""
+        for question in questions:
+            self._prompts.check_question(question)
+            if watched is not None:
+                self._check_fits(self._prompts.question(question, watched.prefix), len(watched.prefix))
+
     def watch(self, window: Window, read_milliseconds: float = 0.0, notes: list[str] | None = None) -> Watched:
         """Computes a window's visual tokens and prefills them; forgets the window before."""
         watch = Stopwatch()
@@ -71,6 +79,10 @@ class Session:
         """Answers a question about the window that was watched last."""
         if max_tokens < 1:
             raise UserError(f"an answer needs at least 1 token, got {max_tokens}")
+        if self._language.shown is not watched.vision.visual_tokens:
+            raise UserError("this window is no longer in the cache; watch it again before asking about it")
+        # An earlier answer may have been broken off in the middle.
+        self._language.rewind(len(watched.prefix))
         watch = Stopwatch()
         with watch.stage("prefill_question"):
             asked = self._prompts.question(question, watched.prefix)

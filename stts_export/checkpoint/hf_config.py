@@ -6,11 +6,11 @@ product's own. It reads no weights; what only weights can tell (the scorer's wid
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, Field
 
+from stts_export.checkpoint.json_files import Section
 from stts_export.errors import CheckpointError
 from stts_export.modules.config import (
     RESCALE_MINIMUM,
@@ -27,96 +27,92 @@ def _either(new: str, *old: str) -> Any:
     return Field(validation_alias=AliasChoices(new, *old))
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+Size = Annotated[int, Field(ge=1, le=1 << 24)]
+LayerCount = Annotated[int, Field(ge=1, le=1024)]
+Epsilon = Annotated[float, Field(gt=0, lt=1)]
 
 
-class VisionSection(_Section):
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int | None = None
-    head_dim: int | None = None
+class VisionSection(Section):
+    hidden_size: Size
+    intermediate_size: Size
+    num_hidden_layers: LayerCount
+    num_attention_heads: Size
+    num_key_value_heads: Size | None = None
+    head_dim: Size | None = None
     hidden_act: str = "gelu_pytorch_tanh"
-    layer_norm_eps: float = 1e-6
-    image_size: list[int] = Field([378, 378], validation_alias=AliasChoices("image_size", "image_default_input_size"))
-    patch_size: int = Field(14, validation_alias=AliasChoices("patch_size", "image_patch_size"))
+    layer_norm_eps: Epsilon = 1e-6
+    image_size: tuple[Size, Size] = Field(
+        (378, 378), validation_alias=AliasChoices("image_size", "image_default_input_size")
+    )
+    patch_size: Size = Field(14, validation_alias=AliasChoices("patch_size", "image_patch_size"))
 
 
-class AdapterSection(_Section):
-    hidden_size: int
-    num_attention_heads: int
-    num_key_value_heads: int | None = None
-    head_dim: int
-    intermediate_size: int
-    text_hidden_size: int
+class AdapterSection(Section):
+    hidden_size: Size
+    num_attention_heads: Size
+    num_key_value_heads: Size | None = None
+    head_dim: Size
+    intermediate_size: Size
+    text_hidden_size: Size
     hidden_act: str = "silu"
     feature_layers: list[int] = _either("vision_feature_layer", "vit_layers")
 
 
-class TextSection(_Section):
-    hidden_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    head_dim: int
-    intermediate_size: int
-    vocab_size: int
-    additional_vocab_size: int = 128
+class RopeSection(Section):
+    rope_type: str | None = Field(None, validation_alias=AliasChoices("rope_type", "type"))
+    rope_theta: float | None = Field(None, gt=0)
+
+
+class TextSection(Section):
+    hidden_size: Size
+    num_hidden_layers: LayerCount
+    num_attention_heads: Size
+    num_key_value_heads: Size
+    head_dim: Annotated[int, Field(ge=2, le=1 << 16, multiple_of=2)]
+    intermediate_size: Size
+    vocab_size: Size
+    additional_vocab_size: Annotated[int, Field(ge=0, le=1 << 20)] = 128
     attention_bias: bool = Field(False, validation_alias=AliasChoices("attention_bias", "qkv_bias"))
-    rms_norm_eps: float = Field(1e-6, validation_alias=AliasChoices("rms_norm_eps", "layer_norm_eps"))
+    rms_norm_eps: Epsilon = Field(1e-6, validation_alias=AliasChoices("rms_norm_eps", "layer_norm_eps"))
     hidden_act: str = "silu"
     qk_norm_type: str = "qwen3"
     use_qk_norm: bool = True
     norm_after: bool = False
     tie_word_embeddings: bool = False
-    rope_theta: float | None = None
-    rope_scaling: dict[str, Any] | None = None
-    rope_parameters: dict[str, Any] | None = None
+    rope_theta: float | None = Field(None, gt=0)
+    rope_scaling: RopeSection | None = None
+    rope_parameters: RopeSection | None = None
 
 
-class SttsSection(_Section):
+class SttsSection(Section):
     """The `stts` object: how the checkpoint was pruned in training."""
 
-    topk: float = Field(gt=0, lt=1)
-    prune_at: int
+    topk: float = Field(ge=0, lt=1)
+    prune_at: Annotated[int, Field(ge=0)]
     prune: bool = True
     prune_method: str = "scorer"
     prune_from_frame: int = 0
     pruning_in_scorer: bool = True
     merge: bool = False
-    rescale_bias_min: float = RESCALE_MINIMUM
+    rescale_bias_min: float = Field(RESCALE_MINIMUM, gt=0, le=1)
     positions: Literal["original", "compact"] | None = None
 
 
-class HfConfig(_Section):
+class HfConfig(Section):
     """What this product reads of a `config.json`."""
 
     model_type: Literal["molmo2"]
     vision: VisionSection = _either("vision_config", "vit_config")
     adapter: AdapterSection = _either("adapter_config")
     text: TextSection = _either("text_config")
-    image_patch_id: int
-    frame_start_token_id: int
-    frame_end_token_id: int
+    image_patch_id: Annotated[int, Field(ge=0)]
+    frame_start_token_id: Annotated[int, Field(ge=0)]
+    frame_end_token_id: Annotated[int, Field(ge=0)]
     tie_word_embeddings: bool = False
     bi_directional_attn: str | None = "image_tokens"
     stts: SttsSection | None = None
     random_weights: bool = False
     """Set by `scripts/random_checkpoint.py`: answers are noise."""
-
-    @classmethod
-    def read(cls, path: Path) -> HfConfig:
-        """Raises `CheckpointError` where the file is not a Molmo2 configuration."""
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise CheckpointError(f"{path}: {place}: {first['msg']}") from None
-        except OSError as error:
-            raise CheckpointError(f"{path}: {error.strerror}") from None
 
     @property
     def prunes(self) -> bool:
@@ -223,14 +219,17 @@ class HfConfig(_Section):
 
     def _rope_theta(self) -> float:
         section = self.text
-        parameters = {**(section.rope_scaling or {}), **(section.rope_parameters or {})}
-        kind = parameters.get("rope_type", parameters.get("type", "default"))
-        if kind != "default":
-            raise CheckpointError(f"config.json: rotary embedding of type {kind!r} is not supported, only 'default'")
-        theta = parameters.get("rope_theta", section.rope_theta)
+        given = [part for part in (section.rope_parameters, section.rope_scaling) if part is not None]
+        for part in given:
+            if part.rope_type not in (None, "default"):
+                raise CheckpointError(
+                    f"config.json: rotary embedding of type {part.rope_type!r} is not supported, only 'default'"
+                )
+        thetas = [part.rope_theta for part in given if part.rope_theta is not None]
+        theta = thetas[0] if thetas else section.rope_theta
         if theta is None:
             raise CheckpointError("config.json: text_config gives neither rope_theta nor rope_parameters.rope_theta")
-        return float(theta)
+        return theta
 
     def _scorer(self, width: int) -> ScorerConfig:
         assert self.stts is not None

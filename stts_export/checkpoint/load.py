@@ -1,18 +1,18 @@
-"""A checkpoint folder -> the model's shape, its weights in our modules, and its text side."""
+"""A checkpoint folder -> the model's shape and its text side at once, and its weights in our modules when asked for."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-import psutil
 import torch
-from torch import nn
+from pydantic import Field
+from torch import Tensor, nn
 
 from stts_export.checkpoint.hf_config import HfConfig
+from stts_export.checkpoint.json_files import Section, read_json, read_optional_json
 from stts_export.checkpoint.names import own_name
 from stts_export.checkpoint.tokenizer import TextSide, read_text_side
 from stts_export.checkpoint.weight_files import WeightFiles
@@ -21,108 +21,102 @@ from stts_export.errors import CheckpointError
 from stts_export.modules.config import ModelConfig
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
-from stts_runtime.errors import UserError
 
-# torch, ONNX Runtime and one piece of a graph under check.
-_WORKING_BYTES = 1_500_000_000
-_SCORER_WIDTH_FROM = "temporal_token_scorer.mlp.w1.weight"
+_SCORER = "temporal_token_scorer."
+_SCORER_WIDTH_FROM = f"{_SCORER}mlp.w1.weight"
+
+
+class VideoProcessor(Section):
+    """What is read of the video processor's settings."""
+
+    pooling_size: tuple[Annotated[int, Field(ge=1, le=64)], Annotated[int, Field(ge=1, le=64)]] = (3, 3)
+    max_fps: Annotated[float, Field(gt=0, le=1000)] = 2.0
+
+
+class Processor(Section):
+    """Newer checkpoints keep the video processor inside `processor_config.json`."""
+
+    video_processor: VideoProcessor = VideoProcessor()
+
+
+@dataclass(frozen=True)
+class Modules:
+    """The weights of a checkpoint in our modules, float32, and what was ignored on the way."""
+
+    vision: Vision
+    language: Language
+    notes: list[str]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint in memory, weights in float32."""
+    """A checkpoint whose description has been read; `load` reads the weights."""
 
     path: Path
     config: ModelConfig
     hf_config: HfConfig
     text: TextSide
-    vision: Vision
-    language: Language
     max_fps: float
     config_sha256: str
-    notes: list[str] = field(default_factory=list)
+    files: WeightFiles
+
+    def load(self) -> Modules:
+        """Raises `CheckpointError` unless the weights fit the configuration whole and exactly."""
+        found = stored_weights(self.files, self.config)
+        with torch.device("meta"):
+            vision, language = Vision(self.config), Language(self.config.text, self.config.markers)
+        notes = checked(found, {**vision.state_dict(), **language.state_dict()}, self.config)
+        for module in (vision, language):
+            _fill(module, {name: found[name].read() for name in module.state_dict()})
+        return Modules(vision.eval(), language.eval(), notes)
 
 
-def load_checkpoint(folder: Path) -> Checkpoint:
-    """Reads a Hugging Face directory. Raises `CheckpointError` with what is wrong and where."""
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """Reads a Hugging Face directory but for its weights. Raises `CheckpointError` with what is wrong and where."""
     config_path = folder / "config.json"
     if not folder.exists():
         raise CheckpointError(f"no such folder: {folder}")
     if not config_path.is_file():
         raise CheckpointError(f"{folder} is not a checkpoint: it holds no config.json")
-    hf_config = HfConfig.read(config_path)
+    hf_config = read_json(config_path, HfConfig)
     files = WeightFiles(folder)
     processor = _video_processor(folder)
     config = hf_config.model_config_with(_pool(processor), _scorer_width(files))
-    text = read_text_side(folder, config.markers)
-    _check_memory(files)
-    vision, language, notes = _modules(files, config)
     return Checkpoint(
         path=folder,
         config=config,
         hf_config=hf_config,
-        text=text,
-        vision=vision,
-        language=language,
-        max_fps=float(processor.get("max_fps", 2)),
+        text=read_text_side(folder, config.markers),
+        max_fps=processor.max_fps,
         config_sha256=hashlib.sha256(config_path.read_bytes()).hexdigest(),
-        notes=notes,
+        files=files,
     )
 
 
-def _modules(files: WeightFiles, config: ModelConfig) -> tuple[Vision, Language, list[str]]:
-    found = stored_weights(files, config)
-    with torch.device("meta"):
-        vision, language = Vision(config), Language(config.text, config.markers)
-    wanted = {**vision.state_dict(), **language.state_dict()}
-    _, notes = checked(found, wanted, config)
-    for module in (vision, language):
-        _fill(module, {name: found[name].read().to(torch.float32) for name in module.state_dict()})
-    return vision.eval(), language.eval(), notes
-
-
-def _check_memory(files: WeightFiles) -> None:
-    """Raises `UserError` before a build that would be killed for memory."""
-    needed = 4 * files.values() + _WORKING_BYTES
-    free = psutil.virtual_memory().available
-    if needed > free:
-        raise UserError(
-            f"the build needs about {needed / 1e9:.1f} GB of memory for float32 weights and {free / 1e9:.1f} GB are "
-            "free; close other programs, add swap, or build on a larger machine"
-        )
-
-
-def _fill(module: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+def _fill(module: nn.Module, weights: dict[str, Tensor]) -> None:
     module.load_state_dict(weights, assign=True)
     module.requires_grad_(False)
 
 
 def _scorer_width(files: WeightFiles) -> int | None:
     """Rows of the scorer's first linear layer; None where the checkpoint has no scorer."""
-    for stored in files:
-        if own_name(stored) == _SCORER_WIDTH_FROM:
-            return files.shape(stored)[0]
-    return None
+    stored = {own_name(name): name for name in files}
+    if not any(name.startswith(_SCORER) for name in stored):
+        return None
+    if _SCORER_WIDTH_FROM not in stored or len(shape := files.shape(stored[_SCORER_WIDTH_FROM])) != 2:
+        raise CheckpointError(f"the checkpoint has a scorer, but its {_SCORER_WIDTH_FROM} is missing or no matrix")
+    return shape[0]
 
 
-def _video_processor(folder: Path) -> dict[str, Any]:
-    """Settings of the video processor; newer checkpoints keep them inside `processor_config.json`."""
-    for name, key in (("video_preprocessor_config.json", None), ("processor_config.json", "video_processor")):
-        path = folder / name
-        if not path.exists():
-            continue
-        try:
-            content = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise CheckpointError(f"{path} is not JSON: {error}") from None
-        section = content.get(key) if key else content
-        if isinstance(section, dict):
-            return section
-    return {}
+def _video_processor(folder: Path) -> VideoProcessor:
+    older = folder / "video_preprocessor_config.json"
+    if older.exists():
+        return read_json(older, VideoProcessor)
+    return read_optional_json(folder / "processor_config.json", Processor).video_processor
 
 
-def _pool(processor: dict[str, Any]) -> int:
-    size = processor.get("pooling_size", [3, 3])
-    if not isinstance(size, list) or len(size) != 2 or size[0] != size[1] or not isinstance(size[0], int):
-        raise CheckpointError(f"the video processor's pooling_size is {size}; only square windows are supported")
-    return size[0]
+def _pool(processor: VideoProcessor) -> int:
+    height, width = processor.pooling_size
+    if height != width:
+        raise CheckpointError(f"the video processor pools {height}x{width} patches; only square windows are supported")
+    return height

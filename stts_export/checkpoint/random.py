@@ -69,7 +69,7 @@ def write_random_checkpoint(out: Path, size: Size, seed: int, prune_fraction: fl
     for module in (Vision(model), Language(model.text, model.markers)):
         for name, tensor in module.state_dict().items():
             weights[name] = _random(name, tensor.shape, generator)
-    with published(out, replace=False) as folder:
+    with published(out) as folder:
         save_file(_stored(weights), folder / "model.safetensors", metadata={"format": "pt"})
         (folder / "model.safetensors").chmod(0o644)
         _write_json(folder / "config.json", content)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+from pydantic import Field
 from tokenizers import Tokenizer
 
+from stts_export.checkpoint.json_files import Section, read_optional_json
 from stts_export.errors import CheckpointError
 from stts_export.modules.config import MarkerIds
+
+TokenId = Annotated[int, Field(ge=0)]
 
 _MARKS = {"<im_patch>": "image_patch", "<frame_start>": "frame_start", "<frame_end>": "frame_end"}
 
@@ -24,24 +27,45 @@ class TextSide:
     eos_ids: tuple[int, ...]
 
 
+class TokenObject(Section):
+    content: str
+
+
+class TokenizerSettings(Section):
+    """What is read of `tokenizer_config.json`; a token is given as text or as an object that holds it."""
+
+    bos_token: str | TokenObject | None = None
+    eos_token: str | TokenObject | None = None
+
+
+class GenerationSettings(Section):
+    """What is read of `generation_config.json`."""
+
+    eos_token_id: TokenId | list[TokenId] | None = None
+
+
 def read_text_side(folder: Path, markers: MarkerIds) -> TextSide:
     path = folder / "tokenizer.json"
     if not path.exists():
         raise CheckpointError(f"{folder} holds no tokenizer.json, which the bundle needs")
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
     tokenizer = _parse(content, path)
     for text, field in _MARKS.items():
         got, wanted = tokenizer.token_to_id(text), getattr(markers, field)
         if got != wanted:
             raise CheckpointError(f"{path} gives {text} the number {got}, but config.json says {wanted}")
-    settings = _json(folder / "tokenizer_config.json")
-    bos, eos = (_token_text(settings.get(f"{end}_token")) for end in ("bos", "eos"))
-    if eos is None:
+    settings = read_optional_json(folder / "tokenizer_config.json", TokenizerSettings)
+    if settings.eos_token is None:
         raise CheckpointError(f"{folder / 'tokenizer_config.json'} names no eos_token, so no answer would ever end")
+    eos = _token_text(settings.eos_token)
     eos_id = tokenizer.token_to_id(eos)
     if eos_id is None:
         raise CheckpointError(f"{path} does not know its own eos_token {eos!r}")
-    return TextSide(content, bos or eos, tuple(sorted({eos_id, *_generation_eos(folder)})))
+    opening = eos if settings.bos_token is None else _token_text(settings.bos_token)
+    return TextSide(content, opening, tuple(sorted({eos_id, *_generation_eos(folder)})))
 
 
 def _parse(content: bytes, path: Path) -> Tokenizer:
@@ -51,23 +75,10 @@ def _parse(content: bytes, path: Path) -> Tokenizer:
         raise CheckpointError(f"{path} is not a tokenizer: {error}") from None
 
 
-def _token_text(entry: Any) -> str | None:
-    """Tokens are given as text or as an object that holds it."""
-    return entry.get("content") if isinstance(entry, dict) else entry
+def _token_text(token: str | TokenObject) -> str:
+    return token if isinstance(token, str) else token.content
 
 
 def _generation_eos(folder: Path) -> list[int]:
-    eos = _json(folder / "generation_config.json").get("eos_token_id", [])
-    return eos if isinstance(eos, list) else [eos]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} must hold a JSON object")
-    return content
+    eos = read_optional_json(folder / "generation_config.json", GenerationSettings).eos_token_id
+    return [] if eos is None else [eos] if isinstance(eos, int) else eos

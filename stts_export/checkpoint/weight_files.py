@@ -2,40 +2,65 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from stts_export.checkpoint.json_files import Section, read_json
 from stts_export.errors import CheckpointError
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+DTYPES = ("F16", "BF16", "F32")
+
+
+class WeightIndex(Section):
+    """`model.safetensors.index.json`: which shard holds which weight."""
+
+    weight_map: dict[str, str]
 
 
 class WeightFiles:
-    """Stored names and shapes of all weights; a weight is read when it is asked for."""
+    """Stored names, shapes and dtypes of all weights; a weight is read when it is asked for."""
 
     def __init__(self, folder: Path) -> None:
         self._files: dict[str, Any] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
-        for path, wanted in _listed(folder):
-            self._open(path, wanted)
+        if not (folder / INDEX).exists():
+            if not (folder / SINGLE).exists():
+                raise CheckpointError(f"{folder} holds no weights: neither {SINGLE} nor {INDEX} is there")
+            self._open(folder / SINGLE)
+            return
+        listed = read_json(folder / INDEX, WeightIndex).weight_map
+        for shard in sorted(set(listed.values())):
+            self._open(folder / _plain(shard))
+        self._check_index(listed)
 
-    def _open(self, path: Path, wanted: set[str] | None) -> None:
+    def _open(self, path: Path) -> None:
         try:
             opened = safe_open(path, framework="pt")
-            for name in opened.keys() if wanted is None else sorted(wanted):
-                self._shapes[name] = tuple(opened.get_slice(name).get_shape())
+            for name in opened.keys():  # noqa: SIM118 (it is no mapping)
+                stored = opened.get_slice(name)
+                if stored.get_dtype() not in DTYPES:
+                    raise CheckpointError(
+                        f"weight {name} in {path.name} is {stored.get_dtype()}; only {', '.join(DTYPES)} are read"
+                    )
+                self._shapes[name] = tuple(stored.get_shape())
                 self._files[name] = opened
         except FileNotFoundError:
             raise CheckpointError(f"{path} is missing, though {INDEX} names it") from None
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path} is damaged or incomplete: {error}") from None
+
+    def _check_index(self, listed: dict[str, str]) -> None:
+        for name in sorted(listed.keys() ^ self._shapes.keys()):
+            where = "stored but not in" if name in self._shapes else "not stored but in"
+            raise CheckpointError(f"weight {name} is {where} {INDEX}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._shapes))
@@ -48,25 +73,18 @@ class WeightFiles:
         return sum(prod(shape) for shape in self._shapes.values())
 
     def read(self, name: str) -> Tensor:
-        """The weight as stored."""
+        """The weight in float32. Raises `CheckpointError` if a value is not finite."""
         try:
-            tensor: Tensor = self._files[name].get_tensor(name)
+            tensor: Tensor = self._files[name].get_tensor(name).to(torch.float32)
         except SafetensorError as error:
             raise CheckpointError(f"weight {name} cannot be read: {error}") from None
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"weight {name} holds values that are not finite in float32")
         return tensor
 
 
-def _listed(folder: Path) -> list[tuple[Path, set[str] | None]]:
-    index = folder / INDEX
-    if not index.exists():
-        if not (folder / SINGLE).exists():
-            raise CheckpointError(f"{folder} holds no weights: neither {SINGLE} nor {INDEX} is there")
-        return [(folder / SINGLE, None)]
-    try:
-        weight_map: dict[str, str] = json.loads(index.read_bytes())["weight_map"]
-        shards: dict[str, set[str]] = {}
-        for name, shard in weight_map.items():
-            shards.setdefault(shard, set()).add(name)
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise CheckpointError(f"{index} is not a weight index: {error}") from None
-    return [(folder / shard, names) for shard, names in sorted(shards.items())]
+def _plain(shard: str) -> str:
+    """Shards lie beside the index; an index that leads elsewhere is not followed."""
+    if Path(shard).name != shard:
+        raise CheckpointError(f"{INDEX} names the shard {shard!r}, which does not lie beside it")
+    return shard

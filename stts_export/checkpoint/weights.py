@@ -62,11 +62,15 @@ def _unfused(name: str, stored: str, files: WeightFiles, config: ModelConfig) ->
 
 
 def _rows(files: WeightFiles, stored: str, start: int, stop: int) -> Callable[[], Tensor]:
-    return lambda: files.read(stored)[start:stop]
+    def read() -> Tensor:
+        # A mere slice would keep the whole fused weight in memory.
+        return files.read(stored)[start:stop].clone()
+
+    return read
 
 
-def checked(found: dict[str, Stored], wanted: Mapping[str, Tensor], config: ModelConfig) -> tuple[set[str], list[str]]:
-    """The names to ignore and what to say about them. Raises `CheckpointError` unless all else fits exactly."""
+def checked(found: dict[str, Stored], wanted: Mapping[str, Tensor], config: ModelConfig) -> list[str]:
+    """Notes on weights that are ignored. Raises `CheckpointError` unless all others are wanted, and fit exactly."""
     ignored, notes = _ignorable(found, config)
     missing = sorted(wanted.keys() - found.keys())
     extra = sorted(found.keys() - wanted.keys() - ignored)
@@ -82,7 +86,7 @@ def checked(found: dict[str, Stored], wanted: Mapping[str, Tensor], config: Mode
     ]
     if complaints:
         raise CheckpointError(f"the checkpoint's weights do not fit its config.json: {'; '.join(complaints)}")
-    return ignored, notes
+    return notes
 
 
 def _ignorable(found: Mapping[str, Stored], config: ModelConfig) -> tuple[set[str], list[str]]:

@@ -58,6 +58,8 @@ def biased_frames(bias_TN: Tensor, heads: int) -> Attend:
 
 def kept_frames(kept_K: Tensor, budget: TokenBudget, heads: int) -> Attend:
     """Kept patches see the kept patches of their frame."""
+    if budget.kept == budget.groups:
+        return whole_frames(1, heads)
     if budget.scope == "frame":
         return _equal_frames(budget, heads)
     frame_K = torch.div(kept_K, budget.groups, rounding_mode="floor")

@@ -30,6 +30,7 @@ class Samples:
     decode_per_token: list[float] = field(default_factory=list)
     total: list[float] = field(default_factory=list)
     prefix_tokens: int = 0
+    question_tokens: int = 0
     loaded_mb: float = 0.0
     """Resident memory that loading the vision engine added."""
 
@@ -65,13 +66,15 @@ def measure(
         before = resident_mb()
         sessions[name] = Session(bundle, name, load_vision(bundle, name), language)
         samples[name] = Samples(loaded_mb=resident_mb() - before)
-        windows.setdefault(variant.frames, window_of(variant.frames))
+        if variant.frames not in windows:
+            windows[variant.frames] = window_of(variant.frames)
     order, generator = list(sessions), np.random.default_rng(seed)
     for number in range(-_WARM_UP_ROUNDS, rounds):
         for name in generator.permutation(order).tolist():
             watched = sessions[name].watch(windows[bundle.manifest.variants[name].frames])
             answer = sessions[name].ask(watched, QUESTION, ANSWER_TOKENS)
             samples[name].prefix_tokens = len(watched.prefix)
+            samples[name].question_tokens = answer.tokens.prompt - len(watched.prefix)
             if number >= 0:
                 samples[name].add(answer)
         if number >= 0:

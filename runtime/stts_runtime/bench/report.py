@@ -119,8 +119,10 @@ def _speed_up(bundle: Bundle, name: str, full: str, samples: dict[str, Samples],
 
     def multiplications(variant: str) -> int:
         vision = bundle.manifest.variants[variant].multiplications.of(0)
-        language = bundle.manifest.language.multiplications.of(samples[variant].prefix_tokens)
-        return vision + (language if with_prefill else 0)
+        if not with_prefill:
+            return vision
+        language, own = bundle.manifest.language.multiplications, samples[variant]
+        return vision + language.of(own.prefix_tokens) + language.of(own.question_tokens)
 
     return SpeedUp(
         measured=round(milliseconds(samples[full]) / milliseconds(samples[name]), 3),

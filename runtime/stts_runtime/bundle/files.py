@@ -33,14 +33,19 @@ def record_of(path: Path) -> FileRecord:
     return FileRecord(sha256=digest.hexdigest(), size_bytes=path.stat().st_size)
 
 
-def verify(folder: Path, name: str, expected: FileRecord) -> Path:
-    """The path of `name` once its size and hash are those of the manifest."""
-    path = plain_file(folder, name)
+Fingerprint = tuple[int, int, int]
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """What changes when a file is replaced or written to: inode, size, time of the last write."""
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def verify(path: Path, expected: FileRecord) -> None:
+    """Raises `BundleError` unless size and hash are those of the manifest."""
     size = path.stat().st_size
     if size != expected.size_bytes:
-        raise BundleError(
-            f"{folder}: {name} is damaged: {size} bytes instead of {expected.size_bytes}; copy the bundle again"
-        )
+        raise BundleError(f"{path} is damaged: {size} bytes instead of {expected.size_bytes}; copy the bundle again")
     if record_of(path).sha256 != expected.sha256:
-        raise BundleError(f"{folder}: {name} is damaged: its SHA-256 is not the manifest's; copy the bundle again")
-    return path
+        raise BundleError(f"{path} is damaged: its SHA-256 is not the manifest's; copy the bundle again")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stts_runtime.budget import check_keep
-from stts_runtime.bundle.files import plain_file, verify
+from stts_runtime.bundle.files import Fingerprint, fingerprint, plain_file, verify
 from stts_runtime.bundle.manifest import SCHEMA_VERSION, Manifest, VisionVariant
 from stts_runtime.errors import BundleError
 
@@ -23,6 +22,7 @@ class Bundle:
 
     folder: Path
     manifest: Manifest
+    _verified: dict[str, Fingerprint] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def open(cls, folder: Path) -> Bundle:
@@ -31,15 +31,22 @@ class Bundle:
             raise BundleError(f"no such bundle: {folder}")
         if not (folder / MANIFEST).exists():
             raise BundleError(f"{folder} is not a bundle: it holds no {MANIFEST}; build one with `stts-export build`")
-        return cls(folder, _manifest(plain_file(folder, MANIFEST)))
+        manifest = _manifest(plain_file(folder, MANIFEST))
+        _check_nothing_else(folder, manifest)
+        return cls(folder, manifest)
 
     def file(self, name: str) -> Path:
-        """The path of a file whose size and hash have just been checked."""
-        return verify(self.folder, name, self.manifest.files[name])
+        """The path of a file whose size and hash have been checked, again if it was touched since."""
+        path = plain_file(self.folder, name)
+        if self._verified.get(name) != fingerprint(path):
+            before = fingerprint(path)
+            verify(path, self.manifest.files[name])
+            self._verified[name] = before
+        return path
 
     def verify_all(self) -> None:
-        for name, record in self.manifest.files.items():
-            verify(self.folder, name, record)
+        for name in self.manifest.files:
+            self.file(name)
 
     def choose(self, keep: float | None, budget: str | None, frames: int | None, at_most: int | None = None) -> str:
         """The name of the variant that fits best: the wanted keep and budget, and the most frames allowed.
@@ -52,7 +59,7 @@ class Bundle:
             name: variant
             for name, variant in self.manifest.variants.items()
             if abs(variant.keep - wanted) < 1e-6
-            and budget in (None, variant.budget)
+            and (budget in (None, variant.budget) or not variant.is_pruned)
             and frames in (None, variant.frames)
         }
         if not fitting:
@@ -77,22 +84,36 @@ def _preference(variant: VisionVariant) -> tuple[int, bool]:
     return variant.frames, variant.budget == "clip"
 
 
+def _check_nothing_else(folder: Path, manifest: Manifest) -> None:
+    """A file without a hash could be read by a graph unseen."""
+    unlisted = {path.name for path in folder.iterdir()} - manifest.files.keys() - {MANIFEST}
+    if unlisted:
+        raise BundleError(
+            f"{folder} holds {sorted(unlisted)[0]!r}, which its manifest does not list; take it out of the bundle"
+        )
+
+
 def _manifest(path: Path) -> Manifest:
     if path.stat().st_size > _MAX_MANIFEST_BYTES:
         raise BundleError(f"{path} is too large to be a manifest")
+    content = path.read_bytes()
     try:
-        content = json.loads(path.read_bytes())
-        version = content["schema_version"]
-    except (ValueError, KeyError, TypeError):
+        version = _Version.model_validate_json(content).schema_version
+    except ValidationError:
         raise BundleError(f"{path} is damaged: it is not a manifest") from None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
+    if version > SCHEMA_VERSION:
         raise BundleError(
             f"{path.parent} was written by a newer stts-export (schema {version}); this runtime reads schemas up to "
             f"{SCHEMA_VERSION}: pip install -U stts-export"
         )
     try:
-        return Manifest.model_validate(content)
+        return Manifest.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "manifest"
         raise BundleError(f"{path} is damaged: {place}: {first['msg']}") from None
+
+
+class _Version(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+    schema_version: int

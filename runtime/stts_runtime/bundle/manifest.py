@@ -28,12 +28,16 @@ def _plain_name(name: str) -> str:
 
 FileName = Annotated[str, AfterValidator(_plain_name)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=1, le=2**31)]
+Count = Annotated[int, Field(ge=1, le=1 << 20)]
+Small = Annotated[int, Field(ge=1, le=1 << 12)]
+TokenId = Annotated[int, Field(ge=0, le=1 << 31)]
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Version = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=30)]
 Positions = Literal["original", "compact"]
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class FileRecord(_Record):
@@ -46,11 +50,11 @@ class FileRecord(_Record):
 class Passport(_Record):
     """What an engine needs, checked before it is loaded; and how it came to be, for whoever must rebuild it."""
 
-    target: str
-    backend: str
-    minimum_backend_version: str
+    target: Label
+    backend: Label
+    minimum_backend_version: Version
     precision: Literal["fp32", "fp16", "bf16"]
-    opset: Count
+    opset: Small
     graph: FileName
     weights: FileName
     built_with: dict[str, str]
@@ -70,7 +74,7 @@ class Work(_Record):
 class VisionVariant(_Record):
     """One vision graph: T frames in, K visual tokens out."""
 
-    frames: Count
+    frames: Small
     keep: Annotated[float, Field(gt=0, le=1)]
     budget: Scope
     kept_groups: Count
@@ -85,11 +89,12 @@ class VisionVariant(_Record):
 class LanguageModel(_Record):
     """The language graph and what its inputs look like."""
 
-    layers: Count
+    layers: Small
     kv_channels: Count
     context: Count
     visual_rows: Count
     visual_width: Count
+    vocabulary: Count
     multiplications: Work
     engine: Passport
 
@@ -97,10 +102,16 @@ class LanguageModel(_Record):
 class VisionModel(_Record):
     """Geometry that all variants share."""
 
-    image_size: Count
-    patch_size: Count
-    groups_per_side: Count
-    pool: Count
+    image_size: Small
+    patch_size: Small
+    groups_per_side: Small
+    pool: Small
+
+    @model_validator(mode="after")
+    def _fits(self) -> VisionModel:
+        if self.image_size != self.patch_size * self.pool * self.groups_per_side:
+            raise ValueError("the frame size is not patch size x pool x groups a side")
+        return self
 
     @property
     def groups(self) -> int:
@@ -111,10 +122,10 @@ class Prompt(_Record):
     """Token numbers and texts of the prompt."""
 
     opening: str
-    eos_ids: Annotated[list[int], Field(min_length=1)]
-    image_patch_id: int
-    frame_start_id: int
-    frame_end_id: int
+    eos_ids: Annotated[list[TokenId], Field(min_length=1)]
+    image_patch_id: TokenId
+    frame_start_id: TokenId
+    frame_end_id: TokenId
     positions: Positions
     tokenizer: FileName
 
@@ -127,9 +138,9 @@ class Manifest(_Record):
     checkpoint_config_sha256: Sha256
     random_weights: bool
     default_keep: float
-    max_fps: Annotated[float, Field(gt=0)]
+    max_fps: Annotated[float, Field(gt=0, le=1000)]
     vision: VisionModel
-    variants: Annotated[dict[str, VisionVariant], Field(min_length=1)]
+    variants: Annotated[dict[Label, VisionVariant], Field(min_length=1)]
     language: LanguageModel
     prompt: Prompt
     files: dict[FileName, FileRecord]
@@ -145,6 +156,8 @@ class Manifest(_Record):
                 raise ValueError(
                     f"variant {name} with {variant.kept_groups} groups should be {budget.name} with {budget.kept}"
                 )
+        if self.default_keep not in {variant.keep for variant in self.variants.values()}:
+            raise ValueError(f"no variant has the default keep {self.default_keep:g}")
         if max(variant.kept_groups for variant in self.variants.values()) > self.language.visual_rows:
             raise ValueError("a variant makes more visual tokens than the language graph takes")
         unlisted = set(self.used_files()) - self.files.keys()

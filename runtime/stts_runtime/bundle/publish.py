@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stts_runtime.errors import UserError
 
 
 @contextmanager
-def published(out: Path, replace: bool) -> Iterator[Path]:
+def published(out: Path, replace_if_it_holds: str | None = None) -> Iterator[Path]:
     """Yields a fresh folder beside `out` that becomes `out` when the block ends well, and is deleted when it does not.
 
-    Raises `UserError` if `out` exists and `replace` is not set, or if the place cannot be written.
+    An existing `out` is replaced only if it is a folder that holds a file of the given name: a slip of the hand must
+    not delete anything else. Raises `UserError` otherwise, or if the place cannot be written.
     """
-    if out.exists() and not replace:
-        raise UserError(f"{out} exists already; choose another --out, or pass --force to replace it")
+    _check_free(out, replace_if_it_holds)
+    missing = [parent for parent in out.absolute().parents if not parent.exists()]
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
-    except OSError as error:
-        raise UserError(f"cannot write to {out.parent}: {error.strerror}") from None
-    try:
-        scratch.chmod(0o755)
-        yield scratch
-        _swap(scratch, out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            out.absolute().parent.mkdir(parents=True, exist_ok=True)
+            scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.absolute().parent))
+        except OSError as error:
+            raise UserError(f"cannot write to {out.absolute().parent}: {error.strerror}") from None
+        try:
+            scratch.chmod(0o755)
+            yield scratch
+            _swap(scratch, out)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    except BaseException:
+        _remove_empty(missing)
+        raise
+
+
+def _check_free(out: Path, replace_if_it_holds: str | None) -> None:
+    if not os.path.lexists(out):
+        return
+    if replace_if_it_holds is None:
+        raise UserError(f"{out} exists already; choose another place, or pass --force to replace a bundle")
+    if out.is_symlink() or not (out / replace_if_it_holds).is_file():
+        raise UserError(f"{out} exists and is not a bundle (it holds no {replace_if_it_holds}), so it is not replaced")
 
 
 def _swap(scratch: Path, out: Path) -> None:
@@ -39,7 +54,11 @@ def _swap(scratch: Path, out: Path) -> None:
     old = scratch.with_name(scratch.name + ".old")
     out.rename(old)
     scratch.rename(out)
-    if old.is_dir() and not old.is_symlink():
-        shutil.rmtree(old)
-    else:
-        old.unlink()
+    shutil.rmtree(old)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Removes parents that were made for nothing, innermost first."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()

@@ -40,18 +40,16 @@ def run(
     ask: Annotated[list[str], typer.Option(metavar="QUESTION", help="A question; may be given several times.")],
     keep: Annotated[Optional[float], typer.Option(help="Keep ratio of the variant; default: the trained one.")] = None,
     budget: Annotated[Optional[BudgetName], typer.Option(help="Budget of the variant, where there are two.")] = None,
-    frames: Annotated[
-        Optional[int], typer.Option(help="Exactly so many frames; default: what the video gives.")
-    ] = None,
+    frames: Annotated[Optional[int], typer.Option(min=1, help="Exactly so many frames; default: by the video.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in tokens.")] = 64,
     overlay: Annotated[Optional[Path], typer.Option(help="Picture of the kept patches, .png or .mp4.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Answers questions about videos; several questions share one look at the video."""
-    run_command.check_request(sources, overlay)
+    run_command.check_request(bundle, sources, overlay)
     sessions = run_command.Sessions(Bundle.open(bundle), keep, budget.value if budget else None, frames)
     for source in sources:
-        for answer in run_command.answers(sessions, source, ask, max_tokens, overlay):
+        for answer in sessions.answers(source, ask, max_tokens, overlay):
             if as_json:
                 print(answer.model_dump_json(), flush=True)
             else:

@@ -26,6 +26,7 @@ from stts_runtime.bench.report import SpeedUp, Spread
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.show import console, errors
 from stts_runtime.errors import MissingExtraError
+from stts_runtime.overlay import check_output_path
 from stts_runtime.video import VideoFile, Window, window_of_file
 
 
@@ -34,10 +35,14 @@ def bench_command(
     source: Annotated[Optional[str], typer.Argument(help="Video file; default: a synthetic clip.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Measured rounds over all variants.")] = 20,
     within_ms: Annotated[Optional[float], typer.Option(help="Latency budget to advise on.")] = None,
-    plot: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("stts-bench.png"),
-    as_json: Annotated[bool, typer.Option("--json", help="Only the JSON line, no table.")] = False,
+    plot: Annotated[Optional[Path], typer.Option(help="Picture, .png. Default: stts-bench.png.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Only the JSON line: no table, no picture.")] = False,
 ) -> None:
     """Times every variant of a bundle; the last line is the whole report as JSON."""
+    if plot is None and not as_json:
+        plot = Path("stts-bench.png")
+    if plot is not None:
+        check_output_path(plot)
     opened = Bundle.open(bundle)
     video = VideoFile(source) if source else None
     samples = _measured(opened, video, rounds)
@@ -57,7 +62,8 @@ def bench_command(
     )
     if not as_json:
         _show(report)
-    _plot(plot, report, quiet=as_json)
+    if plot is not None:
+        _plot(plot, report, quiet=as_json)
     print(report.model_dump_json(), flush=True)
 
 

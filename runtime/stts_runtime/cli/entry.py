@@ -1,6 +1,6 @@
 """How every command of both programs ends: one line on stderr and an exit code, never a traceback.
 
-Exit codes: 0 done, 1 our fault, 2 the input's fault, 130 interrupted, 143 terminated.
+Exit codes: 0 done, 1 our fault, 2 the input's fault, 130 interrupted, 128 + the signal if terminated.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from types import FrameType, TracebackType
 import typer
 from typer.exceptions import TyperException
 
+from stts_runtime.cli.text import visible
 from stts_runtime.errors import SttsError
 
 TRACEBACK_VARIABLE = "STTS_TRACEBACK"
@@ -21,7 +22,8 @@ TRACEBACK_VARIABLE = "STTS_TRACEBACK"
 def run_app(app: typer.Typer, program: str) -> int:
     """Runs a command line and returns its exit code."""
     sys.excepthook = _one_line
-    signal.signal(signal.SIGTERM, _terminate)
+    for stop in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(stop, _terminate)
     try:
         code = typer.main.get_command(app).main(prog_name=program, standalone_mode=False)
     except SttsError as error:
@@ -29,19 +31,23 @@ def run_app(app: typer.Typer, program: str) -> int:
     except TyperException as error:
         return _fail(f"{error.format_message()} (see {program} --help)", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; nothing half-written was left", 130)
+        return _fail("interrupted", 130)
     except MemoryError:
         return _fail("not enough memory; use fewer frames or a smaller model, or close other programs", 2)
     return code if isinstance(code, int) else 0
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {_one_safe_line(message)}", file=sys.stderr)
     return code
 
 
+def _one_safe_line(message: str) -> str:
+    return visible(" ".join(message.split()))
+
+
 def _terminate(signal_number: int, _: FrameType | None) -> None:
-    """SIGTERM unwinds like an exception, so that temporary folders are removed."""
+    """A request to end unwinds like an exception, so that temporary folders are removed."""
     raise SystemExit(128 + signal_number)
 
 
@@ -49,4 +55,5 @@ def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackT
     if os.environ.get(TRACEBACK_VARIABLE):
         sys.__excepthook__(kind, error, trace)
         return
-    print(f"internal error: {kind.__name__}: {error} (set {TRACEBACK_VARIABLE}=1 to see where)", file=sys.stderr)
+    message = _one_safe_line(f"{kind.__name__}: {error}")
+    print(f"internal error: {message} (set {TRACEBACK_VARIABLE}=1 to see where)", file=sys.stderr)

@@ -2,66 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
+from stts_runtime.engines import LanguageEngine, load_language, load_vision
 from stts_runtime.errors import UserError
 from stts_runtime.overlay import check_overlay_path, write_overlay
 from stts_runtime.session import Session, Watched
 from stts_runtime.stopwatch import Stopwatch
-from stts_runtime.video import VideoFile, rule_count, window_of_file
+from stts_runtime.video import VideoFile, check_source, rule_count, window_of_file
 
 
 class Sessions:
-    """Opens each variant once, however many sources use it."""
+    """Opens each variant once, however many sources use it; all share one language engine."""
 
     def __init__(self, bundle: Bundle, keep: float | None, budget: str | None, frames: int | None) -> None:
         self.bundle = bundle
         self._wanted = keep, budget, frames
+        self._language: LanguageEngine | None = None
         self._open: dict[str, Session] = {}
         bundle.choose(keep, budget, frames)
 
-    def watch(self, source: str) -> tuple[Session, Watched]:
-        """Reads a source and prefills its window with the variant that fits it."""
+    def answers(self, source: str, questions: Sequence[str], max_tokens: int, overlay: Path | None) -> Iterator[Answer]:
+        """Answers about one source, one by one; the overlay is written as soon as all questions are known to fit."""
+        video, name, notes, watch = self._opened(source)
+        session = self._session(name)
+        session.check_questions(questions)
+        with watch.stage("read"):
+            manifest = self.bundle.manifest
+            frames = manifest.variants[name].frames
+            window = window_of_file(video, frames, manifest.max_fps, manifest.vision.image_size)
+        watched = session.watch(window, watch.milliseconds["read"], notes)
+        session.check_questions(questions, watched)
+        if overlay is not None:
+            _write(overlay, session, watched)
+        for question in questions:
+            yield session.ask(watched, question, max_tokens)
+
+    def _opened(self, source: str) -> tuple[VideoFile, str, list[str], Stopwatch]:
+        """The file, the variant that fits it, what to say about that, and the time it took."""
         keep, budget, frames = self._wanted
-        manifest, watch, notes = self.bundle.manifest, Stopwatch(), []
+        manifest, watch = self.bundle.manifest, Stopwatch()
         with watch.stage("read"):
             video = VideoFile(source)
-            count = rule_count(video.duration_seconds, manifest.max_fps)
-            name = self.bundle.choose(keep, budget, frames, at_most=count if frames is None else None)
-            taken = manifest.variants[name].frames
-            window = window_of_file(video, taken, manifest.max_fps, manifest.vision.image_size)
+        count = rule_count(video.duration_seconds, manifest.max_fps)
+        name = self.bundle.choose(keep, budget, frames, at_most=count if frames is None else None)
+        notes, taken = list(video.notes), manifest.variants[name].frames
         if taken != count:
             notes.append(
                 f"{manifest.max_fps:g} frames a second would be {count} frames; the variant takes {taken}, evenly "
                 f"from start to end"
             )
-        session = self._session(name)
-        return session, session.watch(window, watch.milliseconds["read"], notes)
+        return video, name, notes, watch
 
     def _session(self, name: str) -> Session:
+        if self._language is None:
+            self._language = load_language(self.bundle)
         if name not in self._open:
-            self._open[name] = Session.open(self.bundle, name)
+            self._open[name] = Session(self.bundle, name, load_vision(self.bundle, name), self._language)
         return self._open[name]
 
 
-def check_request(sources: Sequence[str], overlay: Path | None) -> None:
+def check_request(bundle: Path, sources: Sequence[str], overlay: Path | None) -> None:
     """Refuses what cannot work before any engine is loaded."""
+    for source in sources:
+        check_source(source)
     if overlay is None:
         return
     if len(sources) > 1:
         raise UserError(f"--overlay takes one source, got {len(sources)}")
     check_overlay_path(overlay)
+    if overlay.exists() and overlay.samefile(sources[0]):
+        raise UserError(f"--overlay {overlay} would overwrite the source")
+    if overlay.resolve().parent == bundle.resolve():
+        raise UserError(f"--overlay {overlay} would lie inside the bundle")
 
 
-def answers(
-    sessions: Sessions, source: str, questions: Sequence[str], max_tokens: int, overlay: Path | None
-) -> list[Answer]:
-    """All answers about one source; the overlay is written once the window is known."""
-    session, watched = sessions.watch(source)
-    if overlay is not None:
-        kept = watched.vision.kept
-        write_overlay(overlay, watched.window, kept, f"{session.variant}: {kept.sum()} of {kept.size} groups kept")
-    return [session.ask(watched, question, max_tokens) for question in questions]
+def _write(overlay: Path, session: Session, watched: Watched) -> None:
+    kept = watched.vision.kept
+    write_overlay(overlay, watched.window, kept, f"{session.variant}: {kept.sum()} of {kept.size} groups kept")

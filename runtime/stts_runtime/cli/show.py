@@ -5,22 +5,18 @@ from __future__ import annotations
 import sys
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.manifest import Passport
+from stts_runtime.cli.text import printable
 
 # Where nobody looks at a terminal, tables are as wide as they need to be.
 _PIPED_WIDTH = 150
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 errors = Console(stderr=True, highlight=False)
-
-
-def printable(text: str) -> str:
-    """`text` safe for a terminal: control characters are shown as escapes, and markup is not interpreted."""
-    return escape("".join(character if character.isprintable() else ascii(character)[1:-1] for character in text))
 
 
 def show_answer(answer: Answer) -> None:
@@ -67,15 +63,24 @@ def show_bundle(bundle: Bundle) -> None:
 def _variants(bundle: Bundle) -> Table:
     table = Table("variant", "frames", "keep", "visual tokens", "GMAC", "engine", title="vision and language")
     for name, variant in bundle.manifest.variants.items():
-        engine = f"{variant.engine.backend} {variant.engine.precision}, opset {variant.engine.opset}"
         whole = bundle.manifest.budget(variant).visual_tokens
         macs = f"{variant.multiplications.fixed / 1e9:.2f}"
-        table.add_row(name, str(variant.frames), f"{variant.keep:g}", f"{variant.kept_groups} of {whole}", macs, engine)
+        table.add_row(
+            name,
+            str(variant.frames),
+            f"{variant.keep:g}",
+            f"{variant.kept_groups} of {whole}",
+            macs,
+            _engine(variant.engine),
+        )
     language = bundle.manifest.language
-    engine = f"{language.engine.backend} {language.engine.precision}, opset {language.engine.opset}"
     macs = f"{language.multiplications.per_token / 1e9:.4f} a token"
-    table.add_row("language", "", "", f"context {language.context}", macs, engine)
+    table.add_row("language", "", "", f"context {language.context}", macs, _engine(language.engine))
     return table
+
+
+def _engine(passport: Passport) -> str:
+    return printable(f"{passport.backend} {passport.precision}, opset {passport.opset}")
 
 
 def _files(bundle: Bundle) -> Table:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import LanguageModel, Passport
+from stts_runtime.bundle.manifest import Passport
 from stts_runtime.engines.seam import VisionOutput
-from stts_runtime.errors import BundleError, EngineError, MissingExtraError
+from stts_runtime.errors import BundleError, EngineError, MissingExtraError, SttsError
 from stts_runtime.prompt import Tokens
 
-_ERRORS_ONLY = 3
-Result = TypeVar("Result")
+# Whatever it has to say comes back as an exception.
+_SILENT = 4
+
+_TYPES = {"tensor(uint8)": np.uint8, "tensor(int64)": np.int64, "tensor(float)": np.float32}
+Signature = dict[str, tuple[type[np.generic], tuple[int | None, ...]]]
+"""Names of inputs or outputs with their element type and shape; None stands for a symbolic size."""
 
 
 def _onnxruntime() -> Any:
@@ -44,53 +48,68 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".")[:2])
 
 
-def _called(what: str, call: Callable[[], Result]) -> Result:
-    """Runs `call` and turns ONNX Runtime's own exceptions into ours."""
-    # Its exception classes have no common base but this one, and live in a private module.
+@contextmanager
+def _foreign_errors_as(error_type: type[SttsError], what: str) -> Iterator[None]:
+    """Turns ONNX Runtime's own exceptions into ours; their classes have no common base."""
     try:
-        return call()
-    except RuntimeError as error:
-        raise EngineError(f"{what}: ONNX Runtime says: {_first_line(error)}") from error
+        yield
     except Exception as error:
-        if type(error).__module__.startswith("onnxruntime"):
-            raise EngineError(f"{what}: ONNX Runtime says: {_first_line(error)}") from error
-        raise
+        if not isinstance(error, (RuntimeError, ValueError)) and not type(error).__module__.startswith("onnxruntime"):
+            raise
+        message = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise error_type(f"{what}: ONNX Runtime says: {message}") from error
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _session(graph: Path) -> Any:
+def _session(bundle: Bundle, passport: Passport, inputs: Signature, outputs: Signature) -> Any:
+    """A session whose files and signature have been checked."""
+    check_passport(passport)
+    bundle.file(passport.weights)
+    graph = bundle.file(passport.graph)
     ort = _onnxruntime()
     options = ort.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _SILENT
     # Vision and language are sessions with threads of their own. Idle threads that spin take the cores away from the
     # session whose turn it is: on 2 cores that made every stage a quarter slower (docs/performance.md).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return _called(
-        f"cannot load {graph.name}",
-        lambda: ort.InferenceSession(str(graph), sess_options=options, providers=["CPUExecutionProvider"]),
-    )
+    with _foreign_errors_as(BundleError, f"{graph} cannot be loaded"):
+        session = ort.InferenceSession(str(graph), sess_options=options, providers=["CPUExecutionProvider"])
+    for got, wanted in ((session.get_inputs(), inputs), (session.get_outputs(), outputs)):
+        _check_signature(graph, got, wanted)
+    return session
 
 
-def _checked_session(bundle: Bundle, passport: Passport) -> Any:
-    check_passport(passport)
-    bundle.file(passport.weights)
-    return _session(bundle.file(passport.graph))
+def _check_signature(graph: Path, got: Any, wanted: Signature) -> None:
+    """A graph that is not the one the manifest describes would fail in the middle of a run."""
+    found = {
+        value.name: (_TYPES.get(value.type), tuple(size if isinstance(size, int) else None for size in value.shape))
+        for value in got
+    }
+    if found != wanted:
+        name = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))[0]
+        raise BundleError(f"{graph} is not the graph that the manifest describes: {name} differs")
 
 
 class CpuVision:
     """One vision variant on the CPU."""
 
     def __init__(self, bundle: Bundle, variant: str) -> None:
-        record = bundle.manifest.variants[variant]
-        self._budget: TokenBudget = bundle.manifest.budget(record)
-        self._session = _checked_session(bundle, record.engine)
+        manifest = bundle.manifest
+        record = manifest.variants[variant]
+        self._budget = manifest.budget(record)
+        size, kept = manifest.vision.image_size, self._budget.kept
+        inputs: Signature = {"frames": (np.uint8, (self._budget.frames, size, size, 3))}
+        outputs: Signature = {"visual_tokens": (np.float32, (kept, manifest.language.visual_width))}
+        if record.is_pruned:
+            outputs |= {
+                "scores": (np.float32, (self._budget.frames, self._budget.groups)),
+                "kept_groups": (np.int64, (kept,)),
+            }
+        self._session = _session(bundle, record.engine, inputs, outputs)
 
     def run(self, frames: NDArray[np.uint8]) -> VisionOutput:
         """RGB frames (T, H, W, 3) uint8 -> the window's visual tokens, in numpy."""
-        outputs = _called("vision", lambda: self._session.run(None, {"frames": frames}))
+        with _foreign_errors_as(EngineError, "vision"):
+            outputs = self._session.run(None, {"frames": frames})
         shape = (self._budget.frames, self._budget.groups)
         if self._budget.keep == 1:
             return VisionOutput(outputs[0], np.ones(shape, dtype=np.bool_), None)
@@ -105,36 +124,56 @@ class CpuLanguage:
 
     def __init__(self, bundle: Bundle) -> None:
         model = bundle.manifest.language
-        self._session = _checked_session(bundle, model.engine)
-        self._binding = self._session.io_binding()
         self._visual = np.zeros((model.visual_rows, model.visual_width), dtype=np.float32)
-        self._bind_caches(model)
         self.context, self.length = model.context, 0
+        self.shown: NDArray[np.float32] | None = None
+        caches: Signature = dict.fromkeys(
+            cache_names(model.layers), (np.float32, (1, model.context, model.kv_channels))
+        )
+        inputs: Signature = {
+            "token_ids": (np.int64, (None,)),
+            "positions": (np.int64, (None,)),
+            "start": (np.int64, (1,)),
+            "visual_tokens": (np.float32, self._visual.shape),
+            **caches,
+        }
+        outputs: Signature = {
+            **{f"new_{name}": signature for name, signature in caches.items()},
+            "logits": (np.float32, (1, model.vocabulary)),
+            "next_token": (np.int64, (1,)),
+        }
+        self._session = _session(bundle, model.engine, inputs, outputs)
+        self._binding = self._session.io_binding()
+        # Kept here for as long as the engine lives: the binding of some versions holds no reference of its own.
+        self._caches = [self._bound_cache(name, shape) for name, (_, shape) in caches.items()]
 
-    def _bind_caches(self, model: LanguageModel) -> None:
-        # Past and present share one buffer, so that TensorScatter writes into it instead of copying it.
-        ort = _onnxruntime()
-        shape = (1, model.context, model.kv_channels)
-        for name in cache_names(model.layers):
-            # An OrtValue on the CPU is a view of the array that it is made from: each needs one of its own.
-            cache = ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, dtype=np.float32))
-            self._binding.bind_ortvalue_input(name, cache)
-            self._binding.bind_ortvalue_output(f"new_{name}", cache)
+    def _bound_cache(self, name: str, shape: tuple[int | None, ...]) -> Any:
+        """Past and present share one buffer, so that TensorScatter writes into it instead of copying it."""
+        # An OrtValue on the CPU is a view of the array that it is made from: each needs one of its own.
+        array = np.zeros([size or 0 for size in shape], dtype=np.float32)
+        cache = _onnxruntime().OrtValue.ortvalue_from_numpy(array)
+        self._binding.bind_ortvalue_input(name, cache)
+        self._binding.bind_ortvalue_output(f"new_{name}", cache)
+        return cache
 
     def show(self, visual_tokens: NDArray[np.float32]) -> None:
         self._visual[: len(visual_tokens)] = visual_tokens
+        self.shown = visual_tokens
 
     def forward(self, tokens: Tokens) -> int:
         if self.length + len(tokens) > self.context:
             raise EngineError(f"{self.length} + {len(tokens)} tokens do not fit a context of {self.context}")
-        self._binding.bind_cpu_input("token_ids", tokens.ids)
-        self._binding.bind_cpu_input("positions", tokens.positions)
-        self._binding.bind_cpu_input("start", np.array([self.length], dtype=np.int64))
-        self._binding.bind_cpu_input("visual_tokens", self._visual)
-        self._binding.bind_output("next_token")
-        _called("language model", lambda: self._session.run_with_iobinding(self._binding))
+        start = np.array([self.length], dtype=np.int64)
+        with _foreign_errors_as(EngineError, "language model"):
+            self._binding.bind_cpu_input("token_ids", tokens.ids)
+            self._binding.bind_cpu_input("positions", tokens.positions)
+            self._binding.bind_cpu_input("start", start)
+            self._binding.bind_cpu_input("visual_tokens", self._visual)
+            self._binding.bind_output("next_token")
+            self._session.run_with_iobinding(self._binding)
+            next_token = int(self._binding.get_outputs()[-1].numpy()[0])
         self.length += len(tokens)
-        return int(self._binding.get_outputs()[-1].numpy()[0])
+        return next_token
 
     def rewind(self, length: int) -> None:
         self.length = length

@@ -19,31 +19,52 @@ from numpy.typing import NDArray
 from stts_runtime.errors import SourceError
 from stts_runtime.video.sampling import Times
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+# From the scheme to the last @: a password may itself hold @ and /. Values of a query may be tokens.
+_CREDENTIALS = re.compile(r"(?<=:/)(/*)\S*@")
+_QUERY_VALUES = re.compile(r"(?<==)[^&#\s]+")
+_WHOLE_SHARE = 0.95
 
 
 def redacted(source: str) -> str:
-    """`source` without the user name and password of a URL."""
-    return _CREDENTIALS.sub("***@", source)
+    """`source` without the user name, password and query values of a URL."""
+    if ":/" not in source:
+        return source
+    place, mark, query = _CREDENTIALS.sub(r"\1***@", source).partition("?")
+    return place + mark + _QUERY_VALUES.sub("***", query)
+
+
+def check_source(source: str) -> None:
+    """Raises `SourceError` unless `source` names a file that is there."""
+    try:
+        source.encode()
+    except UnicodeEncodeError:
+        raise SourceError(f"the file name {source!r} is not valid UTF-8; rename the file") from None
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", source):
+        raise SourceError(f"{redacted(source)}: only files are supported as sources so far")
+    if not Path(source).is_file():
+        raise SourceError(f"no such file: {source}")
 
 
 class VideoFile:
     """A video file whose frames have been counted and timed once.
 
-    Raises `SourceError` if there is no such file, or it cannot be decoded, or holds no frame.
+    `notes` says what is wrong with a file that can be used all the same. Raises `SourceError` if there is no such
+    file, or it cannot be decoded, or holds no frame.
     """
 
     def __init__(self, source: str) -> None:
-        self.name = redacted(source)
-        if "://" in source:
-            raise SourceError(f"{self.name}: only files are supported as sources so far")
-        self._path = Path(source)
-        if not self._path.is_file():
-            raise SourceError(f"no such file: {self.name}")
+        check_source(source)
+        self.name = source
+        # An absolute path: FFmpeg takes what stands before a colon for a protocol.
+        self._path = Path(source).absolute()
         with self._opened() as capture:
             self.pts_seconds, self.duration_seconds = _timeline(capture)
+            declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         if not len(self.pts_seconds):
             raise SourceError(f"{self.name} holds no frame that can be decoded")
+        self.notes: list[str] = []
+        if self.frames < _WHOLE_SHARE * declared:
+            self.notes.append(f"only {self.frames} of {declared} frames could be decoded: the file is damaged or cut")
 
     @property
     def frames(self) -> int:
@@ -85,8 +106,9 @@ def _timeline(capture: cv2.VideoCapture) -> tuple[Times, float]:
     if len(pts) < 2:
         return np.zeros(len(pts)), nominal * len(pts)
     gaps = np.diff(pts)
-    if (gaps <= 0).any():
+    if (gaps <= 0).sum() > len(gaps) / 2:
         # Containers without usable timestamps: all that is left is the nominal rate.
         return np.arange(len(pts), dtype=np.float64) * nominal, len(pts) * nominal
-    pts -= pts[0]
-    return pts, float(pts[-1] + np.median(gaps))
+    # A repeated or backward timestamp now and then: the frame counts as shown with the one before it.
+    pts = np.maximum.accumulate(pts - pts[0])
+    return pts, float(pts[-1] + np.median(gaps[gaps > 0]))

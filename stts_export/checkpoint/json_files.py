@@ -1,0 +1,36 @@
+"""The small JSON files beside the weights, validated: a wrong type or value is named with its file and field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stts_export.errors import CheckpointError
+
+
+class Section(BaseModel):
+    """Part of a file that others wrote: fields that this product does not use are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+
+Model = TypeVar("Model", bound=Section)
+
+
+def read_json(path: Path, model: type[Model]) -> Model:
+    """Raises `CheckpointError` if the file cannot be read, is not JSON, or does not hold what `model` asks for."""
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise CheckpointError(f"{path}: {place}: {first['msg']}") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def read_optional_json(path: Path, model: type[Model]) -> Model:
+    """The same, with the model's defaults where there is no such file."""
+    return read_json(path, model) if path.exists() else model()

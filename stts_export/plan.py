@@ -1,0 +1,177 @@
+"""What a build will make, decided before any weight is read: variants, prompt, context, memory."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from stts_export.checkpoint import Checkpoint
+from stts_export.errors import CheckpointError
+from stts_runtime.budget import Scope, TokenBudget
+from stts_runtime.bundle.manifest import Positions, Prompt
+from stts_runtime.errors import UserError
+from stts_runtime.prompt import PromptBuilder
+
+TOKENIZER = "tokenizer.json"
+
+_QUESTION_AND_ANSWER_TOKENS = 512
+_LATEST_TIME_SECONDS = 99999.9
+_CONTEXT_STEP = 64
+
+# torch, ONNX Runtime and their arenas, before any weight.
+_LIBRARY_BYTES = 1_000_000_000
+# Rows of activations that torch and ONNX Runtime hold at once for every patch: hidden state, MLP and a few copies.
+_ACTIVATION_COPIES = 4
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What to build; the names are those of the command line."""
+
+    checkpoint: Path
+    out: Path
+    frames: Sequence[int]
+    keeps: Sequence[float]
+    budgets: Sequence[Scope]
+    target: str = "cpu"
+    max_context: int | None = None
+    positions: Positions | None = None
+    replace: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request that can be met."""
+
+    budgets: list[TokenBudget]
+    prompt: Prompt
+    context: int
+    default_keep: float
+    command: str
+    """What rebuilds the bundle, with the names of folders and not their paths: a bundle travels."""
+    notes: list[str]
+
+    @property
+    def visual_rows(self) -> int:
+        """Visual tokens of the largest variant."""
+        return max(budget.kept for budget in self.budgets)
+
+
+def plan_bundle(request: BuildRequest, checkpoint: Checkpoint) -> Plan:
+    """Raises `UserError` if the request is impossible for this checkpoint."""
+    budgets = _budgets(request, checkpoint)
+    positions, notes = _positions(request, checkpoint)
+    text, markers = checkpoint.text, checkpoint.config.markers
+    prompt = Prompt(
+        opening=text.opening,
+        eos_ids=list(text.eos_ids),
+        image_patch_id=markers.image_patch,
+        frame_start_id=markers.frame_start,
+        frame_end_id=markers.frame_end,
+        positions=positions,
+        tokenizer=TOKENIZER,
+    )
+    longest = max(_prefix_tokens(PromptBuilder(text.tokenizer, prompt), budget) for budget in budgets)
+    return Plan(
+        budgets=budgets,
+        prompt=prompt,
+        context=_context(request, longest),
+        default_keep=_default_keep(checkpoint, budgets),
+        command=_command(request),
+        notes=notes,
+    )
+
+
+def _budgets(request: BuildRequest, checkpoint: Checkpoint) -> list[TokenBudget]:
+    groups = checkpoint.config.vision.groups
+    budgets: dict[str, TokenBudget] = {}
+    for frames in request.frames:
+        for keep in request.keeps:
+            for scope in _scopes(request, keep):
+                budget = TokenBudget(frames, groups, keep, scope)
+                budgets[budget.name] = budget
+    if checkpoint.config.scorer is None and any(budget.keep < 1 for budget in budgets.values()):
+        raise CheckpointError(
+            f"{checkpoint.path} has no token scorer (or no `stts` settings in config.json), so it builds at "
+            "keep 1 only: pass --keep 1"
+        )
+    return list(budgets.values())
+
+
+def _scopes(request: BuildRequest, keep: float) -> Sequence[Scope]:
+    """Unpruned windows have no budget to spread; they are listed once, under `clip`."""
+    return request.budgets if keep < 1 else ("clip",)
+
+
+def _positions(request: BuildRequest, checkpoint: Checkpoint) -> tuple[Positions, list[str]]:
+    stts = checkpoint.hf_config.stts
+    if request.positions is not None:
+        return request.positions, []
+    if stts is not None and stts.positions is not None:
+        return stts.positions, []
+    if checkpoint.config.scorer is None:
+        return "original", []
+    note = (
+        "config.json has no stts.positions; taking 'original' (a kept token keeps its place in the unpruned prompt), "
+        "which is a guess: --positions overrides it"
+    )
+    return "original", [note]
+
+
+def _prefix_tokens(prompts: PromptBuilder, budget: TokenBudget) -> int:
+    """Tokens of the longest video prefix that the variant can make."""
+    kept = np.zeros((budget.frames, budget.groups), dtype=np.bool_)
+    kept.reshape(-1)[: budget.kept] = True
+    return len(prompts.video([_LATEST_TIME_SECONDS] * budget.frames, kept))
+
+
+def _context(request: BuildRequest, longest_prefix: int) -> int:
+    """Slots for the longest prefix, a question and an answer."""
+    wanted = longest_prefix + _QUESTION_AND_ANSWER_TOKENS
+    if request.max_context is None:
+        return -(-wanted // _CONTEXT_STEP) * _CONTEXT_STEP
+    if request.max_context <= longest_prefix:
+        raise UserError(
+            f"--max-context {request.max_context} does not hold a video of {longest_prefix} tokens and a question; "
+            f"{wanted} leaves {_QUESTION_AND_ANSWER_TOKENS} for question and answer"
+        )
+    return request.max_context
+
+
+def _default_keep(checkpoint: Checkpoint, budgets: list[TokenBudget]) -> float:
+    """The keep ratio nearest to the one that the checkpoint was trained at."""
+    scorer = checkpoint.config.scorer
+    trained = 1 if scorer is None else 1 - scorer.trained_prune_fraction
+    return min((budget.keep for budget in budgets), key=lambda keep: abs(keep - trained))
+
+
+def _command(request: BuildRequest) -> str:
+    words = ["stts-export", "build", request.checkpoint.resolve().name, "--out", request.out.resolve().name]
+    for option, values in (("--frames", request.frames), ("--keep", request.keeps), ("--budget", request.budgets)):
+        for value in values:
+            words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
+    if request.max_context is not None:
+        words += ["--max-context", str(request.max_context)]
+    if request.positions is not None:
+        words += ["--positions", request.positions]
+    return shlex.join([*words, "--target", request.target])
+
+
+def check_memory(checkpoint: Checkpoint, plan: Plan) -> None:
+    """Raises `UserError` before a build that would be killed for memory."""
+    vision, text = checkpoint.config.vision, checkpoint.config.text
+    frames = max(budget.frames for budget in plan.budgets)
+    activations = frames * vision.patches * (vision.mlp_width + vision.width * _ACTIVATION_COPIES)
+    caches = 2 * text.layers * plan.context * text.kv_heads * text.head_width
+    needed = _LIBRARY_BYTES + 4 * (checkpoint.files.values() + 2 * activations + 4 * caches)
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise UserError(
+            f"the build needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; close other "
+            "programs, add swap, or ask for fewer --frames or a smaller --max-context"
+        )
