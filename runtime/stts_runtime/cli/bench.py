@@ -80,7 +80,7 @@ def _measured(bundle: Bundle, video: VideoFile | None, rounds: int) -> dict[str,
 
 
 def _plot(path: Path, report: Report, quiet: bool) -> None:
-    title = f"{report.source}, {report.machine.processor}, {report.machine.cores} cores"
+    title = f"{Path(report.source).name}, {report.machine.processor}, {report.machine.cores} cores"
     try:
         write_plot(path, report.rows, title)
     except MissingExtraError as error:

@@ -68,8 +68,8 @@ def _session(bundle: Bundle, passport: Passport, inputs: Signature, outputs: Sig
     ort = _onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = _SILENT
-    # Vision and language are sessions with threads of their own. Idle threads that spin take the cores away from the
-    # session whose turn it is: on 2 cores that made every stage a quarter slower (docs/performance.md).
+    # Vision and language are sessions with threads of their own, and idle threads that spin take the cores away from
+    # the session whose turn it is. A decode step pays a little for it, vision gains much more (docs/performance.md).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     with _foreign_errors_as(BundleError, f"{graph} cannot be loaded"):
         session = ort.InferenceSession(str(graph), sess_options=options, providers=["CPUExecutionProvider"])
