@@ -9,6 +9,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from stts_runtime.bundle.manifest import Positions
+
 app = typer.Typer(
     name="stts-export",
     help="Exports STTS checkpoints to bundles that `stts-runtime` runs.",
@@ -18,17 +20,10 @@ app = typer.Typer(
 
 
 class BudgetName(str, Enum):
-    """How kept tokens are spread over the frames."""
+    """`stts_runtime.budget.Scope` as an enumeration, which is what Typer takes in a list."""
 
     clip = "clip"
     frame = "frame"
-
-
-class PositionsName(str, Enum):
-    """Rotary positions of kept tokens."""
-
-    original = "original"
-    compact = "compact"
 
 
 @app.callback()
@@ -47,7 +42,7 @@ def build(
     max_context: Annotated[
         Optional[int], typer.Option(min=1, max=1 << 20, help="Slots of the cache. Default: as needed.")
     ] = None,
-    positions: Annotated[Optional[PositionsName], typer.Option(help="Overrides the checkpoint's choice.")] = None,
+    positions: Annotated[Optional[Positions], typer.Option(help="Overrides the checkpoint's choice.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as one line of JSON.")] = False,
 ) -> None:
@@ -66,7 +61,7 @@ def build(
         budgets=[name.value for name in budget or [BudgetName.clip]],
         target=target,
         max_context=max_context,
-        positions=positions.value if positions else None,
+        positions=positions,
         replace=force,
     )
     with Console(stderr=True, highlight=False).status("building") as status:

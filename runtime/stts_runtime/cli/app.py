@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
+from stts_runtime.budget import Scope
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli import run as run_command
 from stts_runtime.cli.bench import bench_command
@@ -25,13 +25,6 @@ BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder m
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output, one JSON object a line.")]
 
 
-class BudgetName(str, Enum):
-    """How kept tokens are spread over the frames."""
-
-    clip = "clip"
-    frame = "frame"
-
-
 # Typer reads these annotations at run time, and Python 3.10 is supported: hence Optional.
 @app.command()
 def run(
@@ -39,7 +32,7 @@ def run(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Video files.")],
     ask: Annotated[list[str], typer.Option(metavar="QUESTION", help="A question; may be given several times.")],
     keep: Annotated[Optional[float], typer.Option(help="Keep ratio of the variant; default: the trained one.")] = None,
-    budget: Annotated[Optional[BudgetName], typer.Option(help="Budget of the variant, where there are two.")] = None,
+    budget: Annotated[Optional[Scope], typer.Option(help="Budget of the variant, where there are two.")] = None,
     frames: Annotated[Optional[int], typer.Option(min=1, help="Exactly so many frames; default: by the video.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in tokens.")] = 64,
     overlay: Annotated[Optional[Path], typer.Option(help="Picture of the kept patches, .png or .mp4.")] = None,
@@ -47,7 +40,7 @@ def run(
 ) -> None:
     """Answers questions about videos; several questions share one look at the video."""
     run_command.check_request(bundle, sources, overlay)
-    sessions = run_command.Sessions(Bundle.open(bundle), keep, budget.value if budget else None, frames)
+    sessions = run_command.Sessions(Bundle.open(bundle), keep, budget, frames)
     for source in sources:
         for answer in sessions.answers(source, ask, max_tokens, overlay):
             if as_json:

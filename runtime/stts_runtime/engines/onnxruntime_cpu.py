@@ -50,14 +50,20 @@ def _version(text: str) -> tuple[int, ...]:
 
 @contextmanager
 def _foreign_errors_as(error_type: type[SttsError], what: str) -> Iterator[None]:
-    """Turns ONNX Runtime's own exceptions into ours; their classes have no common base."""
+    """Turns ONNX Runtime's own exceptions into ours."""
     try:
         yield
-    except Exception as error:
-        if not isinstance(error, (RuntimeError, ValueError)) and not type(error).__module__.startswith("onnxruntime"):
-            raise
+    except _foreign_errors() as error:
         message = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise error_type(f"{what}: ONNX Runtime says: {message}") from error
+
+
+def _foreign_errors() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises: classes of its own, which have no common base, and what its binding raises."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    return (*own, RuntimeError, ValueError)
 
 
 def _session(bundle: Bundle, passport: Passport, inputs: Signature, outputs: Signature) -> Any:
