@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from enum import Enum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from stts_runtime.bundle.manifest import Positions
+from stts_runtime.errors import MissingExtraError
 
 app = typer.Typer(
     name="stts-export",
@@ -49,6 +51,7 @@ def build(
     """Builds a bundle: every frames x keep x budget is one vision variant over the same weights."""
     from rich.console import Console
 
+    _check_extra()
     from stts_export.build import build_bundle
     from stts_export.plan import BuildRequest
     from stts_runtime.cli.text import printable
@@ -77,6 +80,23 @@ def build(
     else:
         size = sum(record.size_bytes for record in bundle.manifest.files.values()) / 1e6
         print(f"{out}: {len(bundle.manifest.variants)} vision variants and the language model, {size:.1f} MB")
+
+
+def _check_extra() -> None:
+    """Raises `MissingExtraError` before an import fails in the middle of something."""
+    missing = [name for name in ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors") if not _installed(name)]
+    if missing:
+        raise MissingExtraError(
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed, and building a bundle needs "
+            "all of torch's export: pip install 'stts-export[export]'"
+        )
+
+
+def _installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ValueError:
+        return False
 
 
 def main() -> None:

@@ -229,6 +229,15 @@ def test_a_missing_engine_library_is_one_line_with_the_remedy(micro_bundle: Bund
     assert_refused(done, "pip install 'stts-export[cpu]'")
 
 
+def test_a_runtime_without_export_says_what_building_needs(micro_checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
+    command = [str(BIN / "stts-export"), "build", str(micro_checkpoint), "--out", str(tmp_path / "bundle")]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert_refused(done, "torch is not installed")
+    assert "pip install 'stts-export[export]'" in done.stderr
+
+
 def test_an_unforeseen_error_is_one_line_unless_asked_for_more(
     micro_bundle: Bundle, clip: Path, tmp_path: Path
 ) -> None:

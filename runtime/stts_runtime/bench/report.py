@@ -150,6 +150,8 @@ def advice(rows: list[Row], within_ms: float) -> str:
     unpruned = [row for row in fitting if row.keep == 1]
     if best.keep == 1:
         return f"{sentence}; no pruned variant of this bundle brings more frames into it."
+    if not any(row.keep == 1 for row in rows):
+        return f"{sentence}; the bundle has no unpruned variant to compare with."
     if not unpruned:
         return f"{sentence}; no unpruned variant fits."
     most = max(unpruned, key=lambda row: row.frames)
