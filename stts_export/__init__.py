@@ -25,7 +25,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports torch only when something that needs it is asked for, so that the command line can say if it is missing."""
+    """Imports torch only when something that needs it is asked for: the command line has to say if it is missing."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
