@@ -24,7 +24,7 @@ from stts_runtime.bundle import MANIFEST, SCHEMA_VERSION, Bundle
 from stts_runtime.bundle.files import record_of
 from stts_runtime.bundle.manifest import LanguageModel, Manifest, Passport, VisionModel, VisionVariant
 from stts_runtime.bundle.publish import published
-from stts_runtime.errors import UserError
+from stts_runtime.errors import BundleError, UserError
 
 VISION_WEIGHTS = "vision.safetensors"
 LANGUAGE_WEIGHTS = "language.safetensors"
@@ -48,13 +48,21 @@ def build_bundle(request: BuildRequest, report: Report = lambda _: None) -> Bund
     _check_places(request)
     plan = plan_bundle(request, checkpoint)
     check_memory(checkpoint, plan)
-    with published(request.out, MANIFEST if request.replace else None) as folder:
+    with published(request.out, may_replace=lambda out: request.replace and _is_bundle(out)) as folder:
         report(f"reading {request.checkpoint}")
         modules = checkpoint.load()
         for note in (*plan.notes, *modules.notes):
             report(f"note: {note}")
         _Builder(request, checkpoint, modules, plan, folder, report).run()
     return Bundle.open(request.out)
+
+
+def _is_bundle(folder: Path) -> bool:
+    try:
+        Bundle.open(folder)
+    except BundleError:
+        return False
+    return True
 
 
 def _check_places(request: BuildRequest) -> None:

@@ -13,7 +13,7 @@ import psutil
 from stts_export.checkpoint import Checkpoint
 from stts_export.errors import CheckpointError
 from stts_runtime.budget import Scope, TokenBudget
-from stts_runtime.bundle.manifest import Positions, Prompt
+from stts_runtime.bundle.manifest import MAX_FRAMES, Positions, Prompt
 from stts_runtime.errors import UserError
 from stts_runtime.prompt import PromptBuilder
 
@@ -91,6 +91,8 @@ def _budgets(request: BuildRequest, checkpoint: Checkpoint) -> list[TokenBudget]
     groups = checkpoint.config.vision.groups
     budgets: dict[str, TokenBudget] = {}
     for frames in request.frames:
+        if frames > MAX_FRAMES:
+            raise UserError(f"a window holds at most {MAX_FRAMES} frames, got {frames}")
         for keep in request.keeps:
             for scope in _scopes(request, keep):
                 budget = TokenBudget(frames, groups, keep, scope)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, numpy_helper
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -21,6 +22,7 @@ from stts_export.graphs import check
 from stts_export.graphs.segments import run_in_segments
 from stts_export.plan import BuildRequest
 from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.publish import published
 from stts_runtime.errors import UserError
 from tests.test_checkpoint import older_weights
 
@@ -48,15 +50,20 @@ def test_the_language_graph_has_one_symbolic_length(micro_bundle: Bundle) -> Non
 
 
 def test_weights_are_on_disk_once(micro_bundle: Bundle) -> None:
-    files = {path.name for path in micro_bundle.folder.iterdir()}
-    assert {name for name in files if name.endswith(".safetensors")} == {"vision.safetensors", "language.safetensors"}
-    for weights in ("vision.safetensors", "language.safetensors"):
-        with safe_open(micro_bundle.folder / weights, framework="np") as opened:
-            assert list(opened.keys())
+    files = {path.name for path in micro_bundle.folder.iterdir() if path.suffix == ".safetensors"}
+    assert files == {"vision.safetensors", "language.safetensors"}
     for passport in micro_bundle.manifest.passports():
+        with safe_open(micro_bundle.folder / passport.weights, framework="np") as opened:
+            stored = set(opened.keys())
         graph = onnx.load(micro_bundle.folder / passport.graph, load_external_data=False).graph
-        inside = sum(len(tensor.raw_data) for tensor in graph.initializer if tensor.data_location == 0)
-        assert inside < 20_000, f"{passport.graph} carries weights of its own"
+        referred = {tensor.name for tensor in graph.initializer if tensor.data_location == TensorProto.EXTERNAL}
+        inline = {tensor.name: tensor for tensor in graph.initializer if tensor.name not in referred}
+        assert referred <= stored
+        assert len(referred) > 20
+        assert not stored & inline.keys()
+        # What is left are constants of shapes and slots; the only matrices of real numbers are blank frames.
+        matrices = [t for t in inline.values() if t.data_type == TensorProto.FLOAT and len(t.dims) >= 2]
+        assert not [t.name for t in matrices if numpy_helper.to_array(t).any()]
 
 
 def test_graphs_tell_nothing_about_the_build_machine(micro_bundle: Bundle) -> None:
@@ -90,6 +97,7 @@ def test_a_plain_molmo2_builds_at_keep_1_only(plain_checkpoint: Path, tmp_path: 
         ({"keeps": [0.4]}, "keep 0.4 is impossible for 2 frames"),
         ({"keeps": [1.5]}, "keep ratio must lie above 0"),
         ({"frames": [0]}, "at least 1 frame"),
+        ({"frames": [4097]}, "at most 4096 frames"),
         ({"target": "npu"}, "unknown target 'npu'"),
         ({"max_context": 10}, "does not hold a video"),
     ],
@@ -119,10 +127,25 @@ def test_force_replaces_bundles_and_nothing_else(micro_checkpoint: Path, tmp_pat
     (precious / "thesis.tex").write_text("mine")
     (tmp_path / "link").symlink_to(precious)
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
-    for name in ("precious", "link", "dangling"):
-        with pytest.raises(UserError, match="is not a bundle"):
+    (tmp_path / "extension").mkdir()
+    (tmp_path / "extension" / "manifest.json").write_text('{"name": "my browser extension"}')
+    for name in ("precious", "link", "dangling", "extension"):
+        with pytest.raises(UserError, match="exists already"):
             build_bundle(request(micro_checkpoint, tmp_path / name, replace=True))
     assert (precious / "thesis.tex").read_text() == "mine"
+
+
+def test_what_appears_at_the_place_during_a_build_is_not_deleted(tmp_path: Path) -> None:
+    def someone_else_writes() -> None:
+        with published(tmp_path / "out") as folder:
+            (folder / "a").touch()
+            (tmp_path / "out").mkdir()
+            (tmp_path / "out" / "theirs").touch()
+
+    with pytest.raises(UserError, match="exists already"):
+        someone_else_writes()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["theirs"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_bundle_is_not_written_over_into_or_around_its_checkpoint(micro_checkpoint: Path) -> None:

@@ -81,6 +81,7 @@ def test_a_flipped_bit_is_found_before_the_engine_loads(copy: Path) -> None:
     flip_last_byte(copy / "vision.safetensors")
     with pytest.raises(BundleError, match=r"vision\.safetensors is damaged: its SHA-256"):
         load_vision(Bundle.open(copy), "clip-t3-k0.5")
+    flip_last_byte(copy / "vision.safetensors")
     flip_last_byte(copy / "language.onnx")
     with pytest.raises(BundleError, match=r"language\.onnx is damaged"):
         load_language(Bundle.open(copy))
@@ -184,6 +185,20 @@ def test_an_engine_for_another_backend_says_how_to_rebuild(copy: Path) -> None:
 
     change_manifest(copy, foreign)
     with pytest.raises(BundleError, match=r"backend 'tensorrt'.*rebuild it with: stts-export build X --out Y"):
+        load_language(Bundle.open(copy))
+
+
+@pytest.mark.parametrize("field", [{"target": "tensorrt"}, {"precision": "fp16"}])
+def test_an_engine_for_another_target_or_precision_is_refused(copy: Path, field: dict[str, str]) -> None:
+    change_manifest(copy, lambda content: content["language"]["engine"].update(field))
+    with pytest.raises(BundleError, match=r"this backend runs cpu in fp32; rebuild it with: stts-export build"):
+        load_language(Bundle.open(copy))
+
+
+def test_every_file_is_hashed_whatever_the_passport_names(copy: Path) -> None:
+    change_manifest(copy, lambda content: content["language"]["engine"].update(weights="tokenizer.json"))
+    flip_last_byte(copy / "language.safetensors")
+    with pytest.raises(BundleError, match=r"language\.safetensors is damaged"):
         load_language(Bundle.open(copy))
 
 

@@ -257,7 +257,24 @@ def test_a_weight_that_the_index_does_not_name_is_refused(copy: Path) -> None:
     (copy / SINGLE).rename(copy / "a.safetensors")
     listed = dict.fromkeys(sorted(weights)[1:], "a.safetensors")
     (copy / INDEX).write_text(json.dumps({"weight_map": listed}))
-    with pytest.raises(CheckpointError, match="stored but not in"):
+    with pytest.raises(CheckpointError, match=r"stored in a\.safetensors, and .* says no file"):
+        open_checkpoint(copy)
+
+
+def test_a_weight_must_be_in_the_shard_that_the_index_names_and_in_no_other(copy: Path) -> None:
+    weights = load_file(copy / SINGLE)
+    (copy / SINGLE).unlink()
+    head = {"lm_head.weight": weights.pop("lm_head.weight")}
+    save_file(weights, copy / "a.safetensors")
+    save_file(head, copy / "b.safetensors")
+    swapped = {**dict.fromkeys(weights, "b.safetensors"), "lm_head.weight": "a.safetensors"}
+    (copy / INDEX).write_text(json.dumps({"weight_map": swapped}))
+    with pytest.raises(
+        CheckpointError, match=r"lm_head\.weight is stored in b\.safetensors, and .* says a\.safetensors"
+    ):
+        open_checkpoint(copy)
+    save_file({**weights, **head}, copy / "a.safetensors")
+    with pytest.raises(CheckpointError, match=r"lm_head\.weight is stored twice"):
         open_checkpoint(copy)
 
 

@@ -93,7 +93,7 @@ def test_user_mistakes_give_one_line_and_exit_code_2(micro_bundle: Bundle, clip:
         ((bundle, clip, "--ask", " "), "the question is empty"),
         ((bundle, clip, *ask, "--overlay", "x.gif"), ".png or .mp4"),
         ((bundle, clip, clip, *ask, "--overlay", "x.png"), "one source, got 2"),
-        ((bundle, clip), "Missing option '--ask'"),
+        ((bundle, clip), "Missing option '--ask'. (see stts-runtime run --help)"),
         ((bundle, "rtsp://me:secret@host/live", *ask), "rtsp://***@host/live"),
     ]
     for words, message in cases:
@@ -150,10 +150,14 @@ def test_a_bad_second_question_is_found_before_the_first_is_answered(
 
 
 def test_bench_refuses_a_picture_that_cannot_be_written(micro_bundle: Bundle, tmp_path: Path) -> None:
-    done = run("stts-runtime", "bench", micro_bundle.folder, "--plot", tmp_path)
-    assert_refused(done, "is a folder")
+    folder = tmp_path / "folder.png"
+    folder.mkdir()
+    done = run("stts-runtime", "bench", micro_bundle.folder, "--plot", folder)
+    assert_refused(done, "not a plain file")
     done = run("stts-runtime", "bench", micro_bundle.folder, "--plot", tmp_path / "none" / "x.png")
     assert_refused(done, "no such folder")
+    inside = micro_bundle.folder / "x.png"
+    assert_refused(run("stts-runtime", "bench", micro_bundle.folder, "--plot", inside), "inside the bundle")
 
 
 def test_escapes_in_names_do_not_reach_the_terminal(tmp_path: Path) -> None:
@@ -173,8 +177,9 @@ def test_a_stopped_build_leaves_no_bundle(micro_checkpoint: Path, tmp_path: Path
         assert [path.name[:9] for path in tmp_path.iterdir()] == [".bundle.p"]
         time.sleep(0.3)
         build.send_signal(sent)
-        build.communicate(timeout=60)
+        _, err = build.communicate(timeout=60)
     assert build.returncode == 128 + sent
+    assert err in ("error: interrupted\n", f"error: ended by {sent.name}\n")
     assert not list(tmp_path.iterdir())
 
 

@@ -120,7 +120,7 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path, content: bytes,
     assert capfd.readouterr().err == ""
 
 
-def test_a_truncated_video_is_refused_or_read_as_far_as_it_goes(tmp_path: Path, clip: Path) -> None:
+def test_a_video_without_its_index_is_refused(tmp_path: Path, clip: Path) -> None:
     path = tmp_path / "cut.mp4"
     path.write_bytes(clip.read_bytes()[:600])
     with pytest.raises(SourceError):

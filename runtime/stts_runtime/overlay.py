@@ -24,21 +24,6 @@ _DIMMED = 0.22
 _FRAMES_PER_SECOND = 2
 
 
-def check_overlay_path(path: Path) -> None:
-    """Raises `UserError` early, before anything is computed, if `path` cannot become an overlay."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise UserError(f"an overlay is written as {' or '.join(SUFFIXES)}, not {path.name!r}")
-    check_output_path(path)
-
-
-def check_output_path(path: Path) -> None:
-    """Raises `UserError` if no file can be written at `path`."""
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; name a file in it")
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"no such folder: {path.absolute().parent}")
-
-
 def write_overlay(path: Path, window: Window, kept: NDArray[np.bool_], caption: str) -> None:
     """Writes a sheet of all frames (.png) or a slide show at two frames a second (.mp4).
 

@@ -43,6 +43,10 @@ class PromptBuilder:
         # Saved tokenizers often carry the limits of somebody's batch; a prompt is whole or it is wrong.
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        marks = ("<im_patch>", "<frame_start>", "<frame_end>")
+        numbers = [prompt.image_patch_id, prompt.frame_start_id, prompt.frame_end_id]
+        if [self._tokenizer.token_to_id(mark) for mark in marks] != numbers:
+            raise BundleError(f"{prompt.tokenizer} and the manifest disagree about the prompt's marks")
         self._prompt = prompt
         self._reserved: dict[int, str] = {
             number: token.content for number, token in self._tokenizer.get_added_tokens_decoder().items()
@@ -57,7 +61,7 @@ class PromptBuilder:
         frames = " ".join(f"{time:.1f} <frame_start>{groups}<frame_end>" for time in times_seconds)
         ids = self._encode(self._prompt.opening + frames)
         if (ids == self._prompt.image_patch_id).sum() != kept.size:
-            raise BundleError(f"{self._prompt.tokenizer} and the manifest disagree about the prompt's marks")
+            raise BundleError(f"the manifest's opening {self._prompt.opening!r} holds marks of the prompt")
         stays = np.ones(len(ids), dtype=np.bool_)
         stays[ids == self._prompt.image_patch_id] = kept.reshape(-1)
         positions = np.flatnonzero(stays) if self._prompt.positions == "original" else np.arange(stays.sum())

@@ -58,10 +58,10 @@ class Session:
 
     def watch(self, window: Window, read_milliseconds: float = 0.0, notes: list[str] | None = None) -> Watched:
         """Computes a window's visual tokens and prefills them; forgets the window before."""
-        watch = Stopwatch()
-        with watch.stage("vision"):
+        stopwatch = Stopwatch()
+        with stopwatch.stage("vision"):
             vision = self._vision.run(window.frames)
-        with watch.stage("prefill_video"):
+        with stopwatch.stage("prefill_video"):
             prefix = self._prompts.video(window.times_seconds.tolist(), vision.kept)
             if len(prefix) >= self._language.context:
                 raise PromptError(
@@ -72,7 +72,7 @@ class Session:
             self._language.show(vision.visual_tokens)
             self._language.forward(prefix)
         noise = [NOISE] if self._bundle.manifest.random_weights else []
-        spent = {"read": read_milliseconds, **watch.milliseconds}
+        spent = {"read": read_milliseconds, **stopwatch.milliseconds}
         return Watched(window, vision, prefix, spent, [*(notes or []), *noise])
 
     def ask(self, watched: Watched, question: str, max_tokens: int = 64) -> Answer:
@@ -83,18 +83,18 @@ class Session:
             raise UserError("this window is no longer in the cache; watch it again before asking about it")
         # An earlier answer may have been broken off in the middle.
         self._language.rewind(len(watched.prefix))
-        watch = Stopwatch()
-        with watch.stage("prefill_question"):
+        stopwatch = Stopwatch()
+        with stopwatch.stage("prefill_question"):
             asked = self._prompts.question(question, watched.prefix)
             self._check_fits(asked, len(watched.prefix))
             first = self._language.forward(asked)
-        with watch.stage("decode"):
+        with stopwatch.stage("decode"):
             eos_ids = self._bundle.manifest.prompt.eos_ids
             generated = generate(self._language, first, asked.next_position, eos_ids, max_tokens)
         self._language.rewind(len(watched.prefix))
         watched.questions += 1
         text = self._prompts.text(generated.ids)
-        spent = {**watched.spent, **watch.milliseconds}
+        spent = {**watched.spent, **stopwatch.milliseconds}
         tokens = TokenRecord(
             visual_in=self._budget.visual_tokens,
             visual_kept=self._budget.kept,

@@ -31,6 +31,7 @@ class WeightFiles:
     def __init__(self, folder: Path) -> None:
         self._files: dict[str, Any] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
+        self._homes: dict[str, str] = {}
         if not (folder / INDEX).exists():
             if not (folder / SINGLE).exists():
                 raise CheckpointError(f"{folder} holds no weights: neither {SINGLE} nor {INDEX} is there")
@@ -50,6 +51,9 @@ class WeightFiles:
                     raise CheckpointError(
                         f"weight {name} in {path.name} is {stored.get_dtype()}; only {', '.join(DTYPES)} are read"
                     )
+                if name in self._homes:
+                    raise CheckpointError(f"weight {name} is stored twice, in {self._homes[name]} and in {path.name}")
+                self._homes[name] = path.name
                 self._shapes[name] = tuple(stored.get_shape())
                 self._files[name] = opened
         except FileNotFoundError:
@@ -58,9 +62,10 @@ class WeightFiles:
             raise CheckpointError(f"{path} is damaged or incomplete: {error}") from None
 
     def _check_index(self, listed: dict[str, str]) -> None:
-        for name in sorted(listed.keys() ^ self._shapes.keys()):
-            where = "stored but not in" if name in self._shapes else "not stored but in"
-            raise CheckpointError(f"weight {name} is {where} {INDEX}")
+        for name in sorted(listed.keys() | self._homes.keys()):
+            stored, said = self._homes.get(name, "no file"), listed.get(name, "no file")
+            if stored != said:
+                raise CheckpointError(f"weight {name} is stored in {stored}, and {INDEX} says {said}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._shapes))

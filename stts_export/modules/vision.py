@@ -31,7 +31,7 @@ class Hidden(NamedTuple):
     kept_K: Tensor | None
 
 
-class VisionOutput(NamedTuple):
+class VisionTensors(NamedTuple):
     visual_tokens_KW: Tensor
     scores_TG: Tensor | None
     kept_K: Tensor | None
@@ -94,13 +94,13 @@ class Vision(nn.Module):
         self.multi_modal_projector = Connector(config.vision, config.connector)
         self.temporal_token_scorer = TokenScorer(config.vision, config.scorer) if config.scorer else None
 
-    def forward(self, frames_THWC: Tensor, budget: TokenBudget) -> VisionOutput:
+    def forward(self, frames_THWC: Tensor, budget: TokenBudget) -> VisionTensors:
         """uint8 RGB frames (T, H, W, 3) of the model's size -> visual tokens (K, text width) in frame order."""
         features = self.config.vision.feature_layers
         hidden = self.hidden(patches_of_frames(frames_THWC, self.config.vision), budget, frozenset(features))
         patches = [self._kept_rows(hidden, layer) for layer in features]
         tokens = self.multi_modal_projector(torch.cat(patches, dim=-1))
-        return VisionOutput(tokens, hidden.scores_TG, hidden.kept_K)
+        return VisionTensors(tokens, hidden.scores_TG, hidden.kept_K)
 
     def hidden(self, patches_TNP: Tensor, budget: TokenBudget, layers: frozenset[int]) -> Hidden:
         """Runs the tower on patches in group order and returns the outputs of `layers`."""

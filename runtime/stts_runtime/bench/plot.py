@@ -15,7 +15,7 @@ def write_plot(path: Path, rows: list[Row], title: str) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise MissingExtraError("no plot, since matplotlib is not installed: pip install 'stts-export[plot]'") from None
+        raise MissingExtraError("matplotlib is not installed: pip install 'stts-export[plot]'") from None
     figure = Figure(figsize=(10, 4), layout="constrained")
     by_keep, by_frames = figure.subplots(1, 2)
     _over_keep(by_keep, rows)

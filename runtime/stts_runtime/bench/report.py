@@ -36,10 +36,6 @@ class SpeedUp(_Part):
     measured: float
     predicted: float
 
-    @property
-    def share(self) -> float:
-        return self.measured / self.predicted
-
 
 class Row(_Part):
     """One variant."""

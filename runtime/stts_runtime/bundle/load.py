@@ -73,9 +73,9 @@ class Bundle:
         if not short:
             fewest = min(variant.frames for variant in fitting.values())
             raise BundleError(
-                f"the video gives {at_most} frames at {self.manifest.max_fps:g} a second, and the shortest variant of "
-                f"{self.folder} needs {fewest}; ask for --frames {fewest} to sample it more densely, or build a "
-                f"variant with fewer frames"
+                f"the video gives {at_most} {'frame' if at_most == 1 else 'frames'} at {self.manifest.max_fps:g} a "
+                f"second, and the shortest variant of {self.folder} needs {fewest}; take a longer video, build with "
+                f"fewer frames, or sample a file that holds as many more densely with --frames {fewest}"
             )
         return max(short, key=lambda name: _preference(short[name]))
 

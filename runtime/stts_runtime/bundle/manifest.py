@@ -29,7 +29,8 @@ def _plain_name(name: str) -> str:
 FileName = Annotated[str, AfterValidator(_plain_name)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=1, le=1 << 20)]
-Small = Annotated[int, Field(ge=1, le=1 << 12)]
+MAX_FRAMES: Final = 1 << 12
+Small = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
 TokenId = Annotated[int, Field(ge=0, le=1 << 31)]
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Version = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=30)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,13 +13,13 @@ from stts_runtime.errors import UserError
 
 
 @contextmanager
-def published(out: Path, replace_if_it_holds: str | None = None) -> Iterator[Path]:
+def published(out: Path, may_replace: Callable[[Path], bool] = lambda _: False) -> Iterator[Path]:
     """Yields a fresh folder beside `out` that becomes `out` when the block ends well, and is deleted when it does not.
 
-    An existing `out` is replaced only if it is a folder that holds a file of the given name: a slip of the hand must
-    not delete anything else. Raises `UserError` otherwise, or if the place cannot be written.
+    An existing `out` is replaced only if `may_replace` knows it: a slip of the hand must not delete anything else.
+    Raises `UserError` otherwise, or if the place cannot be written.
     """
-    _check_free(out, replace_if_it_holds)
+    _check_free(out, may_replace)
     missing = [parent for parent in out.absolute().parents if not parent.exists()]
     try:
         try:
@@ -30,6 +30,7 @@ def published(out: Path, replace_if_it_holds: str | None = None) -> Iterator[Pat
         try:
             scratch.chmod(0o755)
             yield scratch
+            _check_free(out, may_replace)
             _swap(scratch, out)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -38,13 +39,11 @@ def published(out: Path, replace_if_it_holds: str | None = None) -> Iterator[Pat
         raise
 
 
-def _check_free(out: Path, replace_if_it_holds: str | None) -> None:
-    if not os.path.lexists(out):
-        return
-    if replace_if_it_holds is None:
-        raise UserError(f"{out} exists already; choose another place, or pass --force to replace a bundle")
-    if out.is_symlink() or not (out / replace_if_it_holds).is_file():
-        raise UserError(f"{out} exists and is not a bundle (it holds no {replace_if_it_holds}), so it is not replaced")
+def _check_free(out: Path, may_replace: Callable[[Path], bool]) -> None:
+    if not out.name:
+        raise UserError(f"{str(out)!r} names no folder to write")
+    if os.path.lexists(out) and (out.is_symlink() or not may_replace(out)):
+        raise UserError(f"{out} exists already; choose another place (--force replaces a sound bundle, nothing else)")
 
 
 def _swap(scratch: Path, out: Path) -> None:

@@ -26,23 +26,25 @@ from stts_runtime.bench.report import SpeedUp, Spread
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.show import console, errors
 from stts_runtime.errors import MissingExtraError
-from stts_runtime.overlay import check_output_path
-from stts_runtime.video import VideoFile, Window, window_of_file
+from stts_runtime.outputs import check_output
+from stts_runtime.video import VideoFile, Window, check_source, window_of_file
 
 
 def bench_command(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder made by `stts-export build`.")],
     source: Annotated[Optional[str], typer.Argument(help="Video file; default: a synthetic clip.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Measured rounds over all variants.")] = 20,
-    within_ms: Annotated[Optional[float], typer.Option(help="Latency budget to advise on.")] = None,
+    within_ms: Annotated[Optional[float], typer.Option(min=0.001, help="Latency budget to advise on.")] = None,
     plot: Annotated[Optional[Path], typer.Option(help="Picture, .png. Default: stts-bench.png.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Only the JSON line: no table, no picture.")] = False,
 ) -> None:
     """Times every variant of a bundle; the last line is the whole report as JSON."""
+    if source is not None:
+        check_source(source)
     if plot is None and not as_json:
         plot = Path("stts-bench.png")
     if plot is not None:
-        check_output_path(plot)
+        check_output(plot, (".png",), source, bundle)
     opened = Bundle.open(bundle)
     video = VideoFile(source) if source else None
     samples = _measured(opened, video, rounds)
@@ -74,7 +76,7 @@ def _measured(bundle: Bundle, video: VideoFile | None, rounds: int) -> dict[str,
             return synthetic_window(frames, manifest.vision.image_size)
         return window_of_file(video, frames, manifest.max_fps, manifest.vision.image_size)
 
-    with Progress(console=errors, transient=True) as progress:
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task("measuring", total=rounds)
         return measure(bundle, window_of, rounds, on_round=lambda: progress.advance(task))
 
@@ -83,8 +85,8 @@ def _plot(path: Path, report: Report, quiet: bool) -> None:
     title = f"{Path(report.source).name}, {report.machine.processor}, {report.machine.cores} cores"
     try:
         write_plot(path, report.rows, title)
-    except MissingExtraError as error:
-        errors.print(f"note: {error}", markup=False, soft_wrap=True)
+    except (MissingExtraError, OSError) as error:
+        errors.print(f"note: no picture: {error}", markup=False, soft_wrap=True)
         return
     if not quiet:
         console.print(f"plot: {path}", soft_wrap=True)

@@ -18,6 +18,9 @@ from stts_runtime.errors import SttsError
 
 TRACEBACK_VARIABLE = "STTS_TRACEBACK"
 
+# Typer turns Ctrl-C into this code by itself, wherever it gets there first.
+_INTERRUPTED = 130
+
 
 def run_app(app: typer.Typer, program: str) -> int:
     """Runs a command line and returns its exit code."""
@@ -29,11 +32,15 @@ def run_app(app: typer.Typer, program: str) -> int:
     except SttsError as error:
         return _fail(str(error), error.exit_code)
     except TyperException as error:
-        return _fail(f"{error.format_message()} (see {program} --help)", error.exit_code)
+        context = getattr(error, "ctx", None)
+        command = program if context is None else context.command_path
+        return _fail(f"{error.format_message()} (see {command} --help)", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted", 130)
+        code = _INTERRUPTED
     except MemoryError:
         return _fail("not enough memory; use fewer frames or a smaller model, or close other programs", 2)
+    if code == _INTERRUPTED:
+        return _fail("interrupted", _INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
@@ -48,7 +55,7 @@ def _one_safe_line(message: str) -> str:
 
 def _terminate(signal_number: int, _: FrameType | None) -> None:
     """A request to end unwinds like an exception, so that temporary folders are removed."""
-    raise SystemExit(128 + signal_number)
+    raise SystemExit(_fail(f"ended by {signal.Signals(signal_number).name}", 128 + signal_number))
 
 
 def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -9,7 +9,8 @@ from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import LanguageEngine, load_language, load_vision
 from stts_runtime.errors import UserError
-from stts_runtime.overlay import check_overlay_path, write_overlay
+from stts_runtime.outputs import check_output
+from stts_runtime.overlay import SUFFIXES, write_overlay
 from stts_runtime.session import Session, Watched
 from stts_runtime.stopwatch import Stopwatch
 from stts_runtime.video import VideoFile, check_source, rule_count, window_of_file
@@ -27,14 +28,14 @@ class Sessions:
 
     def answers(self, source: str, questions: Sequence[str], max_tokens: int, overlay: Path | None) -> Iterator[Answer]:
         """Answers about one source, one by one; the overlay is written as soon as all questions are known to fit."""
-        video, name, notes, watch = self._opened(source)
+        video, name, notes, stopwatch = self._opened(source)
         session = self._session(name)
         session.check_questions(questions)
-        with watch.stage("read"):
+        with stopwatch.stage("read"):
             manifest = self.bundle.manifest
             frames = manifest.variants[name].frames
             window = window_of_file(video, frames, manifest.max_fps, manifest.vision.image_size)
-        watched = session.watch(window, watch.milliseconds["read"], notes)
+        watched = session.watch(window, stopwatch.milliseconds["read"], notes)
         session.check_questions(questions, watched)
         if overlay is not None:
             _write(overlay, session, watched)
@@ -44,18 +45,19 @@ class Sessions:
     def _opened(self, source: str) -> tuple[VideoFile, str, list[str], Stopwatch]:
         """The file, the variant that fits it, what to say about that, and the time it took."""
         keep, budget, frames = self._wanted
-        manifest, watch = self.bundle.manifest, Stopwatch()
-        with watch.stage("read"):
+        manifest, stopwatch = self.bundle.manifest, Stopwatch()
+        with stopwatch.stage("read"):
             video = VideoFile(source)
         count = rule_count(video.duration_seconds, manifest.max_fps)
-        name = self.bundle.choose(keep, budget, frames, at_most=count if frames is None else None)
+        at_most = min(count, video.frames) if frames is None else None
+        name = self.bundle.choose(keep, budget, frames, at_most)
         notes, taken = list(video.notes), manifest.variants[name].frames
         if taken != count:
             notes.append(
                 f"{manifest.max_fps:g} frames a second would be {count} frames; the variant takes {taken}, evenly "
                 f"from start to end"
             )
-        return video, name, notes, watch
+        return video, name, notes, stopwatch
 
     def _session(self, name: str) -> Session:
         if self._language is None:
@@ -73,11 +75,7 @@ def check_request(bundle: Path, sources: Sequence[str], overlay: Path | None) ->
         return
     if len(sources) > 1:
         raise UserError(f"--overlay takes one source, got {len(sources)}")
-    check_overlay_path(overlay)
-    if overlay.exists() and overlay.samefile(sources[0]):
-        raise UserError(f"--overlay {overlay} would overwrite the source")
-    if overlay.resolve().parent == bundle.resolve():
-        raise UserError(f"--overlay {overlay} would lie inside the bundle")
+    check_output(overlay, SUFFIXES, sources[0], bundle)
 
 
 def _write(overlay: Path, session: Session, watched: Watched) -> None:

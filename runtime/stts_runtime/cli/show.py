@@ -64,7 +64,7 @@ def _variants(bundle: Bundle) -> Table:
     table = Table("variant", "frames", "keep", "visual tokens", "GMAC", "engine", title="vision and language")
     for name, variant in bundle.manifest.variants.items():
         whole = bundle.manifest.budget(variant).visual_tokens
-        macs = f"{variant.multiplications.fixed / 1e9:.2f}"
+        macs = f"{variant.multiplications.fixed / 1e9:.3g}"
         table.add_row(
             name,
             str(variant.frames),
@@ -74,7 +74,7 @@ def _variants(bundle: Bundle) -> Table:
             _engine(variant.engine),
         )
     language = bundle.manifest.language
-    macs = f"{language.multiplications.per_token / 1e9:.4f} a token"
+    macs = f"{language.multiplications.per_token / 1e9:.3g} a token"
     table.add_row("language", "", "", f"context {language.context}", macs, _engine(language.engine))
     return table
 

@@ -35,7 +35,12 @@ def _onnxruntime() -> Any:
 
 
 def check_passport(passport: Passport) -> None:
-    """Raises `BundleError` if the installed ONNX Runtime is older than the engine needs."""
+    """Raises `BundleError` if the engine was not made for this backend, or for a newer version than is installed."""
+    if (passport.target, passport.precision) != ("cpu", "fp32"):
+        raise BundleError(
+            f"{passport.graph} was made for target {passport.target} in {passport.precision}, and this backend runs "
+            f"cpu in fp32; rebuild it with: {passport.build_command}"
+        )
     installed = _onnxruntime().__version__
     if _version(installed) < _version(passport.minimum_backend_version):
         raise BundleError(
@@ -69,7 +74,8 @@ def _foreign_errors() -> tuple[type[Exception], ...]:
 def _session(bundle: Bundle, passport: Passport, inputs: Signature, outputs: Signature) -> Any:
     """A session whose files and signature have been checked."""
     check_passport(passport)
-    bundle.file(passport.weights)
+    # All of them: which weight file a graph refers to stands in the graph itself.
+    bundle.verify_all()
     graph = bundle.file(passport.graph)
     ort = _onnxruntime()
     options = ort.SessionOptions()

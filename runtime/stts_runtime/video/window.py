@@ -28,7 +28,8 @@ class Window:
 def window_of_file(video: VideoFile, frames: int, max_fps: float, size: int) -> Window:
     """Samples `frames` frames of the whole file. Raises `SourceError` if the file holds fewer."""
     if frames > video.frames:
-        raise SourceError(f"{video.name} holds {video.frames} frames, fewer than the {frames} that are asked for")
+        held = "1 frame" if video.frames == 1 else f"{video.frames} frames"
+        raise SourceError(f"{video.name} holds {held}, fewer than the {frames} that are asked for")
     times = sample_times(video.duration_seconds, max_fps, frames)
     numbers = shown_at(times, video.pts_seconds)
     pixels, aspect = [], 1.0

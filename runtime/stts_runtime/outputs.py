@@ -1,0 +1,22 @@
+"""Files that a command is asked to write: checked before any work is done for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from stts_runtime.errors import UserError
+
+
+def check_output(path: Path, suffixes: Sequence[str], source: str | None, bundle: Path) -> None:
+    """Raises `UserError` if `path` is of the wrong kind, cannot be written, or would harm what the command reads."""
+    if path.suffix.lower() not in suffixes:
+        raise UserError(f"the picture is written as {' or '.join(suffixes)}, not {path.name!r}")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is not a plain file; name another")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"no such folder: {path.absolute().parent}")
+    if source is not None and path.exists() and path.samefile(source):
+        raise UserError(f"{path} would overwrite the source")
+    if path.resolve().parent == bundle.resolve():
+        raise UserError(f"{path} would lie inside the bundle")
