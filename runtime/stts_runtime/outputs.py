@@ -1,8 +1,10 @@
-"""Files that a command is asked to write: checked before any work is done for them."""
+"""Files that a command is asked to write: checked before any work is done for them, and written whole or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from stts_runtime.errors import UserError
@@ -20,3 +22,14 @@ def check_output(path: Path, suffixes: Sequence[str], source: str | None, bundle
         raise UserError(f"{path} would overwrite the source")
     if path.resolve().parent == bundle.resolve():
         raise UserError(f"{path} would lie inside the bundle")
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yields a name beside `path` that is renamed to it when the block ends well, and deleted when it does not."""
+    scratch = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        yield scratch
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)

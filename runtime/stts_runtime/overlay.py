@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.errors import UserError
+from stts_runtime.outputs import written_whole
 from stts_runtime.video import Window
 
 Image = NDArray[np.uint8]
@@ -29,17 +29,11 @@ def write_overlay(path: Path, window: Window, kept: NDArray[np.bool_], caption: 
 
     `kept` is (T, G); `caption` goes into the first line.
     """
-    frames = list(_frames(window, kept))
-    scratch = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
-        written = (
-            _write_sheet(scratch, frames, caption) if path.suffix.lower() == ".png" else _write_video(scratch, frames)
-        )
+    frames, sheet = list(_frames(window, kept)), path.suffix.lower() == ".png"
+    with written_whole(path) as scratch:
+        written = _write_sheet(scratch, frames, caption) if sheet else _write_video(scratch, frames)
         if not written:
             raise UserError(f"{path} cannot be written")
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _frames(window: Window, kept: NDArray[np.bool_]) -> Iterator[Image]:

@@ -1,7 +1,7 @@
 """A session: one bundle, one vision variant, any number of windows and questions.
 
-A frame's way through here: `watch` runs the vision engine on a window and prefills its visual tokens; `ask` appends a
-question, decodes the answer, and rewinds to the end of the video, so that the next question starts from there.
+A frame's way through here: `watch` runs the vision engine on a window and prefills its visual tokens; `ask` goes back
+to the end of the video in the cache, appends a question there and decodes the answer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from stts_runtime.answer import Answer, MillisecondRecord, TokenRecord, WindowRe
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import LanguageEngine, VisionEngine, VisionOutput, load_language, load_vision
 from stts_runtime.errors import PromptError, UserError
-from stts_runtime.generate import generate
+from stts_runtime.generate import Generated, generate
 from stts_runtime.prompt import PromptBuilder, Tokens
 from stts_runtime.stopwatch import Stopwatch
 from stts_runtime.video import Window
@@ -39,8 +39,7 @@ class Session:
     def __init__(self, bundle: Bundle, variant: str, vision: VisionEngine, language: LanguageEngine) -> None:
         manifest = bundle.manifest
         self._bundle, self.variant = bundle, variant
-        self._record = manifest.variants[variant]
-        self._budget = manifest.budget(self._record)
+        self._budget = manifest.budget(manifest.variants[variant])
         self._vision, self._language = vision, language
         self._prompts = PromptBuilder(bundle.file(manifest.prompt.tokenizer).read_bytes(), manifest.prompt)
 
@@ -81,7 +80,7 @@ class Session:
             raise UserError(f"an answer needs at least 1 token, got {max_tokens}")
         if self._language.shown is not watched.vision.visual_tokens:
             raise UserError("this window is no longer in the cache; watch it again before asking about it")
-        # An earlier answer may have been broken off in the middle.
+        # What an earlier question left behind the video is overwritten.
         self._language.rewind(len(watched.prefix))
         stopwatch = Stopwatch()
         with stopwatch.stage("prefill_question"):
@@ -91,17 +90,8 @@ class Session:
         with stopwatch.stage("decode"):
             eos_ids = self._bundle.manifest.prompt.eos_ids
             generated = generate(self._language, first, asked.next_position, eos_ids, max_tokens)
-        self._language.rewind(len(watched.prefix))
         watched.questions += 1
-        text = self._prompts.text(generated.ids)
-        spent = {**watched.spent, **stopwatch.milliseconds}
-        tokens = TokenRecord(
-            visual_in=self._budget.visual_tokens,
-            visual_kept=self._budget.kept,
-            prompt=len(watched.prefix) + len(asked),
-            generated=len(generated.ids),
-        )
-        return self._answer(watched, question, text, "end" if generated.ended else "length", tokens, spent)
+        return self._record(watched, question, asked, generated, stopwatch.milliseconds)
 
     def _check_fits(self, asked: Tokens, prefix: int) -> None:
         room = self._language.context - prefix
@@ -111,12 +101,13 @@ class Session:
                 f"{self._language.context} leaves {room - 1}; shorten it, or build with a larger --max-context"
             )
 
-    def _answer(
-        self, watched: Watched, question: str, text: str, finish: str, tokens: TokenRecord, spent: dict[str, float]
+    def _record(
+        self, watched: Watched, question: str, asked: Tokens, generated: Generated, asking: dict[str, float]
     ) -> Answer:
+        # The first question pays for the window, later ones find it in the cache.
         reused = watched.questions > 1
-        if reused:
-            spent = {**spent, "read": 0.0, "vision": 0.0, "prefill_video": 0.0}
+        watching = dict.fromkeys(watched.spent, 0.0) if reused else watched.spent
+        spent = {**watching, **asking}
         rounded = {name: round(value, 3) for name, value in spent.items()}
         window = watched.window
         return Answer(
@@ -127,13 +118,18 @@ class Session:
                 duration_seconds=round(window.duration_seconds, 3),
             ),
             question=question,
-            answer=text,
-            finish="end" if finish == "end" else "length",
+            answer=self._prompts.text(generated.ids),
+            finish="end" if generated.ended else "length",
             variant=self.variant,
-            keep=self._record.keep,
-            budget=self._record.budget,
+            keep=self._budget.keep,
+            budget=self._budget.scope,
             kept_per_frame=watched.vision.kept.sum(axis=1).tolist(),
-            tokens=tokens,
+            tokens=TokenRecord(
+                visual_in=self._budget.visual_tokens,
+                visual_kept=self._budget.kept,
+                prompt=len(watched.prefix) + len(asked),
+                generated=len(generated.ids),
+            ),
             milliseconds=MillisecondRecord(**rounded, total=round(sum(spent.values()), 3)),
             reused_prefix=reused,
             notes=watched.notes,

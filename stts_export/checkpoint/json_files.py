@@ -8,6 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stts_export.errors import CheckpointError
+from stts_runtime.validation import first_problem
 
 
 class Section(BaseModel):
@@ -24,9 +25,7 @@ def read_json(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise CheckpointError(f"{path}: {place}: {first['msg']}") from None
+        raise CheckpointError(f"{path}: {first_problem(error)}") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from stts_runtime.bench.report import Row
 from stts_runtime.errors import MissingExtraError
+from stts_runtime.outputs import written_whole
 
 
 def write_plot(path: Path, rows: list[Row], title: str) -> None:
@@ -21,12 +21,8 @@ def write_plot(path: Path, rows: list[Row], title: str) -> None:
     _over_keep(by_keep, rows)
     _over_frames(by_frames, rows)
     figure.suptitle(title, fontsize=10)
-    scratch = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
+    with written_whole(path) as scratch:
         figure.savefig(scratch, dpi=130, format="png")
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _over_keep(axes: Any, rows: list[Row]) -> None:

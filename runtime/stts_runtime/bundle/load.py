@@ -11,6 +11,7 @@ from stts_runtime.budget import check_keep
 from stts_runtime.bundle.files import Fingerprint, fingerprint, plain_file, verify
 from stts_runtime.bundle.manifest import SCHEMA_VERSION, Manifest, VisionVariant
 from stts_runtime.errors import BundleError
+from stts_runtime.validation import first_problem
 
 MANIFEST = "manifest.json"
 _MAX_MANIFEST_BYTES = 4 << 20
@@ -38,8 +39,8 @@ class Bundle:
     def file(self, name: str) -> Path:
         """The path of a file whose size and hash have been checked, again if it was touched since."""
         path = plain_file(self.folder, name)
-        if self._verified.get(name) != fingerprint(path):
-            before = fingerprint(path)
+        before = fingerprint(path)
+        if self._verified.get(name) != before:
             verify(path, self.manifest.files[name])
             self._verified[name] = before
         return path
@@ -109,9 +110,7 @@ def _manifest(path: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "manifest"
-        raise BundleError(f"{path} is damaged: {place}: {first['msg']}") from None
+        raise BundleError(f"{path} is damaged: {first_problem(error)}") from None
 
 
 class _Version(BaseModel):

@@ -12,6 +12,7 @@ from stts_runtime.budget import Scope
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli import run as run_command
 from stts_runtime.cli.bench import bench_command
+from stts_runtime.cli.options import BundleArgument
 from stts_runtime.cli.show import console, show_answer, show_bundle
 
 app = typer.Typer(
@@ -21,7 +22,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder made by `stts-export build`.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output, one JSON object a line.")]
 
 

@@ -24,6 +24,7 @@ from stts_runtime.bench import (
 from stts_runtime.bench.measure import ANSWER_TOKENS, Samples, resident_mb
 from stts_runtime.bench.report import SpeedUp, Spread
 from stts_runtime.bundle import Bundle
+from stts_runtime.cli.options import BundleArgument
 from stts_runtime.cli.show import console, errors
 from stts_runtime.errors import MissingExtraError
 from stts_runtime.outputs import check_output
@@ -31,7 +32,7 @@ from stts_runtime.video import VideoFile, Window, check_source, window_of_file
 
 
 def bench_command(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder made by `stts-export build`.")],
+    bundle: BundleArgument,
     source: Annotated[Optional[str], typer.Argument(help="Video file; default: a synthetic clip.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Measured rounds over all variants.")] = 20,
     within_ms: Annotated[Optional[float], typer.Option(min=0.001, help="Latency budget to advise on.")] = None,
