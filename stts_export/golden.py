@@ -87,10 +87,12 @@ class GoldenGraph(nn.Module):
             raise UserError(f"{golden.path}: weights do not fit: missing {missing[:3]}, unknown {unexpected[:3]}")
 
     def forward(self, patches_TNP: Tensor) -> tuple[Tensor, ...]:
-        hidden = self.vision.hidden(patches_TNP, self.budget, frozenset((self.bias_layer, self.last)))
-        assert hidden.scores_TG is not None
-        assert hidden.kept_K is not None
-        return hidden.scores_TG, hidden.kept_K, hidden.by_layer[self.bias_layer], hidden.by_layer[self.last]
+        layers = frozenset((self.bias_layer, self.last))
+        hidden = self.vision.hidden(patches_TNP.unsqueeze(0), self.budget, layers)
+        assert hidden.scores_BTG is not None
+        assert hidden.kept_BK is not None
+        chosen = hidden.scores_BTG.squeeze(0), hidden.kept_BK.squeeze(0)
+        return (*chosen, hidden.by_layer[self.bias_layer], hidden.by_layer[self.last])
 
 
 def read_golden(path: Path) -> Golden:

@@ -53,7 +53,7 @@ def test_group_pooling_equals_attention_with_projected_keys_and_values() -> None
 
 def test_key_bias_spans_each_row_and_spares_the_first_frame() -> None:
     scores = torch.tensor([[0.9, 0.1, 0.5, 0.4], [0.2, 0.6, 0.3, 0.3]])
-    bias = key_bias(scores, groups_per_side=2, patches_per_group=9, rescale_minimum=0.1353352832366127)
+    bias = key_bias(scores[None], groups_per_side=2, patches_per_group=9, rescale_minimum=0.1353352832366127)
     by_group = bias.reshape(2, 4, 9)
     assert (by_group[0] == 0).all()
     expected = torch.tensor([-2.0, 0.0, -2.0, -2.0])
@@ -119,3 +119,37 @@ def test_the_first_frame_alone_may_be_all_that_is_kept(modules: Modules, scope: 
 def test_a_grid_that_does_not_divide_into_groups_is_refused() -> None:
     with pytest.raises(CheckpointError, match="20x20 patches does not divide into pooling groups of 3x3"):
         VisionConfig(32, 4, 2, 64, 20, 588, (3,))
+
+
+@pytest.mark.parametrize(("keep", "scope"), [(1, "clip"), (0.5, "clip"), (0.25, "clip"), (0.5, "frame")])
+def test_several_clips_at_once_equal_each_alone(modules: Modules, keep: float, scope: str) -> None:
+    """Training runs clips in batches; a graph holds one."""
+    clips = torch.stack([random_frames(4, seed) for seed in range(3)])
+    budget, vision = TokenBudget(4, 4, keep, scope), modules.vision
+    patches = torch.stack([patches_of_frames(frames, vision.config.vision) for frames in clips])
+    together = vision.visual_tokens(
+        hidden := vision.hidden(patches, budget, frozenset(vision.config.vision.feature_layers)), budget
+    )
+    alone = [vision(frames, budget) for frames in clips]
+    torch.testing.assert_close(together, torch.cat([one.visual_tokens_KW for one in alone]), atol=1e-5, rtol=1e-5)
+    if keep < 1:
+        assert hidden.kept_BK.tolist() == [one.kept_K.tolist() for one in alone]
+
+
+def test_whole_sequences_equal_a_prefix_and_its_continuation_in_the_cache(modules: Modules) -> None:
+    """Training sees a prefix and its question in one call, the runtime in two."""
+    language = modules.language
+    mark = language.markers
+    prefix = [5, mark.frame_start, mark.image_patch, mark.image_patch, mark.frame_end, 7]
+    ids = torch.tensor([[*prefix, 9, 10, 11], [*prefix, 12, 13, 14]])
+    positions = torch.tensor([0, 1, 2, 5, 6, 7, 8, 9, 10])
+    visual = torch.randn(4, 48, generator=torch.Generator().manual_seed(0))
+    seen = torch.ones(9, 9, dtype=torch.bool).tril()
+    seen[1:5, 1:5] = True
+    rows = language.sequences(ids, positions.expand(2, -1), visual, seen.expand(2, -1, -1)).unflatten(0, (2, 9))
+    for number in range(2):
+        shown, caches = visual[2 * number : 2 * number + 2], language.empty_caches(12)
+        first = language(ids[number, :6], positions[:6], torch.tensor([0]), shown, caches)
+        second = language(ids[number, 6:], positions[6:], torch.tensor([6]), shown, first.caches)
+        expected = torch.cat((first.logits, second.logits))
+        torch.testing.assert_close(language.logits(rows[number, [5, 8]]), expected, atol=1e-5, rtol=1e-5)

@@ -36,12 +36,12 @@ few_levels = st.integers(0, 3).map(lambda level: np.float32(level / 4))
 def test_ties_drop_the_lower_number_first(scores: np.ndarray, keep: float) -> None:
     for scope in ("clip", "frame"):
         budget = TokenBudget(5, GROUPS, keep, scope)
-        assert kept_groups(torch.from_numpy(scores), budget).tolist() == reference_choice(scores, budget)
+        assert kept_groups(torch.from_numpy(scores)[None], budget)[0].tolist() == reference_choice(scores, budget)
 
 
 def test_a_frozen_camera_keeps_the_highest_numbers() -> None:
     frozen = torch.full((4, GROUPS), 0.5)
-    kept = kept_groups(frozen, TokenBudget(4, GROUPS, 0.5)).tolist()
+    kept = kept_groups(frozen[None], TokenBudget(4, GROUPS, 0.5))[0].tolist()
     assert kept == [*range(9), *range(27, 36)]
 
 
@@ -49,9 +49,9 @@ def test_the_first_frame_is_kept_whatever_its_scores() -> None:
     scores = torch.rand(3, GROUPS) + 1
     scores[0] = 0
     for scope in ("clip", "frame"):
-        assert kept_groups(scores, TokenBudget(3, GROUPS, 0.5, scope))[:GROUPS].tolist() == list(range(GROUPS))
+        assert kept_groups(scores[None], TokenBudget(3, GROUPS, 0.5, scope))[0, :GROUPS].tolist() == list(range(GROUPS))
 
 
 def test_a_budget_of_one_frame_keeps_the_first_only() -> None:
-    kept = kept_groups(torch.rand(4, GROUPS), TokenBudget(4, GROUPS, 0.25))
+    kept = kept_groups(torch.rand(1, 4, GROUPS), TokenBudget(4, GROUPS, 0.25))[0]
     assert kept.tolist() == list(range(GROUPS))

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stts_export.modules.config import MarkerIds, TextConfig
-from stts_export.modules.layers import GatedMlp, RmsNorm
+from stts_export.modules.layers import Attend, GatedMlp, RmsNorm
 from stts_export.modules.operators import cache_write, masked_attention, rotate
 
 
@@ -30,13 +30,11 @@ class LanguageOutput(NamedTuple):
     """Keys and values of every layer in turn, each (1, slots, kv channels)."""
 
 
-class Step(NamedTuple):
-    """What every layer of one call shares."""
+class Rotary(NamedTuple):
+    """Cosine and sine of every token's angles, each (B, L, head dimension / 2)."""
 
     cos: Tensor
     sin: Tensor
-    seen_LS: Tensor
-    start: Tensor
 
 
 class Embedding(nn.Module):
@@ -47,16 +45,19 @@ class Embedding(nn.Module):
         self.base = nn.Parameter(torch.zeros(config.vocab, config.width))
         self.extra = nn.Parameter(torch.zeros(config.extra_vocab, config.width))
 
-    def forward(self, token_ids_L: Tensor) -> Tensor:
+    def forward(self, token_ids: Tensor) -> Tensor:
+        """Token numbers of any number -> rows (tokens, width)."""
         vocab, extra = self.base.shape[0], self.extra.shape[0]
-        base = self.base.index_select(0, token_ids_L.clamp(max=vocab - 1))
+        base = self.base.index_select(0, token_ids.clamp(max=vocab - 1))
         if extra == 0:
             return base
-        marks = self.extra.index_select(0, (token_ids_L - vocab).clamp(min=0))
-        return torch.where((token_ids_L < vocab)[:, None], base, marks)
+        marks = self.extra.index_select(0, (token_ids - vocab).clamp(min=0))
+        return torch.where((token_ids < vocab)[:, None], base, marks)
 
 
-class CachedAttention(nn.Module):
+class RotaryAttention(nn.Module):
+    """Attention with grouped queries and rotary positions; `attend` knows the cache and who sees whom."""
+
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         channels, kv_channels = config.heads * config.head_width, config.kv_heads * config.head_width
@@ -68,34 +69,36 @@ class CachedAttention(nn.Module):
         self.q_norm = RmsNorm(config.head_width, config.norm_eps)
         self.k_norm = RmsNorm(config.head_width, config.norm_eps)
 
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, step: Step) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows (L, width) and the layer's caches -> rows, caches with the new slots."""
-        q = rotate(_normed(self.q_proj(x), self.q_norm, self.heads), step.cos, step.sin, self.heads)
-        k = rotate(_normed(self.k_proj(x), self.k_norm, self.kv_heads), step.cos, step.sin, self.kv_heads)
-        keys = cache_write(keys, k, step.start)
-        values = cache_write(values, self.v_proj(x).unsqueeze(0), step.start)
-        attended = masked_attention(q, keys, values, step.seen_LS, self.heads, self.kv_heads)
-        return self.o_proj(attended.squeeze(0)), keys, values
+    def forward(self, x: Tensor, rotary: Rotary, attend: Attend) -> Tensor:
+        """Rows (B * L, width) -> rows; `attend` gets queries, keys and values as (B, L, channels)."""
+        q = rotate(self._normed(self.q_proj(x), self.q_norm, rotary), rotary.cos, rotary.sin, self.heads)
+        k = rotate(self._normed(self.k_proj(x), self.k_norm, rotary), rotary.cos, rotary.sin, self.kv_heads)
+        attended: Tensor = self.o_proj(attend(q, k, _by_sequence(self.v_proj(x), rotary)).flatten(0, 1))
+        return attended
+
+    def _normed(self, projected: Tensor, norm: RmsNorm, rotary: Rotary) -> Tensor:
+        """Norms every head of rows by itself: (B, L, C)."""
+        by_head: Tensor = norm(projected.unflatten(-1, (-1, self.q_norm.weight.shape[0])))
+        return _by_sequence(by_head.flatten(1), rotary)
 
 
-def _normed(projected: Tensor, norm: RmsNorm, heads: int) -> Tensor:
-    """Norms every head of rows (L, C) by itself and adds the batch dimension: (1, L, C)."""
-    by_head: Tensor = norm(projected.unflatten(-1, (heads, -1)))
-    return by_head.flatten(1).unsqueeze(0)
+def _by_sequence(rows: Tensor, rotary: Rotary) -> Tensor:
+    by_sequence: Tensor = rows.unflatten(0, (rotary.cos.shape[0], -1))
+    return by_sequence
 
 
 class DecoderLayer(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.input_layernorm = RmsNorm(config.width, config.norm_eps)
-        self.self_attn = CachedAttention(config)
+        self.self_attn = RotaryAttention(config)
         self.post_attention_layernorm = RmsNorm(config.width, config.norm_eps)
         self.mlp = GatedMlp(config.width, config.mlp_width, config.width)
 
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, step: Step) -> tuple[Tensor, Tensor, Tensor]:
-        attended, keys, values = self.self_attn(self.input_layernorm(x), keys, values, step)
-        x = x + attended
-        return x + self.mlp(self.post_attention_layernorm(x)), keys, values
+    def forward(self, x: Tensor, rotary: Rotary, attend: Attend) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), rotary, attend)
+        out: Tensor = x + self.mlp(self.post_attention_layernorm(x))
+        return out
 
 
 class Decoder(nn.Module):
@@ -130,27 +133,68 @@ class Language(nn.Module):
         the n-th row.
         """
         x = self._embed(token_ids_L, visual_VW)
-        step = self._step(token_ids_L, positions_L, start, slots=caches[0].shape[1], dtype=x.dtype)
+        rotary = self._rotary(positions_L.unsqueeze(0), x.dtype)
+        seen_LS = self._seen(token_ids_L, start, slots=caches[0].shape[1])
         new_caches: list[Tensor] = []
         for number, layer in enumerate(self.language_model.layers):
-            x, keys, values = layer(x, caches[2 * number], caches[2 * number + 1], step)
-            new_caches += [keys, values]
-        logits = self._logits(self.language_model.norm(x[-1:]))
+            keys, values = caches[2 * number : 2 * number + 2]
+            x = layer(x, rotary, self._cached(keys, values, start, seen_LS, new_caches))
+        logits = self.logits(self.language_model.norm(x[-1:]))
         return LanguageOutput(logits.argmax(dim=-1), logits, new_caches)
 
-    def _embed(self, token_ids_L: Tensor, visual_VW: Tensor) -> Tensor:
-        is_patch_L = token_ids_L == self.markers.image_patch
-        row_L = (is_patch_L.long().cumsum(0) - 1).clamp(min=0)
-        visual = visual_VW.index_select(0, row_L) * is_patch_L[:, None].to(visual_VW.dtype)
-        embedded: Tensor = self.language_model.embed_tokens(token_ids_L) + visual
+    def sequences(self, token_ids_BL: Tensor, positions_BL: Tensor, visual: Tensor, seen_BLL: Tensor) -> Tensor:
+        """Whole sequences at once, without a cache, as in training -> normed rows (B * L, width).
+
+        `visual` (rows, width) holds the visual tokens of all sequences, one after the other; `seen_BLL` says which
+        tokens each token attends to.
+        """
+        x = self._embed(token_ids_BL.flatten(), visual)
+        rotary = self._rotary(positions_BL, x.dtype)
+        for layer in self.language_model.layers:
+            x = layer(x, rotary, self._within(seen_BLL))
+        normed: Tensor = self.language_model.norm(x)
+        return normed
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Normed rows (rows, width) -> (rows, vocabulary)."""
+        head = self.language_model.embed_tokens.base if self.lm_head is None else self.lm_head.weight
+        return F.linear(x, head)
+
+    def _cached(self, keys: Tensor, values: Tensor, start: Tensor, seen_LS: Tensor, new_caches: list[Tensor]) -> Attend:
+        """Appends the layer's caches with the new slots to `new_caches`."""
+
+        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            new_keys, new_values = cache_write(keys, k, start), cache_write(values, v, start)
+            new_caches.extend((new_keys, new_values))
+            return masked_attention(q, new_keys, new_values, seen_LS, self.config.heads, self.config.kv_heads)
+
+        return attend
+
+    def _within(self, seen_BLL: Tensor) -> Attend:
+        heads, kv_heads = self.config.heads, self.config.kv_heads
+
+        def per_query_head(x: Tensor) -> Tensor:
+            # torch has no fast kernel for grouped queries with a mask.
+            by_head: Tensor = x.unflatten(-1, (kv_heads, -1))
+            return by_head.repeat_interleave(heads // kv_heads, dim=-2).flatten(-2)
+
+        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return masked_attention(q, per_query_head(k), per_query_head(v), seen_BLL.unsqueeze(1), heads, heads)
+
+        return attend
+
+    def _embed(self, token_ids: Tensor, visual: Tensor) -> Tensor:
+        is_patch = token_ids == self.markers.image_patch
+        row = (is_patch.long().cumsum(0) - 1).clamp(min=0)
+        shown = visual.index_select(0, row) * is_patch[:, None].to(visual.dtype)
+        embedded: Tensor = self.language_model.embed_tokens(token_ids) + shown
         return embedded
 
-    def _step(self, token_ids_L: Tensor, positions_L: Tensor, start: Tensor, slots: int, dtype: torch.dtype) -> Step:
+    def _rotary(self, positions_BL: Tensor, dtype: torch.dtype) -> Rotary:
         half = self.config.head_width // 2
-        exponent = torch.arange(half, dtype=torch.float32, device=start.device) / half
-        angle_Lr = positions_L.float()[:, None] * self.config.rope_theta**-exponent
-        cos, sin = (wave.unsqueeze(0).to(dtype) for wave in (angle_Lr.cos(), angle_Lr.sin()))
-        return Step(cos, sin, self._seen(token_ids_L, start, slots), start)
+        exponent = torch.arange(half, dtype=torch.float32, device=positions_BL.device) / half
+        angle_BLr = positions_BL.float().unsqueeze(-1) * self.config.rope_theta**-exponent
+        return Rotary(angle_BLr.cos().to(dtype), angle_BLr.sin().to(dtype))
 
     def _seen(self, token_ids_L: Tensor, start: Tensor, slots: int) -> Tensor:
         """(L, slots) bool: which slots each token attends to."""
@@ -165,7 +209,3 @@ class Language(nn.Module):
         nearest_S = token_of_slot_S.clamp(min=0, max=token_ids_L.shape[0] - 1)
         image_slot_S = is_image_L.index_select(0, nearest_S) & in_this_call_S
         return causal_LS | (is_image_L[:, None] & image_slot_S[None, :])
-
-    def _logits(self, x: Tensor) -> Tensor:
-        head = self.language_model.embed_tokens.base if self.lm_head is None else self.lm_head.weight
-        return F.linear(x, head)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from stts_export.modules.operators import rms_norm
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Attention over projected queries, keys and values, each (tokens, channels); the callable knows who sees whom."""
+"""Attention over projected queries, keys and values; the callable knows who sees whom."""
 
 
 class Attention(nn.Module):

@@ -98,7 +98,8 @@ prefix_attention = define(
     "prefix_attention(Tensor q, Tensor k, Tensor v, Tensor lengths, int heads) -> Tensor", _prefix_attention
 )
 
-# Query l sees slot s where seen[l, s]; kv_heads divides heads (grouped queries).
+# Query l sees slot s where seen[l, s]; kv_heads divides heads (grouped queries). Outside a graph, where no target's
+# table applies, `seen` may also be (B, 1, L, S).
 masked_attention = define(
     "masked_attention(Tensor q, Tensor k, Tensor v, Tensor seen, int heads, int kv_heads) -> Tensor", _masked_attention
 )

@@ -33,23 +33,23 @@ class TokenScorer(nn.Module):
         self.patch_token_pooler = GroupPooling(vision.width, vision.width, vision.width, vision.heads)
         self.mlp = ScorerMlp(vision.width, config.mlp_width)
 
-    def forward(self, hidden_TGPD: Tensor) -> Tensor:
-        """Output of layer `prune_at`, not normed, by group -> scores (T, G) float32 in (0, 1); high is important."""
-        frames, groups = hidden_TGPD.shape[:2]
-        pooled_TGD = self.patch_token_pooler(hidden_TGPD.float().flatten(0, 1)).unflatten(0, (frames, groups))
-        previous_TGD = torch.cat((torch.zeros_like(pooled_TGD[:1]), pooled_TGD[:-1]))
-        pairs = torch.cat((previous_TGD, pooled_TGD), dim=-1).flatten(0, 1)
-        return torch.sigmoid(self.mlp(pairs)).reshape(frames, groups)
+    def forward(self, hidden_BTGPD: Tensor) -> Tensor:
+        """Output of layer `prune_at`, not normed, by group -> scores (B, T, G) float32 in (0, 1); high is important."""
+        shape = hidden_BTGPD.shape[:3]
+        pooled_BTGD = self.patch_token_pooler(hidden_BTGPD.float().flatten(0, 2)).unflatten(0, shape)
+        previous_BTGD = torch.cat((torch.zeros_like(pooled_BTGD[:, :1]), pooled_BTGD[:, :-1]), dim=1)
+        pairs = torch.cat((previous_BTGD, pooled_BTGD), dim=-1).flatten(0, 2)
+        return torch.sigmoid(self.mlp(pairs)).reshape(shape)
 
 
-def key_bias(scores_TG: Tensor, groups_per_side: int, patches_per_group: int, rescale_minimum: float) -> Tensor:
-    """Log attention bias of every patch, (T, N) float32 in group order.
+def key_bias(scores_BTG: Tensor, groups_per_side: int, patches_per_group: int, rescale_minimum: float) -> Tensor:
+    """Log attention bias of every patch, (B, T, N) float32 in group order.
 
     Each row of a frame's patch grid is rescaled by its own minimum and maximum to [rescale_minimum, 1]. A group's
-    patches share its score, so a row of patches has the extremes of its row of groups. The first frame gets no bias.
+    patches share its score, so a row of patches has the extremes of its row of groups. A clip's first frame gets none.
     """
-    rows_TRC = scores_TG.unflatten(1, (groups_per_side, groups_per_side))
-    low, high = rows_TRC.amin(dim=-1, keepdim=True), rows_TRC.amax(dim=-1, keepdim=True)
-    factor_TG = ((rows_TRC - low) / (high - low + 1e-6) * (1 - rescale_minimum) + rescale_minimum).flatten(1)
-    log_TG = torch.cat((torch.zeros_like(factor_TG[:1]), factor_TG[1:].log()))
-    return log_TG.repeat_interleave(patches_per_group, dim=1)
+    rows_BTRC = scores_BTG.unflatten(2, (groups_per_side, groups_per_side))
+    low, high = rows_BTRC.amin(dim=-1, keepdim=True), rows_BTRC.amax(dim=-1, keepdim=True)
+    factor_BTG = ((rows_BTRC - low) / (high - low + 1e-6) * (1 - rescale_minimum) + rescale_minimum).flatten(2)
+    log_BTG = torch.cat((torch.zeros_like(factor_BTG[:, :1]), factor_BTG[:, 1:].log()), dim=1)
+    return log_BTG.repeat_interleave(patches_per_group, dim=2)

@@ -9,18 +9,18 @@ from stts_export.modules.operators import keep_highest
 from stts_runtime.budget import TokenBudget
 
 
-def kept_groups(scores_TG: Tensor, budget: TokenBudget) -> Tensor:
-    """Clip-wide numbers (K,) int64, ascending, of the groups that `budget` keeps: frame x G + group.
+def kept_groups(scores_BTG: Tensor, budget: TokenBudget) -> Tensor:
+    """Clip-wide numbers (B, K) int64, ascending, of the groups that `budget` keeps of each clip: frame x G + group.
 
     The first frame is kept whole; among equal scores the lower number is dropped first.
     """
-    frames, groups = scores_TG.shape
-    first = torch.arange(groups, device=scores_TG.device)
+    clips, frames, groups = scores_BTG.shape
+    first_BG = torch.arange(groups, device=scores_BTG.device).expand(clips, -1)
     if budget.kept == groups:
-        return first
-    later_tG = scores_TG[1:]
+        return first_BG
+    later_BtG = scores_BTG[:, 1:]
     if budget.scope == "clip":
-        return torch.cat((first, groups + keep_highest(later_tG.flatten(), budget.kept - groups)))
-    of_frame_tk = keep_highest(later_tG, budget.kept_per_later_frame)
-    offsets_t = torch.arange(1, frames, device=scores_TG.device) * groups
-    return torch.cat((first, (of_frame_tk + offsets_t[:, None]).flatten()))
+        return torch.cat((first_BG, groups + keep_highest(later_BtG.flatten(1), budget.kept - groups)), dim=1)
+    of_frame_Btk = keep_highest(later_BtG, budget.kept_per_later_frame)
+    offsets_t = torch.arange(1, frames, device=scores_BTG.device) * groups
+    return torch.cat((first_BG, (of_frame_Btk + offsets_t[:, None]).flatten(1)), dim=1)

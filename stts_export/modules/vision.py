@@ -2,6 +2,9 @@
 
 One frame's way: patches -> dense blocks 0 to `prune_at` -> scores -> one dense block with the scores as an attention
 bias -> only kept patches -> packed blocks -> connector -> one token per kept group.
+
+Shape suffixes: B clips, T frames, G groups a frame, P patches a group, K kept groups a clip; rows of patches lie one
+clip after the other. A graph holds one clip, training several.
 """
 
 from __future__ import annotations
@@ -23,15 +26,17 @@ from stts_runtime.budget import TokenBudget
 
 
 class Hidden(NamedTuple):
-    """What the tower computed on the way; `kept_K` and `scores_TG` are None where nothing was pruned."""
+    """What the tower computed on the way; `kept_BK` and `scores_BTG` are None where nothing was pruned."""
 
     by_layer: dict[int, Tensor]
-    """Outputs of the layers asked for, rows of patches: all (T * N, D) before the cut, kept ones (K * P, D) after."""
-    scores_TG: Tensor | None
-    kept_K: Tensor | None
+    """Outputs of the layers asked for, rows of patches: (B * T * N, D) before the cut, (B * K * P, D) after."""
+    scores_BTG: Tensor | None
+    kept_BK: Tensor | None
 
 
 class VisionTensors(NamedTuple):
+    """One clip's visual tokens, and how they were chosen."""
+
     visual_tokens_KW: Tensor
     scores_TG: Tensor | None
     kept_K: Tensor | None
@@ -46,23 +51,25 @@ def whole_frames(frames: int, heads: int) -> Attend:
     return attend
 
 
-def biased_frames(bias_TN: Tensor, heads: int) -> Attend:
-    """Every patch sees its whole frame, less of the patches that scored low."""
+def biased_frames(bias_FN: Tensor, heads: int) -> Attend:
+    """Every patch sees its whole frame, less of the patches with a low bias; F counts the frames of all clips."""
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        by_frame = [x.unflatten(0, (bias_TN.shape[0], -1)) for x in (q, k, v)]
-        return key_biased_attention(*by_frame, bias_TN.to(q.dtype), heads).flatten(0, 1)
+        by_frame = [x.unflatten(0, (bias_FN.shape[0], -1)) for x in (q, k, v)]
+        return key_biased_attention(*by_frame, bias_FN.to(q.dtype), heads).flatten(0, 1)
 
     return attend
 
 
-def kept_frames(kept_K: Tensor, budget: TokenBudget, heads: int) -> Attend:
+def kept_frames(kept_BK: Tensor, budget: TokenBudget, heads: int) -> Attend:
     """Kept patches see the kept patches of their frame."""
+    if kept_BK.shape[0] > 1:
+        return _masked_frames(kept_BK, budget, heads)
     if budget.kept == budget.groups:
         return whole_frames(1, heads)
     if budget.scope == "frame":
         return _equal_frames(budget, heads)
-    frame_K = torch.div(kept_K, budget.groups, rounding_mode="floor")
+    frame_K = torch.div(kept_BK.squeeze(0), budget.groups, rounding_mode="floor")
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         attended: Tensor = packed_attention(q, k, v, frame_K, budget.frames, budget.groups, heads)
@@ -84,6 +91,31 @@ def _equal_frames(budget: TokenBudget, heads: int) -> Attend:
     return attend
 
 
+def _masked_frames(kept_BK: Tensor, budget: TokenBudget, heads: int) -> Attend:
+    """Several clips at once, as in training: every frame is laid out whole again, its dropped keys masked."""
+    kept = across_clips(kept_BK, budget)
+    groups = kept_BK.shape[0] * budget.visual_tokens
+    seen = torch.zeros(groups, dtype=torch.bool, device=kept.device).index_fill(0, kept, value=True)
+    seen_FG = seen.unflatten(0, (-1, budget.groups))
+    # A frame with nothing kept would leave a softmax without a key; nobody reads what it computes.
+    seen_FG = seen_FG | ~seen_FG.any(dim=1, keepdim=True)
+    bias_FG = torch.zeros(seen_FG.shape, device=kept.device).masked_fill(~seen_FG, float("-inf"))
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        patches = q.shape[0] // kept.shape[0]
+
+        def laid_out(x: Tensor) -> Tensor:
+            by_group = x.reshape(kept.shape[0], -1)
+            whole = by_group.new_zeros(groups, by_group.shape[1]).index_copy(0, kept, by_group)
+            return whole.reshape(seen_FG.shape[0], budget.groups * patches, -1)
+
+        bias_FN = bias_FG.repeat_interleave(patches, dim=1).to(q.dtype)
+        attended: Tensor = key_biased_attention(laid_out(q), laid_out(k), laid_out(v), bias_FN, heads)
+        return attended.reshape(groups, -1).index_select(0, kept).reshape(q.shape)
+
+    return attend
+
+
 class Vision(nn.Module):
     """The vision side of a checkpoint. Holds no static shape: every budget runs on the same weights."""
 
@@ -96,34 +128,40 @@ class Vision(nn.Module):
 
     def forward(self, frames_THWC: Tensor, budget: TokenBudget) -> VisionTensors:
         """uint8 RGB frames (T, H, W, 3) of the model's size -> visual tokens (K, text width) in frame order."""
-        features = self.config.vision.feature_layers
-        hidden = self.hidden(patches_of_frames(frames_THWC, self.config.vision), budget, frozenset(features))
-        patches = [self._kept_rows(hidden, layer) for layer in features]
-        tokens = self.multi_modal_projector(torch.cat(patches, dim=-1))
-        return VisionTensors(tokens, hidden.scores_TG, hidden.kept_K)
+        patches_TNP = patches_of_frames(frames_THWC, self.config.vision)
+        hidden = self.hidden(patches_TNP.unsqueeze(0), budget, frozenset(self.config.vision.feature_layers))
+        scores_TG, kept_K = (None if x is None else x.squeeze(0) for x in (hidden.scores_BTG, hidden.kept_BK))
+        return VisionTensors(self.visual_tokens(hidden, budget), scores_TG, kept_K)
 
-    def hidden(self, patches_TNP: Tensor, budget: TokenBudget, layers: frozenset[int]) -> Hidden:
+    def hidden(self, patches_BTNP: Tensor, budget: TokenBudget, layers: frozenset[int]) -> Hidden:
         """Runs the tower on patches in group order and returns the outputs of `layers`."""
-        x = self.vision_tower.embed(patches_TNP)
+        frames = patches_BTNP.shape[0] * budget.frames
+        x = self.vision_tower.embed(patches_BTNP.flatten(0, 1))
         if budget.keep == 1:
-            everywhere = whole_frames(budget.frames, self.config.vision.heads)
+            everywhere = whole_frames(frames, self.config.vision.heads)
             by_layer, _ = self._run(x, range(self.config.vision.layers), everywhere, layers)
             return Hidden(by_layer, None, None)
-        return self._pruned(x, budget, layers)
+        return self._pruned(x, frames, budget, layers)
 
-    def _pruned(self, x: Tensor, budget: TokenBudget, layers: frozenset[int]) -> Hidden:
+    def visual_tokens(self, hidden: Hidden, budget: TokenBudget) -> Tensor:
+        """The connector's tokens (B * K, text width); `hidden` must hold the feature layers."""
+        patches = [self._kept_rows(hidden, layer, budget) for layer in self.config.vision.feature_layers]
+        tokens: Tensor = self.multi_modal_projector(torch.cat(patches, dim=-1))
+        return tokens
+
+    def _pruned(self, x: Tensor, frames: int, budget: TokenBudget, layers: frozenset[int]) -> Hidden:
         vision, scorer = self.config.vision, self.config.scorer
         if scorer is None or self.temporal_token_scorer is None:
             raise ValueError("a model without a scorer runs at keep 1 only")
         cut, heads = scorer.prune_at + 1, vision.heads
-        before, x = self._run(x, range(cut), whole_frames(budget.frames, heads), layers)
-        scores_TG = self.temporal_token_scorer(by_group(x, budget.frames, vision))
-        bias_TN = key_bias(scores_TG, vision.groups_per_side, vision.patches_per_group, scorer.rescale_minimum)
-        biased, x = self._run(x, range(cut, cut + 1), biased_frames(bias_TN, heads), layers)
-        kept_K = kept_groups(scores_TG, budget)
-        x = take_groups(x, kept_K, vision)
-        after, _ = self._run(x, range(cut + 1, vision.layers), kept_frames(kept_K, budget, heads), layers)
-        return Hidden({**before, **biased, **after}, scores_TG, kept_K)
+        before, x = self._run(x, range(cut), whole_frames(frames, heads), layers)
+        scores_BTG = self.temporal_token_scorer(by_group(x, budget.frames, vision))
+        bias_BTN = key_bias(scores_BTG, vision.groups_per_side, vision.patches_per_group, scorer.rescale_minimum)
+        biased, x = self._run(x, range(cut, cut + 1), biased_frames(bias_BTN.flatten(0, 1), heads), layers)
+        kept_BK = kept_groups(scores_BTG, budget)
+        x = take_groups(x, across_clips(kept_BK, budget), vision)
+        after, _ = self._run(x, range(cut + 1, vision.layers), kept_frames(kept_BK, budget, heads), layers)
+        return Hidden({**before, **biased, **after}, scores_BTG, kept_BK)
 
     def _run(
         self, x: Tensor, blocks: range, attend: Attend, layers: frozenset[int]
@@ -135,20 +173,28 @@ class Vision(nn.Module):
                 outputs[number] = x
         return outputs, x
 
-    def _kept_rows(self, hidden: Hidden, layer: int) -> Tensor:
+    def _kept_rows(self, hidden: Hidden, layer: int, budget: TokenBudget) -> Tensor:
         """A feature layer that lies before the cut still holds every patch."""
         rows = hidden.by_layer[layer]
         scorer = self.config.scorer
-        if hidden.kept_K is None or scorer is None or layer > scorer.prune_at + 1:
+        if hidden.kept_BK is None or scorer is None or layer > scorer.prune_at + 1:
             return rows
-        return take_groups(rows, hidden.kept_K, self.config.vision)
+        return take_groups(rows, across_clips(hidden.kept_BK, budget), self.config.vision)
 
 
 def by_group(rows: Tensor, frames: int, vision: VisionConfig) -> Tensor:
-    """Rows (T * N, D) in group order -> (T, G, P, D)."""
-    return rows.reshape(frames, vision.groups, vision.patches_per_group, -1)
+    """Rows (B * T * N, D) in group order -> (B, T, G, P, D)."""
+    return rows.reshape(-1, frames, vision.groups, vision.patches_per_group, rows.shape[-1])
 
 
-def take_groups(rows: Tensor, kept_K: Tensor, vision: VisionConfig) -> Tensor:
-    """Rows of all patches (T * N, D) -> rows of the kept groups' patches (K * P, D)."""
-    return rows.reshape(-1, vision.patches_per_group, rows.shape[-1]).index_select(0, kept_K).flatten(0, 1)
+def across_clips(kept_BK: Tensor, budget: TokenBudget) -> Tensor:
+    """Numbers of groups within each clip -> numbers (B * K,) within all clips, one after the other."""
+    if kept_BK.shape[0] == 1:
+        return kept_BK.squeeze(0)
+    clips_B = torch.arange(kept_BK.shape[0], device=kept_BK.device)
+    return (kept_BK + clips_B[:, None] * budget.visual_tokens).flatten()
+
+
+def take_groups(rows: Tensor, kept: Tensor, vision: VisionConfig) -> Tensor:
+    """Rows of all patches -> rows of the kept groups' patches."""
+    return rows.reshape(-1, vision.patches_per_group, rows.shape[-1]).index_select(0, kept).flatten(0, 1)
