@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from stts_export.checkpoint.random import SIZES, write_random_checkpoint
+from stts_export.checkpoint.random import write_random_checkpoint
+from stts_export.checkpoint.sizes import SIZES
 from stts_runtime.cli.entry import run_app
 from stts_runtime.errors import UserError
 

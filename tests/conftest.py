@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from stts_export.build import build_bundle
-from stts_export.checkpoint.random import SIZES, write_random_checkpoint
+from stts_export.checkpoint.random import write_random_checkpoint
+from stts_export.checkpoint.sizes import SIZES
 from stts_export.plan import BuildRequest
 from stts_runtime.bundle import Bundle
 from tests.clips import write_clip

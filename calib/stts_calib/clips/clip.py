@@ -1,0 +1,63 @@
+"""One synthetic surveillance clip: its pictures, and questions with exact answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stts_calib.clips.director import Director
+from stts_calib.clips.questions import Question, questions_about
+from stts_calib.clips.render import render
+from stts_calib.clips.scene import DURATION_SECONDS, Scene
+from stts_runtime.video import Window
+
+
+class Split(Enum):
+    """Clips of different splits never share a seed: the split is a part of it."""
+
+    train = 0
+    validation = 1
+    test = 2
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Clip `number` of a split; the same on every machine, with the same versions of numpy and OpenCV."""
+
+    split: Split
+    number: int
+    scene: Scene
+    questions: tuple[Question, ...]
+
+    @classmethod
+    def make(cls, split: Split, number: int) -> Clip:
+        scene = Director(np.random.default_rng((split.value, number))).scene()
+        return cls(split, number, scene, tuple(questions_about(scene)))
+
+    @property
+    def name(self) -> str:
+        return f"{self.split.name}-{self.number}"
+
+    def window(self, frames: int, size: int) -> Window:
+        """`frames` frames from the first moment to the last, as the runtime samples a file."""
+        times = np.linspace(0, DURATION_SECONDS, frames)
+        return Window(self.name, DURATION_SECONDS, times, self.pictures(times.tolist(), size), 1.0)
+
+    def pictures(self, times_seconds: Sequence[float], size: int) -> NDArray[np.uint8]:
+        """RGB (T, size, size, 3)."""
+        return render(self.scene, times_seconds, size)
+
+    def some_questions(self, number: int) -> list[Question]:
+        """`number` different questions, seeded, of as many kinds as there are; at most all that the clip has."""
+        rng = np.random.default_rng((self.split.value, self.number, 1))
+        shuffled = [self.questions[index] for index in rng.permutation(len(self.questions))]
+        seen: dict[str, int] = {}
+        turns = []
+        for question in shuffled:
+            seen[question.kind] = seen.get(question.kind, 0) + 1
+            turns.append(seen[question.kind])
+        return [shuffled[index] for index in np.argsort(turns, kind="stable")[:number]]

@@ -1,0 +1,94 @@
+"""Sizes of the small checkpoints that this package makes itself, and their `config.json`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+# Marks in the order of Molmo2's extra vocabulary; `<im_patch>` is the third of them, `<frame_start>` the eighth.
+EXTRA_TOKENS = (
+    "<im_start>", "<im_end>", "<im_patch>", "<im_col>", "<low_res_im_start>", "<|image|>", "<im_low>",
+    "<frame_start>", "<frame_end>", "<|video|>",
+)  # fmt: skip
+EXTRA_VOCAB = 128
+
+
+@dataclass(frozen=True)
+class Size:
+    """The dimensions of a checkpoint; everything else follows Molmo2."""
+
+    frame: int
+    vision_width: int
+    vision_layers: int
+    vision_heads: int
+    vision_mlp: int
+    feature_layers: tuple[int, ...]
+    prune_at: int
+    scorer_mlp: int
+    text_width: int
+    text_layers: int
+    text_heads: int
+    text_kv_heads: int
+    text_head_width: int
+    text_mlp: int
+
+
+SIZES = {
+    # Small enough for a test, with every part in it.
+    "micro": Size(84, 32, 5, 2, 48, (-1, -3), 1, 24, 48, 2, 4, 2, 12, 64),
+    # Small enough for a repository, large enough for pruning to show on a CPU.
+    "tiny": Size(252, 160, 12, 2, 800, (-1, -4), 1, 128, 160, 4, 4, 2, 40, 384),
+}
+
+
+def config_json(size: Size, vocab: int, prune_fraction: float | None, random_weights: bool) -> dict[str, Any]:
+    """A `config.json` of the newer generation; `prune_fraction` None makes it a plain Molmo2's."""
+    vision_head = size.vision_width // size.vision_heads
+    content: dict[str, Any] = {
+        "architectures": ["Molmo2ForConditionalGeneration"],
+        "model_type": "molmo2",
+        "dtype": "float16",
+        "image_patch_id": vocab + EXTRA_TOKENS.index("<im_patch>"),
+        "image_start_token_id": vocab + EXTRA_TOKENS.index("<im_start>"),
+        "image_end_token_id": vocab + EXTRA_TOKENS.index("<im_end>"),
+        "low_res_image_start_token_id": vocab + EXTRA_TOKENS.index("<low_res_im_start>"),
+        "frame_start_token_id": vocab + EXTRA_TOKENS.index("<frame_start>"),
+        "frame_end_token_id": vocab + EXTRA_TOKENS.index("<frame_end>"),
+        "tie_word_embeddings": False,
+        "vision_config": {
+            "hidden_size": size.vision_width,
+            "intermediate_size": size.vision_mlp,
+            "num_hidden_layers": size.vision_layers,
+            "num_attention_heads": size.vision_heads,
+            "num_key_value_heads": size.vision_heads,
+            "head_dim": vision_head,
+            "image_size": [size.frame, size.frame],
+            "patch_size": 14,
+        },
+        "adapter_config": {
+            "vision_feature_layer": [layer % size.vision_layers for layer in size.feature_layers],
+            "hidden_size": size.vision_width,
+            "num_attention_heads": size.vision_heads,
+            "num_key_value_heads": size.vision_heads,
+            "head_dim": vision_head,
+            "intermediate_size": size.text_mlp,
+            "text_hidden_size": size.text_width,
+        },
+        "text_config": {
+            "hidden_size": size.text_width,
+            "num_hidden_layers": size.text_layers,
+            "num_attention_heads": size.text_heads,
+            "num_key_value_heads": size.text_kv_heads,
+            "head_dim": size.text_head_width,
+            "intermediate_size": size.text_mlp,
+            "vocab_size": vocab,
+            "additional_vocab_size": EXTRA_VOCAB,
+            "max_position_embeddings": 36864,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0},
+        },
+    }
+    if random_weights:
+        content["random_weights"] = True
+    if prune_fraction is not None:
+        content["stts"] = {"topk": prune_fraction, "prune_at": size.prune_at, "positions": "original"}
+    return content
