@@ -37,7 +37,7 @@ SIZES = {
     # Small enough for a test, with every part in it.
     "micro": Size(84, 32, 5, 2, 48, (-1, -3), 1, 24, 48, 2, 4, 2, 12, 64),
     # Small enough for a repository, large enough for pruning to show on a CPU.
-    "tiny": Size(252, 160, 12, 2, 800, (-1, -4), 1, 128, 160, 4, 4, 2, 40, 384),
+    "tiny": Size(252, 160, 12, 2, 640, (-1, -4), 1, 128, 160, 4, 4, 2, 40, 384),
 }
 
 
@@ -84,7 +84,7 @@ def config_json(size: Size, vocab: int, prune_fraction: float | None, random_wei
             "vocab_size": vocab,
             "additional_vocab_size": EXTRA_VOCAB,
             "max_position_embeddings": 36864,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0},
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
         },
     }
     if random_weights:

@@ -36,7 +36,7 @@ def backdrop(scene: Scene, size: int) -> Image:
 
 def _draw_line(picture: Image, line: Line) -> None:
     size = picture.shape[0]
-    middle, half = round(line.at * size), max(1, size // 126)
+    middle, half = round(line.at * size), max(1, size // 84)
     if line.upright:
         picture[:, middle - half : middle + half] = _LINE_COLOUR
     else:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from stts_calib.clips.director import crosses
-from stts_calib.clips.scene import DURATION_SECONDS, Actor, Behaviour, Scene, Sort
+from stts_calib.clips.scene import DURATION_SECONDS, Actor, Behaviour, Place, Scene, Sort
 
 _SORTS: tuple[Sort, ...] = ("person", "vehicle")
 _PLURAL: dict[Sort, str] = {"person": "people", "vehicle": "vehicles"}
 _MEETING_DISTANCE = 0.12
 _NO_MEETING_DISTANCE = 0.25
 _MEETING_SECONDS = 2.0
+_CLEAR_OF_MIDDLE = 0.06
 
 
 @dataclass(frozen=True)
@@ -56,23 +57,52 @@ def _count(scene: Scene) -> Iterator[tuple[str, str]]:
 
 
 def _left_behind(scene: Scene) -> Iterator[tuple[str, str]]:
-    where = "nothing"
-    if scene.bag is not None:
-        x, y = scene.bag.place
-        where = f"{'top' if y < 0.5 else 'bottom'} {'left' if x < 0.5 else 'right'}"
-    yield "What was left behind, and where?", where
+    where = "nothing" if scene.bag is None else _quarter(scene.bag.place, margin=0)
+    assert where is not None
+    yield "Where was something left behind?", where
 
 
 def _line(scene: Scene) -> Iterator[tuple[str, str]]:
-    if scene.line is not None:
-        line = scene.line
-        yield "Did anyone cross the line?", _yes_no(any(crosses(actor, line) for actor in scene.actors))
+    if scene.line is None:
+        return
+    line = scene.line
+    yield "Did anyone cross the line?", _yes_no(any(crosses(actor, line) for actor in scene.actors))
+    for sort in _SORTS:
+        if actor := scene.only(sort):
+            yield f"Did the {sort} cross the line?", _yes_no(crosses(actor, line))
+
+
+def _ground(scene: Scene) -> Iterator[tuple[str, str]]:
+    if scene.line is not None and abs(scene.line.at - 0.5) >= _CLEAR_OF_MIDDLE:
+        ends = ("left", "right") if scene.line.upright else ("top", "bottom")
+        yield "Where is the line?", ends[scene.line.at > 0.5]
 
 
 def _second(scene: Scene) -> Iterator[tuple[str, str]]:
     for sort in _SORTS:
         if actor := scene.only(sort):
             yield f"At what second did the {sort} appear?", str(actor.appears_at)
+
+
+def _place(scene: Scene) -> Iterator[tuple[str, str]]:
+    rng = np.random.default_rng((scene.noise_seed, 0))
+    for sort in _SORTS:
+        actor = scene.only(sort)
+        if actor is None:
+            continue
+        for second in rng.choice(np.arange(actor.appears_at - 1, int(DURATION_SECONDS) + 1), 2, replace=False).tolist():
+            where = _quarter(actor.place_at(second), margin=_CLEAR_OF_MIDDLE)
+            if where is not None:
+                yield f"Where was the {sort} at second {second}?", where
+
+
+def _quarter(place: Place | None, margin: float) -> str | None:
+    """In words; None where the middle of what is there lies on the edge or near the lines that part the frame."""
+    if place is None:
+        return "not there"
+    if any(abs(at - 0.5) < margin or not 0 < at < 1 for at in place):
+        return None
+    return f"{'top' if place[1] < 0.5 else 'bottom'} {'left' if place[0] < 0.5 else 'right'}"
 
 
 def _stop(scene: Scene) -> Iterator[tuple[str, str]]:
@@ -124,7 +154,9 @@ KINDS = (
     Kind("count", needs_time=True, ask=_count),
     Kind("left behind", needs_time=True, ask=_left_behind),
     Kind("line", needs_time=True, ask=_line),
+    Kind("ground", needs_time=False, ask=_ground),
     Kind("second", needs_time=True, ask=_second),
+    Kind("place", needs_time=True, ask=_place),
     Kind("stop", needs_time=True, ask=_stop),
     Kind("order", needs_time=True, ask=_order),
     Kind("meeting", needs_time=False, ask=_meeting),

@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""Trains the small checkpoint of this repository on synthetic clips: under ten minutes on one H100.
+
+Example: train_tiny.py --out checkpoints/tiny
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from stts_export.checkpoint.sizes import SIZES
+from stts_export.training.card import Provenance, model_card
+from stts_export.training.loop import Progress as Report
+from stts_export.training.loop import Run
+from stts_export.training.recipe import Recipe
+from stts_runtime.cli.entry import run_app
+from stts_runtime.errors import UserError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(help=__doc__)
+def train(
+    out: Annotated[Path, typer.Option(help="Folder of the checkpoint.")],
+    device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
+    size: Annotated[str, typer.Option(help=f"One of {', '.join(SIZES)}.")] = "tiny",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and clips.")] = 0,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Ends the run early, fully decayed.")] = Recipe.minutes,
+    steps: Annotated[int, typer.Option(min=1)] = Recipe.steps,
+    opening_steps: Annotated[int, typer.Option(min=0, help="Of them with 8 frames only.")] = Recipe.opening_steps,
+    clips: Annotated[int, typer.Option(min=1, help="Clips a step.")] = Recipe.clips_per_step,
+    validation: Annotated[int, typer.Option(min=1, help="Validation clips.")] = Recipe.validation_clips,
+    workers: Annotated[
+        Optional[int], typer.Option(min=0, help="Processes that make clips. Default: one a core, less one.")
+    ] = None,
+    commit: Annotated[Optional[str], typer.Option(help="For the model card. Default: git's HEAD.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it is a checkpoint.")] = False,
+) -> None:
+    if size not in SIZES:
+        raise UserError(f"unknown size {size!r}; there is {', '.join(SIZES)}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("no CUDA device was found; --device cpu trains small sizes, slowly")
+    if out.exists() and not (force and _is_checkpoint(out)):
+        raise UserError(f"{out} exists; --force replaces a checkpoint")
+    recipe = dataclasses.replace(
+        Recipe(),
+        size=SIZES[size],
+        seed=seed,
+        minutes=minutes,
+        steps=steps,
+        opening_steps=opening_steps,
+        clips_per_step=clips,
+        validation_clips=validation,
+    )
+    processes = max((os.cpu_count() or 1) - 1, 0) if workers is None else workers
+    run = Run(recipe, device, processes)
+    last = _watched(run)
+    name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
+    command = shlex.join(["python", "scripts/train_tiny.py", *sys.argv[1:]])
+    card = model_card(recipe, last, Provenance(name, commit or _head(), command))
+    run.write(out, card, _is_checkpoint)
+    print(out)
+
+
+def _watched(run: Run) -> Report:
+    """Shows a bar on a terminal and lines elsewhere; returns the last report."""
+    console = Console(stderr=True, highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    last: Report | None = None
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("training", total=1.0)
+        for last in run.train():
+            bar.update(task, completed=last.done, description=f"step {last.step}, loss {last.answer_loss:.3f}")
+            if last.accuracy or not console.is_terminal:
+                console.print(_line(last), soft_wrap=True)
+    assert last is not None
+    return last
+
+
+def _line(report: Report) -> str:
+    found = "".join(f"; {name}: {100 * kinds['all']:.1f} %" for name, kinds in report.accuracy.items())
+    return (
+        f"step {report.step}, {report.seconds:.0f} s: answers {report.answer_loss:.4f}, "
+        f"scores {report.score_loss:.5f}{found}"
+    )
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
+
+
+def _head() -> str:
+    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "an unknown commit"
+
+
+if __name__ == "__main__":
+    sys.exit(run_app(app, "train_tiny.py"))
