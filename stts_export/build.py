@@ -165,7 +165,7 @@ class _Builder:
     def _write_manifest(self, variants: dict[str, VisionVariant], language: LanguageModel) -> None:
         vision, hf_config = self.checkpoint.config.vision, self.checkpoint.hf_config
         manifest = Manifest(
-            schema_version=SCHEMA_VERSION,
+            schema_version=SCHEMA_VERSION if any(variant.is_control for variant in variants.values()) else 1,
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             producer=f"stts-export {version('stts-export')}",
             checkpoint=self.checkpoint.path.resolve().name,

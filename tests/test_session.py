@@ -21,7 +21,7 @@ VARIANT = "clip-t3-k0.5"
 class FakeVision:
     """Keeps the first frame and the first groups after it."""
 
-    def run(self, frames: np.ndarray) -> VisionOutput:
+    def run(self, frames: np.ndarray, given: np.ndarray | None = None) -> VisionOutput:
         kept = np.zeros((len(frames), 4), dtype=np.bool_)
         kept.reshape(-1)[:6] = True
         return VisionOutput(np.zeros((6, 48), dtype=np.float32), kept, None)

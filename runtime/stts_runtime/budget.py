@@ -12,7 +12,7 @@ import numpy as np
 
 from stts_runtime.errors import UserError
 
-Scope = Literal["clip", "frame"]
+Scope = Literal["clip", "frame", "given"]
 
 
 def check_keep(keep: float) -> None:
@@ -26,7 +26,8 @@ class TokenBudget:
     """Keep `keep` of the groups of `frames` frames with `groups` groups each.
 
     `clip` fixes the total and lets every frame have what it deserves; `frame` gives every frame after the first the
-    same number, so that a stream can compute each frame once. The first frame is kept whole by both.
+    same number, so that a stream can compute each frame once. The first frame is kept whole by both. `given` keeps as
+    many as `clip`, and which ones is an input: a control, to measure what the scorer's choice is worth.
 
     Raises `UserError` where no such budget exists.
     """
@@ -41,7 +42,7 @@ class TokenBudget:
             raise UserError(f"a window needs at least 1 frame, got {self.frames}")
         check_keep(self.keep)
         lowest = round(1 / self.frames, 6)
-        if self.scope == "clip" and round(self.keep, 6) < lowest:
+        if self.scope != "frame" and round(self.keep, 6) < lowest:
             raise UserError(
                 f"keep {self.keep:g} is impossible for {self.frames} frames: the first frame is always kept whole, "
                 f"so the lowest keep is 1/{self.frames} = {lowest:g}"

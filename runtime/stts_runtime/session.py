@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stts_runtime.answer import Answer, MillisecondRecord, TokenRecord, WindowRecord
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import LanguageEngine, VisionEngine, VisionOutput, load_language, load_vision
@@ -55,11 +58,20 @@ class Session:
             if watched is not None:
                 self._check_fits(self._prompts.question(question, watched.prefix), len(watched.prefix))
 
-    def watch(self, window: Window, read_milliseconds: float = 0.0, notes: list[str] | None = None) -> Watched:
-        """Computes a window's visual tokens and prefills them; forgets the window before."""
+    def watch(
+        self,
+        window: Window,
+        read_milliseconds: float = 0.0,
+        notes: list[str] | None = None,
+        given: NDArray[np.bool_] | None = None,
+    ) -> Watched:
+        """Computes a window's visual tokens and prefills them; forgets the window before.
+
+        `given` (T, G) says what to keep, for control variants only.
+        """
         stopwatch = Stopwatch()
         with stopwatch.stage("vision"):
-            vision = self._vision.run(window.frames)
+            vision = self._vision.run(window.frames, given)
         with stopwatch.stage("prefill_video"):
             prefix = self._prompts.video(window.times_seconds.tolist(), vision.kept)
             if len(prefix) >= self._language.context:

@@ -8,10 +8,8 @@ from torch import Tensor, nn
 
 from stts_export.graphs.to_onnx import to_onnx
 from stts_export.lowering import Target
-from stts_export.modules.vision import Vision
+from stts_export.modules.vision import Vision, VisionTensors
 from stts_runtime.budget import TokenBudget
-
-INPUT = "frames"
 
 
 class VisionGraph(nn.Module):
@@ -21,16 +19,32 @@ class VisionGraph(nn.Module):
         super().__init__()
         self.vision, self.budget = vision, budget
 
-    def forward(self, frames_THWC: Tensor) -> tuple[Tensor, ...]:
-        return tuple(tensor for tensor in self.vision(frames_THWC, self.budget) if tensor is not None)
+    def forward(self, frames_THWC: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+        tensors: VisionTensors = self.vision(frames_THWC, self.budget, *given)
+        return tuple(tensor for tensor in tensors[: len(output_names(self.budget))] if tensor is not None)
+
+
+def input_names(budget: TokenBudget) -> list[str]:
+    return ["frames", "kept_groups"] if budget.scope == "given" else ["frames"]
 
 
 def output_names(budget: TokenBudget) -> list[str]:
-    return ["visual_tokens"] if budget.keep == 1 else ["visual_tokens", "scores", "kept_groups"]
+    if budget.keep == 1:
+        return ["visual_tokens"]
+    return ["visual_tokens", "scores"] if budget.scope == "given" else ["visual_tokens", "scores", "kept_groups"]
 
 
-def example_frames(vision: Vision, budget: TokenBudget, seed: int = 0) -> Tensor:
-    """Seeded random frames (T, H, W, 3) uint8: blocks of colour under noise, different in every frame."""
+def example_call(vision: Vision, budget: TokenBudget, seed: int = 0) -> tuple[Tensor, ...]:
+    """Seeded random inputs: frames (T, H, W, 3) uint8, and for a control (K,) groups to keep."""
+    frames = _example_frames(vision, budget, seed)
+    if budget.scope != "given":
+        return (frames,)
+    shuffled = torch.randperm(budget.visual_tokens, generator=torch.Generator().manual_seed(seed))
+    return frames, shuffled[: budget.kept].sort().values
+
+
+def _example_frames(vision: Vision, budget: TokenBudget, seed: int) -> Tensor:
+    """Blocks of colour under noise, different in every frame."""
     config = vision.config.vision
     generator = torch.Generator().manual_seed(seed)
     size = config.grid * round((config.patch_values / 3) ** 0.5)
@@ -43,6 +57,6 @@ def example_frames(vision: Vision, budget: TokenBudget, seed: int = 0) -> Tensor
 def export_vision(vision: Vision, budget: TokenBudget, target: Target) -> ir.Model:
     """The graph for `budget`; its weights carry their names in `vision.state_dict()`."""
     graph = VisionGraph(vision, budget)
-    model = to_onnx(graph, (example_frames(vision, budget),), [INPUT], output_names(budget), target)
+    model = to_onnx(graph, example_call(vision, budget), input_names(budget), output_names(budget), target)
     model.graph.name = budget.name
     return model

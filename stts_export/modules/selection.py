@@ -14,6 +14,8 @@ def kept_groups(scores_BTG: Tensor, budget: TokenBudget) -> Tensor:
 
     The first frame is kept whole; among equal scores the lower number is dropped first.
     """
+    if budget.scope == "given":
+        raise ValueError("which groups a control keeps is not chosen here")
     clips, frames, groups = scores_BTG.shape
     first_BG = torch.arange(groups, device=scores_BTG.device).expand(clips, -1)
     if budget.kept == groups:

@@ -126,14 +126,20 @@ class Vision(nn.Module):
         self.multi_modal_projector = Connector(config.vision, config.connector)
         self.temporal_token_scorer = TokenScorer(config.vision, config.scorer) if config.scorer else None
 
-    def forward(self, frames_THWC: Tensor, budget: TokenBudget) -> VisionTensors:
-        """uint8 RGB frames (T, H, W, 3) of the model's size -> visual tokens (K, text width) in frame order."""
-        patches_TNP = patches_of_frames(frames_THWC, self.config.vision)
-        hidden = self.hidden(patches_TNP.unsqueeze(0), budget, frozenset(self.config.vision.feature_layers))
+    def forward(self, frames_THWC: Tensor, budget: TokenBudget, given_K: Tensor | None = None) -> VisionTensors:
+        """uint8 RGB frames (T, H, W, 3) of the model's size -> visual tokens (K, text width) in frame order.
+
+        `given_K`, ascending clip-wide numbers, is what a budget of scope `given` keeps.
+        """
+        patches_BTNP = patches_of_frames(frames_THWC, self.config.vision).unsqueeze(0)
+        given_BK = None if given_K is None else given_K.unsqueeze(0)
+        hidden = self.hidden(patches_BTNP, budget, frozenset(self.config.vision.feature_layers), given_BK)
         scores_TG, kept_K = (None if x is None else x.squeeze(0) for x in (hidden.scores_BTG, hidden.kept_BK))
         return VisionTensors(self.visual_tokens(hidden, budget), scores_TG, kept_K)
 
-    def hidden(self, patches_BTNP: Tensor, budget: TokenBudget, layers: frozenset[int]) -> Hidden:
+    def hidden(
+        self, patches_BTNP: Tensor, budget: TokenBudget, layers: frozenset[int], given_BK: Tensor | None = None
+    ) -> Hidden:
         """Runs the tower on patches in group order and returns the outputs of `layers`."""
         frames = patches_BTNP.shape[0] * budget.frames
         x = self.vision_tower.embed(patches_BTNP.flatten(0, 1))
@@ -141,7 +147,7 @@ class Vision(nn.Module):
             everywhere = whole_frames(frames, self.config.vision.heads)
             by_layer, _ = self._run(x, range(self.config.vision.layers), everywhere, layers)
             return Hidden(by_layer, None, None)
-        return self._pruned(x, frames, budget, layers)
+        return self._pruned(x, frames, budget, layers, given_BK)
 
     def visual_tokens(self, hidden: Hidden, budget: TokenBudget) -> Tensor:
         """The connector's tokens (B * K, text width); `hidden` must hold the feature layers."""
@@ -149,7 +155,9 @@ class Vision(nn.Module):
         tokens: Tensor = self.multi_modal_projector(torch.cat(patches, dim=-1))
         return tokens
 
-    def _pruned(self, x: Tensor, frames: int, budget: TokenBudget, layers: frozenset[int]) -> Hidden:
+    def _pruned(
+        self, x: Tensor, frames: int, budget: TokenBudget, layers: frozenset[int], given_BK: Tensor | None
+    ) -> Hidden:
         vision, scorer = self.config.vision, self.config.scorer
         if scorer is None or self.temporal_token_scorer is None:
             raise ValueError("a model without a scorer runs at keep 1 only")
@@ -158,7 +166,7 @@ class Vision(nn.Module):
         scores_BTG = self.temporal_token_scorer(by_group(x, budget.frames, vision))
         bias_BTN = key_bias(scores_BTG, vision.groups_per_side, vision.patches_per_group, scorer.rescale_minimum)
         biased, x = self._run(x, range(cut, cut + 1), biased_frames(bias_BTN.flatten(0, 1), heads), layers)
-        kept_BK = kept_groups(scores_BTG, budget)
+        kept_BK = kept_groups(scores_BTG, budget) if given_BK is None else given_BK
         x = take_groups(x, across_clips(kept_BK, budget), vision)
         after, _ = self._run(x, range(cut + 1, vision.layers), kept_frames(kept_BK, budget, heads), layers)
         return Hidden({**before, **biased, **after}, scores_BTG, kept_BK)

@@ -2,9 +2,10 @@
 
 from stts_runtime.bench.measure import Samples, measure, synthetic_window
 from stts_runtime.bench.plot import write_plot
-from stts_runtime.bench.report import Report, Row, advice, default_within_ms, machine, rows_of
+from stts_runtime.bench.report import Machine, Report, Row, advice, default_within_ms, machine, rows_of
 
 __all__ = [
+    "Machine",
     "Report",
     "Row",
     "Samples",

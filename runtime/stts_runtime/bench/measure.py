@@ -63,6 +63,8 @@ def measure(
     sessions: dict[str, Session] = {}
     windows: dict[int, Window] = {}
     for name, variant in bundle.manifest.variants.items():
+        if variant.is_control:
+            continue
         before = resident_mb()
         sessions[name] = Session(bundle, name, load_vision(bundle, name), language)
         samples[name] = Samples(loaded_mb=resident_mb() - before)

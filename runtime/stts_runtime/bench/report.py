@@ -82,7 +82,7 @@ class Report(_Part):
 def rows_of(bundle: Bundle, samples: dict[str, Samples]) -> list[Row]:
     """One row per variant, by frames, then from unpruned to most pruned."""
     variants = sorted(bundle.manifest.variants.items(), key=lambda item: (item[1].frames, -item[1].keep, item[0]))
-    return [_row(bundle, name, variant, samples) for name, variant in variants]
+    return [_row(bundle, name, variant, samples) for name, variant in variants if name in samples]
 
 
 def _row(bundle: Bundle, name: str, variant: VisionVariant, samples: dict[str, Samples]) -> Row:

@@ -60,6 +60,7 @@ class Bundle:
             name: variant
             for name, variant in self.manifest.variants.items()
             if abs(variant.keep - wanted) < 1e-6
+            and not variant.is_control
             and (budget in (None, variant.budget) or not variant.is_pruned)
             and frames in (None, variant.frames)
         }

@@ -14,8 +14,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from stts_runtime.budget import Scope, TokenBudget
 from stts_runtime.errors import UserError
 
-SCHEMA_VERSION: Final = 1
-"""Raised whenever an older runtime could not use a newer bundle; older bundles keep working."""
+SCHEMA_VERSION: Final = 2
+"""Raised whenever an older runtime could not use a newer bundle; older bundles keep working.
+
+1: the first. 2: variants with the budget `given`; a bundle without one is still written as 1."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
@@ -86,6 +88,11 @@ class VisionVariant(_Record):
     def is_pruned(self) -> bool:
         return self.keep < 1
 
+    @property
+    def is_control(self) -> bool:
+        """It needs to be told what to keep, so it measures and does not answer."""
+        return self.budget == "given"
+
 
 class LanguageModel(_Record):
     """The language graph and what its inputs look like."""
@@ -132,7 +139,7 @@ class Prompt(_Record):
 
 
 class Manifest(_Record):
-    schema_version: Literal[1]
+    schema_version: Literal[1, 2]
     created: str
     producer: str
     checkpoint: str

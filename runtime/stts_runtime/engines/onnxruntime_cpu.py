@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Passport
-from stts_runtime.engines.seam import VisionOutput
+from stts_runtime.engines.seam import VisionOutput, checked_choice
 from stts_runtime.errors import BundleError, EngineError, MissingExtraError, SttsError
 from stts_runtime.prompt import Tokens
 
@@ -112,19 +112,23 @@ class CpuVision:
         inputs: Signature = {"frames": (np.uint8, (self._budget.frames, size, size, 3))}
         outputs: Signature = {"visual_tokens": (np.float32, (kept, manifest.language.visual_width))}
         if record.is_pruned:
-            outputs |= {
-                "scores": (np.float32, (self._budget.frames, self._budget.groups)),
-                "kept_groups": (np.int64, (kept,)),
-            }
+            outputs["scores"] = np.float32, (self._budget.frames, self._budget.groups)
+            (inputs if record.is_control else outputs)["kept_groups"] = np.int64, (kept,)
         self._session = _session(bundle, record.engine, inputs, outputs)
 
-    def run(self, frames: NDArray[np.uint8]) -> VisionOutput:
+    def run(self, frames: NDArray[np.uint8], given: NDArray[np.bool_] | None = None) -> VisionOutput:
         """RGB frames (T, H, W, 3) uint8 -> the window's visual tokens, in numpy."""
+        inputs: dict[str, NDArray[Any]] = {"frames": frames}
+        if self._budget.scope == "given":
+            given = checked_choice(given, self._budget)
+            inputs["kept_groups"] = np.flatnonzero(given)
         with _foreign_errors_as(EngineError, "vision"):
-            outputs = self._session.run(None, {"frames": frames})
+            outputs = self._session.run(None, inputs)
         shape = (self._budget.frames, self._budget.groups)
         if self._budget.keep == 1:
             return VisionOutput(outputs[0], np.ones(shape, dtype=np.bool_), None)
+        if given is not None:
+            return VisionOutput(outputs[0], given, outputs[1])
         tokens, scores, kept_groups = outputs
         kept = np.zeros(shape, dtype=np.bool_)
         kept.reshape(-1)[kept_groups] = True

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from stts_runtime.budget import TokenBudget
+from stts_runtime.errors import EngineError
 from stts_runtime.prompt import Tokens
 
 
@@ -26,8 +28,8 @@ class VisionOutput:
 class VisionEngine(Protocol):
     """One vision variant, loaded."""
 
-    def run(self, frames: NDArray[np.uint8]) -> VisionOutput:
-        """RGB frames (T, H, W, 3) of exactly the variant's size."""
+    def run(self, frames: NDArray[np.uint8], given: NDArray[np.bool_] | None = None) -> VisionOutput:
+        """RGB frames (T, H, W, 3) of exactly the variant's size; `given` (T, G) says what a control variant keeps."""
         ...
 
 
@@ -50,3 +52,15 @@ class LanguageEngine(Protocol):
     def rewind(self, length: int) -> None:
         """Forgets all but the first `length` slots."""
         ...
+
+
+def checked_choice(given: NDArray[np.bool_] | None, budget: TokenBudget) -> NDArray[np.bool_]:
+    """Raises `EngineError` unless `given` (T, G) keeps exactly as many groups as the control variant takes."""
+    if given is None:
+        raise EngineError(f"{budget.name} is a control: it needs to be told which groups to keep")
+    if given.shape != (budget.frames, budget.groups) or given.sum() != budget.kept:
+        raise EngineError(
+            f"{budget.name} keeps {budget.kept} of {budget.frames} x {budget.groups} groups, and was given "
+            f"{given.sum()} of {' x '.join(map(str, given.shape))}"
+        )
+    return given

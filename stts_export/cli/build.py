@@ -1,8 +1,7 @@
-"""The program `stts-export`: commands of the build host."""
+"""`stts-export build`: a checkpoint becomes a bundle."""
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,33 +12,24 @@ import typer
 from stts_runtime.bundle.manifest import Positions
 from stts_runtime.errors import MissingExtraError
 
-app = typer.Typer(
-    name="stts-export",
-    help="Exports STTS checkpoints to bundles that `stts-runtime` runs.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
 
 class BudgetName(str, Enum):
     """`stts_runtime.budget.Scope` as an enumeration, which is what Typer takes in a list."""
 
     clip = "clip"
     frame = "frame"
+    given = "given"
 
 
-@app.callback()
-def _program() -> None:
-    """Keeps `build` a command of its own while it is the only one."""
-
-
-@app.command()
-def build(
+def build_command(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Hugging Face folder.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
     frames: Annotated[Optional[list[int]], typer.Option(help="Frames of a window, repeatable. Default: 8.")] = None,
     keep: Annotated[Optional[list[float]], typer.Option(help="Keep ratio, repeatable. Default: 1 and 0.5.")] = None,
-    budget: Annotated[Optional[list[BudgetName]], typer.Option(help="Budget, repeatable. Default: clip.")] = None,
+    budget: Annotated[
+        Optional[list[BudgetName]],
+        typer.Option(help="Budget, repeatable; `given` is a control for `evaluate`. Default: clip."),
+    ] = None,
     target: Annotated[str, typer.Option(help="What the graphs are made for: cpu.")] = "cpu",
     max_context: Annotated[
         Optional[int], typer.Option(min=1, max=1 << 20, help="Slots of the cache. Default: as needed.")
@@ -97,10 +87,3 @@ def _installed(name: str) -> bool:
         return find_spec(name) is not None
     except ValueError:
         return False
-
-
-def main() -> None:
-    """Entry point."""
-    from stts_runtime.cli.entry import run_app
-
-    sys.exit(run_app(app, "stts-export"))

@@ -1,0 +1,87 @@
+"""Asks every setting the same questions about the same clips, in turn, through the engines."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stts_calib.accuracy.settings import Setting
+from stts_calib.clips import Clip, Question, Split
+from stts_runtime.bundle import Bundle
+from stts_runtime.engines import load_language, load_vision
+from stts_runtime.session import Session
+from stts_runtime.video import Window
+
+_ANSWER_TOKENS = 8
+
+
+class Asked(NamedTuple):
+    """A question that was asked of every setting."""
+
+    kind: str
+    answer: str
+    """The right one."""
+    clip: int
+
+
+@dataclass
+class Answers:
+    """What one setting answered, in the order in which it was asked."""
+
+    texts: list[str] = field(default_factory=list)
+    vision_ms: list[float] = field(default_factory=list)
+    """One entry a clip; below, everything about a clip and its questions."""
+    clip_ms: list[float] = field(default_factory=list)
+
+    def hits(self, asked: list[Asked]) -> NDArray[np.float64]:
+        """1 where the answer is right to the letter, else 0."""
+        return np.array([text == one.answer for text, one in zip(self.texts, asked, strict=True)], dtype=np.float64)
+
+    @property
+    def sha256(self) -> str:
+        """Of all answers: two runs that agree to the letter have the same."""
+        return hashlib.sha256("\n".join(self.texts).encode()).hexdigest()
+
+
+class Evaluation:
+    """So many clips of one split, so many questions each, and every setting's answers."""
+
+    def __init__(self, bundle: Bundle, settings: list[Setting], clips: int, questions: int, split: Split) -> None:
+        self.bundle, self.settings, self.clips, self.split = bundle, settings, clips, split
+        self._questions = questions
+        self.asked: list[Asked] = []
+        self.answers = {setting.name: Answers() for setting in settings}
+
+    def run(self, on_clip: Callable[[], None] = lambda: None) -> None:
+        """Asks everything; `on_clip` is called after every clip."""
+        language = load_language(self.bundle)
+        variants = {setting.variant for setting in self.settings}
+        sessions = {name: Session(self.bundle, name, load_vision(self.bundle, name), language) for name in variants}
+        for number in range(self.clips):
+            self._watch(Clip.make(self.split, number), sessions)
+            on_clip()
+
+    def _watch(self, clip: Clip, sessions: dict[str, Session]) -> None:
+        """Every setting sees the clip before the next one is made, so that all meet the same noise of the machine."""
+        questions = clip.some_questions(self._questions)
+        self.asked += [Asked(question.kind, question.answer, clip.number) for question in questions]
+        manifest, windows = self.bundle.manifest, dict[int, Window]()
+        for setting in self.settings:
+            frames = manifest.variants[setting.variant].frames
+            if frames not in windows:
+                windows[frames] = clip.window(frames, manifest.vision.image_size)
+            self._ask(setting, sessions[setting.variant], windows[frames], clip.number, questions)
+
+    def _ask(self, setting: Setting, session: Session, window: Window, number: int, questions: list[Question]) -> None:
+        manifest, answers = self.bundle.manifest, self.answers[setting.name]
+        given = setting.choice(manifest.budget(manifest.variants[setting.variant]), number)
+        watched = session.watch(window, given=given)
+        got = [session.ask(watched, question.text, _ANSWER_TOKENS) for question in questions]
+        answers.texts += [answer.answer for answer in got]
+        answers.vision_ms.append(got[0].milliseconds.vision)
+        answers.clip_ms.append(sum(answer.milliseconds.total for answer in got))

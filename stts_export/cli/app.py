@@ -1,0 +1,17 @@
+"""The program `stts-export`: commands of the build host."""
+
+from __future__ import annotations
+
+import typer
+
+from stts_export.cli.build import build_command
+from stts_export.cli.evaluate import evaluate_command
+
+app = typer.Typer(
+    name="stts-export",
+    help="Exports STTS checkpoints to bundles that `stts-runtime` runs.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("build")(build_command)
+app.command("evaluate")(evaluate_command)

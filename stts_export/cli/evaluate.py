@@ -1,0 +1,103 @@
+"""`stts-export evaluate`: how many questions about synthetic clips a bundle answers right."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from stts_runtime.cli.options import BundleArgument
+from stts_runtime.outputs import check_output, written_whole
+
+if TYPE_CHECKING:
+    from stts_calib.accuracy import AccuracyReport, Evaluation
+
+
+def evaluate_command(
+    bundle: BundleArgument,
+    clips: Annotated[int, typer.Option(min=1, help="Test clips.")] = 1000,
+    questions: Annotated[int, typer.Option(min=1, help="Questions about each clip.")] = 4,
+    setting: Annotated[
+        Optional[list[str]],
+        typer.Option(help="A variant, or random-... or even-... of a control; repeatable. Default: all."),
+    ] = None,
+    out: Annotated[Optional[Path], typer.Option(help="Report to write, .json.")] = None,
+    plot: Annotated[Optional[Path], typer.Option(help="Picture of accuracy over latency, .png.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one line of JSON.")] = False,
+) -> None:
+    """Measures accuracy on synthetic clips with exact answers: every variant, and controls that spend the same tokens.
+
+    It means something for checkpoints that were trained on such clips, as checkpoints/tiny is.
+    """
+    from stts_calib.accuracy import Evaluation, report_of, settings_of, write_accuracy_plot
+    from stts_calib.clips import Split
+    from stts_runtime.bundle import Bundle
+    from stts_runtime.cli.show import console
+
+    for path, suffix in ((out, ".json"), (plot, ".png")):
+        if path is not None:
+            check_output(path, (suffix,), None, bundle)
+    opened = Bundle.open(bundle)
+    evaluation = Evaluation(opened, settings_of(opened, setting or []), clips, questions, Split.test)
+    minutes = _run(evaluation)
+    report = report_of(evaluation, datetime.now(timezone.utc).isoformat(timespec="seconds"), minutes)
+    if plot is not None:
+        write_accuracy_plot(plot, report)
+    if out is not None:
+        with written_whole(out) as scratch:
+            scratch.write_text(report.model_dump_json(indent=1) + "\n")
+    if as_json:
+        print(report.model_dump_json(), flush=True)
+    else:
+        _show(report)
+        for path in (out, plot):
+            if path is not None:
+                console.print(f"wrote {path}", soft_wrap=True)
+
+
+def _run(evaluation: Evaluation) -> float:
+    """Minutes that it took."""
+    from rich.progress import Progress
+
+    from stts_runtime.cli.show import errors
+
+    started = time.perf_counter()
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
+        task = progress.add_task("asking", total=evaluation.clips)
+        evaluation.run(lambda: progress.advance(task))
+    return (time.perf_counter() - started) / 60
+
+
+def _show(report: AccuracyReport) -> None:
+    from rich.table import Table
+
+    from stts_runtime.cli.show import console
+
+    console.print(
+        f"{report.clips} {report.split} clips, {report.questions} questions; accuracy in percent with 95 % intervals; "
+        f"{report.machine.processor}, {report.machine.cores} cores, {report.minutes:.1f} minutes",
+        soft_wrap=True,
+    )
+    table = Table("setting", "tokens", "accuracy", "needs time", "vision ms", "clip ms")
+    for one in report.settings:
+        timed = "-" if one.needs_time is None else f"{one.needs_time.value:.1f}"
+        accuracy = f"{one.accuracy.value:.1f} ({one.accuracy.low:.1f} to {one.accuracy.high:.1f})"
+        table.add_row(
+            one.setting, str(one.visual_tokens), accuracy, timed, f"{one.vision_ms:.1f}", f"{one.clip_ms:.1f}"
+        )
+    console.print(table)
+    kinds = Table("kind", "questions", "chance", *(one.setting for one in report.settings))
+    for kind in report.kinds:
+        accuracies = [f"{one.by_kind[kind.kind]:.1f}" for one in report.settings]
+        kinds.add_row(kind.kind, str(kind.questions), f"{kind.chance:.1f}", *accuracies)
+    console.print(kinds)
+    for found in report.differences:
+        points, scope = found.points, "" if found.questions == "all" else " on questions that need time"
+        console.print(
+            f"{found.setting} against {found.against}{scope}: {points.value:+.2f} points "
+            f"({points.low:+.2f} to {points.high:+.2f})",
+            soft_wrap=True,
+        )
