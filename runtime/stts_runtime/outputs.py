@@ -16,12 +16,17 @@ def check_output(path: Path, suffixes: Sequence[str], source: str | None, bundle
         raise UserError(f"the picture is written as {' or '.join(suffixes)}, not {path.name!r}")
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is not a plain file; name another")
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"no such folder: {path.absolute().parent}")
+    check_folder(path)
     if source is not None and path.exists() and path.samefile(source):
         raise UserError(f"{path} would overwrite the source")
     if path.resolve().parent == bundle.resolve():
         raise UserError(f"{path} would lie inside the bundle")
+
+
+def check_folder(path: Path) -> None:
+    """Raises `UserError` if the folder that `path` is to lie in does not exist."""
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"no such folder: {path.absolute().parent}")
 
 
 @contextmanager

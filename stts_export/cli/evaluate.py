@@ -81,13 +81,13 @@ def _show(report: AccuracyReport) -> None:
         f"{report.machine.processor}, {report.machine.cores} cores, {report.minutes:.1f} minutes",
         soft_wrap=True,
     )
-    table = Table("setting", "tokens", "accuracy", "needs time", "vision ms", "clip ms")
+    table = Table("setting", "tokens", "accuracy", "needs time", "kept of moving / still", "vision ms", "clip ms")
     for one in report.settings:
         timed = "-" if one.needs_time is None else f"{one.needs_time.value:.1f}"
         accuracy = f"{one.accuracy.value:.1f} ({one.accuracy.low:.1f} to {one.accuracy.high:.1f})"
-        table.add_row(
-            one.setting, str(one.visual_tokens), accuracy, timed, f"{one.vision_ms:.1f}", f"{one.clip_ms:.1f}"
-        )
+        kept = "-" if one.kept_of_moving is None else f"{one.kept_of_moving:.1f} / {one.kept_of_still:.1f}"
+        milliseconds = f"{one.vision_ms:.1f}", f"{one.clip_ms:.1f}"
+        table.add_row(one.setting, str(one.visual_tokens), accuracy, timed, kept, *milliseconds)
     console.print(table)
     kinds = Table("kind", "questions", "chance", *(one.setting for one in report.settings))
     for kind in report.kinds:

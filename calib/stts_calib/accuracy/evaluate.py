@@ -37,6 +37,9 @@ class Answers:
     vision_ms: list[float] = field(default_factory=list)
     """One entry a clip; below, everything about a clip and its questions."""
     clip_ms: list[float] = field(default_factory=list)
+    kept_of_moving: list[float] = field(default_factory=list)
+    """1 for each group, of frames 2 to T, in which something moves and that is kept, else 0; below, of the others."""
+    kept_of_still: list[float] = field(default_factory=list)
 
     def hits(self, asked: list[Asked]) -> NDArray[np.float64]:
         """1 where the answer is right to the letter, else 0."""
@@ -75,12 +78,16 @@ class Evaluation:
             frames = manifest.variants[setting.variant].frames
             if frames not in windows:
                 windows[frames] = clip.window(frames, manifest.vision.image_size)
-            self._ask(setting, sessions[setting.variant], windows[frames], clip.number, questions)
+            self._ask(setting, sessions[setting.variant], windows[frames], clip, questions)
 
-    def _ask(self, setting: Setting, session: Session, window: Window, number: int, questions: list[Question]) -> None:
+    def _ask(self, setting: Setting, session: Session, window: Window, clip: Clip, questions: list[Question]) -> None:
         manifest, answers = self.bundle.manifest, self.answers[setting.name]
-        given = setting.choice(manifest.budget(manifest.variants[setting.variant]), number)
+        given = setting.choice(manifest.budget(manifest.variants[setting.variant]), clip.number)
         watched = session.watch(window, given=given)
+        moving = clip.moving(window.times_seconds.tolist(), manifest.vision.groups_per_side)[1:]
+        kept = watched.vision.kept[1:].astype(np.float64)
+        answers.kept_of_moving += kept[moving].tolist()
+        answers.kept_of_still += kept[~moving].tolist()
         got = [session.ask(watched, question.text, _ANSWER_TOKENS) for question in questions]
         answers.texts += [answer.answer for answer in got]
         answers.vision_ms.append(got[0].milliseconds.vision)

@@ -44,6 +44,9 @@ class SettingRecord(_Part):
     vision_ms: float
     clip_ms: float
     """Vision, prefill and all questions."""
+    kept_of_moving: float | None
+    """Percent of the groups in which something moves that were kept, frames 2 to T; below, of all others."""
+    kept_of_still: float | None
     answers_sha256: str
 
 
@@ -122,8 +125,14 @@ def _setting(evaluation: Evaluation, setting: Setting, timed: NDArray[np.bool_])
         by_kind={str(kind): round(100 * float(hits[kinds == kind].mean()), 1) for kind in sorted(set(kinds))},
         vision_ms=round(float(np.median(answers.vision_ms)), 2),
         clip_ms=round(float(np.median(answers.clip_ms)), 2),
+        kept_of_moving=_percent(answers.kept_of_moving),
+        kept_of_still=_percent(answers.kept_of_still),
         answers_sha256=answers.sha256,
     )
+
+
+def _percent(values: list[float]) -> float | None:
+    return round(100 * float(np.mean(values)), 1) if values else None
 
 
 def _differences(evaluation: Evaluation, timed: NDArray[np.bool_]) -> list[Difference]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_calib.clips.director import Director
+from stts_calib.clips.motion import moving_groups
 from stts_calib.clips.questions import Question, questions_about
 from stts_calib.clips.render import render
 from stts_calib.clips.scene import DURATION_SECONDS, Scene
@@ -50,6 +51,10 @@ class Clip:
     def pictures(self, times_seconds: Sequence[float], size: int) -> NDArray[np.uint8]:
         """RGB (T, size, size, 3)."""
         return render(self.scene, times_seconds, size)
+
+    def moving(self, times_seconds: Sequence[float], groups_per_side: int) -> NDArray[np.bool_]:
+        """(T, groups): where something moves."""
+        return moving_groups(self.scene, times_seconds, groups_per_side)
 
     def some_questions(self, number: int) -> list[Question]:
         """`number` different questions, seeded, of as many kinds as there are; at most all that the clip has."""
