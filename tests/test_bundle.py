@@ -17,7 +17,7 @@ from stts_runtime.errors import BundleError
 from stts_runtime.session import Session
 from stts_runtime.video import VideoFile, window_of_file
 
-FROZEN = Path(__file__).parent / "data" / "bundle-v1"
+DATA = Path(__file__).parent / "data"
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def test_no_bundle_and_no_manifest(tmp_path: Path) -> None:
 
 
 def test_a_newer_schema_asks_for_a_newer_runtime(copy: Path) -> None:
-    change_manifest(copy, lambda content: content.update(schema_version=2))
-    with pytest.raises(BundleError, match=r"newer stts-export \(schema 2\).*pip install -U"):
+    change_manifest(copy, lambda content: content.update(schema_version=3))
+    with pytest.raises(BundleError, match=r"newer stts-export \(schema 3\).*pip install -U"):
         Bundle.open(copy)
 
 
@@ -234,8 +234,10 @@ def test_the_best_variant_is_chosen(micro_bundle: Bundle) -> None:
         micro_bundle.choose(1, None, None, at_most=2)
 
 
-def test_a_frozen_bundle_of_schema_1_still_answers(clip: Path) -> None:
-    bundle = Bundle.open(FROZEN)
+@pytest.mark.parametrize("schema", [1, 2])
+def test_a_frozen_bundle_of_every_schema_still_answers(clip: Path, schema: int) -> None:
+    bundle = Bundle.open(DATA / f"bundle-v{schema}")
+    assert bundle.manifest.schema_version == schema
     bundle.verify_all()
     session = Session.open(bundle, "clip-t2-k0.5")
     window = window_of_file(VideoFile(str(clip)), 2, bundle.manifest.max_fps, bundle.manifest.vision.image_size)

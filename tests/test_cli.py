@@ -16,22 +16,7 @@ import pytest
 
 from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
-
-BIN = Path(sys.executable).parent
-
-
-def run(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    program, *arguments = map(str, words)
-    command = [str(BIN / program), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd, check=False)
-
-
-def assert_refused(done: subprocess.CompletedProcess[str], message: str, code: int = 2) -> None:
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.startswith("error: ")
-    assert message in done.stderr
+from tests.programs import BIN, assert_refused, run
 
 
 def test_run_answers_every_question_in_json(micro_bundle: Bundle, clip: Path) -> None:

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
 import torch
 
+from stts_calib.clips import Clip, Split
+from stts_export.checkpoint import open_checkpoint
+from stts_export.checkpoint.sizes import SIZES
+from stts_export.checkpoint.write import model_config
+from stts_export.modules.vit import patches_of_frames
+from stts_export.plan import BuildRequest, plan_bundle
+from stts_export.training.card import Provenance, model_card
+from stts_export.training.examples import Batch, Writer, batch_of
+from stts_export.training.loop import Run
 from stts_export.training.muon import StackedMuon
+from stts_export.training.objective import Objective
+from stts_export.training.recipe import PRUNE_FRACTION, Recipe, Setting
+from stts_export.training.start import fresh_modules
+from stts_runtime.prompt import PromptBuilder
 
 
 def test_stacked_muon_updates_as_torch_does() -> None:
@@ -24,3 +43,123 @@ def test_stacked_muon_updates_as_torch_does() -> None:
         reference.step()
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, atol=2e-4, rtol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    """Two clips of three frames a step, at the micro size."""
+    settings = (Setting(3, 0.5, "clip", 0.5), Setting(3, 1.0, "clip", 0.5))
+    return Recipe(
+        size=SIZES["micro"], steps=30, minutes=5, opening_steps=0, clips_per_step=2, settings=settings,
+        warm_up_steps=1, report_every=10, validate_every=1000, validation_clips=2,
+    )  # fmt: skip
+
+
+def first_batch(recipe: Recipe, run: Run, keep: float) -> Batch:
+    clips = [Clip.make(Split.train, number) for number in range(2)]
+    return batch_of(clips, recipe, Setting(3, keep, "clip", 1), Writer(run.tokenizer))
+
+
+def objective_of(recipe: Recipe, run: Run) -> Objective:
+    config = model_config(recipe.size, run.tokenizer, PRUNE_FRACTION)
+    return Objective(*fresh_modules(config, seed=0))
+
+
+def test_training_writes_the_prompts_of_the_runtime(tmp_path: Path, recipe: Recipe) -> None:
+    """What a model is trained to read must be what a bundle makes of the same video, mark for mark."""
+    run = Run(recipe, "cpu", workers=0)
+    run.write(tmp_path / "checkpoint", "card", lambda _: False)
+    checkpoint = open_checkpoint(tmp_path / "checkpoint")
+    plan = plan_bundle(BuildRequest(checkpoint.path, tmp_path / "out", [3], [1.0], ["clip"]), checkpoint)
+    prompts = PromptBuilder(checkpoint.text.tokenizer, plan.prompt)
+    expected = prompts.video(np.linspace(0, 15, 3).tolist(), np.ones((3, 4), dtype=np.bool_))
+    written = Writer(run.tokenizer).prefix(3, 4)
+    assert written.ids.tolist() == expected.ids.tolist()
+    assert written.positions.tolist() == expected.positions.tolist()
+
+
+def test_a_question_sees_the_video_and_itself_only(recipe: Recipe) -> None:
+    run = Run(recipe, "cpu", workers=0)
+    batch, objective = first_batch(recipe, run, 0.5), objective_of(recipe, run)
+    budget = recipe.budget(batch.setting)
+    before = objective(batch, budget)
+    second = batch.segments_BQ == 2
+    changed = batch._replace(tokens_BQ=torch.where(second, batch.tokens_BQ.roll(1, dims=1), batch.tokens_BQ))
+    visual = objective.vision.visual_tokens(
+        hidden := objective.vision.hidden(_patches(batch, objective), budget, frozenset((2, 4))), budget
+    )
+    logits = [objective._logits(one, visual, hidden.kept_BK).unflatten(0, second.shape) for one in (batch, changed)]
+    torch.testing.assert_close(logits[0][~second], logits[1][~second])
+    assert not torch.allclose(logits[0][second], logits[1][second])
+    assert before.answer_loss.isfinite()
+
+
+def _patches(batch: Batch, objective: Objective) -> torch.Tensor:
+    config = objective.vision.config.vision
+    return patches_of_frames(batch.frames_BTHWC.flatten(0, 1), config).unflatten(0, (-1, batch.setting.frames))
+
+
+def test_the_answers_loss_reaches_the_scorer(recipe: Recipe) -> None:
+    """Through the attention bias; the choice itself has no gradient."""
+    run = Run(recipe, "cpu", workers=0)
+    batch, objective = first_batch(recipe, run, 0.5), objective_of(recipe, run)
+    objective(batch, recipe.budget(batch.setting)).answer_loss.backward()
+    scorer = objective.vision.temporal_token_scorer
+    assert scorer is not None
+    assert scorer.mlp.w3.weight.grad is not None
+    assert scorer.mlp.w3.weight.grad.abs().max() > 0
+
+
+def test_the_scores_loss_is_the_distance_to_the_change_since_the_frame_before(recipe: Recipe) -> None:
+    run = Run(recipe, "cpu", workers=0)
+    batch, objective = first_batch(recipe, run, 0.5), objective_of(recipe, run)
+    frozen = batch._replace(frames_BTHWC=batch.frames_BTHWC[:, :1].expand(-1, 3, -1, -1, -1))
+    budget = recipe.budget(batch.setting)
+    hidden = objective.vision.hidden(_patches(frozen, objective), budget, frozenset((objective.scored_layer,)))
+    assert hidden.scores_BTG is not None
+    expected = (hidden.scores_BTG[:, 1:] ** 2).mean()
+    torch.testing.assert_close(objective._scores(hidden, budget), expected, atol=1e-6, rtol=1e-4)
+
+
+def test_unpruned_steps_leave_the_scorer_alone(recipe: Recipe) -> None:
+    run = Run(recipe, "cpu", workers=0)
+    batch, objective = first_batch(recipe, run, 1.0), objective_of(recipe, run)
+    outcome = objective(batch, recipe.budget(batch.setting))
+    (outcome.answer_loss + outcome.score_loss).backward()
+    assert outcome.score_loss == 0
+    assert objective.vision.temporal_token_scorer is not None
+    assert all(weight.grad is None for weight in objective.vision.temporal_token_scorer.parameters())
+
+
+def test_a_run_learns_and_its_checkpoint_computes_the_same(tmp_path: Path, recipe: Recipe) -> None:
+    run = Run(recipe, "cpu", workers=0)
+    reports = list(run.train())
+    assert [report.step for report in reports] == [10, 20, 30]
+    assert reports[-1].done == 1
+    assert reports[-1].answer_loss < 0.75 * reports[0].answer_loss
+    assert reports[-1].accuracy.keys() == {"16 frames, keep 1", "16 frames, keep 0.5", "8 frames, keep 1"}
+    card = model_card(recipe, reports[-1], Provenance("a machine", "a commit", "a command"))
+    run.write(tmp_path / "checkpoint", card, lambda _: False)
+    assert "This run saw 60 training clips" in (tmp_path / "checkpoint" / "README.md").read_text()
+    modules = open_checkpoint(tmp_path / "checkpoint").load()
+    batch = first_batch(recipe, run, 0.5)
+    read = Objective(modules.vision, modules.language)(batch, recipe.budget(batch.setting))
+    trained = run._objective(batch, recipe.budget(batch.setting))
+    torch.testing.assert_close(read.answer_loss, trained.answer_loss.detach(), atol=2e-2, rtol=0)
+
+
+def test_a_run_ends_in_time_with_its_rates_at_zero() -> None:
+    recipe = Recipe(steps=1000, minutes=1)
+    assert recipe.rate(500, 60.0) == 0
+    assert recipe.rate(1000, 1.0) == 0
+    assert recipe.rate(300, 1.0) == 1
+    assert recipe.rate(700, 1.0) == pytest.approx(0.5)
+    assert recipe.rate(0, 0.0) < 0.01
+
+
+def test_the_script_refuses_to_write_over_anything(tmp_path: Path) -> None:
+    script = str(Path(__file__).parent.parent / "scripts" / "train_tiny.py")
+    command = [sys.executable, script, "--out", str(tmp_path), "--device", "cpu", "--force"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--force replaces a checkpoint" in done.stderr

@@ -13,7 +13,7 @@ from stts_runtime.errors import UserError
 def check_output(path: Path, suffixes: Sequence[str], source: str | None, bundle: Path) -> None:
     """Raises `UserError` if `path` is of the wrong kind, cannot be written, or would harm what the command reads."""
     if path.suffix.lower() not in suffixes:
-        raise UserError(f"the picture is written as {' or '.join(suffixes)}, not {path.name!r}")
+        raise UserError(f"{path.name} should end in {' or '.join(suffixes)}")
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is not a plain file; name another")
     check_folder(path)

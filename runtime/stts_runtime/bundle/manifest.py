@@ -164,6 +164,8 @@ class Manifest(_Record):
                 raise ValueError(
                     f"variant {name} with {variant.kept_groups} groups should be {budget.name} with {budget.kept}"
                 )
+        if self.schema_version < 2 and any(variant.is_control for variant in self.variants.values()):
+            raise ValueError("the budget `given` came with schema 2")
         if self.default_keep not in {variant.keep for variant in self.variants.values()}:
             raise ValueError(f"no variant has the default keep {self.default_keep:g}")
         if max(variant.kept_groups for variant in self.variants.values()) > self.language.visual_rows:
