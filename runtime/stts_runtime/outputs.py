@@ -11,20 +11,20 @@ from stts_runtime.errors import UserError
 
 
 def check_output(path: Path, suffixes: Sequence[str], source: str | None, bundle: Path) -> None:
-    """Raises `UserError` if `path` is of the wrong kind, cannot be written, or would harm what the command reads."""
-    if path.suffix.lower() not in suffixes:
-        raise UserError(f"{path.name} should end in {' or '.join(suffixes)}")
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path} is not a plain file; name another")
-    check_folder(path)
+    """Raises `UserError` if `path` cannot be written, or would harm what the command reads."""
+    check_place(path, suffixes)
     if source is not None and path.exists() and path.samefile(source):
         raise UserError(f"{path} would overwrite the source")
     if path.resolve().parent == bundle.resolve():
         raise UserError(f"{path} would lie inside the bundle")
 
 
-def check_folder(path: Path) -> None:
-    """Raises `UserError` if the folder that `path` is to lie in does not exist."""
+def check_place(path: Path, suffixes: Sequence[str]) -> None:
+    """Raises `UserError` if `path` is of the wrong kind, or is no place for a file."""
+    if path.suffix.lower() not in suffixes:
+        raise UserError(f"{path.name} should end in {' or '.join(suffixes)}")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is not a plain file; name another")
     if not path.absolute().parent.is_dir():
         raise UserError(f"no such folder: {path.absolute().parent}")
 

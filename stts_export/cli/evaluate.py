@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -12,13 +13,16 @@ import typer
 from stts_runtime.cli.options import BundleArgument
 from stts_runtime.outputs import check_output, written_whole
 
+# Clips between two lines of progress where there is no terminal to show a bar on.
+_LINE_EVERY = 100
+
 if TYPE_CHECKING:
     from stts_calib.accuracy import AccuracyReport, Evaluation
 
 
 def evaluate_command(
     bundle: BundleArgument,
-    clips: Annotated[int, typer.Option(min=1, help="Test clips.")] = 1000,
+    clips: Annotated[int, typer.Option(min=2, help="Test clips.")] = 1000,
     questions: Annotated[int, typer.Option(min=1, help="Questions about each clip.")] = 4,
     setting: Annotated[
         Optional[list[str]],
@@ -64,10 +68,17 @@ def _run(evaluation: Evaluation) -> float:
 
     from stts_runtime.cli.show import errors
 
-    started = time.perf_counter()
+    started, done = time.perf_counter(), count(1)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task("asking", total=evaluation.clips)
-        evaluation.run(lambda: progress.advance(task))
+
+        def on_clip() -> None:
+            progress.advance(task)
+            number = next(done)
+            if not errors.is_terminal and number % _LINE_EVERY == 0:
+                errors.print(f"{number} of {evaluation.clips} clips, {time.perf_counter() - started:.0f} s")
+
+        evaluation.run(on_clip)
     return (time.perf_counter() - started) / 60
 
 
@@ -81,18 +92,19 @@ def _show(report: AccuracyReport) -> None:
         f"{report.machine.processor}, {report.machine.cores} cores, {report.minutes:.1f} minutes",
         soft_wrap=True,
     )
-    table = Table("setting", "tokens", "accuracy", "needs time", "kept of moving / still", "vision ms", "clip ms")
+    table = Table("setting", "tokens", "accuracy", "needs time", "kept of moving / others", "vision ms", "clip ms")
     for one in report.settings:
         timed = "-" if one.needs_time is None else f"{one.needs_time.value:.1f}"
         accuracy = f"{one.accuracy.value:.1f} ({one.accuracy.low:.1f} to {one.accuracy.high:.1f})"
-        kept = "-" if one.kept_of_moving is None else f"{one.kept_of_moving:.1f} / {one.kept_of_still:.1f}"
+        kept = "-" if one.kept_of_moving is None else f"{one.kept_of_moving:.1f} / {one.kept_of_others:.1f}"
         milliseconds = f"{one.vision_ms:.1f}", f"{one.clip_ms:.1f}"
         table.add_row(one.setting, str(one.visual_tokens), accuracy, timed, kept, *milliseconds)
     console.print(table)
-    kinds = Table("kind", "questions", "chance", *(one.setting for one in report.settings))
-    for kind in report.kinds:
-        accuracies = [f"{one.by_kind[kind.kind]:.1f}" for one in report.settings]
-        kinds.add_row(kind.kind, str(kind.questions), f"{kind.chance:.1f}", *accuracies)
+    kinds = Table("by kind", *(kind.kind for kind in report.kinds))
+    kinds.add_row("questions", *(str(kind.questions) for kind in report.kinds))
+    kinds.add_row("chance", *(f"{kind.chance:.1f}" for kind in report.kinds), end_section=True)
+    for one in report.settings:
+        kinds.add_row(one.setting, *(f"{one.by_kind[kind.kind]:.1f}" for kind in report.kinds))
     console.print(kinds)
     for found in report.differences:
         points, scope = found.points, "" if found.questions == "all" else " on questions that need time"

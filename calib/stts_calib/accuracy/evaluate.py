@@ -24,9 +24,26 @@ class Asked(NamedTuple):
     """A question that was asked of every setting."""
 
     kind: str
+    text: str
     answer: str
     """The right one."""
     clip: int
+
+
+@dataclass
+class KeptShare:
+    """How many of some groups were kept."""
+
+    kept: int = 0
+    groups: int = 0
+
+    def add(self, kept: NDArray[np.bool_]) -> None:
+        self.kept += int(kept.sum())
+        self.groups += kept.size
+
+    @property
+    def percent(self) -> float | None:
+        return round(100 * self.kept / self.groups, 1) if self.groups else None
 
 
 @dataclass
@@ -37,9 +54,9 @@ class Answers:
     vision_ms: list[float] = field(default_factory=list)
     """One entry a clip; below, everything about a clip and its questions."""
     clip_ms: list[float] = field(default_factory=list)
-    kept_of_moving: list[float] = field(default_factory=list)
-    """1 for each group, of frames 2 to T, in which something moves and that is kept, else 0; below, of the others."""
-    kept_of_still: list[float] = field(default_factory=list)
+    moving: KeptShare = field(default_factory=KeptShare)
+    """Of the groups, in frames 2 to T, in which something moves; below, of all others."""
+    others: KeptShare = field(default_factory=KeptShare)
 
     def hits(self, asked: list[Asked]) -> NDArray[np.float64]:
         """1 where the answer is right to the letter, else 0."""
@@ -72,9 +89,11 @@ class Evaluation:
     def _watch(self, clip: Clip, sessions: dict[str, Session]) -> None:
         """Every setting sees the clip before the next one is made, so that all meet the same noise of the machine."""
         questions = clip.some_questions(self._questions)
-        self.asked += [Asked(question.kind, question.answer, clip.number) for question in questions]
+        self.asked += [Asked(one.kind, one.text, one.answer, clip.number) for one in questions]
         manifest, windows = self.bundle.manifest, dict[int, Window]()
-        for setting in self.settings:
+        # In another order for every clip, so that none always comes first, on a cold cache.
+        for turn in np.random.default_rng(clip.number).permutation(len(self.settings)).tolist():
+            setting = self.settings[turn]
             frames = manifest.variants[setting.variant].frames
             if frames not in windows:
                 windows[frames] = clip.window(frames, manifest.vision.image_size)
@@ -85,9 +104,8 @@ class Evaluation:
         given = setting.choice(manifest.budget(manifest.variants[setting.variant]), clip.number)
         watched = session.watch(window, given=given)
         moving = clip.moving(window.times_seconds.tolist(), manifest.vision.groups_per_side)[1:]
-        kept = watched.vision.kept[1:].astype(np.float64)
-        answers.kept_of_moving += kept[moving].tolist()
-        answers.kept_of_still += kept[~moving].tolist()
+        answers.moving.add(watched.vision.kept[1:][moving])
+        answers.others.add(watched.vision.kept[1:][~moving])
         got = [session.ask(watched, question.text, _ANSWER_TOKENS) for question in questions]
         answers.texts += [answer.answer for answer in got]
         answers.vision_ms.append(got[0].milliseconds.vision)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from stts_calib.accuracy.evaluate import Evaluation
-from stts_calib.accuracy.intervals import Interval, interval
+from stts_calib.accuracy.intervals import Interval, accuracy_interval, difference_interval
 from stts_calib.accuracy.settings import Setting
 from stts_calib.clips import KINDS, Kind
 from stts_runtime.bench import Machine, machine
+
+Scope = Literal["all", "needs time"]
 
 
 class _Part(BaseModel):
@@ -21,7 +26,7 @@ class _Part(BaseModel):
 
 
 class KindRecord(_Part):
-    """One kind of question. `chance` is what always giving the commonest answer would score, in percent."""
+    """One kind of question. `chance` is what the commonest answer to every wording would score, in percent."""
 
     kind: str
     needs_time: bool
@@ -46,7 +51,7 @@ class SettingRecord(_Part):
     """Vision, prefill and all questions."""
     kept_of_moving: float | None
     """Percent of the groups in which something moves that were kept, frames 2 to T; below, of all others."""
-    kept_of_still: float | None
+    kept_of_others: float | None
     answers_sha256: str
 
 
@@ -55,7 +60,7 @@ class Difference(_Part):
 
     setting: str
     against: str
-    questions: Literal["all", "needs time"]
+    questions: Scope
     points: Interval
 
 
@@ -67,6 +72,11 @@ class AccuracyReport(_Part):
     split: str
     clips: int
     questions: int
+    random_weights: bool
+    weights_sha256: dict[str, str]
+    """Of the bundle's weight files."""
+    versions: dict[str, str]
+    """Of what makes and draws clips, and of this package."""
     machine: Machine
     minutes: float
     kinds: list[KindRecord]
@@ -85,6 +95,9 @@ def report_of(evaluation: Evaluation, created: str, minutes: float) -> AccuracyR
         split=evaluation.split.name,
         clips=evaluation.clips,
         questions=len(evaluation.asked),
+        random_weights=manifest.random_weights,
+        weights_sha256={passport.weights: manifest.files[passport.weights].sha256 for passport in manifest.passports()},
+        versions={name: version(name) for name in ("stts-export", "numpy")} | {"opencv": cv2.__version__},
         machine=machine(),
         minutes=round(minutes, 1),
         kinds=[_kind(evaluation, kind) for kind in KINDS if kind.name in {one.kind for one in evaluation.asked}],
@@ -103,10 +116,17 @@ def _clips(evaluation: Evaluation) -> NDArray[np.int64]:
 
 
 def _kind(evaluation: Evaluation, kind: Kind) -> KindRecord:
-    answers = Counter(one.answer for one in evaluation.asked if one.kind == kind.name)
-    commonest = max(answers.values()) / answers.total()
+    asked = [one for one in evaluation.asked if one.kind == kind.name]
+    answers: dict[str, Counter[str]] = defaultdict(Counter)
+    for one in asked:
+        # Where a wording names a second, that is no other wording.
+        answers[one.text.rstrip("?0123456789")][one.answer] += 1
+    guessed = sum(max(counts.values()) for counts in answers.values())
     return KindRecord(
-        kind=kind.name, needs_time=kind.needs_time, questions=answers.total(), chance=round(100 * commonest, 1)
+        kind=kind.name,
+        needs_time=kind.needs_time,
+        questions=len(asked),
+        chance=round(100 * guessed / len(asked), 1),
     )
 
 
@@ -120,45 +140,42 @@ def _setting(evaluation: Evaluation, setting: Setting, timed: NDArray[np.bool_])
         frames=variant.frames,
         keep=variant.keep,
         visual_tokens=variant.kept_groups,
-        accuracy=interval(hits, clips),
-        needs_time=interval(hits[timed], clips[timed]) if timed.any() else None,
+        accuracy=accuracy_interval(hits, clips),
+        needs_time=accuracy_interval(hits[timed], clips[timed]) if len(set(clips[timed])) > 1 else None,
         by_kind={str(kind): round(100 * float(hits[kinds == kind].mean()), 1) for kind in sorted(set(kinds))},
         vision_ms=round(float(np.median(answers.vision_ms)), 2),
         clip_ms=round(float(np.median(answers.clip_ms)), 2),
-        kept_of_moving=_percent(answers.kept_of_moving),
-        kept_of_still=_percent(answers.kept_of_still),
+        kept_of_moving=answers.moving.percent,
+        kept_of_others=answers.others.percent,
         answers_sha256=answers.sha256,
     )
 
 
-def _percent(values: list[float]) -> float | None:
-    return round(100 * float(np.mean(values)), 1) if values else None
-
-
 def _differences(evaluation: Evaluation, timed: NDArray[np.bool_]) -> list[Difference]:
-    """Each setting against unpruned; controls against the scorer's choice; more frames against as many tokens."""
-    variants, by_name = evaluation.bundle.manifest.variants, {s.name: s for s in evaluation.settings}
-    clips, found = _clips(evaluation), list[Difference]()
+    clips = _clips(evaluation)
     hits = {name: answers.hits(evaluation.asked) for name, answers in evaluation.answers.items()}
+    found = []
+    for setting, against, scope in _pairs(evaluation):
+        chosen = timed if scope == "needs time" else np.ones_like(timed)
+        if len(set(clips[chosen])) > 1:
+            points = difference_interval((hits[setting] - hits[against])[chosen], clips[chosen])
+            found.append(Difference(setting=setting, against=against, questions=scope, points=points))
+    return found
 
-    def compare(setting: Setting, against: str, needs_time: bool = False) -> None:
-        if against not in by_name or against == setting.name:
-            return
-        gap = hits[setting.name] - hits[against]
-        chosen = timed if needs_time else np.ones_like(timed)
-        if chosen.any():
-            points = interval(gap[chosen], clips[chosen])
-            scope: Literal["all", "needs time"] = "needs time" if needs_time else "all"
-            found.append(Difference(setting=setting.name, against=against, questions=scope, points=points))
 
+def _pairs(evaluation: Evaluation) -> Iterator[tuple[str, str, Scope]]:
+    """Every setting against unpruned; controls against the scorer's choice; more frames against as many tokens."""
+    variants, names = evaluation.bundle.manifest.variants, {setting.name for setting in evaluation.settings}
     for setting in evaluation.settings:
         variant = variants[setting.variant]
-        compare(setting, f"full-t{variant.frames}")
-        if setting.control is not None:
-            compare(setting, f"clip-t{variant.frames}-k{variant.keep:g}")
+        full, pruned = f"full-t{variant.frames}", f"clip-t{variant.frames}-k{variant.keep:g}"
+        if full in names - {setting.name}:
+            yield setting.name, full, "all"
+        if setting.control is not None and pruned in names:
+            yield setting.name, pruned, "all"
         for other in evaluation.settings:
+            fewer = variants[other.variant].frames < variant.frames
             same_tokens = variants[other.variant].kept_groups == variant.kept_groups
-            if same_tokens and variants[other.variant].frames < variant.frames and setting.control is None:
-                compare(setting, other.name)
-                compare(setting, other.name, needs_time=True)
-    return found
+            if fewer and same_tokens and setting.control is None and other.control is None:
+                yield setting.name, other.name, "all"
+                yield setting.name, other.name, "needs time"

@@ -22,7 +22,8 @@ class Setting:
     name: str
     variant: str
     control: Control | None = None
-    """`random`: groups drawn anew for every clip. `even`: whole frames, evenly spaced, and nothing of the others."""
+    """`random`: the first frame whole, as the scorer's choice has it, and groups drawn anew for every clip.
+    `even`: whole frames, evenly spaced, and nothing of the others."""
 
     def choice(self, budget: TokenBudget, clip: int) -> NDArray[np.bool_] | None:
         """What a control keeps of clip number `clip`, (T, G); None where the scorer chooses."""
@@ -32,8 +33,9 @@ class Setting:
         if self.control == "even":
             kept.reshape(-1)[_evenly(budget)] = True
         else:
-            chosen = np.random.default_rng((budget.kept, clip)).permutation(budget.visual_tokens)[: budget.kept]
-            kept.reshape(-1)[chosen] = True
+            later = np.random.default_rng((budget.kept, clip)).permutation(budget.visual_tokens - budget.groups)
+            kept[0] = True
+            kept.reshape(-1)[budget.groups + later[: budget.kept - budget.groups]] = True
         return kept
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stts_calib.clips.scene import (
+    CLEAR_OF_MIDDLE,
     DURATION_SECONDS,
     Actor,
     Bag,
@@ -33,10 +34,8 @@ _LAST_APPEARANCE = 12
 _MEETING_GAP = 0.08
 _CROSSED = 0.35
 """How often a line is looked for that somebody crosses; where nobody can avoid the line, it is crossed anyway."""
-_CLEAR_OF_LINE = 0.08
-"""Whoever crosses the line goes this far beyond it, and whoever does not stays this far away from it."""
-_CLEAR_OF_MIDDLE = 0.08
-"""A bag lies this far from the lines that part the frame in four."""
+_CLEAR_OF_LINE = 0.03
+"""Between the line and the body of whoever has crossed it, or never does, at least."""
 _BAG_SECONDS = 3
 """At how many whole seconds a bag is seen at least, with nobody before it."""
 
@@ -126,7 +125,7 @@ class Director:
         ]
 
     def _line(self, actors: Sequence[Actor]) -> Line | None:
-        """A line that is crossed in about half of the scenes, and that nobody comes to and stops at."""
+        """A line that is crossed in about half of the scenes, and on which nobody stands at the end."""
         wanted = self._rng.random() < _CROSSED
         lines = [Line(bool(self._rng.random() < 0.5), float(self._rng.uniform(0.2, 0.8))) for _ in range(24)]
         clear = [line for line in lines if all(is_clear_of(actor, line) for actor in actors)]
@@ -175,7 +174,7 @@ class Director:
 
 def _lies_well(bag: Bag, actors: Sequence[Actor]) -> bool:
     """Whether it is clear in which quarter of the frame the bag lies, and it is seen for long enough."""
-    inside = all(0.05 < at < 0.95 and abs(at - 0.5) > _CLEAR_OF_MIDDLE for at in bag.place)
+    inside = all(0.05 < at < 0.95 and abs(at - 0.5) > CLEAR_OF_MIDDLE for at in bag.place)
     seconds = range(int(np.ceil(bag.second)), int(DURATION_SECONDS) + 1)
     return inside and sum(not any(_hides(actor, bag, now) for actor in actors) for now in seconds) >= _BAG_SECONDS
 
@@ -191,15 +190,15 @@ def _hides(actor: Actor, bag: Bag, second: float) -> bool:
 
 
 def crosses(actor: Actor, line: Line) -> bool:
-    """Whether the actor's middle comes to lie beyond the line."""
+    """Whether the actor's middle comes to lie beyond the line before the clip ends."""
     return actor.side.is_horizontal == line.upright and _depth_of(line, actor) < actor.deepest
 
 
 def is_clear_of(actor: Actor, line: Line) -> bool:
     """Whether nobody could argue about it."""
-    if actor.side.is_horizontal != line.upright:
-        return abs(actor.lane - line.at) >= _CLEAR_OF_LINE
-    return abs(_depth_of(line, actor) - actor.deepest) >= _CLEAR_OF_LINE
+    beside = actor.side.is_horizontal != line.upright
+    distance = abs(actor.lane - line.at) if beside else abs(_depth_of(line, actor) - actor.deepest)
+    return distance >= actor.half(line.upright) + _CLEAR_OF_LINE
 
 
 def _depth_of(line: Line, actor: Actor) -> float:

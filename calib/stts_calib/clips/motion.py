@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -28,7 +29,7 @@ def moving_groups(scene: Scene, times_seconds: Sequence[float], groups_per_side:
 def _covered(actor: Actor, place: Place, side: int) -> tuple[slice, slice]:
     """Rows and columns of groups under the middle half of the actor, inside the frame."""
     columns, rows = (
-        slice(max(int((at - extent / 4) * side), 0), max(int((at + extent / 4) * side) + 1, 0))
+        slice(max(math.floor((at - extent / 4) * side), 0), max(math.floor((at + extent / 4) * side) + 1, 0))
         for at, extent in zip(place, (actor.width, actor.height), strict=True)
     )
     return rows, columns

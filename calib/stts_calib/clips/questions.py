@@ -12,14 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from stts_calib.clips.director import crosses
-from stts_calib.clips.scene import DURATION_SECONDS, Actor, Behaviour, Place, Scene, Sort
+from stts_calib.clips.scene import CLEAR_OF_MIDDLE, DURATION_SECONDS, Actor, Behaviour, Place, Scene, Sort
 
 _SORTS: tuple[Sort, ...] = ("person", "vehicle")
 _PLURAL: dict[Sort, str] = {"person": "people", "vehicle": "vehicles"}
 _MEETING_DISTANCE = 0.12
 _NO_MEETING_DISTANCE = 0.25
 _MEETING_SECONDS = 2.0
-_CLEAR_OF_MIDDLE = 0.06
 
 
 @dataclass(frozen=True)
@@ -72,26 +71,27 @@ def _line(scene: Scene) -> Iterator[tuple[str, str]]:
             yield f"Did the {sort} cross the line?", _yes_no(crosses(actor, line))
 
 
-def _ground(scene: Scene) -> Iterator[tuple[str, str]]:
-    if scene.line is not None and abs(scene.line.at - 0.5) >= _CLEAR_OF_MIDDLE:
+def _line_place(scene: Scene) -> Iterator[tuple[str, str]]:
+    if scene.line is not None and abs(scene.line.at - 0.5) >= CLEAR_OF_MIDDLE:
         ends = ("left", "right") if scene.line.upright else ("top", "bottom")
         yield "Where is the line?", ends[scene.line.at > 0.5]
 
 
 def _second(scene: Scene) -> Iterator[tuple[str, str]]:
+    """The first whole second at which its middle is in the frame: what a frame a second shows."""
     for sort in _SORTS:
         if actor := scene.only(sort):
             yield f"At what second did the {sort} appear?", str(actor.appears_at)
 
 
 def _place(scene: Scene) -> Iterator[tuple[str, str]]:
-    rng = np.random.default_rng((scene.noise_seed, 0))
+    rng = np.random.default_rng((scene.backdrop_seed, 1))
     for sort in _SORTS:
         actor = scene.only(sort)
         if actor is None:
             continue
         for second in rng.choice(np.arange(actor.appears_at - 1, int(DURATION_SECONDS) + 1), 2, replace=False).tolist():
-            where = _quarter(actor.place_at(second), margin=_CLEAR_OF_MIDDLE)
+            where = _quarter(actor.place_at(second), margin=CLEAR_OF_MIDDLE)
             if where is not None:
                 yield f"Where was the {sort} at second {second}?", where
 
@@ -152,11 +152,11 @@ KINDS = (
     Kind("colour", needs_time=False, ask=_colour),
     Kind("direction", needs_time=True, ask=_direction),
     Kind("count", needs_time=True, ask=_count),
-    Kind("left behind", needs_time=True, ask=_left_behind),
+    Kind("left behind", needs_time=False, ask=_left_behind),
     Kind("line", needs_time=True, ask=_line),
-    Kind("ground", needs_time=False, ask=_ground),
+    Kind("line place", needs_time=False, ask=_line_place),
     Kind("second", needs_time=True, ask=_second),
-    Kind("place", needs_time=True, ask=_place),
+    Kind("place", needs_time=False, ask=_place),
     Kind("stop", needs_time=True, ask=_stop),
     Kind("order", needs_time=True, ask=_order),
     Kind("meeting", needs_time=False, ask=_meeting),

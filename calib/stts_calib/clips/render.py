@@ -28,12 +28,11 @@ def _picture(scene: Scene, second: float, empty: Image) -> Image:
     picture = empty.copy()
     if scene.bag is not None and second >= scene.bag.second:
         draw_bag(picture, scene.bag.place, scene.bag.colour)
-    # Who stands nearer to the bottom stands nearer to the camera.
-    for actor in sorted(scene.actors, key=lambda one: one.lane if one.side.is_horizontal else 1.0):
-        place = actor.place_at(second)
-        if place is not None:
-            draw = draw_person if actor.sort == "person" else draw_vehicle
-            draw(picture, place, actor.width, actor.height, actor.colour)
+    seen = [(actor, place) for actor in scene.actors if (place := actor.place_at(second)) is not None]
+    # Whose feet are nearer to the bottom stands nearer to the camera.
+    for actor, place in sorted(seen, key=lambda one: one[1][1] + one[0].height / 2):
+        draw = draw_person if actor.sort == "person" else draw_vehicle
+        draw(picture, place, actor.width, actor.height, actor.colour)
     cv2.convertScaleAbs(picture, dst=picture, alpha=scene.light.gain_at(second))
     return _with_noise(picture, scene, second)
 

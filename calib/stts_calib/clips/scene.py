@@ -14,6 +14,8 @@ from typing import Literal
 import numpy as np
 
 DURATION_SECONDS = 15.0
+CLEAR_OF_MIDDLE = 0.08
+"""What an answer places in a quarter of the frame lies this far from the lines that part it."""
 
 Sort = Literal["person", "vehicle"]
 Place = tuple[float, float]
@@ -84,7 +86,14 @@ class Actor:
 
     @property
     def deepest(self) -> float:
-        return max(point.depth for point in self.path)
+        """How far into the frame its middle comes before the clip ends."""
+        seen = [point.depth for point in self.path if point.second <= DURATION_SECONDS]
+        last = self.depth_at(DURATION_SECONDS)
+        return max(seen if last is None else [*seen, last])
+
+    def half(self, upright: bool) -> float:
+        """Half of its extent across an upright line, or across a level one."""
+        return (self.width if upright else self.height) / 2
 
     @property
     def stops(self) -> list[tuple[float, float]]:

@@ -9,20 +9,25 @@ import cv2
 from stts_calib.clips.clip import Clip
 from stts_calib.clips.scene import DURATION_SECONDS
 from stts_runtime.errors import UserError
-from stts_runtime.outputs import check_folder, written_whole
+from stts_runtime.outputs import check_place, written_whole
+
+_FRAMES_PER_SECOND = 10
+_CHUNK = 30
+"""Pictures made at a time."""
 
 
-def write_video(path: Path, clip: Clip, size: int, frames_per_second: int = 10) -> None:
+def write_video(path: Path, clip: Clip, size: int) -> None:
     """Writes an MP4 of `size` x `size` pixels. Raises `UserError` if it cannot be written."""
-    check_folder(path)
-    count = round(DURATION_SECONDS * frames_per_second)
+    check_place(path, (".mp4",))
+    count = round(DURATION_SECONDS * _FRAMES_PER_SECOND)
     with written_whole(path) as scratch:
-        writer = cv2.VideoWriter(str(scratch), cv2.VideoWriter.fourcc(*"mp4v"), frames_per_second, (size, size))
+        writer = cv2.VideoWriter(str(scratch), cv2.VideoWriter.fourcc(*"mp4v"), _FRAMES_PER_SECOND, (size, size))
         if not writer.isOpened():
-            raise UserError(f"{path} cannot be written as a video; give it the ending .mp4")
+            raise UserError(f"{path} cannot be written as a video")
         try:
-            for number in range(count):
-                picture = clip.pictures([number / frames_per_second], size)[0]
-                writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+            for start in range(0, count, _CHUNK):
+                times = [number / _FRAMES_PER_SECOND for number in range(start, min(start + _CHUNK, count))]
+                for picture in clip.pictures(times, size):
+                    writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         finally:
             writer.release()
