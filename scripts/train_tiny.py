@@ -6,12 +6,12 @@ Example: train_tiny.py --out checkpoints/tiny
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -22,9 +22,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from stts_export.checkpoint.sizes import SIZES
 from stts_export.training.card import Provenance, model_card
-from stts_export.training.loop import Progress as Report
-from stts_export.training.loop import Run
+from stts_export.training.loop import Report, Run
 from stts_export.training.recipe import Recipe
+from stts_runtime.bundle.publish import check_free
 from stts_runtime.cli.entry import run_app
 from stts_runtime.errors import UserError
 
@@ -37,7 +37,7 @@ def train(
     device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
     size: Annotated[str, typer.Option(help=f"One of {', '.join(SIZES)}.")] = "tiny",
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and clips.")] = 0,
-    minutes: Annotated[float, typer.Option(min=0.01, help="Ends the run early, fully decayed.")] = Recipe.minutes,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Shortens the schedule to fit.")] = Recipe.minutes,
     steps: Annotated[int, typer.Option(min=1)] = Recipe.steps,
     opening_steps: Annotated[int, typer.Option(min=0, help="Of them with 8 frames only.")] = Recipe.opening_steps,
     clips: Annotated[int, typer.Option(min=1, help="Clips a step.")] = Recipe.clips_per_step,
@@ -50,12 +50,12 @@ def train(
 ) -> None:
     if size not in SIZES:
         raise UserError(f"unknown size {size!r}; there is {', '.join(SIZES)}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("no CUDA device was found; --device cpu trains small sizes, slowly")
-    if out.exists() and not (force and _is_checkpoint(out)):
-        raise UserError(f"{out} exists; --force replaces a checkpoint")
-    recipe = dataclasses.replace(
-        Recipe(),
+    # Whatever could go wrong at the end is tried before the minutes are spent.
+    name = _device_name(device)
+    command = shlex.join(["python", "scripts/train_tiny.py", *sys.argv[1:]])
+    provenance = Provenance(name, commit or _head(), command)
+    check_free(out, _replaceable(force))
+    recipe = Recipe(
         size=SIZES[size],
         seed=seed,
         minutes=minutes,
@@ -64,14 +64,23 @@ def train(
         clips_per_step=clips,
         validation_clips=validation,
     )
-    processes = max((os.cpu_count() or 1) - 1, 0) if workers is None else workers
-    run = Run(recipe, device, processes)
-    last = _watched(run)
-    name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
-    command = shlex.join(["python", "scripts/train_tiny.py", *sys.argv[1:]])
-    card = model_card(recipe, last, Provenance(name, commit or _head(), command))
-    run.write(out, card, _is_checkpoint)
+    run = Run(recipe, device, max((os.cpu_count() or 1) - 1, 0) if workers is None else workers)
+    run.write(out, model_card(recipe, _watched(run), provenance), _replaceable(force))
     print(out)
+
+
+def _device_name(device: str) -> str:
+    if device == "cpu":
+        return platform.processor() or platform.machine()
+    if device != "cuda":
+        raise UserError(f"unknown device {device!r}; there is cuda and cpu")
+    if not torch.cuda.is_available():
+        raise UserError("no CUDA device was found; --device cpu trains small sizes, slowly")
+    return torch.cuda.get_device_name()
+
+
+def _replaceable(force: bool) -> Callable[[Path], bool]:
+    return lambda folder: force and _is_checkpoint(folder)
 
 
 def _watched(run: Run) -> Report:
@@ -102,8 +111,19 @@ def _is_checkpoint(folder: Path) -> bool:
 
 
 def _head() -> str:
-    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "an unknown commit"
+    """The commit of this repository, marked if files differ from it."""
+    here = Path(__file__).parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "an unknown commit"
+    return found.stdout.strip()
 
 
 if __name__ == "__main__":

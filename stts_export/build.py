@@ -20,9 +20,16 @@ from stts_export.graphs.weight_file import refer_to_weight_file, used_weights, w
 from stts_export.lowering import TARGETS
 from stts_export.plan import TOKENIZER, BuildRequest, Plan, check_memory, plan_bundle
 from stts_runtime.budget import TokenBudget
-from stts_runtime.bundle import MANIFEST, SCHEMA_VERSION, Bundle
+from stts_runtime.bundle import MANIFEST, Bundle
 from stts_runtime.bundle.files import record_of
-from stts_runtime.bundle.manifest import LanguageModel, Manifest, Passport, VisionModel, VisionVariant
+from stts_runtime.bundle.manifest import (
+    LanguageModel,
+    Manifest,
+    Passport,
+    VisionModel,
+    VisionVariant,
+    schema_needed,
+)
 from stts_runtime.bundle.publish import published
 from stts_runtime.errors import BundleError, UserError
 
@@ -165,7 +172,7 @@ class _Builder:
     def _write_manifest(self, variants: dict[str, VisionVariant], language: LanguageModel) -> None:
         vision, hf_config = self.checkpoint.config.vision, self.checkpoint.hf_config
         manifest = Manifest(
-            schema_version=SCHEMA_VERSION if any(variant.is_control for variant in variants.values()) else 1,
+            schema_version=schema_needed(variants.values()),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             producer=f"stts-export {version('stts-export')}",
             checkpoint=self.checkpoint.path.resolve().name,

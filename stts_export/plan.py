@@ -149,7 +149,10 @@ def _default_keep(checkpoint: Checkpoint, budgets: list[TokenBudget]) -> float:
     """The keep ratio nearest to the one that the checkpoint was trained at."""
     scorer = checkpoint.config.scorer
     trained = 1 if scorer is None else 1 - scorer.trained_prune_fraction
-    return min((budget.keep for budget in budgets), key=lambda keep: abs(keep - trained))
+    answering = [budget.keep for budget in budgets if budget.scope != "given"]
+    if not answering:
+        raise UserError("the budget `given` makes controls, which cannot answer; add another --budget, or --keep 1")
+    return min(answering, key=lambda keep: abs(keep - trained))
 
 
 def _command(request: BuildRequest) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from stts_calib.accuracy import AccuracyReport, Evaluation, report_of, settings_of, write_accuracy_plot
-from stts_calib.accuracy.intervals import interval
+from stts_calib.accuracy.evaluate import Answers, Asked
+from stts_calib.accuracy.intervals import Interval, accuracy_interval, difference_interval
 from stts_calib.accuracy.settings import Setting
 from stts_calib.clips import Split
 from stts_export.build import build_bundle
@@ -40,26 +43,31 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def test_an_interval_counts_clips_and_not_questions() -> None:
     """Four equal answers about a clip tell no more than one: copying every answer must not narrow the interval."""
-    rng = np.random.default_rng(0)
-    once = (rng.random(200) < 0.8).astype(np.float64)
-    single = interval(once, np.arange(200))
-    copied = interval(once.repeat(4), np.arange(200).repeat(4))
-    assert single == copied
+    once = (np.random.default_rng(0).random(200) < 0.8).astype(np.float64)
+    for of in (accuracy_interval, difference_interval):
+        assert of(once, np.arange(200)) == of(once.repeat(4), np.arange(200).repeat(4))
+    single = difference_interval(once, np.arange(200))
     exact = 196 * np.sqrt(once.mean() * (1 - once.mean()) / 199)
     assert single.high - single.value == pytest.approx(exact, abs=0.02)
 
 
-def test_the_interval_of_equal_answers_is_a_point() -> None:
-    found = interval(np.zeros(40), np.arange(40) // 4)
-    assert (found.value, found.low, found.high) == (0, 0, 0)
+def test_an_accuracy_of_everything_is_no_certainty() -> None:
+    found = accuracy_interval(np.ones(400), np.arange(400) // 4)
+    assert (found.value, found.high) == (100, 100)
+    assert found.low == pytest.approx(100 / (1 + 1.96**2 / 100), abs=0.01), "Wilson's, with a hundred clips"
+    with pytest.raises(ValueError, match="at least two clips"):
+        accuracy_interval(np.ones(4), np.zeros(4, dtype=np.int64))
 
 
-def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+@pytest.mark.parametrize("of", [accuracy_interval, difference_interval])
+def test_intervals_cover_the_truth_about_as_often_as_they_say(
+    of: Callable[[NDArray[np.float64], NDArray[np.int64]], Interval],
+) -> None:
     rng = np.random.default_rng(1)
     covered = 0
     for _ in range(400):
         difficulty = rng.beta(8, 2, 250).repeat(4)
-        found = interval((rng.random(1000) < difficulty).astype(np.float64), np.arange(250).repeat(4))
+        found = of((rng.random(1000) < difficulty).astype(np.float64), np.arange(250).repeat(4))
         covered += found.low <= 80 <= found.high
     assert 0.92 < covered / 400 < 0.98
 
@@ -70,6 +78,7 @@ def test_controls_keep_as_many_groups_as_the_budget() -> None:
     assert even.sum(axis=1).tolist() == [4, 0, 4, 0, 4, 0]
     draws = [Setting("random", "given-t6-k0.5", "random").choice(BUDGET, clip) for clip in (0, 0, 1)]
     assert all(draw is not None and draw.sum() == BUDGET.kept for draw in draws)
+    assert all(draw is not None and draw[0].all() for draw in draws), "the first frame is whole, as the scorer has it"
     np.testing.assert_array_equal(draws[0], draws[1])
     assert (draws[0] != draws[2]).any()
 
@@ -96,6 +105,16 @@ def test_a_control_refuses_to_choose_and_to_keep_another_number(controls: Bundle
         engine.run(frames)
     with pytest.raises(EngineError, match="keeps 12 of 6 x 4 groups, and was given 24 of 6 x 4"):
         engine.run(frames, np.ones((6, 4), dtype=np.bool_))
+    for name in ("clip-t6-k0.5", "full-t6"):
+        with pytest.raises(EngineError, match=f"{name} chooses by itself"):
+            load_vision(controls, name).run(frames, np.ones((6, 4), dtype=np.bool_))
+
+
+def test_a_build_of_controls_alone_is_refused(micro_checkpoint: Path, tmp_path: Path) -> None:
+    request = BuildRequest(micro_checkpoint, tmp_path / "out", [6], [0.5], ["given"])
+    with pytest.raises(UserError, match="controls, which cannot answer"):
+        build_bundle(request)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_control_is_never_chosen_to_answer(controls: Bundle) -> None:
@@ -119,6 +138,36 @@ def test_two_evaluations_agree_to_the_letter(controls: Bundle) -> None:
     assert [one.accuracy for one in first.settings] == [one.accuracy for one in second.settings]
     compared = {(one.setting, one.against) for one in first.differences}
     assert {("clip-t6-k0.5", "full-t6"), ("random-t6-k0.5", "clip-t6-k0.5"), ("clip-t6-k0.5", "full-t3")} <= compared
+
+
+def test_differences_are_those_of_paired_answers(controls: Bundle) -> None:
+    """With answers by hand: two clips with two questions each, one kind that needs time and one that does not."""
+    settings = settings_of(controls, ["full-t6", "clip-t6-k0.5", "full-t3"])
+    evaluation = Evaluation(controls, settings, 2, 2, Split.test)
+    evaluation.asked = [
+        Asked("colour", "What colour was the moving person?", "red", 0),
+        Asked("stop", "Did the person stop?", "yes", 0),
+        Asked("colour", "What colour was the moving person?", "blue", 1),
+        Asked("stop", "Did the person stop?", "no", 1),
+    ]
+    said = {
+        "full-t6": ["red", "yes", "blue", "no"],
+        "clip-t6-k0.5": ["red", "yes", "green", "no"],
+        "full-t3": ["red", "no", "blue", "yes"],
+    }
+    evaluation.answers = {name: Answers(texts=texts, vision_ms=[1.0], clip_ms=[2.0]) for name, texts in said.items()}
+    report = report_of(evaluation, "2026-01-01T00:00:00+00:00", 0.1)
+    points = {(one.setting, one.against, one.questions): one.points.value for one in report.differences}
+    assert points == {
+        ("clip-t6-k0.5", "full-t6", "all"): -25,
+        ("clip-t6-k0.5", "full-t3", "all"): 25,
+        ("clip-t6-k0.5", "full-t3", "needs time"): 100,
+    }
+    pruned = next(one for one in report.settings if one.setting == "clip-t6-k0.5")
+    assert (pruned.accuracy.value, pruned.by_kind) == (75, {"colour": 50.0, "stop": 100.0})
+    assert pruned.needs_time is not None
+    assert pruned.needs_time.value == 100
+    assert {kind.kind: (kind.questions, kind.chance) for kind in report.kinds} == {"colour": (2, 50), "stop": (2, 50)}
 
 
 def evaluated(bundle: Bundle, clips: int) -> AccuracyReport:
@@ -152,7 +201,7 @@ def test_the_shipped_checkpoint_answers_and_pruning_costs_less_than_chance(train
     assert accuracy["random-t16-k0.5"] < accuracy["clip-t16-k0.5"] - 3
     kept = next(one for one in report.settings if one.setting == "clip-t16-k0.5")
     assert kept.kept_of_moving is not None
-    assert kept.kept_of_still is not None
+    assert kept.kept_of_others is not None
     assert kept.kept_of_moving > 85, "the scorer keeps what moves"
-    assert kept.kept_of_still < 60
+    assert kept.kept_of_others < 60
     write_accuracy_plot(tmp_path / "plot.png", report)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from stts_calib.clips import DURATION_SECONDS, KINDS, Clip, Split, write_video
+from stts_calib.clips.motion import moving_groups
 from stts_calib.clips.render import render
 from stts_calib.clips.scene import Actor, Light, Scene
 from stts_runtime.errors import UserError
@@ -86,7 +87,7 @@ def test_crossing_the_line_means_being_on_both_sides_of_it() -> None:
 
 
 def _sides(actor: Actor, upright: bool, at: float) -> set[bool]:
-    places = (actor.place_at(second) for second in np.arange(0, 40, 0.05).tolist())
+    places = (actor.place_at(second) for second in np.arange(0, DURATION_SECONDS + 0.01, 0.02).tolist())
     return {place[0 if upright else 1] > at for place in places if place is not None}
 
 
@@ -143,6 +144,29 @@ def test_what_moves_lies_in_the_moving_groups() -> None:
                     assert at or place == before, clip.name
 
 
+def test_nothing_moves_where_an_actor_is_still_outside() -> None:
+    for clip in clips(60):
+        for actor in clip.scene.actors:
+            alone = replace(clip.scene, actors=(actor,))
+            moving = moving_groups(alone, [float(second) for second in SECONDS], 6)
+            for second in range(actor.appears_at):
+                assert not moving[second].any(), clip.name
+
+
+def test_whom_a_question_is_about_is_not_hidden_by_others_when_it_matters() -> None:
+    """The pictures must show the answer with everybody in them, not only with the actor alone."""
+    for clip in clips(60):
+        for question in clip.questions:
+            if question.kind != "second":
+                continue
+            actor = clip.scene.only(question.text.rstrip("?").split()[-2])
+            assert actor is not None
+            without = bare(clip.scene, actors=tuple(one for one in clip.scene.actors if one is not actor))
+            times = [float(actor.appears_at)]
+            seen = (render(bare(clip.scene), times, SIZE) != render(without, times, SIZE)).any(axis=-1).sum()
+            assert seen >= 15, clip.name
+
+
 def test_a_clip_becomes_a_video_of_its_length(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     write_video(path, Clip.make(Split.test, 0), SIZE)
@@ -150,6 +174,8 @@ def test_a_clip_becomes_a_video_of_its_length(tmp_path: Path) -> None:
     assert (video.frames, video.duration_seconds) == (150, 15.0)
     with pytest.raises(UserError, match="no such folder"):
         write_video(tmp_path / "missing" / "clip.mp4", Clip.make(Split.test, 0), SIZE)
+    with pytest.raises(UserError, match=r"clip\.png should end in \.mp4"):
+        write_video(tmp_path / "clip.png", Clip.make(Split.test, 0), SIZE)
 
 
 def test_the_script_prints_the_answers_that_belong_to_the_video(tmp_path: Path) -> None:

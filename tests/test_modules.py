@@ -136,6 +136,17 @@ def test_several_clips_at_once_equal_each_alone(modules: Modules, keep: float, s
         assert hidden.kept_BK.tolist() == [one.kept_K.tolist() for one in alone]
 
 
+def test_a_control_that_keeps_as_much_as_one_frame_still_attends_within_frames(modules: Modules) -> None:
+    """K = G must not be taken for the first frame."""
+    budget, vision = TokenBudget(4, 4, 0.25, "given"), modules.vision
+    clips, given = torch.stack([random_frames(4, seed) for seed in range(2)]), torch.tensor([0, 5, 10, 15])
+    patches = torch.stack([patches_of_frames(frames, vision.config.vision) for frames in clips])
+    layers = frozenset(vision.config.vision.feature_layers)
+    together = vision.visual_tokens(vision.hidden(patches, budget, layers, given.expand(2, -1)), budget)
+    alone = torch.cat([vision(frames, budget, given).visual_tokens_KW for frames in clips])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
 def test_whole_sequences_equal_a_prefix_and_its_continuation_in_the_cache(modules: Modules) -> None:
     """Training sees a prefix and its question in one call, the runtime in two."""
     language = modules.language

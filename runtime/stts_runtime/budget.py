@@ -13,6 +13,8 @@ import numpy as np
 from stts_runtime.errors import UserError
 
 Scope = Literal["clip", "frame", "given"]
+AnsweringScope = Literal["clip", "frame"]
+"""All but controls, which need to be told what to keep."""
 
 
 def check_keep(keep: float) -> None:

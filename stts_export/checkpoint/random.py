@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stts_export.checkpoint.sizes import Size, config_json
-from stts_export.checkpoint.write import base_vocabulary, byte_level_tokenizer, model_config, write_checkpoint
+from stts_export.checkpoint.byte_tokenizer import base_vocabulary, byte_level_tokenizer
+from stts_export.checkpoint.sizes import Size, config_json, model_config
+from stts_export.checkpoint.write import write_checkpoint
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
 
@@ -20,13 +21,14 @@ from stts_export.modules.vision import Vision
 def write_random_checkpoint(out: Path, size: Size, seed: int, prune_fraction: float | None = 0.5) -> None:
     """Writes a checkpoint folder; `prune_fraction` None leaves out scorer and settings, as in a plain Molmo2."""
     tokenizer = byte_level_tokenizer()
-    model = model_config(size, tokenizer, prune_fraction)
+    vocab = base_vocabulary(tokenizer)
+    model = model_config(size, vocab, prune_fraction)
     generator = torch.Generator().manual_seed(seed)
     weights: dict[str, Tensor] = {}
     for module in (Vision(model), Language(model.text, model.markers)):
         for name, tensor in module.state_dict().items():
             weights[name] = _random(name, tensor.shape, generator)
-    config = config_json(size, base_vocabulary(tokenizer), prune_fraction, random_weights=True)
+    config = config_json(size, vocab, prune_fraction, random_weights=True)
     write_checkpoint(out, config, weights, tokenizer)
 
 

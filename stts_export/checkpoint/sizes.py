@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from stts_export.checkpoint.hf_config import HfConfig
+from stts_export.modules.config import ModelConfig
+
 # Marks in the order of Molmo2's extra vocabulary; `<im_patch>` is the third of them, `<frame_start>` the eighth.
 EXTRA_TOKENS = (
     "<im_start>", "<im_end>", "<im_patch>", "<im_col>", "<low_res_im_start>", "<|image|>", "<im_low>",
     "<frame_start>", "<frame_end>", "<|video|>",
 )  # fmt: skip
 EXTRA_VOCAB = 128
+PATCH_SIZE = 14
+POOL = 3
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,11 @@ class Size:
     text_kv_heads: int
     text_head_width: int
     text_mlp: int
+
+    @property
+    def groups(self) -> int:
+        """Pooling groups a frame."""
+        return (self.frame // PATCH_SIZE // POOL) ** 2
 
 
 SIZES = {
@@ -63,7 +73,7 @@ def config_json(size: Size, vocab: int, prune_fraction: float | None, random_wei
             "num_key_value_heads": size.vision_heads,
             "head_dim": vision_head,
             "image_size": [size.frame, size.frame],
-            "patch_size": 14,
+            "patch_size": PATCH_SIZE,
         },
         "adapter_config": {
             "vision_feature_layer": [layer % size.vision_layers for layer in size.feature_layers],
@@ -92,3 +102,9 @@ def config_json(size: Size, vocab: int, prune_fraction: float | None, random_wei
     if prune_fraction is not None:
         content["stts"] = {"topk": prune_fraction, "prune_at": size.prune_at, "positions": "original"}
     return content
+
+
+def model_config(size: Size, vocab: int, prune_fraction: float | None) -> ModelConfig:
+    """The shape that a checkpoint of this size is read back with."""
+    content = config_json(size, vocab, prune_fraction, random_weights=False)
+    return HfConfig.model_validate(content).model_config_with(pool=POOL, scorer_width=size.scorer_mlp)

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer
 from torch import Tensor
 
-from stts_export.checkpoint.hf_config import HfConfig
-from stts_export.checkpoint.sizes import EXTRA_TOKENS, Size, config_json
-from stts_export.modules.config import ModelConfig
+from stts_export.checkpoint.sizes import POOL
 from stts_runtime.bundle.publish import published
-
-TEXT_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-
-
-def model_config(size: Size, tokenizer: Tokenizer, prune_fraction: float | None) -> ModelConfig:
-    """The shape that a checkpoint of this size is read back with."""
-    content = config_json(size, base_vocabulary(tokenizer), prune_fraction, random_weights=False)
-    return HfConfig.model_validate(content).model_config_with(pool=3, scorer_width=size.scorer_mlp)
 
 
 def write_checkpoint(
@@ -41,26 +31,9 @@ def write_checkpoint(
         _write_json(folder / "config.json", config)
         tokenizer.save(str(folder / "tokenizer.json"))
         _write_json(folder / "tokenizer_config.json", {"bos_token": None, "eos_token": "<|im_end|>"})
-        _write_json(folder / "video_preprocessor_config.json", {"pooling_size": [3, 3], "max_fps": 2})
+        _write_json(folder / "video_preprocessor_config.json", {"pooling_size": [POOL, POOL], "max_fps": 2})
         if card is not None:
             (folder / "README.md").write_text(card)
-
-
-def byte_level_tokenizer(merges: Sequence[tuple[str, str]] = ()) -> Tokenizer:
-    """256 bytes, merges of them, the chat marks, and Molmo2's marks behind the base vocabulary."""
-    merged = ("".join(pair) for pair in merges)
-    tokens = (*sorted(pre_tokenizers.ByteLevel.alphabet()), *merged, *TEXT_TOKENS, *EXTRA_TOKENS)
-    vocabulary = {token: number for number, token in enumerate(tokens)}
-    made = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges)))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    made.decoder = decoders.ByteLevel()
-    made.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in TEXT_TOKENS + EXTRA_TOKENS])
-    return made
-
-
-def base_vocabulary(tokenizer: Tokenizer) -> int:
-    """Entries of the logits: everything but Molmo2's marks, which only ever come in."""
-    return int(tokenizer.get_vocab_size()) - len(EXTRA_TOKENS)
 
 
 def _stored(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -36,30 +36,42 @@ def evaluate_command(
 
     It means something for checkpoints that were trained on such clips, as checkpoints/tiny is.
     """
-    from stts_calib.accuracy import Evaluation, report_of, settings_of, write_accuracy_plot
+    from stts_calib.accuracy import Evaluation, report_of, settings_of
     from stts_calib.clips import Split
     from stts_runtime.bundle import Bundle
-    from stts_runtime.cli.show import console
 
-    for path, suffix in ((out, ".json"), (plot, ".png")):
-        if path is not None:
-            check_output(path, (suffix,), None, bundle)
+    _check_places(out, plot, bundle)
     opened = Bundle.open(bundle)
     evaluation = Evaluation(opened, settings_of(opened, setting or []), clips, questions, Split.test)
     minutes = _run(evaluation)
     report = report_of(evaluation, datetime.now(timezone.utc).isoformat(timespec="seconds"), minutes)
-    if plot is not None:
-        write_accuracy_plot(plot, report)
-    if out is not None:
-        with written_whole(out) as scratch:
-            scratch.write_text(report.model_dump_json(indent=1) + "\n")
+    written = _write(report, out, plot)
     if as_json:
         print(report.model_dump_json(), flush=True)
     else:
-        _show(report)
-        for path in (out, plot):
-            if path is not None:
-                console.print(f"wrote {path}", soft_wrap=True)
+        _show(report, written)
+
+
+def _check_places(out: Path | None, plot: Path | None, bundle: Path) -> None:
+    """Refuses what could not be written, before the minutes are spent."""
+    from stts_calib.accuracy import check_plot_library
+
+    if out is not None:
+        check_output(out, (".json",), None, bundle)
+    if plot is not None:
+        check_output(plot, (".png",), None, bundle)
+        check_plot_library()
+
+
+def _write(report: AccuracyReport, out: Path | None, plot: Path | None) -> list[Path]:
+    from stts_calib.accuracy import write_accuracy_plot
+
+    if out is not None:
+        with written_whole(out) as scratch:
+            scratch.write_text(report.model_dump_json(indent=1) + "\n")
+    if plot is not None:
+        write_accuracy_plot(plot, report)
+    return [path for path in (out, plot) if path is not None]
 
 
 def _run(evaluation: Evaluation) -> float:
@@ -82,16 +94,19 @@ def _run(evaluation: Evaluation) -> float:
     return (time.perf_counter() - started) / 60
 
 
-def _show(report: AccuracyReport) -> None:
+def _show(report: AccuracyReport, written: list[Path]) -> None:
     from rich.table import Table
 
     from stts_runtime.cli.show import console
+    from stts_runtime.session import NOISE
 
     console.print(
         f"{report.clips} {report.split} clips, {report.questions} questions; accuracy in percent with 95 % intervals; "
         f"{report.machine.processor}, {report.machine.cores} cores, {report.minutes:.1f} minutes",
         soft_wrap=True,
     )
+    if report.random_weights:
+        console.print(f"note: {NOISE}")
     table = Table("setting", "tokens", "accuracy", "needs time", "kept of moving / others", "vision ms", "clip ms")
     for one in report.settings:
         timed = "-" if one.needs_time is None else f"{one.needs_time.value:.1f}"
@@ -113,3 +128,5 @@ def _show(report: AccuracyReport) -> None:
             f"({points.low:+.2f} to {points.high:+.2f})",
             soft_wrap=True,
         )
+    for path in written:
+        console.print(f"wrote {path}", soft_wrap=True)

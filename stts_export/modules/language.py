@@ -155,6 +155,11 @@ class Language(nn.Module):
         normed: Tensor = self.language_model.norm(x)
         return normed
 
+    def is_image(self, token_ids: Tensor) -> Tensor:
+        """Which tokens see each other in both directions: patches and the marks around a frame."""
+        marks = self.markers
+        return (token_ids == marks.image_patch) | (token_ids == marks.frame_start) | (token_ids == marks.frame_end)
+
     def logits(self, x: Tensor) -> Tensor:
         """Normed rows (rows, width) -> (rows, vocabulary)."""
         head = self.language_model.embed_tokens.base if self.lm_head is None else self.lm_head.weight
@@ -202,8 +207,7 @@ class Language(nn.Module):
         causal_LS = torch.arange(slots, device=start.device)[None, :] <= slot_L[:, None]
         if not self.config.two_way_images:
             return causal_LS
-        marks = (self.markers.image_patch, self.markers.frame_start, self.markers.frame_end)
-        is_image_L = (token_ids_L == marks[0]) | (token_ids_L == marks[1]) | (token_ids_L == marks[2])
+        is_image_L = self.is_image(token_ids_L)
         token_of_slot_S = torch.arange(slots, device=start.device) - start
         in_this_call_S = (token_of_slot_S >= 0) & (token_of_slot_S < token_ids_L.shape[0])
         nearest_S = token_of_slot_S.clamp(min=0, max=token_ids_L.shape[0] - 1)

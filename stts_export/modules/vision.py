@@ -65,7 +65,7 @@ def kept_frames(kept_BK: Tensor, budget: TokenBudget, heads: int) -> Attend:
     """Kept patches see the kept patches of their frame."""
     if kept_BK.shape[0] > 1:
         return _masked_frames(kept_BK, budget, heads)
-    if budget.kept == budget.groups:
+    if budget.kept == budget.groups and budget.scope != "given":
         return whole_frames(1, heads)
     if budget.scope == "frame":
         return _equal_frames(budget, heads)

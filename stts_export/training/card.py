@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from stts_calib.clips import DURATION_SECONDS, KINDS
-from stts_export.training.loop import Progress
-from stts_export.training.recipe import Recipe, Setting
+from stts_export.training.loop import Report
+from stts_export.training.recipe import Recipe, TrainingSetting
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Provenance:
     command: str
 
 
-def model_card(recipe: Recipe, last: Progress, provenance: Provenance) -> str:
+def model_card(recipe: Recipe, last: Report, provenance: Provenance) -> str:
     """Markdown with the front matter that model hubs read."""
     size, opening = recipe.size, min(recipe.opening_steps, last.step)
     return f"""---
@@ -59,8 +59,8 @@ once, with every question that has an exact answer in it.
 - {recipe.clips_per_step} clips a step. Muon for the matrices inside blocks at {recipe.matrix_rate:g}, AdamW for
   the rest at {recipe.other_rate:g}, weight decay {recipe.weight_decay:g}; {recipe.warm_up_steps} steps of
   warm-up, linear to zero over the last 60 %. bfloat16 products, float32 weights.
-- Seed {recipe.seed}, {last.step} steps in {last.seconds / 60:.1f} minutes on {provenance.device}, torch
-  {_version("torch")}, code at {provenance.commit}.
+- Seed {recipe.seed}, {last.step} steps{_shortened(recipe, last)} in {last.seconds / 60:.1f} minutes on
+  {provenance.device}, torch {_version("torch")}, code at {provenance.commit}.
 
 ```
 {provenance.command}
@@ -75,7 +75,11 @@ on test clips is in `benchmarks/accuracy-tiny.json`.
 """
 
 
-def _shares(settings: tuple[Setting, ...]) -> str:
+def _shortened(recipe: Recipe, last: Report) -> str:
+    return "" if last.step >= recipe.steps else f" (of {recipe.steps}: the schedule was shortened to fit the time)"
+
+
+def _shares(settings: tuple[TrainingSetting, ...]) -> str:
     total = sum(setting.share for setting in settings)
     return ", ".join(
         f"{setting.share / total:.0%} {setting.frames} frames at keep {setting.keep:g}"

@@ -16,10 +16,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from stts_calib.clips import DURATION_SECONDS, Clip, Split
-from stts_export.training.recipe import Recipe, Setting
-from stts_runtime.bundle.manifest import Prompt
-from stts_runtime.prompt import PromptBuilder, Tokens
+from stts_calib.clips import Clip, Split
+from stts_export.training.recipe import Recipe, TrainingSetting
+from stts_export.training.writer import Writer
+from stts_runtime.prompt import Tokens
 
 IGNORED = -100
 _PAD_TO = 16
@@ -28,7 +28,7 @@ _PAD_TO = 16
 class Batch(NamedTuple):
     """Shape suffixes: B clips, T frames, P tokens of the unpruned video prefix, Q tokens of questions and answers."""
 
-    setting: Setting
+    setting: TrainingSetting
     frames_BTHWC: Tensor
     prefix_P: Tensor
     text_places: Tensor
@@ -43,39 +43,6 @@ class Batch(NamedTuple):
     """The token that comes next, where an answer is to be learned; else `IGNORED`."""
     kinds: list[list[str]]
     """The kinds of each clip's questions."""
-
-
-class Writer:
-    """Writes prompts and answers as the runtime does."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        def mark(text: str) -> int:
-            number: int | None = tokenizer.token_to_id(text)
-            assert number is not None
-            return number
-
-        prompt = Prompt(
-            opening="<|im_end|>",
-            eos_ids=[mark("<|im_end|>")],
-            image_patch_id=mark("<im_patch>"),
-            frame_start_id=mark("<frame_start>"),
-            frame_end_id=mark("<frame_end>"),
-            positions="original",
-            tokenizer="tokenizer.json",
-        )
-        self._tokenizer, self.image_patch = tokenizer, prompt.image_patch_id
-        self._prompts = PromptBuilder(tokenizer.to_str().encode(), prompt)
-
-    def prefix(self, frames: int, groups: int) -> Tokens:
-        """The unpruned video prefix, the same for every clip."""
-        return self._prompts.video(np.linspace(0, DURATION_SECONDS, frames).tolist(), np.ones((frames, groups), bool))
-
-    def question(self, text: str, prefix: Tokens) -> NDArray[np.int64]:
-        return self._prompts.question(text, prefix).ids
-
-    def answer(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(f"{text}<|im_end|>", add_special_tokens=False).ids
-        return ids
 
 
 class Batches(Dataset[Batch]):
@@ -95,7 +62,7 @@ class Batches(Dataset[Batch]):
         return batch_of(clips, recipe, recipe.setting(step), Writer(Tokenizer.from_str(self._tokenizer)))
 
 
-def batch_of(clips: list[Clip], recipe: Recipe, setting: Setting, writer: Writer) -> Batch:
+def batch_of(clips: list[Clip], recipe: Recipe, setting: TrainingSetting, writer: Writer) -> Batch:
     """A batch of these clips with all of their questions."""
     prefix = writer.prefix(setting.frames, recipe.budget(setting).groups)
     rows = [_question_row(clip, prefix, writer) for clip in clips]

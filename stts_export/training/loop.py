@@ -15,21 +15,27 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from stts_calib.clips import Clip, Split
-from stts_export.checkpoint.sizes import config_json
-from stts_export.checkpoint.write import base_vocabulary, model_config, write_checkpoint
-from stts_export.training.examples import Batch, Batches, Writer, batch_of
+from stts_export.checkpoint.byte_tokenizer import base_vocabulary
+from stts_export.checkpoint.sizes import config_json, model_config
+from stts_export.checkpoint.write import write_checkpoint
+from stts_export.training.examples import Batch, Batches, batch_of
 from stts_export.training.objective import Objective
 from stts_export.training.optimiser import Optimisers
 from stts_export.training.precision import keep_in_float32, narrow_norms, reduced
-from stts_export.training.recipe import PRUNE_FRACTION, Recipe, Setting
+from stts_export.training.recipe import PRUNE_FRACTION, Recipe, TrainingSetting
 from stts_export.training.start import fresh_modules
 from stts_export.training.vocabulary import learned_tokenizer
+from stts_export.training.writer import Writer
 
-VALIDATED = (Setting(16, 1.0, "clip", 1), Setting(16, 0.5, "clip", 1), Setting(8, 1.0, "clip", 1))
+VALIDATED = (
+    TrainingSetting(16, 1.0, "clip", 1),
+    TrainingSetting(16, 0.5, "clip", 1),
+    TrainingSetting(8, 1.0, "clip", 1),
+)
 
 
 @dataclass
-class Progress:
+class Report:
     """What was found since the last report."""
 
     step: int
@@ -48,7 +54,7 @@ class Run:
     def __init__(self, recipe: Recipe, device: str, workers: int) -> None:
         self.recipe, self.device, self._workers = recipe, torch.device(device), workers
         self.tokenizer = learned_tokenizer()
-        config = model_config(recipe.size, self.tokenizer, PRUNE_FRACTION)
+        config = model_config(recipe.size, base_vocabulary(self.tokenizer), PRUNE_FRACTION)
         vision, language = fresh_modules(config, recipe.seed)
         self._objective = Objective(vision, language).to(self.device)
         assert vision.temporal_token_scorer is not None
@@ -57,7 +63,7 @@ class Run:
             narrow_norms(vision.vision_tower)
         self._optimisers = Optimisers((vision, language), recipe)
 
-    def train(self) -> Iterator[Progress]:
+    def train(self) -> Iterator[Report]:
         """Trains to the end of the recipe; yields a report every few steps and at the end."""
         recipe, started = self.recipe, time.perf_counter()
         validation = self._validation_batches()
@@ -70,10 +76,10 @@ class Run:
             # Reading numbers waits for the device, so it is done now and then only.
             answer_loss, score_loss = torch.stack(losses).mean(dim=0).tolist()
             losses.clear()
-            progress = Progress(step, time.perf_counter() - started, done, answer_loss, score_loss)
+            report = Report(step, time.perf_counter() - started, done, answer_loss, score_loss)
             if step % recipe.validate_every == 0 or done == 1:
-                progress.accuracy = {_name(batches[0].setting): self._accuracy(batches) for batches in validation}
-            yield progress
+                report.accuracy = {_name(batches[0].setting): self._accuracy(batches) for batches in validation}
+            yield report
             if done == 1:
                 return
 
@@ -124,7 +130,7 @@ class Run:
         return {kind: sum(found) / len(found) for kind, found in hits.items()}
 
 
-def _name(setting: Setting) -> str:
+def _name(setting: TrainingSetting) -> str:
     return f"{setting.frames} frames, keep {setting.keep:g}"
 
 

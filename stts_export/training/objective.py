@@ -59,14 +59,14 @@ class Objective(nn.Module):
 
     def _seen(self, tokens_BL: Tensor, segments_BL: Tensor) -> Tensor:
         """The prefix sees itself, causally but for image tokens; a question sees the prefix and, causally, itself."""
-        marks = self.language.markers
-        is_image_BL = (
-            (tokens_BL == marks.image_patch) | (tokens_BL == marks.frame_start) | (tokens_BL == marks.frame_end)
-        )
         length = tokens_BL.shape[1]
         causal_LL = torch.ones(length, length, dtype=torch.bool, device=tokens_BL.device).tril()
         keys, queries = segments_BL[:, None, :], segments_BL[:, :, None]
-        return causal_LL & ((keys == 0) | (keys == queries)) | (is_image_BL[:, :, None] & is_image_BL[:, None, :])
+        causal_BLL = causal_LL & ((keys == 0) | (keys == queries))
+        if not self.language.config.two_way_images:
+            return causal_BLL
+        is_image_BL = self.language.is_image(tokens_BL)
+        return causal_BLL | (is_image_BL[:, :, None] & is_image_BL[:, None, :])
 
     def _scores(self, hidden: Hidden, budget: TokenBudget) -> Tensor:
         """Mean squared error to 1 - cosine similarity with the same group one frame earlier, frames 2 to T."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from stts_calib.accuracy.intervals import Interval
 from stts_calib.accuracy.report import AccuracyReport, SettingRecord
@@ -12,33 +14,36 @@ from stts_runtime.outputs import written_whole
 _COLOURS = {"full": "#444444", "clip": "#1f77b4", "frame": "#2ca02c", "random": "#d62728", "even": "#ff7f0e"}
 
 
+def check_plot_library() -> None:
+    """Raises `MissingExtraError` without matplotlib: better before a long measurement than after it."""
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError("matplotlib is not installed, and --plot needs it: pip install 'stts-export[plot]'")
+
+
 def write_accuracy_plot(path: Path, report: AccuracyReport) -> None:
-    """Writes a PNG. Raises `MissingExtraError` without matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("matplotlib is not installed: pip install 'stts-export[plot]'") from None
+    """Writes a PNG."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10.5, 4.4), layout="constrained")
     figure.suptitle(
         f"{report.checkpoint}: {report.clips} {report.split} clips, {report.questions} questions, 95 % intervals"
     )
-    axes = figure.subplots(1, 2)
-    for axis, title in zip(axes, ("all questions", "questions that need time"), strict=True):
-        for record in report.settings:
-            accuracy = record.accuracy if title == "all questions" else record.needs_time
-            if accuracy is not None:
-                _point(axis, record, accuracy)
-        axis.set(title=title, xlabel=f"vision ms, median ({report.machine.processor}, {report.machine.cores} cores)")
-        axis.set_ylabel("accuracy, %")
+    everything, timed = figure.subplots(1, 2)
+    for axis, title in ((everything, "all questions"), (timed, "questions that need time")):
+        axis.set(title=title, ylabel="accuracy, %")
+        axis.set_xlabel(f"vision ms, median ({report.machine.processor}, {report.machine.cores} cores)")
         axis.grid(alpha=0.3)
+    for record in report.settings:
+        _point(everything, record, record.accuracy)
+        if record.needs_time is not None:
+            _point(timed, record, record.needs_time)
     with written_whole(path) as scratch:
         figure.savefig(scratch, dpi=130, format="png")
 
 
-def _point(axis: object, record: SettingRecord, accuracy: Interval) -> None:
+def _point(axis: Any, record: SettingRecord, accuracy: Interval) -> None:
     errors = [[accuracy.value - accuracy.low], [accuracy.high - accuracy.value]]
     colour = _COLOURS[record.setting.partition("-")[0]]
-    axis.errorbar(record.vision_ms, accuracy.value, yerr=errors, fmt="o", color=colour, capsize=3)  # type: ignore[attr-defined]
-    axis.annotate(  # type: ignore[attr-defined]
-        record.setting, (record.vision_ms, accuracy.value), textcoords="offset points", xytext=(6, -10), fontsize=7
-    )
+    axis.errorbar(record.vision_ms, accuracy.value, yerr=errors, fmt="o", color=colour, capsize=3)
+    where = (record.vision_ms, accuracy.value)
+    axis.annotate(record.setting, where, textcoords="offset points", xytext=(6, -10), fontsize=7)

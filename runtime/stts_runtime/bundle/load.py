@@ -69,7 +69,7 @@ class Bundle:
                 f"{self.folder} has no variant with keep {wanted:g}"
                 + (f", budget {budget}" if budget else "")
                 + (f", {frames} frames" if frames else "")
-                + f"; it has {', '.join(self.manifest.variants)}"
+                + f"; it has {', '.join(name for name, one in self.manifest.variants.items() if not one.is_control)}"
             )
         short = {name: variant for name, variant in fitting.items() if at_most is None or variant.frames <= at_most}
         if not short:

@@ -7,6 +7,7 @@ numbers that sizes are made of are bounded. This module reads and writes no file
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -17,7 +18,7 @@ from stts_runtime.errors import UserError
 SCHEMA_VERSION: Final = 2
 """Raised whenever an older runtime could not use a newer bundle; older bundles keep working.
 
-1: the first. 2: variants with the budget `given`; a bundle without one is still written as 1."""
+1: the first. 2: variants with the budget `given`."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
@@ -138,6 +139,11 @@ class Prompt(_Record):
     tokenizer: FileName
 
 
+def schema_needed(variants: Iterable[VisionVariant]) -> Literal[1, 2]:
+    """The oldest schema that holds these variants: a bundle asks for no newer runtime than it needs."""
+    return 2 if any(variant.is_control for variant in variants) else 1
+
+
 class Manifest(_Record):
     schema_version: Literal[1, 2]
     created: str
@@ -156,17 +162,10 @@ class Manifest(_Record):
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
         for name, variant in self.variants.items():
-            try:
-                budget = self.budget(variant)
-            except UserError as error:
-                raise ValueError(f"variant {name}: {error}") from None
-            if (name, variant.kept_groups) != (budget.name, budget.kept):
-                raise ValueError(
-                    f"variant {name} with {variant.kept_groups} groups should be {budget.name} with {budget.kept}"
-                )
-        if self.schema_version < 2 and any(variant.is_control for variant in self.variants.values()):
-            raise ValueError("the budget `given` came with schema 2")
-        if self.default_keep not in {variant.keep for variant in self.variants.values()}:
+            self._check_variant(name, variant)
+        if self.schema_version < schema_needed(self.variants.values()):
+            raise ValueError(f"its variants came with schema {schema_needed(self.variants.values())}")
+        if self.default_keep not in {variant.keep for variant in self.variants.values() if not variant.is_control}:
             raise ValueError(f"no variant has the default keep {self.default_keep:g}")
         if max(variant.kept_groups for variant in self.variants.values()) > self.language.visual_rows:
             raise ValueError("a variant makes more visual tokens than the language graph takes")
@@ -174,6 +173,18 @@ class Manifest(_Record):
         if unlisted:
             raise ValueError(f"files without a hash: {', '.join(sorted(unlisted))}")
         return self
+
+    def _check_variant(self, name: str, variant: VisionVariant) -> None:
+        try:
+            budget = self.budget(variant)
+        except UserError as error:
+            raise ValueError(f"variant {name}: {error}") from None
+        if variant.is_control and not variant.is_pruned:
+            raise ValueError(f"variant {name}: a control that keeps everything controls nothing")
+        if (name, variant.kept_groups) != (budget.name, budget.kept):
+            raise ValueError(
+                f"variant {name} with {variant.kept_groups} groups should be {budget.name} with {budget.kept}"
+            )
 
     def budget(self, variant: VisionVariant) -> TokenBudget:
         return TokenBudget(variant.frames, self.vision.groups, variant.keep, variant.budget)

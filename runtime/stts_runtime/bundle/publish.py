@@ -19,7 +19,7 @@ def published(out: Path, may_replace: Callable[[Path], bool] = lambda _: False) 
     An existing `out` is replaced only if `may_replace` knows it: a slip of the hand must not delete anything else.
     Raises `UserError` otherwise, or if the place cannot be written.
     """
-    _check_free(out, may_replace)
+    check_free(out, may_replace)
     missing = [parent for parent in out.absolute().parents if not parent.exists()]
     try:
         try:
@@ -30,7 +30,7 @@ def published(out: Path, may_replace: Callable[[Path], bool] = lambda _: False) 
         try:
             scratch.chmod(0o755)
             yield scratch
-            _check_free(out, may_replace)
+            check_free(out, may_replace)
             _swap(scratch, out)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -39,11 +39,14 @@ def published(out: Path, may_replace: Callable[[Path], bool] = lambda _: False) 
         raise
 
 
-def _check_free(out: Path, may_replace: Callable[[Path], bool]) -> None:
+def check_free(out: Path, may_replace: Callable[[Path], bool] = lambda _: False) -> None:
+    """Raises `UserError` if `out` exists and may not be replaced."""
     if not out.name:
         raise UserError(f"{str(out)!r} names no folder to write")
     if os.path.lexists(out) and (out.is_symlink() or not may_replace(out)):
-        raise UserError(f"{out} exists already; choose another place (--force replaces a sound bundle, nothing else)")
+        raise UserError(
+            f"{out} exists already; choose another place (--force replaces only what it knows to be of the same kind)"
+        )
 
 
 def _swap(scratch: Path, out: Path) -> None:

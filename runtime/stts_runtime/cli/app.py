@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from stts_runtime.budget import Scope
+from stts_runtime.budget import AnsweringScope
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli import run as run_command
 from stts_runtime.cli.bench import bench_command
@@ -32,7 +32,9 @@ def run(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Video files.")],
     ask: Annotated[list[str], typer.Option(metavar="QUESTION", help="A question; may be given several times.")],
     keep: Annotated[Optional[float], typer.Option(help="Keep ratio of the variant; default: the trained one.")] = None,
-    budget: Annotated[Optional[Scope], typer.Option(help="Budget of the variant, where there are two.")] = None,
+    budget: Annotated[
+        Optional[AnsweringScope], typer.Option(help="Budget of the variant, where there are two.")
+    ] = None,
     frames: Annotated[Optional[int], typer.Option(min=1, help="Exactly so many frames; default: by the video.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in tokens.")] = 64,
     overlay: Annotated[Optional[Path], typer.Option(help="Picture of the kept patches, .png or .mp4.")] = None,

@@ -66,7 +66,7 @@ def _variants(bundle: Bundle) -> Table:
         whole = bundle.manifest.budget(variant).visual_tokens
         macs = f"{variant.multiplications.fixed / 1e9:.3g}"
         table.add_row(
-            name,
+            f"{name} (control)" if variant.is_control else name,
             str(variant.frames),
             f"{variant.keep:g}",
             f"{variant.kept_groups} of {whole}",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Passport
-from stts_runtime.engines.seam import VisionOutput, checked_choice
+from stts_runtime.engines.seam import VisionOutput, check_choice
 from stts_runtime.errors import BundleError, EngineError, MissingExtraError, SttsError
 from stts_runtime.prompt import Tokens
 
@@ -119,8 +119,8 @@ class CpuVision:
     def run(self, frames: NDArray[np.uint8], given: NDArray[np.bool_] | None = None) -> VisionOutput:
         """RGB frames (T, H, W, 3) uint8 -> the window's visual tokens, in numpy."""
         inputs: dict[str, NDArray[Any]] = {"frames": frames}
-        if self._budget.scope == "given":
-            given = checked_choice(given, self._budget)
+        check_choice(given, self._budget)
+        if given is not None:
             inputs["kept_groups"] = np.flatnonzero(given)
         with _foreign_errors_as(EngineError, "vision"):
             outputs = self._session.run(None, inputs)

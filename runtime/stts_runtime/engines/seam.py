@@ -54,8 +54,12 @@ class LanguageEngine(Protocol):
         ...
 
 
-def checked_choice(given: NDArray[np.bool_] | None, budget: TokenBudget) -> NDArray[np.bool_]:
-    """Raises `EngineError` unless `given` (T, G) keeps exactly as many groups as the control variant takes."""
+def check_choice(given: NDArray[np.bool_] | None, budget: TokenBudget) -> None:
+    """Raises `EngineError` unless `given` is what the variant takes: None, or for a control its groups, (T, G)."""
+    if budget.scope != "given":
+        if given is not None:
+            raise EngineError(f"{budget.name} chooses by itself what to keep; only controls can be told")
+        return
     if given is None:
         raise EngineError(f"{budget.name} is a control: it needs to be told which groups to keep")
     if given.shape != (budget.frames, budget.groups) or given.sum() != budget.kept:
@@ -63,4 +67,3 @@ def checked_choice(given: NDArray[np.bool_] | None, budget: TokenBudget) -> NDAr
             f"{budget.name} keeps {budget.kept} of {budget.frames} x {budget.groups} groups, and was given "
             f"{given.sum()} of {' x '.join(map(str, given.shape))}"
         )
-    return given

@@ -1,0 +1,28 @@
+"""The tokenizer of the small checkpoints: bytes, merges of them if there are any, and Molmo2's marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+from stts_export.checkpoint.sizes import EXTRA_TOKENS
+
+TEXT_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+
+
+def byte_level_tokenizer(merges: Sequence[tuple[str, str]] = ()) -> Tokenizer:
+    """256 bytes, merges of them, the chat marks, and Molmo2's marks behind the base vocabulary."""
+    merged = ("".join(pair) for pair in merges)
+    tokens = (*sorted(pre_tokenizers.ByteLevel.alphabet()), *merged, *TEXT_TOKENS, *EXTRA_TOKENS)
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    made = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges)))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in TEXT_TOKENS + EXTRA_TOKENS])
+    return made
+
+
+def base_vocabulary(tokenizer: Tokenizer) -> int:
+    """Entries of the logits: everything but Molmo2's marks, which only ever come in."""
+    return int(tokenizer.get_vocab_size()) - len(EXTRA_TOKENS)
