@@ -1,8 +1,8 @@
 """Muon over stacks of matrices: torch.optim.Muon's update, without a Python loop over them.
 
 torch's own takes one matrix after the other, some 25 small kernels each; for this model's hundred matrices that is as
-long as a whole forward and backward pass (85 of 210 ms a step on an H200). Here all matrices of one shape go through
-the iteration as one batch. `tests/test_training.py` holds it to the same numbers.
+long as a forward and backward pass (under the profiler 85 of 230 ms a step on an H200). Here all matrices of one shape
+go through the iteration as one batch. `tests/test_training.py` holds it to the same numbers.
 """
 
 from __future__ import annotations

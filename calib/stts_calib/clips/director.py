@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -40,6 +41,39 @@ _BAG_SECONDS = 3
 """At how many whole seconds a bag is seen at least, with nobody before it."""
 
 
+@dataclass(frozen=True)
+class Route:
+    """Where somebody goes; `depth` is where they stop, and `wait` for how many seconds."""
+
+    side: Side
+    lane: float
+    behaviour: Behaviour
+    appears_at: int
+    depth: float
+    wait: float
+
+
+def _path(route: Route, start: Waypoint, speed: float) -> list[Waypoint]:
+    """From outside the frame to where the behaviour ends."""
+    outside, far = start.depth, 1 - start.depth
+    path = [start]
+
+    def go_to(target: float) -> None:
+        last = path[-1]
+        path.append(Waypoint(last.second + abs(target - last.depth) / speed, target))
+
+    if route.behaviour is not Behaviour.cross:
+        go_to(route.depth)
+        stays = route.behaviour is Behaviour.stay
+        until = DURATION_SECONDS + 1 if stays else path[-1].second + route.wait
+        path.append(Waypoint(max(until, path[-1].second), route.depth))
+    if route.behaviour is Behaviour.turn_back:
+        go_to(outside)
+    elif route.behaviour is not Behaviour.stay:
+        go_to(far)
+    return path
+
+
 class Director:
     """Draws scenes; the same generator state gives the same scene."""
 
@@ -72,8 +106,7 @@ class Director:
     def _actor(self, sort: Sort) -> Actor:
         rng = self._rng
         behaviour = Behaviour(rng.choice([one.value for one in Behaviour], p=(0.4, 0.2, 0.25, 0.15)))
-        return self._walk(
-            sort,
+        route = Route(
             side=self._side(),
             lane=float(rng.uniform(0.12, 0.88)),
             behaviour=behaviour,
@@ -81,35 +114,22 @@ class Director:
             depth=float(rng.uniform(0.25, 0.75)),
             wait=float(rng.uniform(2.5, 4.5) if behaviour is Behaviour.pause else rng.uniform(1.2, 2.0)),
         )
+        return self._on(route, sort)
 
     def _side(self) -> Side:
         return Side(self._rng.choice([side.value for side in Side]))
 
-    def _walk(
-        self, sort: Sort, side: Side, lane: float, behaviour: Behaviour, appears_at: int, depth: float, wait: float
-    ) -> Actor:
+    def _on(self, route: Route, sort: Sort) -> Actor:
+        """Somebody of this sort on the route, with a size, a speed and a colour."""
         rng = self._rng
         width, height = (edge * float(rng.uniform(0.85, 1.2)) for edge in _SIZE[sort])
-        half = (width if side.is_horizontal else height) / 2
+        half = (width if route.side.is_horizontal else height) / 2
         speed = float(rng.uniform(*_SPEED[sort]))
         # On the edge of the frame between two whole seconds, and wholly outside at the earlier one.
-        on_edge = appears_at - float(rng.uniform(0.1, 0.95 - half / speed))
-        path = [Waypoint(on_edge - half / speed, -half)]
-
-        def go_to(target: float) -> None:
-            last = path[-1]
-            path.append(Waypoint(last.second + abs(target - last.depth) / speed, target))
-
-        if behaviour is not Behaviour.cross:
-            go_to(depth)
-            until = DURATION_SECONDS + 1 if behaviour is Behaviour.stay else path[-1].second + wait
-            path.append(Waypoint(max(until, path[-1].second), depth))
-        if behaviour is Behaviour.turn_back:
-            go_to(-half)
-        elif behaviour is not Behaviour.stay:
-            go_to(1 + half)
+        on_edge = route.appears_at - float(rng.uniform(0.1, 0.95 - half / speed))
+        path = tuple(_path(route, Waypoint(on_edge - half / speed, -half), speed))
         colour = str(rng.choice(list(COLOURS)))
-        return Actor(sort, colour, width, height, side, lane, behaviour, appears_at, tuple(path))
+        return Actor(sort, colour, width, height, route.side, route.lane, route.behaviour, route.appears_at, path)
 
     def _meeting(self) -> list[Actor]:
         """Two people come from opposite sides and stand before each other for a while."""
@@ -120,8 +140,8 @@ class Director:
         second = int(rng.integers(1, 6))
         behaviour = Behaviour.stay if rng.random() < 0.5 else Behaviour.turn_back
         return [
-            self._walk("person", side, lane, behaviour, second, depth, wait=6.0),
-            self._walk("person", opposite, lane, behaviour, second, 1 - depth - _MEETING_GAP, wait=6.0),
+            self._on(Route(side, lane, behaviour, second, depth, wait=6.0), "person"),
+            self._on(Route(opposite, lane, behaviour, second, 1 - depth - _MEETING_GAP, wait=6.0), "person"),
         ]
 
     def _line(self, actors: Sequence[Actor]) -> Line | None:
