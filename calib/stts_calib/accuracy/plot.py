@@ -33,17 +33,20 @@ def write_accuracy_plot(path: Path, report: AccuracyReport) -> None:
         axis.set(title=title, ylabel="accuracy, %")
         axis.set_xlabel(f"vision ms, median ({report.machine.processor}, {report.machine.cores} cores)")
         axis.grid(alpha=0.3)
-    for record in report.settings:
-        _point(everything, record, record.accuracy)
+        axis.margins(x=0.12, y=0.08)
+    for place, record in enumerate(sorted(report.settings, key=lambda one: one.vision_ms)):
+        _point(everything, record, record.accuracy, above=place % 2 == 0)
         if record.needs_time is not None:
-            _point(timed, record, record.needs_time)
+            _point(timed, record, record.needs_time, above=place % 2 == 0)
     with written_whole(path) as scratch:
         figure.savefig(scratch, dpi=130, format="png")
 
 
-def _point(axis: Any, record: SettingRecord, accuracy: Interval) -> None:
+def _point(axis: Any, record: SettingRecord, accuracy: Interval, above: bool) -> None:
+    """Neighbours have their names above and below, or they would lie on one another."""
     errors = [[accuracy.value - accuracy.low], [accuracy.high - accuracy.value]]
     colour = _COLOURS[record.setting.partition("-")[0]]
     axis.errorbar(record.vision_ms, accuracy.value, yerr=errors, fmt="o", color=colour, capsize=3)
-    where = (record.vision_ms, accuracy.value)
-    axis.annotate(record.setting, where, textcoords="offset points", xytext=(6, -10), fontsize=7)
+    where = (record.vision_ms, accuracy.high if above else accuracy.low)
+    offset, side = ((0, 4), "bottom") if above else ((0, -4), "top")
+    axis.annotate(record.setting, where, textcoords="offset points", xytext=offset, ha="center", va=side, fontsize=7)
