@@ -27,7 +27,7 @@ from stts_export.training.start import fresh_modules
 from stts_export.training.vocabulary import learned_tokenizer
 from stts_export.training.writer import Writer
 
-VALIDATED = (
+_VALIDATED = (
     TrainingSetting(16, 1.0, "clip", 1),
     TrainingSetting(16, 0.5, "clip", 1),
     TrainingSetting(8, 1.0, "clip", 1),
@@ -113,7 +113,7 @@ class Run:
         writer, size = Writer(Tokenizer.from_str(self.tokenizer.to_str())), self.recipe.clips_per_step
         clips = [Clip.make(Split.validation, number) for number in range(self.recipe.validation_clips)]
         parts = [clips[start : start + size] for start in range(0, len(clips), size)]
-        return [[batch_of(part, self.recipe, setting, writer) for part in parts] for setting in VALIDATED]
+        return [[batch_of(part, self.recipe, setting, writer) for part in parts] for setting in _VALIDATED]
 
     @torch.no_grad()
     def _accuracy(self, batches: list[Batch]) -> dict[str, float]:
