@@ -1,7 +1,7 @@
 """The text around a video: which tokens the language model sees, and at which positions.
 
-Source: Molmo2's processor in transformers (`get_video_string` and the chat template), and stts.md point 8 for pruned
-frames. The video comes first, so its tokens and their cache do not depend on the question.
+Source: Molmo2's processor in transformers (`get_video_string` and the chat template), without the marks of groups
+that were dropped. The video comes first, so its tokens and their cache do not depend on the question.
 """
 
 from __future__ import annotations

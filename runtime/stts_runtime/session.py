@@ -47,9 +47,12 @@ class Session:
         self._prompts = PromptBuilder(bundle.file(manifest.prompt.tokenizer).read_bytes(), manifest.prompt)
 
     @classmethod
-    def open(cls, bundle: Bundle, variant: str) -> Session:
-        """Loads the variant's engines; everything they need is checked first."""
-        return cls(bundle, variant, load_vision(bundle, variant), load_language(bundle))
+    def open(cls, bundle: Bundle, variant: str, language: LanguageEngine | None = None) -> Session:
+        """Loads the variant's engines; everything they need is checked first.
+
+        Sessions that take turns may share one `language` engine.
+        """
+        return cls(bundle, variant, load_vision(bundle, variant), language or load_language(bundle))
 
     def check_questions(self, questions: Sequence[str], watched: Watched | None = None) -> None:
         """Raises `PromptError` if a question cannot be asked; with a window, also if it does not fit beside it."""

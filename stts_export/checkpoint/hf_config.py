@@ -166,7 +166,7 @@ class HfConfig(Section):
             raise CheckpointError("config.json: the vision tower groups its queries, which is not supported")
         if section.head_dim not in (None, section.hidden_size // section.num_attention_heads):
             raise CheckpointError("config.json: vision head_dim x heads differs from hidden_size")
-        # Negative layers count from the declared number, of which released weights lack the last two (stts.md).
+        # Negative layers count from the declared number, of which released weights lack the last two.
         layers = tuple(
             layer + section.num_hidden_layers if layer < 0 else layer for layer in self.adapter.feature_layers
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -17,6 +16,8 @@ from stts_runtime.outputs import check_output, written_whole
 _LINE_EVERY = 100
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from stts_calib.accuracy import AccuracyReport, Evaluation
 
 
@@ -80,23 +81,20 @@ def _run(evaluation: Evaluation) -> float:
 
     from stts_runtime.cli.show import errors
 
-    started, done = time.perf_counter(), count(1)
+    started = time.perf_counter()
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task("asking", total=evaluation.clips)
 
-        def on_clip() -> None:
+        def on_clip(done: int) -> None:
             progress.advance(task)
-            number = next(done)
-            if not errors.is_terminal and number % _LINE_EVERY == 0:
-                errors.print(f"{number} of {evaluation.clips} clips, {time.perf_counter() - started:.0f} s")
+            if not errors.is_terminal and done % _LINE_EVERY == 0:
+                errors.print(f"{done} of {evaluation.clips} clips, {time.perf_counter() - started:.0f} s")
 
         evaluation.run(on_clip)
     return (time.perf_counter() - started) / 60
 
 
 def _show(report: AccuracyReport, written: list[Path]) -> None:
-    from rich.table import Table
-
     from stts_runtime.cli.show import console
     from stts_runtime.session import NOISE
 
@@ -107,20 +105,8 @@ def _show(report: AccuracyReport, written: list[Path]) -> None:
     )
     if report.random_weights:
         console.print(f"note: {NOISE}")
-    table = Table("setting", "tokens", "accuracy", "needs time", "kept of moving / others", "vision ms", "clip ms")
-    for one in report.settings:
-        timed = "-" if one.needs_time is None else f"{one.needs_time.value:.1f}"
-        accuracy = f"{one.accuracy.value:.1f} ({one.accuracy.low:.1f} to {one.accuracy.high:.1f})"
-        kept = "-" if one.kept_of_moving is None else f"{one.kept_of_moving:.1f} / {one.kept_of_others:.1f}"
-        milliseconds = f"{one.vision_ms:.1f}", f"{one.clip_ms:.1f}"
-        table.add_row(one.setting, str(one.visual_tokens), accuracy, timed, kept, *milliseconds)
-    console.print(table)
-    kinds = Table("by kind", *(kind.kind for kind in report.kinds))
-    kinds.add_row("questions", *(str(kind.questions) for kind in report.kinds))
-    kinds.add_row("chance", *(f"{kind.chance:.1f}" for kind in report.kinds), end_section=True)
-    for one in report.settings:
-        kinds.add_row(one.setting, *(f"{one.by_kind[kind.kind]:.1f}" for kind in report.kinds))
-    console.print(kinds)
+    console.print(_by_setting(report))
+    console.print(_by_kind(report))
     for found in report.differences:
         points, scope = found.points, "" if found.questions == "all" else " on questions that need time"
         console.print(
@@ -130,3 +116,27 @@ def _show(report: AccuracyReport, written: list[Path]) -> None:
         )
     for path in written:
         console.print(f"wrote {path}", soft_wrap=True)
+
+
+def _by_setting(report: AccuracyReport) -> Table:
+    from rich.table import Table
+
+    table = Table("setting", "tokens", "accuracy", "needs time", "kept of moving / others", "vision ms", "clip ms")
+    for one in report.settings:
+        timed = "-" if one.needs_time is None else f"{one.needs_time.value:.1f}"
+        accuracy = f"{one.accuracy.value:.1f} ({one.accuracy.low:.1f} to {one.accuracy.high:.1f})"
+        kept = "-" if one.kept_of_moving is None else f"{one.kept_of_moving:.1f} / {one.kept_of_others:.1f}"
+        milliseconds = f"{one.vision_ms:.1f}", f"{one.clip_ms:.1f}"
+        table.add_row(one.setting, str(one.visual_tokens), accuracy, timed, kept, *milliseconds)
+    return table
+
+
+def _by_kind(report: AccuracyReport) -> Table:
+    from rich.table import Table
+
+    table = Table("by kind", *(kind.kind for kind in report.kinds))
+    table.add_row("questions", *(str(kind.questions) for kind in report.kinds))
+    table.add_row("chance", *(f"{kind.chance:.1f}" for kind in report.kinds), end_section=True)
+    for one in report.settings:
+        table.add_row(one.setting, *(f"{one.by_kind[kind.kind]:.1f}" for kind in report.kinds))
+    return table

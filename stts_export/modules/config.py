@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from stts_export.errors import CheckpointError
 
-# The lowest factor that the bias layer multiplies a patch's attention by (stts.md, point 5).
+# The lowest factor that the bias layer multiplies a patch's attention by (arXiv 2603.18004).
 RESCALE_MINIMUM = math.exp(-2.0)
 
 

@@ -58,7 +58,7 @@ class Recipe:
     warm_up_steps: int = 200
     weight_decay: float = 0.01
     score_weight: float = 0.5
-    """Of the scores' loss, beside the answers' (stts.md, Training)."""
+    """Of the scores' loss, beside the answers' (arXiv 2603.18004)."""
     report_every: int = 20
     validate_every: int = 400
     validation_clips: int = 256

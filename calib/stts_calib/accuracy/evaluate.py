@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stts_calib.accuracy.settings import Setting
 from stts_calib.clips import Clip, Question, Split
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines import load_language, load_vision
+from stts_runtime.engines import load_language
 from stts_runtime.session import Session
 from stts_runtime.video import Window
 
@@ -28,6 +28,15 @@ class Asked(NamedTuple):
     answer: str
     """The right one."""
     clip: int
+
+
+class Shown(NamedTuple):
+    """A clip as settings with so many frames see it."""
+
+    clip: int
+    window: Window
+    moving: NDArray[np.bool_]
+    """(T, G): where something moves."""
 
 
 @dataclass
@@ -77,35 +86,37 @@ class Evaluation:
         self.asked: list[Asked] = []
         self.answers = {setting.name: Answers() for setting in settings}
 
-    def run(self, on_clip: Callable[[], None] = lambda: None) -> None:
-        """Asks everything; `on_clip` is called after every clip."""
+    def run(self, on_clip: Callable[[int], None] = lambda _: None) -> None:
+        """Asks everything; `on_clip` is called after every clip with the number of clips done."""
         language = load_language(self.bundle)
         variants = {setting.variant for setting in self.settings}
-        sessions = {name: Session(self.bundle, name, load_vision(self.bundle, name), language) for name in variants}
+        sessions = {name: Session.open(self.bundle, name, language) for name in variants}
         for number in range(self.clips):
             self._watch(Clip.make(self.split, number), sessions)
-            on_clip()
+            on_clip(number + 1)
 
     def _watch(self, clip: Clip, sessions: dict[str, Session]) -> None:
         """Every setting sees the clip before the next one is made, so that all meet the same noise of the machine."""
         questions = clip.some_questions(self._questions)
         self.asked += [Asked(one.kind, one.text, one.answer, clip.number) for one in questions]
-        manifest, windows = self.bundle.manifest, dict[int, Window]()
+        manifest, shown = self.bundle.manifest, dict[int, Shown]()
         # In another order for every clip, so that none always comes first, on a cold cache.
         for turn in np.random.default_rng(clip.number).permutation(len(self.settings)).tolist():
             setting = self.settings[turn]
             frames = manifest.variants[setting.variant].frames
-            if frames not in windows:
-                windows[frames] = clip.window(frames, manifest.vision.image_size)
-            self._ask(setting, sessions[setting.variant], windows[frames], clip, questions)
+            if frames not in shown:
+                window = clip.window(frames, manifest.vision.image_size)
+                moving = clip.moving(window.times_seconds.tolist(), manifest.vision.groups_per_side)
+                shown[frames] = Shown(clip.number, window, moving)
+            self._ask(setting, sessions[setting.variant], shown[frames], questions)
 
-    def _ask(self, setting: Setting, session: Session, window: Window, clip: Clip, questions: list[Question]) -> None:
+    def _ask(self, setting: Setting, session: Session, shown: Shown, questions: list[Question]) -> None:
         manifest, answers = self.bundle.manifest, self.answers[setting.name]
-        given = setting.choice(manifest.budget(manifest.variants[setting.variant]), clip.number)
-        watched = session.watch(window, given=given)
-        moving = clip.moving(window.times_seconds.tolist(), manifest.vision.groups_per_side)[1:]
-        answers.moving.add(watched.vision.kept[1:][moving])
-        answers.others.add(watched.vision.kept[1:][~moving])
+        given = setting.choice(manifest.budget(manifest.variants[setting.variant]), shown.clip)
+        watched = session.watch(shown.window, given=given)
+        kept_later, moving_later = watched.vision.kept[1:], shown.moving[1:]
+        answers.moving.add(kept_later[moving_later])
+        answers.others.add(kept_later[~moving_later])
         got = [session.ask(watched, question.text, _ANSWER_TOKENS) for question in questions]
         answers.texts += [answer.answer for answer in got]
         answers.vision_ms.append(got[0].milliseconds.vision)

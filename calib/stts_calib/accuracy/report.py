@@ -18,7 +18,7 @@ from stts_calib.accuracy.settings import Setting
 from stts_calib.clips import KINDS, Kind
 from stts_runtime.bench import Machine, machine
 
-Scope = Literal["all", "needs time"]
+QuestionSet = Literal["all", "needs time"]
 
 
 class _Part(BaseModel):
@@ -60,7 +60,7 @@ class Difference(_Part):
 
     setting: str
     against: str
-    questions: Scope
+    questions: QuestionSet
     points: Interval
 
 
@@ -163,7 +163,7 @@ def _differences(evaluation: Evaluation, timed: NDArray[np.bool_]) -> list[Diffe
     return found
 
 
-def _pairs(evaluation: Evaluation) -> Iterator[tuple[str, str, Scope]]:
+def _pairs(evaluation: Evaluation) -> Iterator[tuple[str, str, QuestionSet]]:
     """Every setting against unpruned; controls against the scorer's choice; more frames against as many tokens."""
     variants, names = evaluation.bundle.manifest.variants, {setting.name for setting in evaluation.settings}
     for setting in evaluation.settings:

@@ -128,7 +128,7 @@ def _meeting(scene: Scene) -> Iterator[tuple[str, str]]:
     if len(people) != 2:
         return
     distances = _distances(*people)
-    together = (distances < _MEETING_DISTANCE).mean() * DURATION_SECONDS if distances.size else 0.0
+    together = (distances < _MEETING_DISTANCE).mean() * DURATION_SECONDS
     if together >= _MEETING_SECONDS:
         yield "Did two people meet?", "yes"
     elif not (distances < _NO_MEETING_DISTANCE).any():

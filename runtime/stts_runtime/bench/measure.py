@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines import load_language, load_vision
+from stts_runtime.engines import load_language
 from stts_runtime.session import Session
 from stts_runtime.video import Window
 
@@ -66,7 +66,7 @@ def measure(
         if variant.is_control:
             continue
         before = resident_mb()
-        sessions[name] = Session(bundle, name, load_vision(bundle, name), language)
+        sessions[name] = Session.open(bundle, name, language)
         samples[name] = Samples(loaded_mb=resident_mb() - before)
         if variant.frames not in windows:
             windows[variant.frames] = window_of(variant.frames)

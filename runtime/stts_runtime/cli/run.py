@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines import LanguageEngine, load_language, load_vision
+from stts_runtime.engines import LanguageEngine, load_language
 from stts_runtime.errors import UserError
 from stts_runtime.outputs import check_output
 from stts_runtime.overlay import SUFFIXES, write_overlay
@@ -63,7 +63,7 @@ class Sessions:
         if self._language is None:
             self._language = load_language(self.bundle)
         if name not in self._open:
-            self._open[name] = Session(self.bundle, name, load_vision(self.bundle, name), self._language)
+            self._open[name] = Session.open(self.bundle, name, self._language)
         return self._open[name]
 
 

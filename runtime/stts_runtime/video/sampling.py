@@ -1,6 +1,6 @@
 """Which moments of a video are looked at.
 
-Source: Molmo2's `uniform_last_frame` rule, as in stts.md point 1: two frames a second and always the last one.
+Source: Molmo2's `uniform_last_frame` rule: two frames a second and always the last one.
 """
 
 from __future__ import annotations
