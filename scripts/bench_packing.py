@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from stts_export.graphs.count import count_multiplications
 from stts_export.graphs.to_onnx import to_onnx
-from stts_export.lowering import TARGETS
+from stts_export.lowering import LOWERINGS
 from stts_export.modules.operators import attention
 from stts_export.modules.packing import packed_attention
 from stts_runtime.bench import machine
@@ -100,7 +100,7 @@ def bench(
     with tempfile.TemporaryDirectory() as folder:
         for name, (attend, inputs) in ways(frames, groups, budget.kept, seed=0).items():
             names = ["q", "k", "v", "layout"][: len(inputs)]
-            model = to_onnx(Layer(attend), inputs, names, ["out"], TARGETS["cpu"])
+            model = to_onnx(Layer(attend), inputs, names, ["out"], LOWERINGS["cpu"])
             ir.save(model, Path(folder, name))
             options = onnxruntime.SessionOptions()
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from stts_export.checkpoint.names import own_name
 from stts_export.graphs.check import relative_error
 from stts_export.graphs.to_onnx import to_onnx
-from stts_export.lowering import TARGETS
+from stts_export.lowering import LOWERINGS
 from stts_export.modules.config import (
     ConnectorConfig,
     MarkerIds,
@@ -156,7 +156,7 @@ def compare_modules(golden: Golden) -> Comparison:
 
 def compare_onnx(golden: Golden) -> Comparison:
     """Exports the same computation for the `cpu` target and runs it in ONNX Runtime."""
-    model = to_onnx(GoldenGraph(golden), (golden.patches_TNP,), ["patches"], _OUTPUTS, TARGETS["cpu"])
+    model = to_onnx(GoldenGraph(golden), (golden.patches_TNP,), ["patches"], _OUTPUTS, LOWERINGS["cpu"])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "golden.onnx")
         ir.save(model, path)

@@ -12,12 +12,15 @@ import psutil
 
 from stts_export.checkpoint import Checkpoint
 from stts_export.errors import CheckpointError
+from stts_export.lowering import LOWERINGS, TARGETS, Lowering
+from stts_export.precision import Half
 from stts_runtime.budget import Scope, TokenBudget
 from stts_runtime.bundle.manifest import MAX_FRAMES, Positions, Prompt
 from stts_runtime.errors import UserError
 from stts_runtime.prompt import PromptBuilder
 
 TOKENIZER = "tokenizer.json"
+DEFAULT_TARGET = "cpu"
 
 _QUESTION_AND_ANSWER_TOKENS = 512
 _LATEST_TIME_SECONDS = 99999.9
@@ -38,7 +41,11 @@ class BuildRequest:
     frames: Sequence[int]
     keeps: Sequence[float]
     budgets: Sequence[Scope]
-    target: str = "cpu"
+    targets: Sequence[str] = (DEFAULT_TARGET,)
+    half: Half = "fp16"
+    """What targets in 16 bits compute in, but for what does not fit it."""
+    frames_from: Path | None = None
+    """A video to look for values on that fp16 cannot hold; None: made-up frames."""
     max_context: int | None = None
     positions: Positions | None = None
     replace: bool = False
@@ -49,6 +56,8 @@ class Plan:
     """A request that can be met."""
 
     budgets: list[TokenBudget]
+    lowerings: list[Lowering]
+    half: Half
     prompt: Prompt
     context: int
     default_keep: float
@@ -79,12 +88,22 @@ def plan_bundle(request: BuildRequest, checkpoint: Checkpoint) -> Plan:
     longest = max(_prefix_tokens(PromptBuilder(text.tokenizer, prompt), budget) for budget in budgets)
     return Plan(
         budgets=budgets,
+        lowerings=_lowerings(request),
+        half=request.half,
         prompt=prompt,
         context=_context(request, longest),
         default_keep=_default_keep(checkpoint, budgets),
         command=_command(request),
         notes=notes,
     )
+
+
+def _lowerings(request: BuildRequest) -> list[Lowering]:
+    unknown = [name for name in request.targets if name not in TARGETS]
+    if unknown:
+        raise UserError(f"unknown target {unknown[0]!r}; there is {', '.join(TARGETS)}")
+    names = dict.fromkeys(name for target in request.targets for name in TARGETS[target])
+    return [LOWERINGS[name] for name in names]
 
 
 def _budgets(request: BuildRequest, checkpoint: Checkpoint) -> list[TokenBudget]:
@@ -164,7 +183,11 @@ def _command(request: BuildRequest) -> str:
         words += ["--max-context", str(request.max_context)]
     if request.positions is not None:
         words += ["--positions", request.positions]
-    return shlex.join([*words, "--target", request.target])
+    for target in request.targets:
+        words += ["--target", target]
+    if request.half != "fp16":
+        words += ["--precision", request.half]
+    return shlex.join(words)
 
 
 def check_memory(checkpoint: Checkpoint, plan: Plan) -> None:

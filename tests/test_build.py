@@ -21,6 +21,7 @@ from stts_export.errors import CheckpointError, ExportError
 from stts_export.graphs import check
 from stts_export.graphs.segments import run_in_segments
 from stts_export.plan import BuildRequest
+from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.publish import published
 from stts_runtime.errors import UserError
@@ -34,7 +35,7 @@ def request(checkpoint: Path, out: Path, **changes: object) -> BuildRequest:
 
 def test_vision_graphs_have_constant_shapes_and_standard_operators(micro_bundle: Bundle) -> None:
     for variant in micro_bundle.manifest.variants.values():
-        graph = onnx.load(micro_bundle.folder / variant.engine.graph, load_external_data=False)
+        graph = onnx.load(micro_bundle.folder / variant.graphs["cpu"].graph, load_external_data=False)
         assert [(entry.domain, entry.version) for entry in graph.opset_import] == [("", 24)]
         assert {node.domain for node in graph.graph.node} == {""}
         assert not {"Loop", "If", "Scan", "NonZero"} & {node.op_type for node in graph.graph.node}
@@ -52,10 +53,11 @@ def test_the_language_graph_has_one_symbolic_length(micro_bundle: Bundle) -> Non
 def test_weights_are_on_disk_once(micro_bundle: Bundle) -> None:
     files = {path.name for path in micro_bundle.folder.iterdir() if path.suffix == ".safetensors"}
     assert files == {"vision.safetensors", "language.safetensors"}
-    for passport in micro_bundle.manifest.passports():
-        with safe_open(micro_bundle.folder / passport.weights, framework="np") as opened:
+    for graphs in micro_bundle.manifest.parts().values():
+        cpu = graphs["cpu"]
+        with safe_open(micro_bundle.folder / cpu.weights, framework="np") as opened:
             stored = set(opened.keys())
-        graph = onnx.load(micro_bundle.folder / passport.graph, load_external_data=False).graph
+        graph = onnx.load(micro_bundle.folder / cpu.graph, load_external_data=False).graph
         referred = {tensor.name for tensor in graph.initializer if tensor.data_location == TensorProto.EXTERNAL}
         inline = {tensor.name: tensor for tensor in graph.initializer if tensor.name not in referred}
         assert referred <= stored
@@ -67,8 +69,8 @@ def test_weights_are_on_disk_once(micro_bundle: Bundle) -> None:
 
 
 def test_graphs_tell_nothing_about_the_build_machine(micro_bundle: Bundle) -> None:
-    for passport in micro_bundle.manifest.passports():
-        content = (micro_bundle.folder / passport.graph).read_bytes()
+    for graphs in micro_bundle.manifest.parts().values():
+        content = (micro_bundle.folder / graphs["cpu"].graph).read_bytes()
         assert not re.search(rb"stts_export/modules|site-packages|/home/|/root/|File \"", content)
 
 
@@ -98,7 +100,7 @@ def test_a_plain_molmo2_builds_at_keep_1_only(plain_checkpoint: Path, tmp_path: 
         ({"keeps": [1.5]}, "keep ratio must lie above 0"),
         ({"frames": [0]}, "at least 1 frame"),
         ({"frames": [4097]}, "at most 4096 frames"),
-        ({"target": "npu"}, "unknown target 'npu'"),
+        ({"targets": ["npu"]}, "unknown target 'npu'"),
         ({"max_context": 10}, "does not hold a video"),
     ],
 )
@@ -178,7 +180,7 @@ def test_too_little_memory_is_said_before_any_weight_is_read(
 
 
 def test_the_recorded_command_names_no_path(micro_bundle: Bundle) -> None:
-    command = micro_bundle.manifest.language.engine.build_command
+    command = micro_bundle.manifest.build_command
     assert command == (
         "stts-export build micro --out micro --frames 3 --frames 6 --keep 1 --keep 0.5 --budget clip --budget frame "
         "--target cpu"
@@ -224,18 +226,27 @@ def test_a_graph_that_differs_from_the_modules_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_check_tells_a_tie_from_a_wrong_choice(tmp_path: Path) -> None:
-    from stts_runtime.budget import TokenBudget
-
-    budget = TokenBudget(2, 4, 0.75)
+def test_the_check_tells_a_tie_from_a_wrong_choice() -> None:
+    budget, allowed = TokenBudget(2, 4, 0.75), check.TOLERANCES["fp32"]
     scores = np.array([[0.9] * 4, [0.5, 0.500001, 0.8, 0.1]], dtype=np.float32)
-    wanted = {"scores": scores, "kept_groups": np.array([0, 1, 2, 3, 5, 6])}
-    tie = {"scores": scores, "kept_groups": np.array([0, 1, 2, 3, 4, 6])}
-    wrong = {"scores": scores, "kept_groups": np.array([0, 1, 2, 3, 5, 7])}
-    assert check._same_choice(tmp_path, wanted, wanted, budget)
-    assert not check._same_choice(tmp_path, tie, wanted, budget)
+    tokens = np.arange(12, dtype=np.float32).reshape(6, 2)
+    wanted = {"visual_tokens": tokens, "scores": scores, "kept_groups": np.array([0, 1, 2, 3, 5, 6])}
+    tie = {
+        **wanted,
+        "kept_groups": np.array([0, 1, 2, 3, 4, 6]),
+        "visual_tokens": tokens + np.repeat([[0], [9]], [4, 2], axis=0),
+    }
+    wrong = {**wanted, "kept_groups": np.array([0, 1, 2, 3, 5, 7])}
+    off = {**tie, "visual_tokens": tokens + 1}
+
+    def error(got: dict) -> float:
+        return check.compare_vision("graph", got, wanted, budget, allowed)
+
+    assert error(wanted) == error(tie) == 0, "a frame with another choice has other tokens, and is left out"
     with pytest.raises(ExportError, match="disagree about group"):
-        check._same_choice(tmp_path, wrong, wanted, budget)
+        error(wrong)
+    with pytest.raises(ExportError, match="visual tokens differ"):
+        error(off)
 
 
 def test_positions_come_from_the_request_then_the_checkpoint(micro_checkpoint: Path, tmp_path: Path) -> None:
@@ -254,5 +265,5 @@ def test_multiplications_are_those_of_the_layers(micro_bundle: Bundle) -> None:
     projections = groups * (features * width * 3 + width * width)
     over_patches = groups * 2 * 2 * 9 * features
     connector = projections + over_patches + groups * (2 * width * hidden + hidden * text)
-    counted = micro_bundle.manifest.variants["full-t3"].multiplications.fixed
+    counted = micro_bundle.manifest.variants["full-t3"].graphs["cpu"].multiplications.fixed
     assert counted == blocks + embedding + connector

@@ -39,8 +39,8 @@ def test_no_bundle_and_no_manifest(tmp_path: Path) -> None:
 
 
 def test_a_newer_schema_asks_for_a_newer_runtime(copy: Path) -> None:
-    change_manifest(copy, lambda content: content.update(schema_version=3))
-    with pytest.raises(BundleError, match=r"newer stts-export \(schema 3\).*pip install -U"):
+    change_manifest(copy, lambda content: content.update(schema_version=4))
+    with pytest.raises(BundleError, match=r"newer stts-export \(schema 4\).*pip install -U"):
         Bundle.open(copy)
 
 
@@ -53,7 +53,7 @@ def test_a_damaged_manifest_is_said_to_be_damaged(copy: Path, content: str) -> N
 
 @pytest.mark.parametrize("name", ["../outside.onnx", "/etc/passwd", "a/b.onnx", "", "..", ".hidden", "a\x00b"])
 def test_names_that_leave_the_folder_are_refused(copy: Path, name: str) -> None:
-    change_manifest(copy, lambda content: content["language"]["engine"].update(graph=name))
+    change_manifest(copy, lambda content: content["language"]["graphs"]["cpu"].update(graph=name))
     with pytest.raises(BundleError, match="is not a plain file name"):
         Bundle.open(copy)
 
@@ -123,9 +123,9 @@ def test_a_manifest_that_contradicts_itself_is_refused(copy: Path, change: Any, 
         (lambda content: content["vision"].update(image_size=2**31), "image_size"),
         (lambda content: content["vision"].update(pool=2), "the frame size is not"),
         (lambda content: content["language"].update(layers=2**31), "layers"),
-        (lambda content: content["language"]["engine"].update(opset="24"), "opset"),
-        (lambda content: content["language"]["engine"].update(minimum_backend_version="x.y"), "minimum_backend"),
-        (lambda content: content["language"]["engine"].update(backend="\x1b]0;x\x07"), "backend"),
+        (lambda content: content["language"]["graphs"]["cpu"].update(opset="24"), "opset"),
+        (lambda content: content["language"]["graphs"]["cpu"].update(minimum_backend_version="x.y"), "minimum_backend"),
+        (lambda content: content["language"]["graphs"]["cpu"].update(backend="\x1b]0;x\x07"), "backend"),
         (lambda content: content["prompt"].update(eos_ids=[-1]), "eos_ids"),
         (lambda content: content["prompt"].update(eos_ids=["5"]), "eos_ids"),
     ],
@@ -155,7 +155,7 @@ def test_a_file_that_the_manifest_does_not_list_is_refused(copy: Path) -> None:
         lambda content: content["language"].update(layers=1),
         lambda content: content["language"].update(layers=3),
         lambda content: content["language"].update(context=64),
-        lambda content: content["language"]["engine"].update(graph="vision.full-t3.onnx"),
+        lambda content: content["language"]["graphs"]["cpu"].update(graph="vision.full-t3.onnx"),
     ],
 )
 def test_a_graph_that_is_not_the_one_described_is_refused(copy: Path, change: Any) -> None:
@@ -166,7 +166,7 @@ def test_a_graph_that_is_not_the_one_described_is_refused(copy: Path, change: An
 
 def test_a_pruned_variant_with_an_unpruned_graph_is_refused(copy: Path) -> None:
     swap = "vision.full-t3.onnx"
-    change_manifest(copy, lambda content: content["variants"]["clip-t3-k0.5"]["engine"].update(graph=swap))
+    change_manifest(copy, lambda content: content["variants"]["clip-t3-k0.5"]["graphs"]["cpu"].update(graph=swap))
     with pytest.raises(BundleError, match="not the graph that the manifest describes"):
         load_vision(Bundle.open(copy), "clip-t3-k0.5")
 
@@ -179,24 +179,36 @@ def test_a_changed_file_is_hashed_again(copy: Path) -> None:
         bundle.file("tokenizer.json")
 
 
-def test_an_engine_for_another_backend_says_how_to_rebuild(copy: Path) -> None:
-    def foreign(content: dict[str, Any]) -> None:
-        content["language"]["engine"].update(backend="tensorrt", build_command="stts-export build X --out Y")
+def test_a_bundle_without_graphs_for_the_cpu_says_how_to_have_them(copy: Path) -> None:
+    def other_target(content: dict[str, Any]) -> None:
+        for part in (*content["variants"].values(), content["language"]):
+            part["graphs"] = {"tensorrt": part["graphs"]["cpu"]}
 
-    change_manifest(copy, foreign)
-    with pytest.raises(BundleError, match=r"backend 'tensorrt'.*rebuild it with: stts-export build X --out Y"):
+    change_manifest(copy, other_target)
+    with pytest.raises(
+        BundleError, match=r"no graphs for the CPU \(it has tensorrt\).*`--target cpu`.*stts-export build"
+    ):
         load_language(Bundle.open(copy))
 
 
-@pytest.mark.parametrize("field", [{"target": "tensorrt"}, {"precision": "fp16"}])
-def test_an_engine_for_another_target_or_precision_is_refused(copy: Path, field: dict[str, str]) -> None:
-    change_manifest(copy, lambda content: content["language"]["engine"].update(field))
-    with pytest.raises(BundleError, match=r"this backend runs cpu in fp32; rebuild it with: stts-export build"):
+@pytest.mark.parametrize("field", [{"backend": "other"}, {"precision": "fp16"}])
+def test_a_graph_for_another_backend_or_precision_is_refused(copy: Path, field: dict[str, str]) -> None:
+    change_manifest(copy, lambda content: content["language"]["graphs"]["cpu"].update(field))
+    with pytest.raises(BundleError, match=r"the CPU runs onnxruntime-cpu in fp32; rebuild it with: stts-export build"):
         load_language(Bundle.open(copy))
+
+
+def test_parts_written_for_different_targets_are_refused(copy: Path) -> None:
+    def extra(content: dict[str, Any]) -> None:
+        content["language"]["graphs"]["tensorrt"] = content["language"]["graphs"]["cpu"]
+
+    change_manifest(copy, extra)
+    with pytest.raises(BundleError, match="not all written for the same targets"):
+        Bundle.open(copy)
 
 
 def test_every_file_is_hashed_whatever_the_passport_names(copy: Path) -> None:
-    change_manifest(copy, lambda content: content["language"]["engine"].update(weights="tokenizer.json"))
+    change_manifest(copy, lambda content: content["language"]["graphs"]["cpu"].update(weights="tokenizer.json"))
     flip_last_byte(copy / "language.safetensors")
     with pytest.raises(BundleError, match=r"language\.safetensors is damaged"):
         load_language(Bundle.open(copy))
@@ -237,7 +249,8 @@ def test_the_best_variant_is_chosen(micro_bundle: Bundle) -> None:
 @pytest.mark.parametrize("schema", [1, 2])
 def test_a_frozen_bundle_of_every_schema_still_answers(clip: Path, schema: int) -> None:
     bundle = Bundle.open(DATA / f"bundle-v{schema}")
-    assert bundle.manifest.schema_version == schema
+    assert json.loads((bundle.folder / MANIFEST).read_text())["schema_version"] == schema
+    assert bundle.manifest.targets == ["cpu"]
     bundle.verify_all()
     session = Session.open(bundle, "clip-t2-k0.5")
     window = window_of_file(VideoFile(str(clip)), 2, bundle.manifest.max_fps, bundle.manifest.vision.image_size)

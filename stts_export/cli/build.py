@@ -21,6 +21,21 @@ class BudgetName(str, Enum):
     given = "given"
 
 
+class TargetName(str, Enum):
+    """`stts_export.lowering.TARGETS`, which is not imported here: it needs torch."""
+
+    cpu = "cpu"
+    tensorrt = "tensorrt"
+    tensorrt_rtx = "tensorrt-rtx"
+
+
+class HalfName(str, Enum):
+    """`stts_export.precision.Half`."""
+
+    fp16 = "fp16"
+    bf16 = "bf16"
+
+
 def build_command(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Hugging Face folder.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
@@ -30,7 +45,13 @@ def build_command(
         Optional[list[BudgetName]],
         typer.Option(help="Budget, repeatable; `given` is a control for `evaluate`. Default: clip."),
     ] = None,
-    target: Annotated[str, typer.Option(help="What the graphs are made for: cpu.")] = "cpu",
+    target: Annotated[
+        Optional[list[TargetName]], typer.Option(help="What the graphs are made for, repeatable. Default: cpu.")
+    ] = None,
+    precision: Annotated[HalfName, typer.Option(help="Of targets in 16 bits.")] = HalfName.fp16,
+    frames_from: Annotated[
+        Optional[Path], typer.Option(help="Video to look for values on that fp16 cannot hold. Default: made-up frames.")
+    ] = None,
     max_context: Annotated[
         Optional[int], typer.Option(min=1, max=1 << 20, help="Slots of the cache. Default: as needed.")
     ] = None,
@@ -52,7 +73,9 @@ def build_command(
         frames=frames or [8],
         keeps=keep or [1.0, 0.5],
         budgets=[name.value for name in budget or [BudgetName.clip]],
-        target=target,
+        targets=[name.value for name in target or [TargetName.cpu]],
+        half=precision.value,
+        frames_from=frames_from,
         max_context=max_context,
         positions=positions,
         replace=force,

@@ -28,9 +28,9 @@ def _node(node: ir.Node, tokens: int) -> int:
         left, right = _shape(node, 0, tokens), _shape(node, 1, tokens)
         return max(prod(left[:-2]), prod(right[:-2])) * left[-2] * left[-1] * right[-1]
     if node.op_type == "Attention":
-        rows, queries, channels = _shape(node, 0, tokens)
-        keys = _shape(node, 1, tokens)[1]
-        return 2 * rows * queries * keys * channels
+        # (rows, tokens, channels), or by head (rows, heads, tokens, head width)
+        queries, keys = _shape(node, 0, tokens), _shape(node, 1, tokens)
+        return 2 * prod(queries) * keys[-2]
     return 0
 
 

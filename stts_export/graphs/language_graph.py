@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from stts_export.graphs.to_onnx import to_onnx
-from stts_export.lowering import Target
+from stts_export.lowering import Lowering
 from stts_export.modules.language import Language
 from stts_runtime.engines.onnxruntime_cpu import cache_names
 
@@ -25,7 +25,7 @@ class LanguageGraph(nn.Module):
         self, token_ids_L: Tensor, positions_L: Tensor, start: Tensor, visual_VW: Tensor, *caches: Tensor
     ) -> tuple[Tensor, ...]:
         output = self.language(token_ids_L, positions_L, start, visual_VW, list(caches))
-        return (*output.caches, output.logits, output.next_token)
+        return (*output.caches, output.logits.float(), output.next_token)
 
 
 def input_names(language: Language) -> list[str]:
@@ -36,28 +36,40 @@ def output_names(language: Language) -> list[str]:
     return [*(f"new_{name}" for name in cache_names(language.config.layers)), "logits", "next_token"]
 
 
-def example_call(language: Language, context: int, visual_rows: int, tokens: int = 8) -> tuple[Tensor, ...]:
+def example_call(
+    language: Language,
+    context: int,
+    visual_rows: int,
+    caches_by_head: bool = False,
+    visual_dtype: torch.dtype = torch.float32,
+    tokens: int = 8,
+) -> tuple[Tensor, ...]:
     """A prefill of `tokens` tokens into an empty cache, with image patches among them; seeded."""
     config, markers = language.config, language.markers
     generator = torch.Generator().manual_seed(0)
     token_ids = torch.randint(0, config.vocab, (tokens,), generator=generator)
     token_ids[1 : tokens - 2] = markers.image_patch
     token_ids[1], token_ids[tokens - 3] = markers.frame_start, markers.frame_end
-    visual = torch.randn(visual_rows, config.width, generator=generator)
+    visual = torch.randn(visual_rows, config.width, generator=generator).to(visual_dtype)
     start = torch.zeros(1, dtype=torch.int64)
-    return (token_ids, torch.arange(tokens), start, visual, *language.empty_caches(context))
+    return (token_ids, torch.arange(tokens), start, visual, *language.empty_caches(context, caches_by_head))
 
 
-def export_language(language: Language, context: int, visual_rows: int, target: Target) -> ir.Model:
-    """The graph with a cache of `context` slots; its weights carry their names in `language.state_dict()`."""
+def export_language(
+    language: Language, context: int, visual_rows: int, lowering: Lowering, visual_dtype: torch.dtype = torch.float32
+) -> ir.Model:
+    """The graph with a cache of `context` slots; its weights carry their names in `language.state_dict()`.
+
+    `visual_dtype` is that of the vision graphs' visual tokens.
+    """
     length = torch.export.Dim(QUERY_LENGTH, min=1, max=context)
     caches = tuple(None for _ in range(2 * language.config.layers))
     model = to_onnx(
         LanguageGraph(language),
-        example_call(language, context, visual_rows),
+        example_call(language, context, visual_rows, lowering.caches_by_head, visual_dtype),
         input_names(language),
         output_names(language),
-        target,
+        lowering,
         dynamic_shapes=({0: length}, {0: length}, None, None, caches),
     )
     model.graph.name = "language"

@@ -1,7 +1,8 @@
 """Runs an ONNX graph piece by piece, so that only one piece's weights are in memory at a time.
 
 For checking graphs that are too large to load beside the modules that they came from. Slow: every piece is a session
-of its own, made for one run.
+of its own, made for one run. ONNX Runtime's CPU provider does not compute in bfloat16, so what a graph keeps in it
+(exactly representable in float32) is computed in float32 here.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from stts_export.graphs.widen import widen_nodes, widened
+
 Array = NDArray[Any]
 
 
@@ -26,16 +29,23 @@ def run_in_segments(path: Path, feeds: Mapping[str, Array], max_weight_bytes: in
     A piece holds at least one node, so a single larger weight still loads.
     """
     model = onnx.load(path, load_external_data=False)
+    widen_nodes(model.graph.node)
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     wanted = [output.name for output in model.graph.output]
     pieces = list(_pieces(model.graph.node, weights, max_weight_bytes))
+    values = {entry.name: feeds[entry.name].astype(_computed_in(entry)) for entry in model.graph.input}
     # An output may be a constant: the kept groups are, where the budget is the first frame and nothing else.
-    values = dict(feeds) | {name: numpy_helper.to_array(weights[name]) for name in wanted if name in weights}
+    values |= {name: numpy_helper.to_array(weights[name]) for name in wanted if name in weights}
     for number, nodes in enumerate(pieces):
         later = {name for piece in pieces[number + 1 :] for node in piece for name in node.input} | set(wanted)
         values.update(_run_piece(path, model, nodes, weights, values, later))
         values = {name: value for name, value in values.items() if name in later}
     return {name: values[name] for name in wanted}
+
+
+def _computed_in(entry: ValueInfoProto) -> np.dtype[Any]:
+    kind = entry.type.tensor_type.elem_type
+    return helper.tensor_dtype_to_np_dtype(TensorProto.FLOAT if kind == TensorProto.BFLOAT16 else kind)
 
 
 def _pieces(nodes: Sequence[NodeProto], weights: Mapping[str, TensorProto], limit: int) -> Iterator[list[NodeProto]]:
@@ -68,7 +78,7 @@ def _run_piece(
     graph = GraphProto(
         name="piece",
         node=nodes,
-        initializer=[weights[name] for name in sorted(used & weights.keys())],
+        initializer=[widened(weights[name], path.parent) for name in sorted(used & weights.keys())],
         input=[_described(name, values[name]) for name in sorted(used & values.keys())],
         output=[ValueInfoProto(name=name) for name in outputs],
     )

@@ -1,4 +1,4 @@
-"""torch.export -> ONNX for one module on one target. It knows nothing of bundles or checkpoints."""
+"""torch.export -> ONNX for one module in one lowering. It knows nothing of bundles or checkpoints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from onnxscript.optimizer import optimize_ir
 from torch import Tensor, nn
 
-from stts_export.lowering import Target
+from stts_export.lowering import Lowering
 
 
 @contextmanager
@@ -37,10 +37,10 @@ def to_onnx(
     inputs: tuple[Tensor, ...],
     input_names: Sequence[str],
     output_names: Sequence[str],
-    target: Target,
+    lowering: Lowering,
     dynamic_shapes: Any = None,
 ) -> ir.Model:
-    """Exports `module` called with `inputs`; its own operators become what `target` says they are.
+    """Exports `module` called with `inputs`; its own operators become what `lowering` says they are.
 
     `dynamic_shapes` is torch.export's; without it every shape in the graph is a constant.
     """
@@ -49,10 +49,10 @@ def to_onnx(
         exported = torch.onnx.export(
             program,
             dynamo=True,
-            opset_version=target.opset_version,
+            opset_version=lowering.opset_version,
             input_names=input_names,
             output_names=output_names,
-            custom_translation_table=dict(target.table),
+            custom_translation_table=dict(lowering.table),
             optimize=False,
             verbose=False,
         )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from stts_export.graphs.to_onnx import to_onnx
-from stts_export.lowering import Target
+from stts_export.lowering import Lowering
 from stts_export.modules.vision import Vision, VisionTensors
 from stts_runtime.budget import TokenBudget
 
@@ -54,9 +54,9 @@ def _example_frames(vision: Vision, budget: TokenBudget, seed: int) -> Tensor:
     return ((frames + noise).clamp(0, 1) * 255).to(torch.uint8)
 
 
-def export_vision(vision: Vision, budget: TokenBudget, target: Target) -> ir.Model:
+def export_vision(vision: Vision, budget: TokenBudget, lowering: Lowering) -> ir.Model:
     """The graph for `budget`; its weights carry their names in `vision.state_dict()`."""
     graph = VisionGraph(vision, budget)
-    model = to_onnx(graph, example_call(vision, budget), input_names(budget), output_names(budget), target)
+    model = to_onnx(graph, example_call(vision, budget), input_names(budget), output_names(budget), lowering)
     model.graph.name = budget.name
     return model

@@ -1,8 +1,21 @@
-"""Targets that a checkpoint can be exported for. Adding one means adding a table here, not a branch in the model."""
+"""Ways to write the graphs down, and which of them each target needs.
+
+Adding a target means adding a table here, not a branch in the model.
+"""
 
 from stts_export.lowering.cpu import CPU
-from stts_export.lowering.target import Target
+from stts_export.lowering.decomposed import TENSORRT_10
+from stts_export.lowering.lowering import Lowering
+from stts_export.lowering.tensorrt import TENSORRT
 
-TARGETS: dict[str, Target] = {target.name: target for target in (CPU,)}
+LOWERINGS: dict[str, Lowering] = {lowering.name: lowering for lowering in (CPU, TENSORRT, TENSORRT_10)}
 
-__all__ = ["TARGETS", "Target"]
+TARGETS: dict[str, tuple[str, ...]] = {
+    "cpu": (CPU.name,),
+    # The version on the device decides which of the two is compiled; they share their weights.
+    "tensorrt": (TENSORRT.name, TENSORRT_10.name),
+    "tensorrt-rtx": (TENSORRT.name,),
+}
+"""Names of lowerings by what a user asks for."""
+
+__all__ = ["LOWERINGS", "TARGETS", "Lowering"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from stts_export.modules.config import ConnectorConfig, VisionConfig
@@ -22,3 +23,8 @@ class Connector(nn.Module):
         pooled = self.image_pooling_2d(features.unflatten(0, (-1, self.patches_per_group)))
         tokens: Tensor = self.image_projector(pooled)
         return tokens
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of what goes in and what comes out."""
+        return self.image_pooling_2d.q_proj.weight.dtype

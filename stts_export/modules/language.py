@@ -27,7 +27,7 @@ class LanguageOutput(NamedTuple):
     logits: Tensor
     """(1, vocabulary) of the last token."""
     caches: list[Tensor]
-    """Keys and values of every layer in turn, each (1, slots, kv channels)."""
+    """Keys and values of every layer in turn, of the layout that came in."""
 
 
 class Rotary(NamedTuple):
@@ -118,23 +118,27 @@ class Language(nn.Module):
         self.language_model = Decoder(config)
         self.lm_head = None if config.tied else nn.Linear(config.width, config.vocab, bias=False)
 
-    def empty_caches(self, slots: int) -> list[Tensor]:
-        """Zeroed keys and values for every layer: 2 x layers tensors (1, slots, kv channels)."""
-        channels = self.config.kv_heads * self.config.head_width
+    def empty_caches(self, slots: int, by_head: bool = False) -> list[Tensor]:
+        """Zeroed keys and values for every layer: 2 x layers tensors (1, slots, kv channels).
+
+        With `by_head`, the layout of some targets, they are (1, kv heads, slots, head width).
+        """
+        heads, width = self.config.kv_heads, self.config.head_width
+        shape = (1, heads, slots, width) if by_head else (1, slots, heads * width)
         reference = self.language_model.norm.weight
-        return [reference.new_zeros(1, slots, channels) for _ in range(2 * self.config.layers)]
+        return [reference.new_zeros(shape) for _ in range(2 * self.config.layers)]
 
     def forward(
         self, token_ids_L: Tensor, positions_L: Tensor, start: Tensor, visual_VW: Tensor, caches: list[Tensor]
     ) -> LanguageOutput:
-        """Runs L tokens whose first goes to slot `start` (1,); all integers are int64.
+        """Runs L tokens whose first goes to slot `start` (1,); all integers are int64; `caches` as `empty_caches`.
 
         `visual_VW` holds the visual tokens of the window in its first rows; the n-th image patch of this call is added
         the n-th row.
         """
         x = self._embed(token_ids_L, visual_VW)
         rotary = self._rotary(positions_L.unsqueeze(0), x.dtype)
-        seen_LS = self._seen(token_ids_L, start, slots=caches[0].shape[1])
+        seen_LS = self._seen(token_ids_L, start, slots=caches[0].shape[-2])
         new_caches: list[Tensor] = []
         for number, layer in enumerate(self.language_model.layers):
             keys, values = caches[2 * number : 2 * number + 2]
@@ -191,9 +195,8 @@ class Language(nn.Module):
     def _embed(self, token_ids: Tensor, visual: Tensor) -> Tensor:
         is_patch = token_ids == self.markers.image_patch
         row = (is_patch.long().cumsum(0) - 1).clamp(min=0)
-        shown = visual.index_select(0, row) * is_patch[:, None].to(visual.dtype)
-        embedded: Tensor = self.language_model.embed_tokens(token_ids) + shown
-        return embedded
+        words: Tensor = self.language_model.embed_tokens(token_ids)
+        return words + visual.index_select(0, row).to(words.dtype) * is_patch[:, None].to(words.dtype)
 
     def _rotary(self, positions_BL: Tensor, dtype: torch.dtype) -> Rotary:
         half = self.config.head_width // 2

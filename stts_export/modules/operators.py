@@ -22,10 +22,18 @@ from torch.library import Library
 
 _LIBRARY = Library("stts", "DEF")
 
+# Dimensions of a cache whose heads are not split.
+_FLAT = 3
+
 
 def _split_heads(x_BMC: Tensor, heads: int) -> Tensor:
     rows, tokens, _ = x_BMC.shape
     return x_BMC.reshape(rows, tokens, heads, -1).transpose(1, 2)
+
+
+def _by_head(x: Tensor, heads: int) -> Tensor:
+    """A cache (B, S, C), or one that is (B, H, S, d) already -> (B, H, S, d)."""
+    return _split_heads(x, heads) if x.dim() == _FLAT else x
 
 
 def _merge_heads(x_BHMd: Tensor) -> Tensor:
@@ -48,17 +56,16 @@ def _prefix_attention(q_BMC: Tensor, k_BSC: Tensor, v_BSC: Tensor, lengths_B: Te
     return _merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=seen_BS[:, None, None, :]))
 
 
-def _masked_attention(
-    q_BLC: Tensor, k_BSC: Tensor, v_BSC: Tensor, seen_LS: Tensor, heads: int, kv_heads: int
-) -> Tensor:
-    q, k, v = _split_heads(q_BLC, heads), _split_heads(k_BSC, kv_heads), _split_heads(v_BSC, kv_heads)
+def _masked_attention(q_BLC: Tensor, k: Tensor, v: Tensor, seen_LS: Tensor, heads: int, kv_heads: int) -> Tensor:
+    q, k, v = _split_heads(q_BLC, heads), _by_head(k, kv_heads), _by_head(v, kv_heads)
     attended = F.scaled_dot_product_attention(q, k, v, attn_mask=seen_LS, enable_gqa=heads != kv_heads)
     return _merge_heads(attended)
 
 
-def _cache_write(cache_BSC: Tensor, new_BLC: Tensor, start_B: Tensor) -> Tensor:
-    slots_L = start_B[0] + torch.arange(new_BLC.shape[1], device=cache_BSC.device)
-    return cache_BSC.index_copy(1, slots_L, new_BLC)
+def _cache_write(cache: Tensor, new_BLC: Tensor, start_B: Tensor) -> Tensor:
+    slots_L = start_B[0] + torch.arange(new_BLC.shape[1], device=cache.device)
+    new = new_BLC if cache.dim() == _FLAT else _split_heads(new_BLC, cache.shape[1])
+    return cache.index_copy(-2, slots_L, new)
 
 
 def _rotate(x_BLC: Tensor, cos_BLr: Tensor, sin_BLr: Tensor, heads: int) -> Tensor:
@@ -98,13 +105,14 @@ prefix_attention = define(
     "prefix_attention(Tensor q, Tensor k, Tensor v, Tensor lengths, int heads) -> Tensor", _prefix_attention
 )
 
-# Query l sees slot s where seen[l, s]; kv_heads divides heads (grouped queries). Outside a graph, where no target's
+# Query l sees slot s where seen[l, s]; kv_heads divides heads (grouped queries). Keys and values are (B, S, C), or by
+# head (B, kv heads, S, head width), as the target keeps its caches. Outside a graph, where no target's
 # table applies, `seen` may also be (B, 1, L, S).
 masked_attention = define(
     "masked_attention(Tensor q, Tensor k, Tensor v, Tensor seen, int heads, int kv_heads) -> Tensor", _masked_attention
 )
 
-# The cache with `new` in the slots from start[0] on; a target writes in place where it can.
+# The cache, of either layout, with `new` (B, L, C) in the slots from start[0] on; written in place where that works.
 cache_write = define("cache_write(Tensor cache, Tensor new, Tensor start) -> Tensor", _cache_write)
 
 # Half-split rotary embedding; cos and sin are (B, L, head dimension / 2).

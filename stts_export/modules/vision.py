@@ -151,7 +151,8 @@ class Vision(nn.Module):
 
     def visual_tokens(self, hidden: Hidden, budget: TokenBudget) -> Tensor:
         """The connector's tokens (B * K, text width); `hidden` must hold the feature layers."""
-        patches = [self._kept_rows(hidden, layer, budget) for layer in self.config.vision.feature_layers]
+        dtype = self.multi_modal_projector.dtype
+        patches = [self._kept_rows(hidden, layer, budget).to(dtype) for layer in self.config.vision.feature_layers]
         tokens: Tensor = self.multi_modal_projector(torch.cat(patches, dim=-1))
         return tokens
 

@@ -53,6 +53,8 @@ class VitBlock(nn.Module):
         self.mlp = VitMlp(config.width, config.mlp_width)
 
     def forward(self, x: Tensor, attend: Attend) -> Tensor:
+        # Blocks of one tower may differ in what they compute in.
+        x = x.to(self.layer_norm1.weight.dtype)
         x = x + self.self_attn(self.layer_norm1(x), attend)
         out: Tensor = x + self.mlp(self.layer_norm2(x))
         return out
@@ -73,5 +75,5 @@ class VisionTransformer(nn.Module):
         frames = patches_TNP.shape[0]
         order = group_order(self.config).to(self.positional_embedding.device)
         positions_ND = self.positional_embedding.index_select(0, order)
-        embedded: Tensor = self.patch_embedding(patches_TNP.flatten(0, 1))
+        embedded: Tensor = self.patch_embedding(patches_TNP.flatten(0, 1).to(self.patch_embedding.weight.dtype))
         return (embedded.reshape(frames, self.config.patches, -1) + positions_ND).flatten(0, 1)

@@ -96,7 +96,9 @@ def report_of(evaluation: Evaluation, created: str, minutes: float) -> AccuracyR
         clips=evaluation.clips,
         questions=len(evaluation.asked),
         random_weights=manifest.random_weights,
-        weights_sha256={passport.weights: manifest.files[passport.weights].sha256 for passport in manifest.passports()},
+        weights_sha256={
+            graphs["cpu"].weights: manifest.files[graphs["cpu"].weights].sha256 for graphs in manifest.parts().values()
+        },
         versions={name: version(name) for name in ("stts-export", "numpy")} | {"opencv": cv2.__version__},
         machine=machine(),
         minutes=round(minutes, 1),

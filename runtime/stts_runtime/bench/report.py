@@ -114,10 +114,10 @@ def _speed_up(bundle: Bundle, name: str, full: str, samples: dict[str, Samples],
         return float(np.median(values))
 
     def multiplications(variant: str) -> int:
-        vision = bundle.manifest.variants[variant].multiplications.of(0)
+        vision = bundle.manifest.variants[variant].graphs["cpu"].multiplications.of(0)
         if not with_prefill:
             return vision
-        language, own = bundle.manifest.language.multiplications, samples[variant]
+        language, own = bundle.manifest.language.graphs["cpu"].multiplications, samples[variant]
         return vision + language.of(own.prefix_tokens) + language.of(own.question_tokens)
 
     return SpeedUp(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from stts_runtime.budget import check_keep
 from stts_runtime.bundle.files import Fingerprint, fingerprint, plain_file, verify
 from stts_runtime.bundle.manifest import SCHEMA_VERSION, Manifest, VisionVariant
+from stts_runtime.bundle.upgrade import upgraded
 from stts_runtime.errors import BundleError
 from stts_runtime.validation import first_problem
 
@@ -109,9 +111,11 @@ def _manifest(path: Path) -> Manifest:
             f"{SCHEMA_VERSION}: pip install -U stts-export"
         )
     try:
-        return Manifest.model_validate_json(content)
+        return Manifest.model_validate(upgraded(json.loads(content)))
     except ValidationError as error:
         raise BundleError(f"{path} is damaged: {first_problem(error)}") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{path} is damaged: it lacks {error}") from None
 
 
 class _Version(BaseModel):

@@ -7,7 +7,6 @@ numbers that sizes are made of are bounded. This module reads and writes no file
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -15,10 +14,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from stts_runtime.budget import Scope, TokenBudget
 from stts_runtime.errors import UserError
 
-SCHEMA_VERSION: Final = 2
-"""Raised whenever an older runtime could not use a newer bundle; older bundles keep working.
+SCHEMA_VERSION: Final = 3
+"""Raised whenever an older runtime could not use a newer bundle; older bundles keep working (`upgrade.py`).
 
-1: the first. 2: variants with the budget `given`."""
+1: the first. 2: variants with the budget `given`. 3: graphs for several targets."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
@@ -32,12 +31,17 @@ def _plain_name(name: str) -> str:
 FileName = Annotated[str, AfterValidator(_plain_name)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=1, le=1 << 20)]
+VISION: Final = "vision"
+LANGUAGE: Final = "language"
 MAX_FRAMES: Final = 1 << 12
 Small = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
 TokenId = Annotated[int, Field(ge=0, le=1 << 31)]
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Version = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=30)]
 Positions = Literal["original", "compact"]
+Precision = Literal["fp32", "fp16", "bf16"]
+Backend = Literal["onnxruntime-cpu", "tensorrt"]
+"""What this version can run graphs with, or compile them with; a newer bundle may name another."""
 
 
 class _Record(BaseModel):
@@ -51,20 +55,6 @@ class FileRecord(_Record):
     size_bytes: Annotated[int, Field(ge=0)]
 
 
-class Passport(_Record):
-    """What an engine needs, checked before it is loaded; and how it came to be, for whoever must rebuild it."""
-
-    target: Label
-    backend: Label
-    minimum_backend_version: Version
-    precision: Literal["fp32", "fp16", "bf16"]
-    opset: Small
-    graph: FileName
-    weights: FileName
-    built_with: dict[str, str]
-    build_command: str
-
-
 class Work(_Record):
     """Multiplications counted in the graph: `fixed` a call and `per_token` of each query token."""
 
@@ -75,6 +65,24 @@ class Work(_Record):
         return self.fixed + tokens * self.per_token
 
 
+class Graph(_Record):
+    """One part of the model written down for one target, and what runs or compiles it."""
+
+    backend: Label
+    minimum_backend_version: Version
+    precision: Precision
+    wide: list[Label] = []
+    """Modules that compute in bf16 where the rest is in fp16, since their values do not fit."""
+    opset: Small
+    graph: FileName
+    weights: FileName
+    multiplications: Work
+
+
+Graphs = Annotated[dict[Label, Graph], Field(min_length=1)]
+"""By target; every part of a bundle is written for the same ones."""
+
+
 class VisionVariant(_Record):
     """One vision graph: T frames in, K visual tokens out."""
 
@@ -82,8 +90,7 @@ class VisionVariant(_Record):
     keep: Annotated[float, Field(gt=0, le=1)]
     budget: Scope
     kept_groups: Count
-    multiplications: Work
-    engine: Passport
+    graphs: Graphs
 
     @property
     def is_pruned(self) -> bool:
@@ -96,7 +103,7 @@ class VisionVariant(_Record):
 
 
 class LanguageModel(_Record):
-    """The language graph and what its inputs look like."""
+    """The language model and what its inputs look like."""
 
     layers: Small
     kv_channels: Count
@@ -104,8 +111,7 @@ class LanguageModel(_Record):
     visual_rows: Count
     visual_width: Count
     vocabulary: Count
-    multiplications: Work
-    engine: Passport
+    graphs: Graphs
 
 
 class VisionModel(_Record):
@@ -139,15 +145,12 @@ class Prompt(_Record):
     tokenizer: FileName
 
 
-def schema_needed(variants: Iterable[VisionVariant]) -> Literal[1, 2]:
-    """The oldest schema that holds these variants: a bundle asks for no newer runtime than it needs."""
-    return 2 if any(variant.is_control for variant in variants) else 1
-
-
 class Manifest(_Record):
-    schema_version: Literal[1, 2]
+    schema_version: Literal[3]
     created: str
     producer: str
+    built_with: dict[str, str]
+    build_command: str
     checkpoint: str
     checkpoint_config_sha256: Sha256
     random_weights: bool
@@ -163,8 +166,8 @@ class Manifest(_Record):
     def _consistent(self) -> Manifest:
         for name, variant in self.variants.items():
             self._check_variant(name, variant)
-        if self.schema_version < schema_needed(self.variants.values()):
-            raise ValueError(f"its variants came with schema {schema_needed(self.variants.values())}")
+        if any(graphs.keys() != self.language.graphs.keys() for graphs in self.parts().values()):
+            raise ValueError("its parts are not all written for the same targets")
         if self.default_keep not in {variant.keep for variant in self.variants.values() if not variant.is_control}:
             raise ValueError(f"no variant has the default keep {self.default_keep:g}")
         if max(variant.kept_groups for variant in self.variants.values()) > self.language.visual_rows:
@@ -189,10 +192,17 @@ class Manifest(_Record):
     def budget(self, variant: VisionVariant) -> TokenBudget:
         return TokenBudget(variant.frames, self.vision.groups, variant.keep, variant.budget)
 
-    def passports(self) -> list[Passport]:
-        return [*(variant.engine for variant in self.variants.values()), self.language.engine]
+    @property
+    def targets(self) -> list[str]:
+        """Targets that every part is written for, in the order of the build."""
+        return list(self.language.graphs)
+
+    def parts(self) -> dict[str, Graphs]:
+        """The graphs of every part: `vision.<variant>` for each variant, and `language`."""
+        vision = {f"{VISION}.{name}": variant.graphs for name, variant in self.variants.items()}
+        return {**vision, LANGUAGE: self.language.graphs}
 
     def used_files(self) -> list[str]:
-        """Every file that some engine or the prompt needs."""
-        engines = {name for passport in self.passports() for name in (passport.graph, passport.weights)}
-        return sorted(engines | {self.prompt.tokenizer})
+        """Every file that some graph or the prompt needs."""
+        graphs = [graph for part in self.parts().values() for graph in part.values()]
+        return sorted({name for graph in graphs for name in (graph.graph, graph.weights)} | {self.prompt.tokenizer})

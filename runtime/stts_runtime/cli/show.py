@@ -9,7 +9,7 @@ from rich.table import Table
 
 from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import Passport
+from stts_runtime.bundle.manifest import Graph, Graphs
 from stts_runtime.cli.text import printable
 
 # Where nobody looks at a terminal, tables are as wide as they need to be.
@@ -61,26 +61,30 @@ def show_bundle(bundle: Bundle) -> None:
 
 
 def _variants(bundle: Bundle) -> Table:
-    table = Table("variant", "frames", "keep", "visual tokens", "GMAC", "engine", title="vision and language")
-    for name, variant in bundle.manifest.variants.items():
-        whole = bundle.manifest.budget(variant).visual_tokens
-        macs = f"{variant.multiplications.fixed / 1e9:.3g}"
+    manifest = bundle.manifest
+    table = Table("part", "frames", "keep", "visual tokens", "GMAC", "graphs", title="vision and language")
+    for name, variant in manifest.variants.items():
         table.add_row(
             f"{name} (control)" if variant.is_control else name,
             str(variant.frames),
             f"{variant.keep:g}",
-            f"{variant.kept_groups} of {whole}",
-            macs,
-            _engine(variant.engine),
+            f"{variant.kept_groups} of {manifest.budget(variant).visual_tokens}",
+            f"{_first(variant.graphs).multiplications.fixed / 1e9:.3g}",
+            _graphs(variant.graphs),
         )
-    language = bundle.manifest.language
-    macs = f"{language.multiplications.per_token / 1e9:.3g} a token"
-    table.add_row("language", "", "", f"context {language.context}", macs, _engine(language.engine))
+    graphs = manifest.language.graphs
+    macs = f"{_first(graphs).multiplications.per_token / 1e9:.3g} a token"
+    table.add_row("language", "", "", f"context {manifest.language.context}", macs, _graphs(graphs))
     return table
 
 
-def _engine(passport: Passport) -> str:
-    return printable(f"{passport.backend} {passport.precision}, opset {passport.opset}")
+def _first(graphs: Graphs) -> Graph:
+    return next(iter(graphs.values()))
+
+
+def _graphs(graphs: Graphs) -> str:
+    """Each lowering with its precision and opset."""
+    return printable(", ".join(f"{name} {one.precision} (opset {one.opset})" for name, one in graphs.items()))
 
 
 def _files(bundle: Bundle) -> Table:

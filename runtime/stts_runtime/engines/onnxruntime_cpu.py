@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import Passport
+from stts_runtime.bundle.manifest import Graph, Graphs
 from stts_runtime.engines.seam import VisionOutput, check_choice
 from stts_runtime.errors import BundleError, EngineError, MissingExtraError, SttsError
 from stts_runtime.prompt import Tokens
@@ -20,6 +20,7 @@ from stts_runtime.prompt import Tokens
 _SILENT = 4
 
 _TYPES = {"tensor(uint8)": np.uint8, "tensor(int64)": np.int64, "tensor(float)": np.float32}
+TARGET = "cpu"
 Signature = dict[str, tuple[type[np.generic], tuple[int | None, ...]]]
 """Names of inputs or outputs with their element type and shape; None stands for a symbolic size."""
 
@@ -34,19 +35,29 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-def check_passport(passport: Passport) -> None:
-    """Raises `BundleError` if the engine was not made for this backend, or for a newer version than is installed."""
-    if (passport.target, passport.precision) != ("cpu", "fp32"):
+def cpu_graph(bundle: Bundle, graphs: Graphs) -> Graph:
+    """The graph among these that runs here.
+
+    Raises `BundleError` if there is none, or if it needs a newer version than is installed.
+    """
+    graph, rebuild = graphs.get(TARGET), bundle.manifest.build_command
+    if graph is None:
         raise BundleError(
-            f"{passport.graph} was made for target {passport.target} in {passport.precision}, and this backend runs "
-            f"cpu in fp32; rebuild it with: {passport.build_command}"
+            f"{bundle.folder} has no graphs for the CPU (it has {', '.join(graphs)}); to have them too, add "
+            f"`--target cpu` to: {rebuild}"
+        )
+    if (graph.backend, graph.precision) != ("onnxruntime-cpu", "fp32"):
+        raise BundleError(
+            f"{graph.graph} was made for {graph.backend} in {graph.precision}, and the CPU runs onnxruntime-cpu in "
+            f"fp32; rebuild it with: {rebuild}"
         )
     installed = _onnxruntime().__version__
-    if _version(installed) < _version(passport.minimum_backend_version):
+    if _version(installed) < _version(graph.minimum_backend_version):
         raise BundleError(
-            f"{passport.graph} needs onnxruntime {passport.minimum_backend_version} or newer, and {installed} is "
+            f"{graph.graph} needs onnxruntime {graph.minimum_backend_version} or newer, and {installed} is "
             f"installed: pip install -U onnxruntime (which needs Python 3.11 or newer)"
         )
+    return graph
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -71,12 +82,12 @@ def _foreign_errors() -> tuple[type[Exception], ...]:
     return (*own, RuntimeError, ValueError)
 
 
-def _session(bundle: Bundle, passport: Passport, inputs: Signature, outputs: Signature) -> Any:
+def _session(bundle: Bundle, graphs: Graphs, inputs: Signature, outputs: Signature) -> Any:
     """A session whose files and signature have been checked."""
-    check_passport(passport)
+    chosen = cpu_graph(bundle, graphs)
     # All of them: which weight file a graph refers to stands in the graph itself.
     bundle.verify_all()
-    graph = bundle.file(passport.graph)
+    graph = bundle.file(chosen.graph)
     ort = _onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = _SILENT
@@ -114,7 +125,7 @@ class CpuVision:
         if record.is_pruned:
             outputs["scores"] = np.float32, (self._budget.frames, self._budget.groups)
             (inputs if record.is_control else outputs)["kept_groups"] = np.int64, (kept,)
-        self._session = _session(bundle, record.engine, inputs, outputs)
+        self._session = _session(bundle, record.graphs, inputs, outputs)
 
     def run(self, frames: NDArray[np.uint8], given: NDArray[np.bool_] | None = None) -> VisionOutput:
         """RGB frames (T, H, W, 3) uint8 -> the window's visual tokens, in numpy."""
@@ -158,7 +169,7 @@ class CpuLanguage:
             "logits": (np.float32, (1, model.vocabulary)),
             "next_token": (np.int64, (1,)),
         }
-        self._session = _session(bundle, model.engine, inputs, outputs)
+        self._session = _session(bundle, model.graphs, inputs, outputs)
         self._binding = self._session.io_binding()
         # Kept here for as long as the engine lives: the binding of some versions holds no reference of its own.
         self._caches = [self._bound_cache(name, shape) for name, (_, shape) in caches.items()]

@@ -1,0 +1,107 @@
+"""Lowering `tensorrt-10`: opset 20, in 16 bits, for TensorRT 10.3 (JetPack 6) to 10.14.
+
+These lack operators of opset 23 and 24, the older of them all.
+
+Attention is spelled out as products and a softmax, which TensorRT fuses where it can. The cache goes in and comes out
+as another tensor: nothing in opset 20 writes in place.
+"""
+
+from __future__ import annotations
+
+import onnx
+from onnxscript.values import Opset
+
+from stts_export.lowering import spelled_out
+from stts_export.lowering.lowering import Lowering
+from stts_export.lowering.spelled_out import by_head, by_token, merged, seen_prefix
+from stts_export.lowering.standard import Value, constant
+from stts_export.modules import operators
+
+OPSET_VERSION = 20
+op = Opset("", OPSET_VERSION)
+
+
+def attention(q: Value, k: Value, v: Value, heads: int) -> Value:
+    return merged(op, _weighted(op.Softmax(_logits(q, k, heads)), v, heads))
+
+
+def key_biased_attention(q: Value, k: Value, v: Value, bias: Value, heads: int) -> Value:
+    logits = op.Add(_logits(q, k, heads), op.Unsqueeze(bias, [1, 2]))
+    return merged(op, _weighted(op.Softmax(logits), v, heads))
+
+
+def prefix_attention(q: Value, k: Value, v: Value, lengths: Value, heads: int) -> Value:
+    logits = _where(seen_prefix(op, k, lengths), _logits(q, k, heads))
+    return merged(op, _weighted(op.Softmax(logits), v, heads))
+
+
+def masked_attention(q: Value, k: Value, v: Value, seen: Value, heads: int, kv_heads: int) -> Value:
+    """Keys and values come by head (1, kv heads, S, d); the queries that share a head lie in a dimension beside it."""
+    (width,) = constant(k, -1)
+    q = op.Mul(q, op.CastLike(op.Constant(value_float=width**-0.5), q))
+    q_BkrLd = op.Transpose(op.Reshape(q, [0, 0, kv_heads, heads // kv_heads, width]), perm=[0, 2, 3, 1, 4])
+    k_Bk1dS = op.Unsqueeze(op.Transpose(k, perm=[0, 1, 3, 2]), [2])
+    logits = _where(op.Unsqueeze(seen, [0, 1, 2]), op.MatMul(q_BkrLd, k_Bk1dS))
+    attended = op.MatMul(op.Softmax(logits), op.Unsqueeze(v, [2]))
+    return op.Reshape(op.Transpose(attended, perm=[0, 3, 1, 2, 4]), [0, 0, heads * width])
+
+
+def cache_write(cache: Value, new: Value, start: Value) -> Value:
+    """Every slot takes its new entry if it has one, else what it held."""
+    heads, slots = constant(cache, 1, 2)
+    length = op.Shape(new, start=1, end=2)
+    entry = op.Sub(op.Range(0, slots, 1), start)
+    is_new = op.And(op.GreaterOrEqual(entry, op.Constant(value_int=0)), op.Less(entry, length))
+    last = op.Sub(length, op.Constant(value_int=1))
+    nearest = op.Min(op.Max(entry, op.Constant(value_ints=[0])), last)
+    return op.Where(op.Unsqueeze(is_new, [1]), op.Gather(by_head(op, new, heads), nearest, axis=2), cache)
+
+
+def rotate(x: Value, cos: Value, sin: Value, heads: int) -> Value:
+    return spelled_out.rotate(op, x, cos, sin, heads)
+
+
+def rms_norm(x: Value, weight: Value, eps: float) -> Value:
+    wide = op.Cast(x, to=onnx.TensorProto.FLOAT)
+    mean_square = op.ReduceMean(op.Mul(wide, wide), [-1], keepdims=1)
+    normed = op.Div(wide, op.Sqrt(op.Add(mean_square, op.Constant(value_float=eps))))
+    return op.Mul(op.CastLike(normed, x), weight)
+
+
+def keep_highest(scores: Value, kept: int) -> Value:
+    return spelled_out.keep_highest(op, scores, kept)
+
+
+def _logits(q: Value, k: Value, heads: int) -> Value:
+    """Scaled products (B, heads, queries, keys); the queries are scaled first, so that less of them overflows."""
+    scale = op.CastLike(op.Constant(value_float=(constant(q, -1)[0] // heads) ** -0.5), q)
+    k_BHdS = op.Transpose(by_token(op, k, heads), perm=[0, 2, 3, 1])
+    return op.MatMul(op.Mul(by_head(op, q, heads), scale), k_BHdS)
+
+
+def _weighted(weights: Value, v: Value, heads: int) -> Value:
+    return op.MatMul(weights, by_head(op, v, heads))
+
+
+def _where(seen: Value, logits: Value) -> Value:
+    return op.Where(seen, logits, op.CastLike(op.Constant(value_float=float("-inf")), logits))
+
+
+TENSORRT_10 = Lowering(
+    name="tensorrt-10",
+    opset_version=OPSET_VERSION,
+    table={
+        operators.attention: attention,
+        operators.key_biased_attention: key_biased_attention,
+        operators.prefix_attention: prefix_attention,
+        operators.masked_attention: masked_attention,
+        operators.cache_write: cache_write,
+        operators.rotate: rotate,
+        operators.rms_norm: rms_norm,
+        operators.keep_highest: keep_highest,
+    },
+    backend="tensorrt",
+    minimum_backend_version="10.3",
+    half=True,
+    caches_by_head=True,
+)

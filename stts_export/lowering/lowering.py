@@ -1,0 +1,26 @@
+"""What a lowering is: a table from our operators to ONNX, and what the engines that read it ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stts_runtime.bundle.manifest import Backend
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """One way to write the graphs down."""
+
+    name: str
+    opset_version: int
+    table: Mapping[Callable[..., Any], Callable[..., Any]]
+    """Lowerings, each called with the ONNX values and the attributes of the operator's schema."""
+    backend: Backend
+    """What runs the graphs, or compiles them."""
+    minimum_backend_version: str
+    half: bool = False
+    """Whether the graphs compute in 16 bits; else in float32."""
+    caches_by_head: bool = False
+    """Whether caches are (1, kv heads, slots, head width); else (1, slots, kv channels)."""

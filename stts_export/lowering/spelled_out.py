@@ -1,0 +1,67 @@
+"""Operators in plain arithmetic, for any opset: what some engine has no operator for, or not without conditions."""
+
+from __future__ import annotations
+
+import onnx
+from onnxscript.values import Opset
+
+from stts_export.lowering.standard import Value, constant
+
+
+def keep_highest(op: Opset, scores: Value, kept: int) -> Value:
+    """Indices, ascending, of the `kept` highest scores (..., n), by counting ranks.
+
+    TensorRT's TopK takes no more than 3840 and promises nothing about ties. Rank i is the number of scores below score
+    i, or equal to it and before it: the place in a stable sort. That is n x n comparisons, nothing to a GPU and slow
+    on a CPU.
+    """
+    (count,) = constant(scores, -1)
+    numbers = op.Range(0, count, 1)
+    this, other = op.Unsqueeze(scores, [-1]), op.Unsqueeze(scores, [-2])
+    before = op.Less(op.Unsqueeze(numbers, [0]), op.Unsqueeze(numbers, [1]))
+    below = op.Or(op.Less(other, this), op.And(op.Equal(other, this), before))
+    is_kept = op.GreaterOrEqual(_how_many(op, below), op.Constant(value_int=count - kept))
+
+    # The j-th kept one is at the number of places up to which at most j are kept.
+    kept_so_far = op.CumSum(op.Cast(is_kept, to=onnx.TensorProto.INT64), op.Constant(value_int=-1))
+    place = op.Unsqueeze(op.Range(0, kept, 1), [1])
+    return _how_many(op, op.LessOrEqual(op.Unsqueeze(kept_so_far, [-2]), place))
+
+
+def _how_many(op: Opset, condition: Value) -> Value:
+    """Counts what is true along the last dimension, as int64."""
+    count = op.ReduceSum(op.Cast(condition, to=onnx.TensorProto.INT32), [-1], keepdims=0)
+    return op.Cast(count, to=onnx.TensorProto.INT64)
+
+
+def rotate(op: Opset, x: Value, cos: Value, sin: Value, heads: int) -> Value:
+    """Half-split rotary embedding of x (B, L, C); cos and sin are (B, L, head width / 2)."""
+    (half,) = constant(cos, -1)
+    first, second = op.Split(by_token(op, x, heads), axis=-1, num_outputs=2)
+    cos, sin = op.Unsqueeze(cos, [2]), op.Unsqueeze(sin, [2])
+    turned = op.Concat(
+        op.Sub(op.Mul(first, cos), op.Mul(second, sin)), op.Add(op.Mul(second, cos), op.Mul(first, sin)), axis=-1
+    )
+    return op.Reshape(turned, [0, 0, heads * 2 * half])
+
+
+def by_token(op: Opset, x: Value, heads: int) -> Value:
+    """(B, L, C) -> (B, L, heads, head width)."""
+    return op.Reshape(x, [0, 0, heads, constant(x, -1)[0] // heads])
+
+
+def by_head(op: Opset, x: Value, heads: int) -> Value:
+    """(B, L, C) -> (B, heads, L, head width)."""
+    return op.Transpose(by_token(op, x, heads), perm=[0, 2, 1, 3])
+
+
+def merged(op: Opset, x: Value) -> Value:
+    """(B, heads, L, head width) -> (B, L, C)."""
+    return op.Reshape(op.Transpose(x, perm=[0, 2, 1, 3]), [0, 0, -1])
+
+
+def seen_prefix(op: Opset, k: Value, lengths: Value) -> Value:
+    """(B, 1, 1, S) bool: which of each row's keys (B, S, C) lie before its length."""
+    slots = op.Range(0, *constant(k, 1), 1)
+    seen = op.Less(op.Unsqueeze(slots, [0]), op.Unsqueeze(lengths, [1]))
+    return op.Unsqueeze(seen, [1, 2])

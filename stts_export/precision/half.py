@@ -1,0 +1,46 @@
+"""Turning the modules into 16 bits, in place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from stts_export.modules.language import Language
+from stts_export.modules.vision import Vision
+
+Half = Literal["fp16", "bf16"]
+DTYPES: dict[Half, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+LANGUAGE_MODEL = "language_model"
+"""The language model changes its format as a whole: its caches have one."""
+
+
+@dataclass(frozen=True)
+class PrecisionPlan:
+    """`half` everywhere, but bf16 in the modules named `wide`: blocks of the tower, the connector, the language model.
+
+    The scorer computes in float32 in any case: which groups are kept hangs on small differences of its scores.
+    """
+
+    half: Half
+    wide: tuple[str, ...] = ()
+
+    @property
+    def vision_wide(self) -> list[str]:
+        return [name for name in self.wide if name != LANGUAGE_MODEL]
+
+    @property
+    def language(self) -> Half:
+        return "bf16" if LANGUAGE_MODEL in self.wide else self.half
+
+
+def to_half(vision: Vision, language: Language, plan: PrecisionPlan) -> None:
+    """Converts the weights in place."""
+    vision.to(DTYPES[plan.half])
+    for name in plan.vision_wide:
+        vision.get_submodule(name).bfloat16()
+    if vision.temporal_token_scorer is not None:
+        vision.temporal_token_scorer.float()
+    language.to(DTYPES[plan.language])

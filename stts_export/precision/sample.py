@@ -1,0 +1,75 @@
+"""What the scan runs: one window through the vision modules, and its prompt through the language model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stts_export.checkpoint import Modules
+from stts_export.graphs import vision_graph
+from stts_export.plan import Plan
+from stts_export.precision.half import PrecisionPlan
+from stts_export.precision.scan import FP16_LARGEST, HEADROOM, Peak
+from stts_runtime.prompt import PromptBuilder
+from stts_runtime.video import VideoFile, window_of_file
+
+_NAMED = 5
+"""Tensors named in the report; the rest are counted."""
+
+
+class ScanRun:
+    """Calls the modules as an answer does, with the smallest variant of the plan."""
+
+    def __init__(self, modules: Modules, plan: Plan, tokenizer: bytes, video: Path | None, max_fps: float) -> None:
+        self.modules, self.plan, self.video = modules, plan, video
+        self.budget = min(plan.budgets, key=lambda budget: (budget.frames, -budget.keep))
+        self._prompts = PromptBuilder(tokenizer, plan.prompt)
+        self._frames, self._times = self._window(max_fps)
+
+    def _window(self, max_fps: float) -> tuple[Tensor, list[float]]:
+        vision, frames = self.modules.vision, self.budget.frames
+        example, *_ = vision_graph.example_call(vision, self.budget)
+        if self.video is None:
+            return example, [float(second) for second in range(frames)]
+        window = window_of_file(VideoFile(str(self.video)), frames, max_fps, example.shape[1])
+        return torch.from_numpy(window.frames), window.times_seconds.tolist()
+
+    def __call__(self) -> None:
+        given = vision_graph.example_call(self.modules.vision, self.budget)[1:]
+        output = self.modules.vision(self._frames, self.budget, *given)
+        kept = np.zeros((self.budget.frames, self.budget.groups), dtype=np.bool_)
+        kept.reshape(-1)[... if output.kept_K is None else output.kept_K.numpy()] = True
+        prompt = self._prompts.video(self._times, kept)
+        language = self.modules.language
+        token_ids, positions = torch.from_numpy(prompt.ids), torch.from_numpy(prompt.positions)
+        caches = language.empty_caches(self.plan.context)
+        language(token_ids, positions, torch.zeros(1, dtype=torch.int64), output.visual_tokens_KW, caches)
+
+
+def scan_lines(peaks: Sequence[Peak], plan: PrecisionPlan, video: Path | None) -> list[str]:
+    """What the scan found, as lines for people."""
+    source = video.name if video else "made-up frames (--frames-from VIDEO looks at yours)"
+    largest = peaks[0]
+    too_large = [peak for peak in peaks if not peak.fits_fp16]
+    if not too_large:
+        return [f"scanned {source}: all fits fp16; the largest value is {largest.largest:.4g}, in {_named(largest)}"]
+    lines = [
+        f"note: {_named(peak)} reaches {peak.largest:.4g}, too near to what fp16 holds ({FP16_LARGEST:.0f}; "
+        f"{HEADROOM:g} times of it is kept free)"
+        for peak in too_large[:_NAMED]
+    ]
+    if len(too_large) > _NAMED:
+        lines.append(f"note: and {len(too_large) - _NAMED} more")
+    return [f"scanned {source}: {len(too_large)} tensors do not fit fp16", *lines, f"note: bf16 in {_listed(plan)}"]
+
+
+def _named(peak: Peak) -> str:
+    return f"{peak.module or 'the model'} ({peak.operator})"
+
+
+def _listed(plan: PrecisionPlan) -> str:
+    return ", ".join(plan.wide) or "no part: the scorer, which is float32 anyway"
