@@ -193,6 +193,7 @@ class _Builder:
             precision=precision,
             wide=wide,
             opset=lowering.opset_version,
+            caches_in_place=lowering.caches_in_place,
             graph=_graph_name(part, lowering),
             weights=weights,
             multiplications=count_multiplications(model),

@@ -41,3 +41,11 @@ def micro_bundle(micro_checkpoint: Path, tmp_path_factory: pytest.TempPathFactor
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds at 10 frames a second, 96x64; frame n has the brightness `clips.level(n)`."""
     return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", frames=20, fps=10)
+
+
+@pytest.fixture(scope="session")
+def tensorrt_bundle(micro_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """3 frames at keep 1 and 0.5, written for the CPU and for TensorRT both ways; do not change it, copy it."""
+    out = tmp_path_factory.mktemp("bundles") / "tensorrt"
+    request = BuildRequest(micro_checkpoint, out, [3], [1.0, 0.5], ["clip"], targets=["cpu", "tensorrt"])
+    return build_bundle(request)

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from stts_runtime.answer import Answer, MillisecondRecord, TokenRecord, WindowRecord
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines import LanguageEngine, VisionEngine, VisionOutput, load_language, load_vision
+from stts_runtime.engines import (
+    EngineName,
+    LanguageEngine,
+    VisionEngine,
+    VisionOutput,
+    load_language,
+    load_vision,
+)
 from stts_runtime.errors import PromptError, UserError
 from stts_runtime.generate import Generated, generate
 from stts_runtime.prompt import PromptBuilder, Tokens
@@ -47,12 +54,19 @@ class Session:
         self._prompts = PromptBuilder(bundle.file(manifest.prompt.tokenizer).read_bytes(), manifest.prompt)
 
     @classmethod
-    def open(cls, bundle: Bundle, variant: str, language: LanguageEngine | None = None) -> Session:
+    def open(
+        cls, bundle: Bundle, variant: str, language: LanguageEngine | None = None, engine: EngineName = "cpu"
+    ) -> Session:
         """Loads the variant's engines; everything they need is checked first.
 
-        Sessions that take turns may share one `language` engine.
+        Sessions that take turns may share one `language` engine, of the same kind as `engine`.
         """
-        return cls(bundle, variant, load_vision(bundle, variant), language or load_language(bundle))
+        return cls(bundle, variant, load_vision(bundle, variant, engine), language or load_language(bundle, engine))
+
+    @property
+    def lowerings(self) -> tuple[str, str]:
+        """Which graphs of the vision variant and of the language model run, or were compiled."""
+        return self._vision.lowering, self._language.lowering
 
     def check_questions(self, questions: Sequence[str], watched: Watched | None = None) -> None:
         """Raises `PromptError` if a question cannot be asked; with a window, also if it does not fit beside it."""

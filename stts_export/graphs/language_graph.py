@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from stts_export.graphs.to_onnx import to_onnx
 from stts_export.lowering import Lowering
 from stts_export.modules.language import Language
-from stts_runtime.engines.onnxruntime_cpu import cache_names
+from stts_runtime.engines.names import cache_names
 
 QUERY_LENGTH = "tokens"
 

@@ -103,5 +103,6 @@ TENSORRT_10 = Lowering(
     backend="tensorrt",
     minimum_backend_version="10.3",
     half=True,
+    caches_in_place=False,
     caches_by_head=True,
 )

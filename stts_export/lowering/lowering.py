@@ -22,5 +22,7 @@ class Lowering:
     minimum_backend_version: str
     half: bool = False
     """Whether the graphs compute in 16 bits; else in float32."""
+    caches_in_place: bool = True
+    """Whether caches are written where they lie; else they come out as other tensors."""
     caches_by_head: bool = False
     """Whether caches are (1, kv heads, slots, head width); else (1, slots, kv channels)."""

@@ -16,9 +16,10 @@ def keep_highest(op: Opset, scores: Value, kept: int) -> Value:
     on a CPU.
     """
     (count,) = constant(scores, -1)
-    numbers = op.Range(0, count, 1)
+    # 1 to n, made of the scores: TensorRT would fold a constant comparison into n x n bytes of the engine.
+    numbers = op.CumSum(op.Cast(op.Equal(scores, scores), to=onnx.TensorProto.INT32), op.Constant(value_int=-1))
     this, other = op.Unsqueeze(scores, [-1]), op.Unsqueeze(scores, [-2])
-    before = op.Less(op.Unsqueeze(numbers, [0]), op.Unsqueeze(numbers, [1]))
+    before = op.Less(op.Unsqueeze(numbers, [-2]), op.Unsqueeze(numbers, [-1]))
     below = op.Or(op.Less(other, this), op.And(op.Equal(other, this), before))
     is_kept = op.GreaterOrEqual(_how_many(op, below), op.Constant(value_int=count - kept))
 

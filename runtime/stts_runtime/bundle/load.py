@@ -6,16 +6,18 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from stts_runtime.budget import check_keep
 from stts_runtime.bundle.files import Fingerprint, fingerprint, plain_file, verify
 from stts_runtime.bundle.manifest import SCHEMA_VERSION, Manifest, VisionVariant
 from stts_runtime.bundle.upgrade import upgraded
 from stts_runtime.errors import BundleError
-from stts_runtime.validation import first_problem
+from stts_runtime.validation import declared_version, first_problem
 
 MANIFEST = "manifest.json"
+ENGINES = "engines"
+"""Folder of what was compiled from the bundle's graphs (`stts_runtime.passports`)."""
 _MAX_MANIFEST_BYTES = 4 << 20
 
 
@@ -89,8 +91,9 @@ def _preference(variant: VisionVariant) -> tuple[int, bool]:
 
 
 def _check_nothing_else(folder: Path, manifest: Manifest) -> None:
-    """A file without a hash could be read by a graph unseen."""
-    unlisted = {path.name for path in folder.iterdir()} - manifest.files.keys() - {MANIFEST}
+    """A file without a hash could be read by a graph unseen. Compiled engines have hashes in their passports."""
+    own = {ENGINES} if (folder / ENGINES).is_dir() and not (folder / ENGINES).is_symlink() else set()
+    unlisted = {path.name for path in folder.iterdir()} - manifest.files.keys() - {MANIFEST} - own
     if unlisted:
         raise BundleError(
             f"{folder} holds {sorted(unlisted)[0]!r}, which its manifest does not list; take it out of the bundle"
@@ -101,10 +104,9 @@ def _manifest(path: Path) -> Manifest:
     if path.stat().st_size > _MAX_MANIFEST_BYTES:
         raise BundleError(f"{path} is too large to be a manifest")
     content = path.read_bytes()
-    try:
-        version = _Version.model_validate_json(content).schema_version
-    except ValidationError:
-        raise BundleError(f"{path} is damaged: it is not a manifest") from None
+    version = declared_version(content)
+    if version is None:
+        raise BundleError(f"{path} is damaged: it is not a manifest")
     if version > SCHEMA_VERSION:
         raise BundleError(
             f"{path.parent} was written by a newer stts-export (schema {version}); this runtime reads schemas up to "
@@ -116,8 +118,3 @@ def _manifest(path: Path) -> Manifest:
         raise BundleError(f"{path} is damaged: {first_problem(error)}") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise BundleError(f"{path} is damaged: it lacks {error}") from None
-
-
-class _Version(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True)
-    schema_version: int

@@ -74,6 +74,8 @@ class Graph(_Record):
     wide: list[Label] = []
     """Modules that compute in bf16 where the rest is in fp16, since their values do not fit."""
     opset: Small
+    caches_in_place: bool = True
+    """Whether the language graph writes into the caches that it is given; else new ones come out."""
     graph: FileName
     weights: FileName
     multiplications: Work

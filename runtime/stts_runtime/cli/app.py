@@ -12,7 +12,9 @@ from stts_runtime.budget import AnsweringScope
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli import run as run_command
 from stts_runtime.cli.bench import bench_command
-from stts_runtime.cli.options import BundleArgument
+from stts_runtime.cli.compile import compile_command
+from stts_runtime.cli.doctor import doctor_command
+from stts_runtime.cli.options import BundleArgument, EngineOption
 from stts_runtime.cli.show import console, show_answer, show_bundle
 
 app = typer.Typer(
@@ -37,12 +39,13 @@ def run(
     ] = None,
     frames: Annotated[Optional[int], typer.Option(min=1, help="Exactly so many frames; default: by the video.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in tokens.")] = 64,
+    engine: EngineOption = None,
     overlay: Annotated[Optional[Path], typer.Option(help="Picture of the kept patches, .png or .mp4.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Answers questions about videos; several questions share one look at the video."""
     run_command.check_request(bundle, sources, overlay)
-    sessions = run_command.Sessions(Bundle.open(bundle), keep, budget, frames)
+    sessions = run_command.Sessions(Bundle.open(bundle), keep, budget, frames, engine)
     for source in sources:
         for answer in sessions.answers(source, ask, max_tokens, overlay):
             if as_json:
@@ -65,3 +68,5 @@ def inspect(bundle: BundleArgument, as_json: JsonOption = False) -> None:
 
 
 app.command("bench")(bench_command)
+app.command("compile")(compile_command)
+app.command("doctor")(doctor_command)

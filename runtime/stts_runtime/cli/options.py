@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
+from stts_runtime.engines import EngineName
+
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder made by `stts-export build`.")]
+EngineOption = Annotated[
+    Optional[EngineName], typer.Option(help="What runs the model. Default: what the bundle was compiled for, else cpu.")
+]

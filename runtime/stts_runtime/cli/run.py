@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines import LanguageEngine, load_language
+from stts_runtime.engines import EngineName, LanguageEngine, choose_engine, load_language
 from stts_runtime.errors import UserError
 from stts_runtime.outputs import check_output
 from stts_runtime.overlay import SUFFIXES, write_overlay
@@ -19,8 +19,15 @@ from stts_runtime.video import VideoFile, check_source, rule_count, window_of_fi
 class Sessions:
     """Opens each variant once, however many sources use it; all share one language engine."""
 
-    def __init__(self, bundle: Bundle, keep: float | None, budget: str | None, frames: int | None) -> None:
-        self.bundle = bundle
+    def __init__(
+        self,
+        bundle: Bundle,
+        keep: float | None,
+        budget: str | None,
+        frames: int | None,
+        engine: EngineName | None = None,
+    ) -> None:
+        self.bundle, self._engine = bundle, choose_engine(bundle, engine)
         self._wanted = keep, budget, frames
         self._language: LanguageEngine | None = None
         self._open: dict[str, Session] = {}
@@ -51,7 +58,7 @@ class Sessions:
         count = rule_count(video.duration_seconds, manifest.max_fps)
         at_most = min(count, video.frames) if frames is None else None
         name = self.bundle.choose(keep, budget, frames, at_most)
-        notes, taken = list(video.notes), manifest.variants[name].frames
+        notes, taken = [*self._engine.notes, *video.notes], manifest.variants[name].frames
         if taken != count:
             notes.append(
                 f"{manifest.max_fps:g} frames a second would be {count} frames; the variant takes {taken}, evenly "
@@ -61,9 +68,9 @@ class Sessions:
 
     def _session(self, name: str) -> Session:
         if self._language is None:
-            self._language = load_language(self.bundle)
+            self._language = load_language(self.bundle, self._engine.name)
         if name not in self._open:
-            self._open[name] = Session.open(self.bundle, name, self._language)
+            self._open[name] = Session.open(self.bundle, name, self._language, self._engine.name)
         return self._open[name]
 
 

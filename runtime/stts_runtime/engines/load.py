@@ -1,17 +1,54 @@
-"""From the name of an engine to the class that runs it."""
+"""From the name of an engine to the class that runs it, and which one to take where nobody says."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.manifest import LANGUAGE
+from stts_runtime.device import this_device
 from stts_runtime.engines.onnxruntime_cpu import CpuLanguage, CpuVision
 from stts_runtime.engines.seam import LanguageEngine, VisionEngine
+from stts_runtime.engines.tensorrt import TensorRtLanguage, TensorRtVision
+from stts_runtime.passports import EngineStore
+from stts_runtime.tensorrt import FLAVOURS
+
+EngineName = Literal["cpu", "tensorrt", "tensorrt-rtx"]
+"""`cpu`, or a `FlavourName`."""
 
 
-def load_vision(bundle: Bundle, variant: str) -> VisionEngine:
+@dataclass(frozen=True)
+class EngineChoice:
+    """An engine, and what there is to say about the choice."""
+
+    name: EngineName
+    notes: tuple[str, ...] = ()
+
+
+def choose_engine(bundle: Bundle, wanted: EngineName | None = None) -> EngineChoice:
+    """What was asked for; else what the bundle was compiled for, if there is a GPU; else the CPU.
+
+    A compiled engine that does not fit this device is an error when it is loaded, and no reason to fall back to
+    something much slower.
+    """
+    if wanted is not None:
+        return EngineChoice(wanted)
+    compiled = [flavour for flavour in FLAVOURS if EngineStore(bundle.folder).has(LANGUAGE, flavour)]
+    if not compiled:
+        return EngineChoice("cpu")
+    device = this_device()
+    if device.gpu is None:
+        note = f"the {compiled[0]} engines of this bundle are not used: no NVIDIA GPU here ({device.no_gpu_because})"
+        return EngineChoice("cpu", (note,))
+    return EngineChoice(compiled[0])
+
+
+def load_vision(bundle: Bundle, variant: str, engine: EngineName = "cpu") -> VisionEngine:
     """Checks and loads one vision variant."""
-    return CpuVision(bundle, variant)
+    return CpuVision(bundle, variant) if engine == "cpu" else TensorRtVision(bundle, variant, engine)
 
 
-def load_language(bundle: Bundle) -> LanguageEngine:
+def load_language(bundle: Bundle, engine: EngineName = "cpu") -> LanguageEngine:
     """Checks and loads the language model, with an empty cache."""
-    return CpuLanguage(bundle)
+    return CpuLanguage(bundle) if engine == "cpu" else TensorRtLanguage(bundle, engine)

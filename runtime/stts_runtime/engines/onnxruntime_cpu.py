@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Graph, Graphs
+from stts_runtime.engines.names import cache_names
 from stts_runtime.engines.seam import VisionOutput, check_choice
 from stts_runtime.errors import BundleError, EngineError, MissingExtraError, SttsError
 from stts_runtime.prompt import Tokens
@@ -115,6 +116,8 @@ def _check_signature(graph: Path, got: Any, wanted: Signature) -> None:
 class CpuVision:
     """One vision variant on the CPU."""
 
+    lowering = TARGET
+
     def __init__(self, bundle: Bundle, variant: str) -> None:
         manifest = bundle.manifest
         record = manifest.variants[variant]
@@ -148,6 +151,8 @@ class CpuVision:
 
 class CpuLanguage:
     """The language model on the CPU."""
+
+    lowering = TARGET
 
     def __init__(self, bundle: Bundle) -> None:
         model = bundle.manifest.language
@@ -204,8 +209,3 @@ class CpuLanguage:
 
     def rewind(self, length: int) -> None:
         self.length = length
-
-
-def cache_names(layers: int) -> list[str]:
-    """Names of the cache inputs of the language graph; the outputs have `new_` before them."""
-    return [f"{kind}.{layer}" for layer in range(layers) for kind in ("key", "value")]

@@ -28,6 +28,9 @@ class VisionOutput:
 class VisionEngine(Protocol):
     """One vision variant, loaded."""
 
+    lowering: str
+    """Which of the part's graphs runs, or was compiled."""
+
     def run(self, frames: NDArray[np.uint8], given: NDArray[np.bool_] | None = None) -> VisionOutput:
         """RGB frames (T, H, W, 3) of exactly the variant's size; `given` (T, G) says what a control variant keeps."""
         ...
@@ -35,6 +38,8 @@ class VisionEngine(Protocol):
 
 class LanguageEngine(Protocol):
     """The language model with its cache of `context` slots, of which the first `length` are filled."""
+
+    lowering: str
 
     context: int
     length: int

@@ -1,0 +1,99 @@
+"""`stts-runtime compile`: the bundle's graphs become TensorRT engines, with progress that people can live with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Annotated, Optional
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from stts_runtime.cli.options import BundleArgument
+from stts_runtime.cli.show import console, errors
+from stts_runtime.compile.preflight import Estimate
+from stts_runtime.compile.request import Progress as Step
+from stts_runtime.compile.run import CompileRequest, compile_bundle
+from stts_runtime.passports import Passport
+from stts_runtime.tensorrt import FlavourName
+
+
+def compile_command(
+    bundle: BundleArgument,
+    engine: Annotated[FlavourName, typer.Option(help="TensorRT of this device, or TensorRT-RTX ahead of time.")],
+    variant: Annotated[
+        Optional[list[str]], typer.Option(metavar="NAME", help="Variant to compile, repeatable. Default: all.")
+    ] = None,
+    arch: Annotated[
+        Optional[str], typer.Option(help="For tensorrt-rtx: GPU architectures such as sm86,sm89. Default: this GPU's.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the passports as one line of JSON.")] = False,
+) -> None:
+    """Compiles a bundle's graphs for this device, or ahead of time for others; what is finished is not done again."""
+    architectures = [name.strip().lower() for name in arch.split(",")] if arch else []
+    request = CompileRequest(bundle, engine, variant or [], architectures)
+    with Listener(quiet=as_json) as listener:
+        passports = compile_bundle(request, listener)
+    if as_json:
+        print(json.dumps({"bundle": str(bundle), "engines": [passport.model_dump() for passport in passports]}))
+    else:
+        size = sum(passport.plan_bytes for passport in passports) / 1e6
+        console.print(f"{bundle}: {len(passports)} {engine} engines, {size:.1f} MB", soft_wrap=True)
+
+
+class Listener:
+    """Shows a build: a line for every part that is done, and on a terminal what TensorRT is doing at the moment."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        self._bars = Progress(*columns, console=errors, transient=True, disable=quiet or not errors.is_terminal)
+        self._all: Optional[TaskID] = None
+        self._phase: Optional[TaskID] = None
+
+    def __enter__(self) -> Listener:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self._bars.stop()
+
+    def start(self, estimates: Mapping[str, Estimate]) -> None:
+        if not estimates:
+            return
+        memory = max(one.memory_mb for one in estimates.values()) / 1000
+        disk = sum(one.disk_mb for one in estimates.values()) / 1000
+        self._say(f"{len(estimates)} parts to compile: about {memory:.1f} GB of memory, {disk:.2f} GB of disk")
+        self._all = self._bars.add_task("parts", total=len(estimates))
+
+    def begin(self, part: str) -> None:
+        self._phase = self._bars.add_task(part, total=None)
+
+    def progress(self, progress: Step) -> None:
+        if self._phase is not None:
+            phase = f"  {progress.phase}"
+            self._bars.update(self._phase, description=phase, total=progress.steps, completed=progress.step)
+
+    def end(self, part: str, passport: Passport, reused: bool) -> None:
+        if self._phase is not None:
+            self._bars.remove_task(self._phase)
+            self._phase = None
+        if not reused and self._all is not None:
+            self._bars.advance(self._all)
+        size = f"{passport.plan_bytes / 1e6:.1f} MB for {', '.join(passport.architectures)}"
+        took = (
+            "kept" if reused else f"{passport.seconds:.1f} s, {passport.peak_memory_mb / 1000:.2f} GB of memory at most"
+        )
+        self._say(f"{part}: {took}, {size}")
+
+    def _say(self, line: str) -> None:
+        if not self._quiet:
+            console.print(line, soft_wrap=True, markup=False)

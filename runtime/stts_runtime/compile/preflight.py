@@ -1,0 +1,90 @@
+"""What a build will ask of this machine, before it starts: memory, disk and time of each part.
+
+The figures are fitted to builds with TensorRT-RTX 1.7 (benchmarks/compile/): graphs of 9 to 915 MB of weights. TensorRT
+itself has not been run by us; it holds copies of the weights in the same places, so the same estimate of memory stands
+in for it, and for its time there is none.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from stts_runtime.bundle import Bundle
+from stts_runtime.compile.choose import Part
+from stts_runtime.errors import UserError
+
+_MB = 1e6
+
+# Resident memory of a process that has loaded TensorRT-RTX and compiled next to nothing.
+_LIBRARY_MB = 500.0
+# Copies of the weights at the peak: the file, the parser's, the builder's and the engine's.
+_WEIGHT_COPIES = 4.0
+# An engine is its weights and constants. TensorRT-RTX makes kernels on the device, so more architectures add nothing.
+_PLAN_PER_WEIGHT = 1.15
+_PLAN_MB = 20.0
+_SECONDS_PER_GRAPH_MB = 5.0
+_SECONDS_PER_WEIGHT_MB = 0.01
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What there is."""
+
+    memory_mb: float
+    swap_mb: float
+    disk_mb: float
+
+    @classmethod
+    def here(cls, folder: Path) -> Machine:
+        free_swap, disk = psutil.swap_memory().free, shutil.disk_usage(folder).free
+        return cls(psutil.virtual_memory().available / _MB, free_swap / _MB, disk / _MB)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one part takes."""
+
+    memory_mb: float
+    disk_mb: float
+    seconds: float
+
+
+def estimate(bundle: Bundle, part: Part) -> Estimate:
+    """From the sizes of the graph and of its weights."""
+    files = bundle.manifest.files
+    weights_mb, graph_mb = (files[name].size_bytes / _MB for name in (part.graph.weights, part.graph.graph))
+    return Estimate(
+        memory_mb=_LIBRARY_MB + _WEIGHT_COPIES * weights_mb,
+        disk_mb=_PLAN_MB + _PLAN_PER_WEIGHT * weights_mb,
+        seconds=_SECONDS_PER_GRAPH_MB * graph_mb + _SECONDS_PER_WEIGHT_MB * weights_mb,
+    )
+
+
+def check_machine(folder: Path, estimates: Mapping[str, Estimate], machine: Machine | None = None) -> None:
+    """Raises `UserError` before a build that would be killed for memory, or would fill the disk."""
+    if not estimates:
+        return
+    machine = machine or Machine.here(folder)
+    largest = max(estimates, key=lambda part: estimates[part].memory_mb)
+    needed, there = estimates[largest].memory_mb, machine.memory_mb + machine.swap_mb
+    if needed > there:
+        raise UserError(
+            f"compiling {largest} needs about {_gb(needed)} of memory and {_gb(machine.memory_mb)} are free, with "
+            f"{_gb(machine.swap_mb)} of swap; parts are compiled one by one, so fewer of them do not help: close other "
+            f"programs, add {_gb(needed - there)} of swap, or build the bundle with a smaller model"
+        )
+    disk = sum(one.disk_mb for one in estimates.values())
+    if disk > machine.disk_mb:
+        raise UserError(
+            f"{len(estimates)} engines need about {_gb(disk)} of disk and {_gb(machine.disk_mb)} are free beside "
+            f"{folder}; compile fewer of them with --variant, or make room"
+        )
+
+
+def _gb(megabytes: float) -> str:
+    return f"{megabytes / 1000:.1f} GB"

@@ -1,0 +1,53 @@
+"""What the child process is asked for and what it says, one JSON object a line."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Union
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from stts_runtime.passports import Lengths
+from stts_runtime.tensorrt import FlavourName
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PartRequest(_Message):
+    """One graph to compile; paths are absolute."""
+
+    flavour: FlavourName
+    graph: str
+    plan: str
+    """Where the engine goes: a scratch file that the parent moves."""
+    architectures: list[str] | None
+    """Names such as sm86 to compile ahead of time for; None: the GPU of this machine."""
+    lengths: Lengths | None
+    timing_cache: str | None
+
+
+class Progress(_Message):
+    """How far a phase of the build is; phases nest, and `depth` 0 is the outermost."""
+
+    kind: Literal["progress"] = "progress"
+    phase: str
+    depth: int
+    step: int
+    steps: int
+
+
+class Done(_Message):
+    kind: Literal["done"] = "done"
+    seconds: float
+    peak_memory_mb: float
+    """Largest resident memory of the child process, libraries included."""
+    warnings: list[str]
+
+
+class Failed(_Message):
+    kind: Literal["failed"] = "failed"
+    message: str
+
+
+Message = Annotated[Union[Progress, Done, Failed], Field(discriminator="kind")]

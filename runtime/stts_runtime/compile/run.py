@@ -1,0 +1,142 @@
+"""Compiling a bundle part by part: what is finished is kept, what is finished already is not done again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Protocol
+
+from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.files import record_of
+from stts_runtime.compile.child import compile_part
+from stts_runtime.compile.choose import Part, architectures_for, parts_of
+from stts_runtime.compile.preflight import Estimate, check_machine, estimate
+from stts_runtime.compile.request import Done, PartRequest, Progress
+from stts_runtime.device import Device, this_device
+from stts_runtime.errors import BundleError
+from stts_runtime.passports import EngineStore, Passport, check_device, check_installed, check_passport
+from stts_runtime.passports.passport import PASSPORT_SCHEMA
+from stts_runtime.tensorrt import Flavour, FlavourName, load_flavour
+from stts_runtime.tensorrt.caches import cache_file
+
+
+@dataclass(frozen=True)
+class CompileRequest:
+    """What to compile; the names are those of the command line."""
+
+    bundle: Path
+    flavour: FlavourName
+    variants: Sequence[str] = ()
+    """Names of variants; none: all. The language model is always among the parts."""
+    architectures: Sequence[str] = ()
+
+
+class Listener(Protocol):
+    """Who is told how a build goes."""
+
+    def start(self, estimates: Mapping[str, Estimate]) -> None:
+        """Before the first: what is to be compiled, and what each part is expected to take."""
+
+    def begin(self, part: str) -> None: ...
+
+    def progress(self, progress: Progress) -> None: ...
+
+    def end(self, part: str, passport: Passport, reused: bool) -> None: ...
+
+
+def compile_bundle(request: CompileRequest, listener: Listener) -> list[Passport]:
+    """Compiles what has no engine that would load as asked; passports of all parts, in order.
+
+    Raises `UserError` for what the user can put right, before the first part where that is possible, and `EngineError`
+    with TensorRT's own text if it fails. Parts that were finished stay; the one that was not leaves nothing.
+    """
+    bundle, flavour, device = Bundle.open(request.bundle), load_flavour(request.flavour), this_device()
+    parts = parts_of(bundle, flavour, request.variants)
+    run = _Run(bundle, flavour, device, architectures_for(flavour, request.architectures, device))
+    # A graph may read every file of the bundle.
+    bundle.verify_all()
+    passports = {part.name: run.finished(part) for part in parts}
+    missing = [part for part in parts if passports[part.name] is None]
+    estimates = {part.name: estimate(bundle, part) for part in missing}
+    check_machine(bundle.folder, estimates)
+    listener.start(estimates)
+    with run.store.scratch() as scratch:
+        return [run.take(part, passports[part.name], scratch, listener) for part in parts]
+
+
+class _Run:
+    """One compilation of one bundle."""
+
+    def __init__(self, bundle: Bundle, flavour: Flavour, device: Device, architectures: list[str]) -> None:
+        self.bundle, self.flavour, self.device, self.architectures = bundle, flavour, device, architectures
+        self.store = EngineStore(bundle.folder)
+
+    def finished(self, part: Part) -> Passport | None:
+        """The passport of the part's engine, if there is one that would load as asked."""
+        if not self.store.has(part.name, self.flavour.name):
+            return None
+        try:
+            passport = self.store.read(part.name, self.flavour.name)
+            check_passport(self.bundle, part.name, self.flavour.name, passport)
+            check_installed(self.bundle.folder, passport, self.flavour, self.device.platform)
+            if not self.flavour.compiles_without_gpu:
+                check_device(self.bundle.folder, passport, self.device)
+            self.store.plan(passport)
+        except BundleError:
+            return None
+        same = passport.lowering == part.lowering and passport.lengths == part.lengths
+        return passport if same and set(self.architectures) <= set(passport.architectures) else None
+
+    def take(self, part: Part, finished: Passport | None, scratch: Path, listener: Listener) -> Passport:
+        if finished is not None:
+            listener.end(part.name, finished, reused=True)
+            return finished
+        listener.begin(part.name)
+        plan = scratch / f"{part.name}.plan"
+        done = compile_part(self._request(part, plan), listener.progress)
+        passport = self._passport(part, plan, done)
+        self.store.put(passport, plan)
+        listener.end(part.name, passport, reused=False)
+        return passport
+
+    def _request(self, part: Part, plan: Path) -> PartRequest:
+        ahead, gpu = self.flavour.compiles_without_gpu, self.device.gpu
+        return PartRequest(
+            flavour=self.flavour.name,
+            graph=str((self.bundle.folder / part.graph.graph).resolve()),
+            plan=str(plan.resolve()),
+            architectures=self.architectures if ahead else None,
+            lengths=part.lengths,
+            timing_cache=None if ahead or gpu is None else str(cache_file("timing", self.flavour, gpu)),
+        )
+
+    def _passport(self, part: Part, plan: Path, done: Done) -> Passport:
+        files, written = self.bundle.manifest.files, record_of(plan)
+        return Passport(
+            schema_version=PASSPORT_SCHEMA,
+            part=part.name,
+            flavour=self.flavour.name,
+            version=self.flavour.version,
+            platform=self.device.platform,
+            architectures=self.architectures,
+            driver=self.device.driver,
+            l4t=self.device.l4t,
+            lowering=part.lowering,
+            precision=part.graph.precision,
+            wide=part.graph.wide,
+            lengths=part.lengths,
+            graph_sha256=files[part.graph.graph].sha256,
+            weights_sha256=files[part.graph.weights].sha256,
+            plan_sha256=written.sha256,
+            plan_bytes=written.size_bytes,
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            seconds=done.seconds,
+            peak_memory_mb=done.peak_memory_mb,
+            command=self._command(),
+        )
+
+    def _command(self) -> str:
+        where = f" --arch {','.join(self.architectures)}" if self.flavour.compiles_without_gpu else ""
+        return f"stts-runtime compile {self.bundle.folder.name} --engine {self.flavour.name}{where}"

@@ -1,0 +1,51 @@
+"""The child process that compiles one part: `python -m stts_runtime.compile.worker`.
+
+A process of its own, so that the peak of memory is the largest part and not their sum, and so that a build that is
+killed takes nothing with it. The request comes as the first line of standard input; messages go to standard output.
+The child ends when its standard input does: a parent that dies leaves no build behind.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import threading
+import time
+
+from stts_runtime.compile.builder import build_plan
+from stts_runtime.compile.request import Done, Failed, PartRequest, Progress
+from stts_runtime.errors import SttsError
+from stts_runtime.tensorrt import load_flavour
+
+
+def main() -> None:
+    request = PartRequest.model_validate_json(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # TensorRT writes to standard output by itself where it likes; messages go to a copy that it does not know.
+    messages = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+
+    def tell(message: Progress | Done | Failed) -> None:
+        messages.write(message.model_dump_json() + "\n")
+
+    started = time.monotonic()
+    try:
+        warnings = build_plan(load_flavour(request.flavour), request, tell)
+    except (SttsError, OSError) as error:
+        tell(Failed(message=str(error)))
+        return
+    tell(Done(seconds=round(time.monotonic() - started, 1), peak_memory_mb=_peak_memory_mb(), warnings=warnings))
+
+
+def _peak_memory_mb() -> float:
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000, 0)
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

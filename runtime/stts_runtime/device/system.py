@@ -1,0 +1,30 @@
+"""Questions to the system whose answer may be absent: files and commands. It knows nothing about either."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+_PATIENCE_SECONDS = 30
+
+
+def text_of(path: Path) -> str | None:
+    """The file's text without the NULs that device trees end in; None if there is no such file to read."""
+    try:
+        return path.read_text(errors="replace").replace("\0", "")
+    except OSError:
+        return None
+
+
+def output_of(*command: str) -> str | None:
+    """What the command prints, stripped; None if it is not installed, fails, or takes too long."""
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_PATIENCE_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else None
+
+
+def debian_version(package: str) -> str | None:
+    """Version of an installed Debian package; None where it, or dpkg, is absent."""
+    return output_of("dpkg-query", "--showformat=${Version}", "--show", package) or None

@@ -1,0 +1,130 @@
+"""Device memory, streams and CUDA graphs through cuda-python. It knows nothing of TensorRT."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stts_runtime.errors import EngineError, MissingExtraError, UserError
+
+_OUT_OF_MEMORY = 2
+
+
+class Cuda:
+    """The calls of cuda-python's `runtime` that engines make, with errors raised."""
+
+    def __init__(self, api: Any) -> None:
+        self.api = api
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Returns what the call gives beside its error code: nothing, one value or a tuple.
+
+        Raises `UserError` when the device's memory is full, `EngineError` for every other error.
+        """
+        error, *results = getattr(self.api, name)(*arguments)
+        if int(error) == _OUT_OF_MEMORY:
+            raise UserError(
+                "the GPU's memory is full; stop other programs on it, or use fewer frames, a lower keep or a smaller "
+                "--max-context"
+            )
+        if int(error):
+            raise EngineError(f"CUDA: {name} failed with {getattr(error, 'name', error)}")
+        return results[0] if len(results) == 1 else tuple(results)
+
+
+def load_cuda() -> Cuda:
+    """Raises `MissingExtraError` if cuda-python is not installed or does not load."""
+    try:
+        from cuda.bindings import runtime
+    except (ImportError, OSError):
+        raise MissingExtraError(
+            "cuda-bindings (cuda-python) is not installed, and TensorRT engines keep their tensors with it: "
+            "pip install 'stts-export[tensorrt]' or 'stts-export[tensorrt-rtx]'"
+        ) from None
+    return Cuda(runtime)
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceArray:
+    """An array in device memory. `dtype` is None where numpy has no such type (bfloat16)."""
+
+    address: int
+    shape: tuple[int, ...]
+    item_bytes: int
+    dtype: np.dtype[Any] | None
+
+    @property
+    def size_bytes(self) -> int:
+        return prod(self.shape) * self.item_bytes
+
+
+class Stream:
+    """A CUDA stream with the allocations and copies that belong to it; copies from and to the host wait for the end."""
+
+    def __init__(self, cuda: Cuda) -> None:
+        self.cuda = cuda
+        self.handle = cuda.call("cudaStreamCreateWithFlags", cuda.api.cudaStreamNonBlocking)
+        weakref.finalize(self, cuda.api.cudaStreamDestroy, self.handle)
+
+    def zeros(self, shape: tuple[int, ...], item_bytes: int, dtype: np.dtype[Any] | None) -> DeviceArray:
+        """A new array, freed with the last reference to it."""
+        size = max(prod(shape) * item_bytes, 1)
+        array = DeviceArray(int(self.cuda.call("cudaMalloc", size)), shape, item_bytes, dtype)
+        weakref.finalize(array, self.cuda.api.cudaFree, array.address)
+        self.cuda.call("cudaMemsetAsync", array.address, 0, size, self.handle)
+        return array
+
+    def upload(self, target: DeviceArray, source: NDArray[Any]) -> None:
+        """Copies `source`, which must not be larger, to the beginning of `target`."""
+        source = np.ascontiguousarray(source, dtype=target.dtype)
+        if source.nbytes > target.size_bytes:
+            raise EngineError(f"{source.nbytes} bytes do not fit a tensor of {target.size_bytes}")
+        kind = self.cuda.api.cudaMemcpyKind.cudaMemcpyHostToDevice
+        self.cuda.call("cudaMemcpyAsync", target.address, source.ctypes.data, source.nbytes, kind, self.handle)
+        # Memory that is not pinned is staged, but only a synchronised stream promises that `source` was read.
+        self.synchronize()
+
+    def download(self, source: DeviceArray) -> NDArray[Any]:
+        """Raises `EngineError` for what numpy has no type for."""
+        if source.dtype is None:
+            raise EngineError("a bfloat16 tensor cannot be read back: numpy has no such type")
+        target = np.empty(source.shape, dtype=source.dtype)
+        kind = self.cuda.api.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        self.cuda.call("cudaMemcpyAsync", target.ctypes.data, source.address, target.nbytes, kind, self.handle)
+        self.synchronize()
+        return target
+
+    def copy(self, target: DeviceArray, source: DeviceArray) -> None:
+        """Device to device, in the order of the stream."""
+        if source.size_bytes > target.size_bytes:
+            raise EngineError(f"{source.size_bytes} bytes do not fit a tensor of {target.size_bytes}")
+        kind = self.cuda.api.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        self.cuda.call("cudaMemcpyAsync", target.address, source.address, source.size_bytes, kind, self.handle)
+
+    def synchronize(self) -> None:
+        self.cuda.call("cudaStreamSynchronize", self.handle)
+
+
+class CapturedWork:
+    """Work on a stream that was captured once and is launched whole afterwards."""
+
+    def __init__(self, stream: Stream, work: Any) -> None:
+        """Captures `work()`, which must only enqueue; raises `EngineError` if it cannot be captured."""
+        cuda, self._stream = stream.cuda, stream
+        mode = cuda.api.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        cuda.call("cudaStreamBeginCapture", stream.handle, mode)
+        try:
+            work()
+        finally:
+            graph = cuda.call("cudaStreamEndCapture", stream.handle)
+        self._executable = cuda.call("cudaGraphInstantiate", graph, 0)
+        cuda.call("cudaGraphDestroy", graph)
+        weakref.finalize(self, cuda.api.cudaGraphExecDestroy, self._executable)
+
+    def launch(self) -> None:
+        self._stream.cuda.call("cudaGraphLaunch", self._executable, self._stream.handle)

@@ -1,0 +1,187 @@
+"""Engines compiled by TensorRT or TensorRT-RTX: the vision variants and the language model, on the device throughout.
+
+Visual tokens never leave the device: the vision engine hands over a device array, and the language engine copies it
+into its own input. Not one of our machines can run a TensorRT engine: this file is tested against a fake that computes
+(tests/fake_tensorrt.py) and against the names and signatures of the real classes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.manifest import LANGUAGE, VISION
+from stts_runtime.device import this_device
+from stts_runtime.engines.cuda_memory import DeviceArray, Stream, load_cuda
+from stts_runtime.engines.names import cache_names
+from stts_runtime.engines.seam import VisionOutput, check_choice
+from stts_runtime.engines.tensorrt_context import LoadedEngine, RepeatedRun
+from stts_runtime.errors import BundleError, EngineError
+from stts_runtime.passports import EngineStore, Passport, check_device, check_installed, check_passport
+from stts_runtime.passports.store import again
+from stts_runtime.prompt import Tokens
+from stts_runtime.tensorrt import Flavour, FlavourName, load_flavour
+from stts_runtime.tensorrt.caches import cache_file
+
+
+def checked_plan(bundle: Bundle, part: str, name: FlavourName) -> tuple[Flavour, Passport, Path]:
+    """The engine of a part, once everything that can be told about it has been checked; nothing of it is loaded yet."""
+    store, device = EngineStore(bundle.folder), this_device()
+    if not store.has(part, name):
+        raise BundleError(
+            f"{bundle.folder} has no {name} engine of {part}; compile it on this machine: "
+            f"{again(bundle.folder, part, name)}"
+        )
+    passport = store.read(part, name)
+    check_passport(bundle, part, name, passport)
+    flavour = load_flavour(name)
+    check_installed(bundle.folder, passport, flavour, device.platform)
+    check_device(bundle.folder, passport, device)
+    return flavour, passport, store.plan(passport)
+
+
+def _load(bundle: Bundle, part: str, name: FlavourName, names: list[str]) -> tuple[LoadedEngine, Passport]:
+    flavour, passport, plan = checked_plan(bundle, part, name)
+    gpu = this_device().gpu
+    kernels = cache_file("kernels", flavour, gpu) if gpu else None
+    loaded = LoadedEngine(flavour, plan, Stream(load_cuda()), kernels)
+    if sorted(loaded.names) != sorted(names):
+        odd = sorted(set(loaded.names) ^ set(names))[0]
+        raise BundleError(f"{plan} is not the engine that the manifest describes: {odd} differs")
+    return loaded, passport
+
+
+class TensorRtVision:
+    """One vision variant on the GPU."""
+
+    def __init__(self, bundle: Bundle, variant: str, flavour: FlavourName) -> None:
+        manifest = bundle.manifest
+        record = manifest.variants[variant]
+        self._budget = manifest.budget(record)
+        names = ["frames", "visual_tokens", *(["scores", "kept_groups"] if record.is_pruned else [])]
+        self._loaded, passport = _load(bundle, f"{VISION}.{variant}", flavour, names)
+        self.lowering = passport.lowering
+        self._arrays = {name: self._loaded.array(name) for name in names}
+        context = self._loaded.context()
+        context.bind(self._arrays)
+        self._run = RepeatedRun(self._loaded, context)
+        self._ran = False
+
+    def run(self, frames: NDArray[np.uint8], given: NDArray[np.bool_] | None = None) -> VisionOutput:
+        """RGB frames (T, H, W, 3) uint8 -> the window's visual tokens, on the device until the next run."""
+        check_choice(given, self._budget)
+        arrays, stream = self._arrays, self._loaded.stream
+        if frames.shape != arrays["frames"].shape:
+            raise EngineError(f"frames are {frames.shape} and the engine takes {arrays['frames'].shape}")
+        stream.upload(arrays["frames"], frames)
+        if given is not None:
+            stream.upload(arrays["kept_groups"], np.flatnonzero(given))
+        self._run()
+        stream.synchronize()
+        self._keep_kernels()
+        return self._output(given)
+
+    def _output(self, given: NDArray[np.bool_] | None) -> VisionOutput:
+        arrays, stream = self._arrays, self._loaded.stream
+        tokens = arrays["visual_tokens"]
+        # An object of its own for every window: who holds it can tell windows apart.
+        visual = _View(tokens.address, tokens.shape, tokens.item_bytes, tokens.dtype, owner=tokens)
+        shape = self._budget.frames, self._budget.groups
+        if self._budget.keep == 1:
+            return VisionOutput(visual, np.ones(shape, dtype=np.bool_), None)
+        kept = np.zeros(shape, dtype=np.bool_)
+        kept.reshape(-1)[stream.download(arrays["kept_groups"])] = True
+        return VisionOutput(visual, kept if given is None else given, stream.download(arrays["scores"]))
+
+    def _keep_kernels(self) -> None:
+        if not self._ran:
+            self._loaded.keep_kernels()
+            self._ran = True
+
+
+class _View(DeviceArray):
+    """The same memory as `owner`, which it keeps alive."""
+
+    def __init__(self, *fields: Any, owner: DeviceArray) -> None:
+        super().__init__(*fields)
+        object.__setattr__(self, "owner", owner)
+
+
+class TensorRtLanguage:
+    """The language model on the GPU, its cache written in place where the graph can."""
+
+    def __init__(self, bundle: Bundle, flavour: FlavourName) -> None:
+        model = bundle.manifest.language
+        self.context, self.length = model.context, 0
+        self.shown: Any = None
+        caches = cache_names(model.layers)
+        inputs = ["token_ids", "positions", "start", "visual_tokens"]
+        outputs = ["logits", "next_token"]
+        names = [*inputs, *outputs, *caches, *(f"new_{name}" for name in caches)]
+        self._loaded, passport = _load(bundle, LANGUAGE, flavour, names)
+        self.lowering = passport.lowering
+        self._arrays = {name: self._loaded.array(name, longest=model.context) for name in (*inputs, *outputs)}
+        in_place = model.graphs[passport.lowering].caches_in_place
+        self._calls = self._calls_over(caches, in_place)
+        self._turn = 0
+        self._ran = False
+
+    def _calls_over(self, caches: list[str], in_place: bool) -> list[_Calls]:
+        """One set of caches that is read and written, or two between which every call goes to and fro."""
+        first = {name: self._loaded.array(name) for name in caches}
+        second = first if in_place else {name: self._loaded.array(name) for name in caches}
+        ways = [(first, first)] if in_place else [(first, second), (second, first)]
+        return [_Calls(self._loaded, self._arrays, old, new) for old, new in ways]
+
+    def show(self, visual_tokens: DeviceArray) -> None:
+        self._loaded.stream.copy(self._arrays["visual_tokens"], visual_tokens)
+        self._loaded.stream.synchronize()
+        self.shown = visual_tokens
+
+    def forward(self, tokens: Tokens) -> int:
+        if self.length + len(tokens) > self.context:
+            raise EngineError(f"{self.length} + {len(tokens)} tokens do not fit a context of {self.context}")
+        stream, arrays = self._loaded.stream, self._arrays
+        stream.upload(arrays["token_ids"], tokens.ids)
+        stream.upload(arrays["positions"], tokens.positions)
+        stream.upload(arrays["start"], np.array([self.length]))
+        self._calls[self._turn].run(len(tokens))
+        next_token = int(stream.download(arrays["next_token"])[0])
+        self._turn = (self._turn + 1) % len(self._calls)
+        self.length += len(tokens)
+        if not self._ran:
+            self._loaded.keep_kernels()
+            self._ran = True
+        return next_token
+
+    def rewind(self, length: int) -> None:
+        self.length = length
+
+
+class _Calls:
+    """The two kinds of calls over one pair of caches: of any length, and of a single token."""
+
+    def __init__(
+        self,
+        loaded: LoadedEngine,
+        arrays: dict[str, DeviceArray],
+        old: dict[str, DeviceArray],
+        new: dict[str, DeviceArray],
+    ) -> None:
+        bindings = {**arrays, **old, **{f"new_{name}": array for name, array in new.items()}}
+        self._any, one = loaded.context(), loaded.context()
+        for context in (self._any, one):
+            context.bind(bindings)
+        one.set_length(1)
+        self._one = RepeatedRun(loaded, one)
+
+    def run(self, length: int) -> None:
+        if length == 1:
+            self._one()
+            return
+        self._any.set_length(length)
+        self._any.enqueue()

@@ -1,0 +1,169 @@
+"""A deserialized TensorRT engine and its execution contexts: tensors bound by name, errors with TensorRT's own text.
+
+Both flavours come through here. It knows nothing of frames, tokens or bundles.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stts_runtime.engines.cuda_memory import CapturedWork, DeviceArray, Stream
+from stts_runtime.errors import EngineError
+from stts_runtime.tensorrt import Flavour, Log, make_logger
+
+
+class LoadedEngine:
+    """An engine in device memory; `contexts` made of it share its weights and, since they take turns, its scratch."""
+
+    def __init__(self, flavour: Flavour, plan: Path, stream: Stream, kernels: Path | None = None) -> None:
+        """`kernels` is where TensorRT-RTX keeps what it compiled for this device.
+
+        Raises `EngineError` if TensorRT refuses the engine.
+        """
+        api = flavour.api
+        self.flavour, self.stream, self.log = flavour, stream, Log()
+        self._runtime = api.Runtime(make_logger(api, self.log))
+        with plan.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            self.engine = self._runtime.deserialize_cuda_engine(content)
+        if self.engine is None:
+            raise EngineError(f"{flavour.name} cannot load {plan}: {self.log.explain('no reason given')}")
+        self.names = [self.engine.get_tensor_name(number) for number in range(self.engine.num_io_tensors)]
+        self._kernels = KernelCache(flavour, self.engine, kernels) if flavour.name == "tensorrt-rtx" else None
+        self._scratch = stream.zeros((int(self.engine.device_memory_size_v2),), 1, np.dtype(np.uint8))
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """-1 stands for the symbolic length."""
+        return tuple(self.engine.get_tensor_shape(name))
+
+    def array(self, name: str, **sizes: int) -> DeviceArray:
+        """A zeroed array for a tensor; `longest` is the size of its symbolic length."""
+        longest = sizes.get("longest", 1)
+        kind = self.engine.get_tensor_dtype(name)
+        shape = tuple(longest if size == -1 else size for size in self.shape(name))
+        return self.stream.zeros(shape, kind.itemsize, _numpy_type(self.flavour.api, kind))
+
+    def context(self) -> Context:
+        strategy = self.flavour.api.ExecutionContextAllocationStrategy.USER_MANAGED
+        if self._kernels is None:
+            context = self.engine.create_execution_context(strategy)
+        else:
+            context = self.engine.create_execution_context(self._kernels.configuration(strategy))
+        if context is None:
+            raise EngineError(f"{self.flavour.name} made no execution context: {self.log.explain('no reason given')}")
+        context.set_device_memory(self._scratch.address, self._scratch.size_bytes)
+        return Context(self, context)
+
+    def keep_kernels(self) -> None:
+        """Writes down what TensorRT-RTX compiled, so that the next start is quick."""
+        if self._kernels is not None:
+            self._kernels.save()
+
+
+class Context:
+    """One way to run an engine. Shapes and addresses stay as they are set."""
+
+    def __init__(self, loaded: LoadedEngine, context: Any) -> None:
+        self._loaded, self._context = loaded, context
+        # TensorRT knows addresses only: what lies there lives as long as this context.
+        self._bound: dict[str, DeviceArray] = {}
+
+    def bind(self, arrays: Mapping[str, DeviceArray]) -> None:
+        self._bound.update(arrays)
+        for name, array in arrays.items():
+            if not self._context.set_tensor_address(name, array.address):
+                raise self._refused(f"no address for {name}")
+
+    def set_length(self, length: int) -> None:
+        """Sets the symbolic length of every input that has one."""
+        engine = self._loaded.engine
+        inputs = self._loaded.flavour.api.TensorIOMode.INPUT
+        for name in self._loaded.names:
+            shape = self._loaded.shape(name)
+            if engine.get_tensor_mode(name) == inputs and -1 in shape:
+                wanted = tuple(length if size == -1 else size for size in shape)
+                if not self._context.set_input_shape(name, wanted):
+                    raise self._refused(f"{name} cannot be {wanted}")
+
+    def enqueue(self) -> None:
+        """Runs on the stream; returns before the device is done."""
+        if not self._context.execute_async_v3(int(self._loaded.stream.handle)):
+            raise self._refused("the engine did not run")
+
+    def _refused(self, otherwise: str) -> EngineError:
+        return EngineError(f"{self._loaded.flavour.name}: {self._loaded.log.explain(otherwise)}")
+
+
+class RepeatedRun:
+    """A context whose shapes never change: from its second run on a CUDA graph, where the flavour leaves that to us.
+
+    TensorRT-RTX captures by itself (`KernelCache.configuration`).
+    """
+
+    def __init__(self, loaded: LoadedEngine, context: Context) -> None:
+        self._stream, self._context = loaded.stream, context
+        self._may_capture = loaded.flavour.name == "tensorrt"
+        self._ran = False
+        self._captured: CapturedWork | None = None
+
+    def __call__(self) -> None:
+        if self._captured is not None:
+            self._captured.launch()
+            return
+        if self._ran and self._may_capture:
+            self._capture()
+        else:
+            # The first run settles what TensorRT puts off until it knows shapes and addresses.
+            self._context.enqueue()
+            self._ran = True
+
+    def _capture(self) -> None:
+        try:
+            self._captured = CapturedWork(self._stream, self._context.enqueue)
+        except EngineError:
+            # Some engines synchronise inside, which a capture forbids. They run as before.
+            self._may_capture = False
+            self._context.enqueue()
+        else:
+            self._captured.launch()
+
+
+class KernelCache:
+    """TensorRT-RTX compiles its kernels on the device when they are first needed; this keeps them between runs."""
+
+    def __init__(self, flavour: Flavour, engine: Any, path: Path | None) -> None:
+        self._api, self._engine, self._path = flavour.api, engine, path
+        self._configurations: list[Any] = []
+
+    def configuration(self, strategy: Any) -> Any:
+        """A runtime configuration with the kernels of earlier runs."""
+        configuration = self._engine.create_runtime_config()
+        configuration.set_execution_context_allocation_strategy(strategy)
+        configuration.cuda_graph_strategy = self._api.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        cache = configuration.create_runtime_cache()
+        if self._path is not None and self._path.exists():
+            # A cache of another driver is refused, and then made anew.
+            cache.deserialize(self._path.read_bytes())
+        configuration.set_runtime_cache(cache)
+        self._configurations.append(configuration)
+        return configuration
+
+    def save(self) -> None:
+        if self._path is None or not self._configurations:
+            return
+        content = bytes(self._configurations[-1].get_runtime_cache().serialize())
+        scratch = self._path.with_suffix(".partial")
+        # A full disk or a read-only home must not stop a stream; the next start compiles again.
+        with suppress(OSError):
+            scratch.write_bytes(content)
+            scratch.replace(self._path)
+
+
+def _numpy_type(api: Any, kind: Any) -> np.dtype[Any] | None:
+    """None for bfloat16, which numpy does not have."""
+    return None if kind == api.DataType.BF16 else np.dtype(api.nptype(kind))

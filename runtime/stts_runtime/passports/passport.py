@@ -1,0 +1,66 @@
+"""The passport of a compiled engine: everything that decides whether it may be loaded, and how to make it again.
+
+An engine is tied to the version of TensorRT, the GPU's architecture and the graph that it was compiled from, and says
+nothing of it itself: loaded elsewhere it fails late, or crashes. So all that lies beside it, in JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from stts_runtime.bundle.manifest import Label, Precision, Sha256
+from stts_runtime.tensorrt import FlavourName
+
+PASSPORT_SCHEMA: Final = 1
+EngineVersion = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9A-Za-z]+)*$", max_length=40)]
+Architecture = Annotated[str, Field(pattern=r"^sm[0-9]{2,3}$")]
+Length = Annotated[int, Field(ge=1, le=1 << 20)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Lengths(_Record):
+    """The profile of a graph's symbolic length: every input that has one gets the same."""
+
+    shortest: Length
+    usual: Length
+    """What kernels are chosen for."""
+    longest: Length
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Lengths:
+        if not self.shortest <= self.usual <= self.longest:
+            raise ValueError("lengths are not in ascending order")
+        return self
+
+
+class Passport(_Record):
+    schema_version: Literal[1]
+    part: Label
+    """`vision.<variant>` or `language`."""
+    flavour: FlavourName
+    version: EngineVersion
+    platform: Label
+    """Operating system and processor, such as linux-aarch64."""
+    architectures: Annotated[list[Architecture], Field(min_length=1)]
+    driver: str | None
+    """Of the machine that compiled it; None if it had no GPU."""
+    l4t: str | None
+    """Release of Jetson Linux that it was compiled under; None elsewhere."""
+    lowering: Label
+    precision: Precision
+    wide: list[Label]
+    lengths: Lengths | None
+    graph_sha256: Sha256
+    weights_sha256: Sha256
+    plan_sha256: Sha256
+    plan_bytes: Annotated[int, Field(ge=1)]
+    created: str
+    seconds: float
+    peak_memory_mb: float
+    """Of the process that compiled it."""
+    command: str

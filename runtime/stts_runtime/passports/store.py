@@ -1,0 +1,115 @@
+"""The folder `engines/` of a bundle: which engines there are, reading and writing them.
+
+Everything in it was made on the device or for it, after the bundle was built, so the manifest knows nothing of it and
+the whole folder may be deleted. An engine counts from the moment its passport is there, which is written last and
+taken away first: whatever interrupts a build leaves either a whole engine or none.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from stts_runtime.bundle.files import plain_file, record_of
+from stts_runtime.bundle.load import ENGINES
+from stts_runtime.bundle.manifest import LANGUAGE, VISION
+from stts_runtime.errors import BundleError, UserError
+from stts_runtime.outputs import written_whole
+from stts_runtime.passports.passport import PASSPORT_SCHEMA, Passport
+from stts_runtime.tensorrt import FlavourName
+from stts_runtime.validation import declared_version, first_problem
+
+_MAX_PASSPORT_BYTES = 1 << 20
+
+
+class EngineStore:
+    """The compiled engines of the bundle in `bundle`."""
+
+    def __init__(self, bundle: Path) -> None:
+        self.bundle = bundle
+        self.folder = bundle / ENGINES
+
+    def has(self, part: str, flavour: FlavourName) -> bool:
+        return (self.folder / _passport_name(part, flavour)).is_file()
+
+    def flavours(self, part: str) -> list[str]:
+        """Flavours that the part has an engine of."""
+        ending = ".json"
+        names = [path.name for path in self.folder.glob(f"{part}.tensorrt*{ending}")]
+        return sorted(name[len(part) + 1 : -len(ending)] for name in names)
+
+    def read(self, part: str, flavour: FlavourName) -> Passport:
+        """The passport of a part's engine. Raises `BundleError` if there is none, or it is damaged."""
+        path = plain_file(self.folder, _passport_name(part, flavour))
+        if path.stat().st_size > _MAX_PASSPORT_BYTES:
+            raise BundleError(f"{path} is too large to be a passport; delete it and compile the engine again")
+        content = path.read_bytes()
+        version = declared_version(content)
+        if version is not None and version > PASSPORT_SCHEMA:
+            raise BundleError(
+                f"{path} was written by a newer stts-runtime (schema {version}); this one reads passports up to "
+                f"{PASSPORT_SCHEMA}: pip install -U stts-export"
+            )
+        try:
+            return Passport.model_validate_json(content)
+        except ValidationError as error:
+            raise BundleError(
+                f"{path} is damaged ({first_problem(error)}); compile the engine again: "
+                f"{again(self.bundle, part, flavour)}"
+            ) from None
+
+    def plan(self, passport: Passport) -> Path:
+        """The engine itself, size and hash checked."""
+        path = plain_file(self.folder, _plan_name(passport.part, passport.flavour))
+        if (path.stat().st_size, record_of(path).sha256) != (passport.plan_bytes, passport.plan_sha256):
+            raise BundleError(
+                f"{path} is damaged: it is not the engine of its passport; copy the bundle again, or compile the "
+                f"engine again: {again(self.bundle, passport.part, passport.flavour)}"
+            )
+        return path
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder on the same file system that is gone when the block ends."""
+        # Beside the bundle, not in it: a kill may leave it behind, and a bundle holds no unlisted file.
+        folder = self.bundle.resolve().with_name(f".{self.bundle.resolve().name}.compiling-{os.getpid()}")
+        try:
+            folder.mkdir()
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write beside and into {self.bundle}: {error.strerror}") from None
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):
+                self.folder.rmdir()
+
+    def put(self, passport: Passport, plan: Path) -> None:
+        """Takes over the engine `plan`; an older one of the same part and flavour is replaced."""
+        path = self.folder / _passport_name(passport.part, passport.flavour)
+        path.unlink(missing_ok=True)
+        plan.replace(self.folder / _plan_name(passport.part, passport.flavour))
+        with written_whole(path) as scratch:
+            scratch.write_text(passport.model_dump_json(indent=2) + "\n")
+
+
+def again(bundle: Path, part: str, flavour: FlavourName, architectures: list[str] | None = None) -> str:
+    """The command that compiles a part's engine again."""
+    # The language model is compiled with whatever variant is asked for, and all that is finished is left alone.
+    what = "" if part == LANGUAGE else f" --variant {part.removeprefix(f'{VISION}.')}"
+    where = f" --arch {','.join(architectures)}" if architectures else ""
+    return f"stts-runtime compile {bundle} --engine {flavour}{what}{where}"
+
+
+def _passport_name(part: str, flavour: str) -> str:
+    return f"{part}.{flavour}.json"
+
+
+def _plan_name(part: str, flavour: str) -> str:
+    return f"{part}.{flavour}.plan"

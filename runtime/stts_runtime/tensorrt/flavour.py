@@ -1,0 +1,53 @@
+"""Finding TensorRT: which module carries which flavour, and what to say where one is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal, get_args
+
+from stts_runtime.errors import MissingExtraError
+
+FlavourName = Literal["tensorrt", "tensorrt-rtx"]
+FLAVOURS: tuple[FlavourName, ...] = get_args(FlavourName)
+
+_MODULES: dict[FlavourName, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+_REMEDIES: dict[FlavourName, str] = {
+    "tensorrt": "pip install 'stts-export[tensorrt]', or on a Jetson: sudo apt install nvidia-jetpack, and a virtual "
+    "environment made with --system-site-packages",
+    "tensorrt-rtx": "pip install 'stts-export[tensorrt-rtx]'",
+}
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """One of the two, imported."""
+
+    name: FlavourName
+    api: Any
+    """The Python module."""
+
+    @property
+    def version(self) -> str:
+        """All parts of it: engines of another patch release do not load either."""
+        return str(self.api.__version__)
+
+    @property
+    def compiles_without_gpu(self) -> bool:
+        """TensorRT-RTX compiles for architectures that are named; TensorRT for the GPU it finds."""
+        return self.name == "tensorrt-rtx"
+
+    @property
+    def reads_newest_graphs(self) -> bool:
+        """TensorRT-RTX counts its versions anew, and every one of them is newer than TensorRT 10.15's operators."""
+        return self.name == "tensorrt-rtx"
+
+
+def load_flavour(name: FlavourName) -> Flavour:
+    """Raises `MissingExtraError` if it is not installed, or does not load."""
+    try:
+        return Flavour(name, import_module(_MODULES[name]))
+    except ModuleNotFoundError:
+        raise MissingExtraError(f"{name} is not installed, and its engines need it: {_REMEDIES[name]}") from None
+    except (ImportError, OSError) as error:
+        raise MissingExtraError(f"{name} is installed but does not load ({error}): {_REMEDIES[name]}") from None

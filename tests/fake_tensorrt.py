@@ -1,0 +1,314 @@
+"""A small TensorRT and a small CUDA that compute: an engine is an ONNX graph, device memory is memory.
+
+They have only what the engine classes call; `test_tensorrt_api.py` holds every name and signature in here to the real
+classes. What they are strict about: unbound tensors, shapes that were not set, caches of `TensorScatter` that are not
+one buffer, work during a capture, memory that was freed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+from collections.abc import Callable
+from enum import Enum, IntEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+
+__version__ = "11.4.0.106"
+
+
+class DataType(Enum):
+    FLOAT = np.float32
+    HALF = np.float16
+    INT64 = np.int64
+    UINT8 = np.uint8
+    BF16 = None
+
+    @property
+    def itemsize(self) -> int:
+        return 2 if self is DataType.BF16 else int(np.dtype(self.value).itemsize)
+
+
+def nptype(trt_type: DataType) -> Any:
+    return trt_type.value
+
+
+class TensorIOMode(Enum):
+    INPUT = 1
+    OUTPUT = 2
+
+
+class ExecutionContextAllocationStrategy(Enum):
+    USER_MANAGED = 2
+
+
+class CudaGraphStrategy(Enum):
+    WHOLE_GRAPH_CAPTURE = 1
+
+
+class ILogger:
+    class Severity(IntEnum):
+        INTERNAL_ERROR = 0
+        ERROR = 1
+        WARNING = 2
+
+    def __init__(self) -> None:
+        self.called = True
+
+
+def plan_of(graph: Path) -> bytes:
+    """What the fake takes for a serialized engine of `graph`."""
+    return json.dumps({"graph": str(graph)}).encode()
+
+
+class Runtime:
+    cuda: FakeCuda
+    """The device of this process; a test sets it."""
+
+    def __init__(self, logger: ILogger) -> None:
+        self.logger = logger
+
+    def deserialize_cuda_engine(self, serialized_engine: Any) -> ICudaEngine | None:
+        content = bytes(serialized_engine)
+        if not content.startswith(b"{"):
+            self.logger.log(ILogger.Severity.ERROR, "the header does not match")
+            return None
+        return ICudaEngine(Path(json.loads(content)["graph"]), self)
+
+
+_TYPES = {
+    onnx.TensorProto.FLOAT: DataType.FLOAT,
+    onnx.TensorProto.FLOAT16: DataType.HALF,
+    onnx.TensorProto.INT64: DataType.INT64,
+    onnx.TensorProto.UINT8: DataType.UINT8,
+}
+
+
+class ICudaEngine:
+    def __init__(self, graph: Path, runtime: Runtime) -> None:
+        model = onnx.load(graph, load_external_data=False)
+        self.runtime = runtime
+        self.values = {value.name: value.type.tensor_type for value in (*model.graph.input, *model.graph.output)}
+        self.inputs = [value.name for value in model.graph.input]
+        self.outputs = [value.name for value in model.graph.output]
+        self.one_buffer = {
+            node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "TensorScatter"
+        }
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        self.session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+
+    @property
+    def num_io_tensors(self) -> int:
+        return len(self.values)
+
+    @property
+    def device_memory_size_v2(self) -> int:
+        return 1024
+
+    def get_tensor_name(self, index: int) -> str:
+        return list(self.values)[index]
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return tuple(size.dim_value if size.HasField("dim_value") else -1 for size in self.values[name].shape.dim)
+
+    def get_tensor_dtype(self, name: str) -> DataType:
+        return _TYPES[self.values[name].elem_type]
+
+    def get_tensor_mode(self, name: str) -> TensorIOMode:
+        return TensorIOMode.INPUT if name in self.inputs else TensorIOMode.OUTPUT
+
+    def create_execution_context(self, strategy: Any) -> IExecutionContext:
+        return IExecutionContext(self)
+
+    def create_runtime_config(self) -> IRuntimeConfig:
+        return IRuntimeConfig()
+
+
+class IRuntimeCache:
+    def __init__(self) -> None:
+        self.content = b""
+
+    def deserialize(self, serialized_cache: bytes) -> bool:
+        self.content = serialized_cache
+        return True
+
+    def serialize(self) -> bytes:
+        return self.content + b"kernels "
+
+
+class IRuntimeConfig:
+    cuda_graph_strategy: CudaGraphStrategy
+
+    def set_execution_context_allocation_strategy(self, strategy: ExecutionContextAllocationStrategy) -> None:
+        self.strategy = strategy
+
+    def create_runtime_cache(self) -> IRuntimeCache:
+        return IRuntimeCache()
+
+    def set_runtime_cache(self, cache: IRuntimeCache) -> bool:
+        self.cache = cache
+        return True
+
+    def get_runtime_cache(self) -> IRuntimeCache:
+        return self.cache
+
+
+class IExecutionContext:
+    def __init__(self, engine: ICudaEngine) -> None:
+        self.engine = engine
+        self.addresses: dict[str, int] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.scratch = 0
+
+    def set_device_memory(self, memory: int, size: int) -> None:
+        assert size >= self.engine.device_memory_size_v2
+        self.scratch = memory
+
+    def set_tensor_address(self, name: str, memory: int) -> bool:
+        self.addresses[name] = memory
+        return name in self.engine.values
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        self.shapes[name] = shape
+        return name in self.engine.inputs
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        cuda, engine = self.engine.runtime.cuda, self.engine
+        unset = [name for name in engine.inputs if -1 in engine.get_tensor_shape(name) and name not in self.shapes]
+        if unset or engine.values.keys() - self.addresses.keys():
+            engine.runtime.logger.log(ILogger.Severity.ERROR, "not bound or without a shape: " + ", ".join(unset))
+            return False
+        for output, cache in engine.one_buffer.items():
+            assert self.addresses[output] == self.addresses[cache], "TensorScatter writes in place"
+        assert self.scratch in cuda.memory
+        cuda.do(self._run)
+        return True
+
+    def _run(self) -> None:
+        cuda, engine = self.engine.runtime.cuda, self.engine
+        feeds = {name: cuda.array(self.addresses[name], self._shape(name), self._type(name)) for name in engine.inputs}
+        outputs = engine.session.run(engine.outputs, {name: feed.copy() for name, feed in feeds.items()})
+        for name, value in zip(engine.outputs, outputs, strict=True):
+            cuda.array(self.addresses[name], value.shape, self._type(name))[...] = value
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        return self.shapes.get(name, self.engine.get_tensor_shape(name))
+
+    def _type(self, name: str) -> Any:
+        return self.engine.get_tensor_dtype(name).value
+
+
+class cudaError_t(IntEnum):  # noqa: N801
+    cudaSuccess = 0
+    cudaErrorInvalidValue = 1
+    cudaErrorMemoryAllocation = 2
+
+
+class cudaMemcpyKind(IntEnum):  # noqa: N801
+    cudaMemcpyHostToDevice = 1
+    cudaMemcpyDeviceToHost = 2
+    cudaMemcpyDeviceToDevice = 3
+
+
+class cudaStreamCaptureMode(IntEnum):  # noqa: N801
+    cudaStreamCaptureModeThreadLocal = 1
+
+
+OK = cudaError_t.cudaSuccess
+
+
+class FakeCuda:
+    """`cuda.bindings.runtime`, over host memory."""
+
+    cudaError_t = cudaError_t
+    cudaMemcpyKind = cudaMemcpyKind
+    cudaStreamCaptureMode = cudaStreamCaptureMode
+    cudaStreamNonBlocking = 1
+
+    def __init__(self, memory_bytes: int = 1 << 30, captures: bool = True) -> None:
+        self.memory: dict[int, Any] = {}
+        self.free_bytes, self.captures = memory_bytes, captures
+        self.capturing: list[Callable[[], None]] | None = None
+        self.launched = 0
+
+    def array(self, address: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """The array at an address, which must be that of an allocation."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        assert size <= ctypes.sizeof(self.memory[address])
+        return np.frombuffer(self.memory[address], dtype=dtype, count=int(np.prod(shape))).reshape(shape)
+
+    def do(self, work: Callable[[], None]) -> None:
+        if self.capturing is None:
+            work()
+        else:
+            self.capturing.append(work)
+
+    def cudaMalloc(self, size: int) -> tuple[cudaError_t, int]:  # noqa: N802
+        if size > self.free_bytes:
+            return cudaError_t.cudaErrorMemoryAllocation, 0
+        self.free_bytes -= size
+        buffer = ctypes.create_string_buffer(size)
+        self.memory[ctypes.addressof(buffer)] = buffer
+        return OK, ctypes.addressof(buffer)
+
+    def cudaFree(self, devPtr: int) -> tuple[cudaError_t]:  # noqa: N802
+        self.free_bytes += ctypes.sizeof(self.memory.pop(devPtr))
+        return (OK,)
+
+    def cudaMemsetAsync(self, devPtr: int, value: int, count: int, stream: int) -> tuple[cudaError_t]:  # noqa: N802
+        ctypes.memset(devPtr, value, count)
+        return (OK,)
+
+    def cudaMemcpyAsync(  # noqa: N802
+        self, dst: int, src: int, count: int, kind: cudaMemcpyKind, stream: int
+    ) -> tuple[cudaError_t]:
+        assert self.capturing is None, "a copy of host memory in a capture would be repeated with old contents"
+        device = {
+            cudaMemcpyKind.cudaMemcpyHostToDevice: [dst],
+            cudaMemcpyKind.cudaMemcpyDeviceToHost: [src],
+            cudaMemcpyKind.cudaMemcpyDeviceToDevice: [dst, src],
+        }[kind]
+        if not all(address in self.memory and ctypes.sizeof(self.memory[address]) >= count for address in device):
+            return (cudaError_t.cudaErrorInvalidValue,)
+        ctypes.memmove(dst, src, count)
+        return (OK,)
+
+    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[cudaError_t, int]:  # noqa: N802
+        return OK, 7
+
+    def cudaStreamDestroy(self, stream: int) -> tuple[cudaError_t]:  # noqa: N802
+        return (OK,)
+
+    def cudaStreamSynchronize(self, stream: int) -> tuple[cudaError_t]:  # noqa: N802
+        assert self.capturing is None
+        return (OK,)
+
+    def cudaStreamBeginCapture(self, stream: int, mode: cudaStreamCaptureMode) -> tuple[cudaError_t]:  # noqa: N802
+        if not self.captures:
+            return (cudaError_t.cudaErrorInvalidValue,)
+        self.capturing = []
+        return (OK,)
+
+    def cudaStreamEndCapture(self, stream: int) -> tuple[cudaError_t, Any]:  # noqa: N802
+        captured, self.capturing = self.capturing, None
+        return OK, captured
+
+    def cudaGraphInstantiate(self, graph: Any, flags: int) -> tuple[cudaError_t, Any]:  # noqa: N802
+        return OK, graph
+
+    def cudaGraphDestroy(self, graph: Any) -> tuple[cudaError_t]:  # noqa: N802
+        return (OK,)
+
+    def cudaGraphExecDestroy(self, graphExec: Any) -> tuple[cudaError_t]:  # noqa: N802
+        return (OK,)
+
+    def cudaGraphLaunch(self, graphExec: Any, stream: int) -> tuple[cudaError_t]:  # noqa: N802
+        self.launched += 1
+        for work in graphExec:
+            work()
+        return (OK,)

@@ -1,0 +1,227 @@
+"""What machine this is, asked of fake drivers and fake trees of /etc and /proc."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stts_runtime.device import Device, Gpu, this_device
+from stts_runtime.device.device import read_device
+from stts_runtime.device.gpu import ask_driver
+
+MEMORY = 8 * 10**9
+OPEN_MODULE = (
+    "NVRM version: NVIDIA UNIX Open Kernel Module for {}  {}  Release Build  (someone@host)\nGCC version: 12.3\n"
+)
+CLOSED_MODULE = "NVRM version: NVIDIA UNIX {} Kernel Module  {}  Sun Jul 27 07:00:00 UTC 2025\nGCC version: 12.3\n"
+ORIN_RELEASE = (
+    "# R36 (release), REVISION: 4.7, GCID: 42132812, BOARD: generic, EABI: aarch64, DATE: Thu Sep 18 22:54:44 UTC "
+    "2025\n# KERNEL_VARIANT: oot\nTARGET_USERSPACE_LIB_DIR=nvidia\n"
+)
+
+
+@dataclass
+class FakeCuda:
+    """libcuda.so.1 as far as it is asked; `init` and `name_code` are what those calls return."""
+
+    name: str = "NVIDIA RTX 4000"
+    capability: tuple[int, int] = (8, 9)
+    version: int = 13000
+    version_code: int = 0
+    init: int = 0
+    count: int = 1
+    name_code: int = 0
+
+    def __call__(self, library: str) -> FakeCuda:
+        assert library == "libcuda.so.1"
+        return self
+
+    def cuInit(self, flags: int) -> int:  # noqa: N802 - the library's own name, as the others below
+        assert flags == 0
+        return self.init
+
+    def cuDriverGetVersion(self, version: Any) -> int:  # noqa: N802
+        version._obj.value = self.version
+        return self.version_code
+
+    def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802
+        count._obj.value = self.count
+        return 0
+
+    def cuDeviceGet(self, device: Any, number: int) -> int:  # noqa: N802
+        assert number == 0
+        device._obj.value = 7
+        return 0
+
+    def cuDeviceGetName(self, name: Any, size: int, device: Any) -> int:  # noqa: N802
+        assert device.value == 7
+        name.value = self.name.encode()[: size - 1]
+        return self.name_code
+
+    def cuDeviceTotalMem_v2(self, memory: Any, device: Any) -> int:  # noqa: N802
+        assert device.value == 7
+        assert isinstance(memory._obj, ctypes.c_size_t)
+        memory._obj.value = MEMORY
+        return 0
+
+    def cuDeviceGetAttribute(self, value: Any, attribute: int, device: Any) -> int:  # noqa: N802
+        assert device.value == 7
+        value._obj.value = self.capability[{75: 0, 76: 1}[attribute]]
+        return 0
+
+
+def failing(message: str) -> Callable[[str], Any]:
+    def load(_: str) -> Any:
+        raise OSError(message)
+
+    return load
+
+
+NO_LIBRARY = failing("libcuda.so.1: cannot open shared object file: No such file or directory")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither this machine's choice of GPUs nor its dpkg."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+
+def tree(root: Path, files: dict[str, str]) -> Path:
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return root
+
+
+def command(folder: Path, name: str, script: str) -> None:
+    path = tree(folder, {f"bin/{name}": f"#!/bin/sh\n{script}\n"}) / "bin" / name
+    path.chmod(0o755)
+
+
+def test_workstation(tmp_path: Path) -> None:
+    tree(tmp_path, {"proc/driver/nvidia/version": OPEN_MODULE.format("x86_64", "580.65.06")})
+    assert read_device(tmp_path, FakeCuda()) == Device(
+        platform=f"linux-{platform.machine()}",
+        gpu=Gpu("NVIDIA RTX 4000", "sm89", MEMORY),
+        driver="580.65.06",
+        l4t=None,
+        no_gpu_because=None,
+        cuda="13.0",
+    )
+
+
+def test_orin_with_jetpack_6(tmp_path: Path) -> None:
+    files = {
+        "etc/nv_tegra_release": ORIN_RELEASE,
+        "proc/driver/nvidia/version": OPEN_MODULE.format("aarch64", "540.4.0"),
+    }
+    device = read_device(tree(tmp_path, files), FakeCuda("Orin", (8, 7), version=12060))
+    assert device.gpu == Gpu("Orin", "sm87", MEMORY)
+    assert (device.driver, device.l4t, device.cuda) == ("540.4.0", "36.4.7", "12.6")
+
+
+def test_platform_is_system_and_processor_in_small_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setattr(platform, "machine", lambda: "AArch64")
+    assert read_device(tmp_path, NO_LIBRARY).platform == "linux-aarch64"
+
+
+@pytest.mark.parametrize(
+    ("release", "l4t"),
+    [
+        (ORIN_RELEASE, "36.4.7"),
+        ("# R39 (release), REVISION: 2.0, GCID: 1, BOARD: generic, EABI: aarch64", "39.2.0"),
+        ("# R38 (release), REVISION: 4.0", "38.4.0"),
+        ("# R32 (release),REVISION: 7.1, GCID: 1", "32.7.1"),
+        ("# R36 (release)", None),
+        ("", None),
+    ],
+)
+def test_release_of_jetson_linux_is_read_from_its_file(tmp_path: Path, release: str, l4t: str | None) -> None:
+    assert read_device(tree(tmp_path, {"etc/nv_tegra_release": release}), NO_LIBRARY).l4t == l4t
+
+
+def test_release_of_jetson_linux_comes_from_the_package_where_the_file_is_absent(tmp_path: Path) -> None:
+    command(tmp_path, "dpkg-query", '[ "$3" = nvidia-l4t-core ] && echo 39.2.0-20260401120000')
+    assert read_device(tmp_path, NO_LIBRARY).l4t == "39.2.0"
+    tree(tmp_path, {"etc/nv_tegra_release": ORIN_RELEASE})
+    assert read_device(tmp_path, NO_LIBRARY).l4t == "36.4.7"
+
+
+@pytest.mark.parametrize("script", ["echo 39.2.0; exit 1", "exit 0", "echo no packages found >&2; exit 1"])
+def test_machine_without_the_package_is_no_jetson(tmp_path: Path, script: str) -> None:
+    command(tmp_path, "dpkg-query", script)
+    assert read_device(tmp_path, NO_LIBRARY).l4t is None
+
+
+@pytest.mark.parametrize(
+    ("text", "driver"),
+    [
+        (CLOSED_MODULE.format("x86_64", "550.144.03"), "550.144.03"),
+        (OPEN_MODULE.format("x86_64", "580.65.06"), "580.65.06"),
+        (OPEN_MODULE.format("aarch64", "540.4.0"), "540.4.0"),
+        ("GCC version: 12.3 \n", None),
+    ],
+)
+def test_driver_is_read_from_its_file(tmp_path: Path, text: str, driver: str | None) -> None:
+    assert read_device(tree(tmp_path, {"proc/driver/nvidia/version": text}), NO_LIBRARY).driver == driver
+
+
+def test_machine_without_gpu_says_why(tmp_path: Path) -> None:
+    device = read_device(tmp_path, NO_LIBRARY)
+    assert (device.gpu, device.driver, device.l4t, device.cuda) == (None, None, None, None)
+    assert device.no_gpu_because == "the NVIDIA driver's library libcuda.so.1 is not installed"
+
+
+@pytest.mark.parametrize(
+    ("load", "because", "cuda"),
+    [
+        (
+            failing("libnvdla.so: cannot open shared object file"),
+            "the NVIDIA driver's library libcuda.so.1 does not load (libnvdla.so: cannot open shared object file)",
+            None,
+        ),
+        (FakeCuda(init=100), "the driver finds no GPU (CUDA error 100)", "13.0"),
+        (FakeCuda(count=0), "the driver finds no GPU (CUDA error 100)", "13.0"),
+        (FakeCuda(init=34), "libcuda.so.1 is the toolkit's stub and no driver (CUDA error 34)", "13.0"),
+        (
+            FakeCuda(init=803),
+            "the driver's library and its kernel module are of different versions (CUDA error 803)",
+            "13.0",
+        ),
+        (FakeCuda(init=999, version_code=999), "the driver does not start (CUDA error 999)", None),
+        (FakeCuda(name_code=3), "the driver does not start (CUDA error 3)", "13.0"),
+    ],
+)
+def test_driver_that_shows_no_gpu_is_quoted(load: Callable[[str], Any], because: str, cuda: str | None) -> None:
+    answer = ask_driver(load)
+    assert (answer.gpu, answer.no_gpu_because, answer.cuda) == (None, because, cuda)
+
+
+def test_hidden_gpus_are_named_as_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert ask_driver(FakeCuda(init=100)).no_gpu_because == (
+        "the driver finds no GPU (CUDA error 100, and CUDA_VISIBLE_DEVICES is '')"
+    )
+    assert "VISIBLE" not in str(ask_driver(FakeCuda(init=803)).no_gpu_because)
+
+
+def test_capability_of_two_digits_gives_three() -> None:
+    gpu = ask_driver(FakeCuda(capability=(12, 1))).gpu
+    assert gpu is not None
+    assert gpu.architecture == "sm121"
+
+
+def test_this_device_is_asked_once_and_either_has_a_gpu_or_says_why_not() -> None:
+    device = this_device()
+    assert this_device() is device
+    assert device.platform == f"{platform.system()}-{platform.machine()}".lower()
+    assert (device.gpu is None) == (device.no_gpu_because is not None)

@@ -1,0 +1,196 @@
+"""The TensorRT engines on a fake that computes: right numbers, tensors that stay on the device, errors in our words."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from stts_runtime.bundle import Bundle
+from stts_runtime.device import Device
+from stts_runtime.engines import choose_engine, load_language, load_vision
+from stts_runtime.engines import load as load_module
+from stts_runtime.engines import tensorrt as engine_module
+from stts_runtime.engines.cuda_memory import Cuda
+from stts_runtime.engines.tensorrt import TensorRtLanguage, TensorRtVision
+from stts_runtime.errors import BundleError, EngineError, UserError
+from stts_runtime.prompt import Tokens
+from stts_runtime.session import Session
+from stts_runtime.tensorrt import FlavourName
+from stts_runtime.video import VideoFile, window_of_file
+from tests import fake_tensorrt
+from tests.compiled import WORKSTATION, with_engines
+from tests.fake_tensorrt import FakeCuda
+
+FLAVOURS: list[FlavourName] = ["tensorrt", "tensorrt-rtx"]
+
+
+def use_device(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:
+    for module in (engine_module, load_module):
+        monkeypatch.setattr(module, "this_device", lambda: device)
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeCuda:
+    fake = FakeCuda()
+    monkeypatch.setattr(fake_tensorrt.Runtime, "cuda", fake, raising=False)
+    monkeypatch.setattr(engine_module, "load_cuda", lambda: Cuda(fake))
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", fake_tensorrt)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    use_device(monkeypatch, WORKSTATION)
+    return fake
+
+
+def frames(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (3, 84, 84, 3), dtype=np.uint8)
+
+
+def tokens(ids: list[int], start: int) -> Tokens:
+    positions = np.arange(start, start + len(ids))
+    return Tokens(np.array(ids), positions, start + len(ids))
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("lowering", ["tensorrt", "tensorrt-10"])
+def test_vision_gives_what_its_graph_gives(
+    tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, flavour: FlavourName, lowering: str
+) -> None:
+    bundle = with_engines(tensorrt_bundle, tmp_path, flavour, lowering)
+    vision = TensorRtVision(bundle, "clip-t3-k0.5", flavour)
+    graph = bundle.folder / f"vision.clip-t3-k0.5.{lowering}.onnx"
+    session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+    names = ["visual_tokens", "scores", "kept_groups"]
+    # The second run captures, the third launches what was captured: new frames must go through all the same.
+    for seed in range(4):
+        wanted = dict(zip(names, session.run(names, {"frames": frames(seed)}), strict=True))
+        output = vision.run(frames(seed))
+        np.testing.assert_array_equal(np.flatnonzero(output.kept), wanted["kept_groups"])
+        np.testing.assert_array_equal(output.scores, wanted["scores"])
+        visual = cuda.array(output.visual_tokens.address, output.visual_tokens.shape, np.float16)
+        np.testing.assert_array_equal(visual, wanted["visual_tokens"])
+    assert cuda.launched == (3 if flavour == "tensorrt" else 0), "TensorRT-RTX captures by itself"
+    assert vision.lowering == lowering
+
+
+@pytest.mark.parametrize("lowering", ["tensorrt", "tensorrt-10"])
+def test_the_language_model_answers_as_on_the_cpu(
+    tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, lowering: str
+) -> None:
+    """Prefill, question and single tokens, rewound and asked again: the cache holds what it should in both layouts."""
+    bundle = with_engines(tensorrt_bundle, tmp_path, "tensorrt", lowering)
+    vision, reference = TensorRtVision(bundle, "full-t3", "tensorrt"), load_language(bundle)
+    language = TensorRtLanguage(bundle, "tensorrt")
+    output = vision.run(frames(0))
+    visual = cuda.array(output.visual_tokens.address, output.visual_tokens.shape, np.float16)
+    patch = bundle.manifest.prompt.image_patch_id
+    for engine, shown in ((language, output.visual_tokens), (reference, visual.astype(np.float32))):
+        engine.show(shown)
+        assert engine.shown is shown
+    calls = [[1, 2, *[patch] * 12, 3], [4, 5, 6], [7], [8], [9], [10]]
+    for _ in range(2):
+        for ids in calls:
+            asked = tokens(ids, language.length)
+            assert language.forward(asked) == reference.forward(asked)
+            assert language.length == reference.length
+        for engine in (language, reference):
+            engine.rewind(15)
+        calls = [[11, 12], [13], [14]]
+    with pytest.raises(EngineError, match="do not fit a context"):
+        language.forward(tokens([1] * bundle.manifest.language.context, 0))
+
+
+def test_a_session_runs_on_compiled_engines(
+    tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, clip: Path
+) -> None:
+    bundle = with_engines(tensorrt_bundle, tmp_path, "tensorrt")
+    assert choose_engine(bundle).name == "tensorrt"
+    window = window_of_file(VideoFile(str(clip)), 3, 2.0, 84)
+    answers = {}
+    for engine in ("cpu", "tensorrt"):
+        session = Session.open(bundle, "clip-t3-k0.5", engine=engine)
+        watched = session.watch(window)
+        answers[engine] = session.ask(watched, "What happens?", 8)
+        again = session.watch(window)
+        assert watched.vision.visual_tokens is not again.vision.visual_tokens
+        with pytest.raises(UserError, match="no longer in the cache"):
+            session.ask(watched, "What happens?", 8)
+    assert answers["tensorrt"].answer == answers["cpu"].answer
+    assert answers["tensorrt"].kept_per_frame == answers["cpu"].kept_per_frame
+
+
+def test_an_engine_that_cannot_be_captured_runs_all_the_same(
+    tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda
+) -> None:
+    cuda.captures = False
+    vision = TensorRtVision(with_engines(tensorrt_bundle, tmp_path, "tensorrt"), "full-t3", "tensorrt")
+    outputs = []
+    for seed in (0, 0, 1):
+        tokens = vision.run(frames(seed)).visual_tokens
+        outputs.append(cuda.array(tokens.address, tokens.shape, np.float16).copy())
+    assert cuda.launched == 0
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    assert not np.array_equal(outputs[1], outputs[2])
+
+
+def test_device_memory_is_given_back(tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
+    bundle = with_engines(tensorrt_bundle, tmp_path, "tensorrt")
+    session = Session.open(bundle, "clip-t3-k0.5", engine="tensorrt")
+    assert cuda.memory
+    del session
+    gc.collect()
+    assert not cuda.memory
+
+
+def test_full_device_memory_is_the_users_to_put_right(tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
+    bundle = with_engines(tensorrt_bundle, tmp_path, "tensorrt")
+    cuda.free_bytes = 100_000
+    with pytest.raises(UserError, match="the GPU's memory is full"):
+        load_language(bundle, "tensorrt")
+
+
+def test_what_tensorrt_says_is_in_the_error(tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
+    from stts_runtime.engines.cuda_memory import Stream
+    from stts_runtime.engines.tensorrt_context import LoadedEngine
+    from stts_runtime.tensorrt import load_flavour
+
+    plan = tmp_path / "plan"
+    plan.write_bytes(b"nonsense")
+    with pytest.raises(EngineError, match=r"cannot load .*: the header does not match"):
+        LoadedEngine(load_flavour("tensorrt"), plan, Stream(Cuda(cuda)))
+    plan.write_bytes(fake_tensorrt.plan_of(tensorrt_bundle.folder / "language.tensorrt.onnx"))
+    context = LoadedEngine(load_flavour("tensorrt"), plan, Stream(Cuda(cuda))).context()
+    with pytest.raises(EngineError, match="not bound or without a shape"):
+        context.enqueue()
+
+
+def test_frames_of_another_size_are_refused(tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
+    vision = load_vision(with_engines(tensorrt_bundle, tmp_path, "tensorrt"), "full-t3", "tensorrt")
+    with pytest.raises(EngineError, match="the engine takes"):
+        vision.run(np.zeros((2, 84, 84, 3), dtype=np.uint8))
+
+
+def test_kernels_of_tensorrt_rtx_are_kept_between_runs(tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
+    bundle = with_engines(tensorrt_bundle, tmp_path, "tensorrt-rtx")
+    for times in (1, 2):
+        TensorRtVision(bundle, "full-t3", "tensorrt-rtx").run(frames(0))
+        (cache,) = (tmp_path / "cache").rglob("kernels-sm86-*.bin")
+        assert cache.read_bytes() == b"kernels " * times
+
+
+def test_without_a_gpu_the_cpu_answers_and_says_so(
+    tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = Device("linux-x86_64", None, None, None, "the driver finds no GPU")
+    use_device(monkeypatch, nothing)
+    bundle = with_engines(tensorrt_bundle, tmp_path, "tensorrt")
+    choice = choose_engine(bundle)
+    assert choice.name == "cpu"
+    assert "engines of this bundle are not used: no NVIDIA GPU here (the driver finds no GPU)" in choice.notes[0]
+    assert choose_engine(tensorrt_bundle).notes == ()
+    with pytest.raises(BundleError, match=r"needs an NVIDIA GPU.*the driver finds no GPU.*--engine cpu"):
+        load_vision(bundle, "full-t3", "tensorrt")
