@@ -133,8 +133,8 @@ class IRuntimeCache:
     def __init__(self) -> None:
         self.content = b""
 
-    def deserialize(self, serialized_cache: bytes) -> bool:
-        self.content = serialized_cache
+    def deserialize(self, blob: bytes) -> bool:
+        self.content = blob
         return True
 
     def serialize(self) -> bytes:
@@ -153,9 +153,6 @@ class IRuntimeConfig:
     def set_runtime_cache(self, cache: IRuntimeCache) -> bool:
         self.cache = cache
         return True
-
-    def get_runtime_cache(self) -> IRuntimeCache:
-        return self.cache
 
 
 class IExecutionContext:
@@ -181,7 +178,7 @@ class IExecutionContext:
         cuda, engine = self.engine.runtime.cuda, self.engine
         unset = [name for name in engine.inputs if -1 in engine.get_tensor_shape(name) and name not in self.shapes]
         if unset or engine.values.keys() - self.addresses.keys():
-            engine.runtime.logger.log(ILogger.Severity.ERROR, "not bound or without a shape: " + ", ".join(unset))
+            engine.runtime.logger.log(ILogger.Severity.ERROR, "not everything is bound and has a shape")
             return False
         for output, cache in engine.one_buffer.items():
             assert self.addresses[output] == self.addresses[cache], "TensorScatter writes in place"

@@ -16,6 +16,7 @@ from stts_runtime.cli.compile import compile_command
 from stts_runtime.cli.doctor import doctor_command
 from stts_runtime.cli.options import BundleArgument, EngineOption
 from stts_runtime.cli.show import console, show_answer, show_bundle
+from stts_runtime.passports import verified_engines
 
 app = typer.Typer(
     name="stts-runtime",
@@ -58,13 +59,17 @@ def run(
 
 @app.command()
 def inspect(bundle: BundleArgument, as_json: JsonOption = False) -> None:
-    """Verifies every file of a bundle and shows what it holds."""
+    """Verifies every file of a bundle, compiled engines included, and shows what it holds."""
     opened = Bundle.open(bundle)
     opened.verify_all()
+    engines = verified_engines(opened)
     if as_json:
-        print(json.dumps({"bundle": str(bundle), "verified": True, **opened.manifest.model_dump()}))
+        passports = [passport.model_dump() for passport in engines]
+        print(
+            json.dumps({"bundle": str(bundle), "verified": True, **opened.manifest.model_dump(), "engines": passports})
+        )
     else:
-        show_bundle(opened)
+        show_bundle(opened, engines)
 
 
 app.command("bench")(bench_command)

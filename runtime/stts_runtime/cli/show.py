@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -11,6 +12,7 @@ from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Graph, Graphs
 from stts_runtime.cli.text import printable
+from stts_runtime.passports import Passport
 
 # Where nobody looks at a terminal, tables are as wide as they need to be.
 _PIPED_WIDTH = 150
@@ -40,7 +42,7 @@ def show_answer(answer: Answer) -> None:
         console.print(f"  note      {printable(note)}", soft_wrap=True)
 
 
-def show_bundle(bundle: Bundle) -> None:
+def show_bundle(bundle: Bundle, engines: Sequence[Passport]) -> None:
     manifest = bundle.manifest
     console.print(
         f"[bold]{printable(str(bundle.folder))}[/bold]  from {printable(manifest.checkpoint)}, "
@@ -58,6 +60,8 @@ def show_bundle(bundle: Bundle) -> None:
         console.print("  note: the checkpoint has random weights: its answers are noise")
     console.print(_variants(bundle))
     console.print(_files(bundle))
+    if engines:
+        console.print(_engines(engines))
 
 
 def _variants(bundle: Bundle) -> Table:
@@ -91,4 +95,14 @@ def _files(bundle: Bundle) -> Table:
     table = Table("file", "MB", "SHA-256", title="files, all verified")
     for name, record in sorted(bundle.manifest.files.items()):
         table.add_row(name, f"{record.size_bytes / 1e6:.2f}", record.sha256[:16])
+    return table
+
+
+def _engines(engines: Sequence[Passport]) -> Table:
+    table = Table("engine", "flavour", "for", "compiled with", "graph", "MB", title="compiled engines, all verified")
+    for one in engines:
+        place = f"Jetson Linux {one.l4t}" if one.l4t else one.platform
+        precision = f"{one.lowering} {one.precision}"
+        size = f"{one.plan_bytes / 1e6:.2f}"
+        table.add_row(one.part, one.flavour, ", ".join(one.architectures), f"{one.version}, {place}", precision, size)
     return table

@@ -49,11 +49,11 @@ class LoadedEngine:
         return self.stream.zeros(shape, kind.itemsize, _numpy_type(self.flavour.api, kind))
 
     def context(self) -> Context:
-        strategy = self.flavour.api.ExecutionContextAllocationStrategy.USER_MANAGED
         if self._kernels is None:
+            strategy = self.flavour.api.ExecutionContextAllocationStrategy.USER_MANAGED
             context = self.engine.create_execution_context(strategy)
         else:
-            context = self.engine.create_execution_context(self._kernels.configuration(strategy))
+            context = self.engine.create_execution_context(self._kernels.configuration)
         if context is None:
             raise EngineError(f"{self.flavour.name} made no execution context: {self.log.explain('no reason given')}")
         context.set_device_memory(self._scratch.address, self._scratch.size_bytes)
@@ -102,7 +102,7 @@ class Context:
 class RepeatedRun:
     """A context whose shapes never change: from its second run on a CUDA graph, where the flavour leaves that to us.
 
-    TensorRT-RTX captures by itself (`KernelCache.configuration`).
+    TensorRT-RTX captures by itself (`KernelCache`).
     """
 
     def __init__(self, loaded: LoadedEngine, context: Context) -> None:
@@ -137,26 +137,22 @@ class KernelCache:
     """TensorRT-RTX compiles its kernels on the device when they are first needed; this keeps them between runs."""
 
     def __init__(self, flavour: Flavour, engine: Any, path: Path | None) -> None:
-        self._api, self._engine, self._path = flavour.api, engine, path
-        self._configurations: list[Any] = []
-
-    def configuration(self, strategy: Any) -> Any:
-        """A runtime configuration with the kernels of earlier runs."""
-        configuration = self._engine.create_runtime_config()
-        configuration.set_execution_context_allocation_strategy(strategy)
-        configuration.cuda_graph_strategy = self._api.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-        cache = configuration.create_runtime_cache()
-        if self._path is not None and self._path.exists():
+        self._path = path
+        self.configuration = engine.create_runtime_config()
+        """For all contexts of the engine."""
+        strategy = flavour.api.ExecutionContextAllocationStrategy.USER_MANAGED
+        self.configuration.set_execution_context_allocation_strategy(strategy)
+        self.configuration.cuda_graph_strategy = flavour.api.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        self._cache = self.configuration.create_runtime_cache()
+        if path is not None and path.exists():
             # A cache of another driver is refused, and then made anew.
-            cache.deserialize(self._path.read_bytes())
-        configuration.set_runtime_cache(cache)
-        self._configurations.append(configuration)
-        return configuration
+            self._cache.deserialize(path.read_bytes())
+        self.configuration.set_runtime_cache(self._cache)
 
     def save(self) -> None:
-        if self._path is None or not self._configurations:
+        if self._path is None:
             return
-        content = bytes(self._configurations[-1].get_runtime_cache().serialize())
+        content = bytes(self._cache.serialize())
         scratch = self._path.with_suffix(".partial")
         # A full disk or a read-only home must not stop a stream; the next start compiles again.
         with suppress(OSError):

@@ -13,7 +13,7 @@ from stts_runtime.bundle.manifest import LANGUAGE
 from stts_runtime.device import Device
 from stts_runtime.errors import BundleError
 from stts_runtime.passports.passport import Passport
-from stts_runtime.passports.store import again
+from stts_runtime.passports.store import EngineStore, again
 from stts_runtime.tensorrt import Flavour, FlavourName
 
 
@@ -53,6 +53,20 @@ def check_passport(bundle: Bundle, part: str, flavour: FlavourName, passport: Pa
             f"{what} takes up to {longest} tokens at once and the bundle's context is "
             f"{bundle.manifest.language.context}; compile it again: {command}"
         )
+
+
+def verified_engines(bundle: Bundle) -> list[Passport]:
+    """Passports of all engines of the bundle; each belongs to it and to the engine beside it.
+
+    Raises `BundleError` otherwise. Whether they suit this device is not asked.
+    """
+    store, passports = EngineStore(bundle.folder), []
+    for part, flavour in store.engines(bundle.manifest.parts()):
+        passport = store.read(part, flavour)
+        check_passport(bundle, part, flavour, passport)
+        store.plan(passport)
+        passports.append(passport)
+    return passports
 
 
 def check_installed(bundle: Path, passport: Passport, flavour: Flavour, platform: str) -> None:

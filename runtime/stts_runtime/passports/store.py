@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from stts_runtime.bundle.manifest import LANGUAGE, VISION
 from stts_runtime.errors import BundleError, UserError
 from stts_runtime.outputs import written_whole
 from stts_runtime.passports.passport import PASSPORT_SCHEMA, Passport
-from stts_runtime.tensorrt import FlavourName
+from stts_runtime.tensorrt import FLAVOURS, FlavourName
 from stts_runtime.validation import declared_version, first_problem
 
 _MAX_PASSPORT_BYTES = 1 << 20
@@ -37,11 +37,9 @@ class EngineStore:
     def has(self, part: str, flavour: FlavourName) -> bool:
         return (self.folder / _passport_name(part, flavour)).is_file()
 
-    def flavours(self, part: str) -> list[str]:
-        """Flavours that the part has an engine of."""
-        ending = ".json"
-        names = [path.name for path in self.folder.glob(f"{part}.tensorrt*{ending}")]
-        return sorted(name[len(part) + 1 : -len(ending)] for name in names)
+    def engines(self, parts: Iterable[str]) -> list[tuple[str, FlavourName]]:
+        """Parts that have an engine, with its flavour."""
+        return [(part, flavour) for part in parts for flavour in FLAVOURS if self.has(part, flavour)]
 
     def read(self, part: str, flavour: FlavourName) -> Passport:
         """The passport of a part's engine. Raises `BundleError` if there is none, or it is damaged."""

@@ -1,0 +1,57 @@
+"""`stts-runtime doctor`: what this machine can run, and what to install for the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.table import Table
+
+from stts_runtime.cli.show import console
+from stts_runtime.cli.text import printable
+from stts_runtime.device import this_device
+from stts_runtime.doctor import Fact, Report, Target, examine
+
+
+# Typer reads these annotations at run time, and Python 3.10 is supported: hence Optional.
+def doctor_command(
+    bundle: Annotated[Optional[Path], typer.Argument(help="Whose disk to look at; default: this folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output, one JSON object.")] = False,
+) -> None:
+    """Says which targets this machine can run, why not, and what to install."""
+    report = examine(bundle or Path(), this_device())
+    if as_json:
+        print(report.model_dump_json(), flush=True)
+    else:
+        _show(report)
+
+
+def _show(report: Report) -> None:
+    console.print(_targets(report.targets))
+    # Below the table and never wrapped: they are there to be copied.
+    for target in report.targets:
+        if target.command is not None:
+            console.print(f"  for {target.name}: [bold]{printable(target.command)}[/bold]", soft_wrap=True)
+    console.print(_facts(report.facts))
+
+
+def _targets(targets: list[Target]) -> Table:
+    table = Table("target", "", "why", title="targets")
+    for target in targets:
+        table.add_row(target.name, _state(target), printable(target.because))
+    return table
+
+
+def _state(target: Target) -> str:
+    if target.ready:
+        return "[green]ready[/green]"
+    return "[yellow]compiles only[/yellow]" if target.can_compile else "not ready"
+
+
+def _facts(facts: list[Fact]) -> Table:
+    table = Table("fact", "", title="this machine")
+    for fact in facts:
+        absent = f"[dim]- {printable(fact.because or '')}[/dim]"
+        table.add_row(fact.name, absent if fact.value is None else printable(fact.value))
+    return table

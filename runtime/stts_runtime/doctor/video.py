@@ -1,0 +1,50 @@
+"""Facts about decoding video. That a decoder is there does not say that it decodes: nothing is decoded here."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+
+from stts_runtime.device import Device
+from stts_runtime.device.system import output_of
+from stts_runtime.doctor.report import Fact
+
+_DECODER = "nvv4l2decoder"
+_LIBRARY = "libnvcuvid.so.1"
+_FFMPEG = re.compile(r"^\s*avcodec:\s+YES \(([\d.]+)\)", re.MULTILINE)
+
+
+def video_facts(device: Device, load: Callable[[str], Any] = ctypes.CDLL) -> list[Fact]:
+    return [_nvdec(device, load), _gstreamer(), *_opencv()]
+
+
+def _nvdec(device: Device, load: Callable[[str], Any]) -> Fact:
+    """On a Jetson through GStreamer: its /dev/v4l2-nvdec is a placeholder that is always there, and proves nothing."""
+    if device.l4t is not None:
+        found = output_of("gst-inspect-1.0", _DECODER) is not None
+        because = f"GStreamer has no {_DECODER}, through which a Jetson decodes"
+        return Fact.of("NVDEC", f"{_DECODER} of GStreamer, not tried" if found else None, because)
+    if device.gpu is None:
+        return Fact.of("NVDEC", None, "there is no GPU")
+    try:
+        load(_LIBRARY)
+    except OSError:
+        return Fact.of("NVDEC", None, f"the driver's library {_LIBRARY} is not installed")
+    return Fact.of("NVDEC", f"{_LIBRARY}, not tried", None)
+
+
+def _gstreamer() -> Fact:
+    said = output_of("gst-launch-1.0", "--version")
+    return Fact.of("GStreamer", said.partition("\n")[0].rpartition(" ")[2] if said else None, "not installed")
+
+
+def _opencv() -> list[Fact]:
+    codec = _FFMPEG.search(cv2.getBuildInformation())
+    return [
+        Fact.of("OpenCV", cv2.__version__, None),
+        Fact.of("OpenCV's FFmpeg", f"avcodec {codec[1]}" if codec else None, "this OpenCV was built without it"),
+    ]
