@@ -45,7 +45,7 @@ class Size:
 
 SIZES = {
     # Small enough for a test, with every part in it.
-    "micro": Size(84, 32, 5, 2, 48, (-1, -3), 1, 24, 48, 2, 4, 2, 12, 64),
+    "micro": Size(84, 32, 5, 2, 48, (-1, -3), 1, 24, 48, 2, 4, 2, 16, 64),
     # Small enough for a repository, large enough for pruning to show on a CPU.
     "tiny": Size(252, 160, 12, 2, 640, (-1, -4), 1, 128, 160, 4, 4, 2, 40, 384),
 }

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 
 from stts_runtime.answer import Answer
+from stts_runtime.bench.energy import AnswerEnergy, energy_of
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines import load_language
+from stts_runtime.bundle.manifest import VISION
+from stts_runtime.engines import EngineName, load_language
+from stts_runtime.passports import EngineStore
+from stts_runtime.power import PowerMeter
 from stts_runtime.session import Session
 from stts_runtime.video import Window
 
@@ -33,6 +38,9 @@ class Samples:
     question_tokens: int = 0
     loaded_mb: float = 0.0
     """Resident memory that loading the vision engine added."""
+    energy: AnswerEnergy = field(default_factory=AnswerEnergy)
+    lowerings: tuple[str, str] = ("cpu", "cpu")
+    """Which graphs of the variant and of the language model ran."""
 
     def add(self, answer: Answer) -> None:
         spent = answer.milliseconds
@@ -50,24 +58,38 @@ def resident_mb() -> float:
     return float(psutil.Process().memory_info().rss) / 1e6
 
 
+def variants_with(bundle: Bundle, engine: EngineName) -> list[str]:
+    """Variants that answer and that the engine can run: all on the CPU, else those that were compiled."""
+    store = EngineStore(bundle.folder)
+    return [
+        name
+        for name, variant in bundle.manifest.variants.items()
+        if not variant.is_control and (engine == "cpu" or store.has(f"{VISION}.{name}", engine))
+    ]
+
+
 def measure(
-    bundle: Bundle, window_of: Callable[[int], Window], rounds: int, on_round: Callable[[], None], seed: int = 0
+    bundle: Bundle,
+    window_of: Callable[[int], Window],
+    rounds: int,
+    on_round: Callable[[], None],
+    seed: int = 0,
+    meter: PowerMeter | None = None,
+    engine: EngineName = "cpu",
 ) -> dict[str, Samples]:
     """Measurements by variant, the warm-up not counted; `on_round` is called after every round.
 
     `window_of` gives a window of so many frames. The order of variants is shuffled anew in every round, so that no
-    variant always runs after the same other.
+    variant always runs after the same other. With a meter every variant then answers alone, for its energy.
     """
-    language = load_language(bundle)
+    language = load_language(bundle, engine)
     samples: dict[str, Samples] = {}
     sessions: dict[str, Session] = {}
     windows: dict[int, Window] = {}
-    for name, variant in bundle.manifest.variants.items():
-        if variant.is_control:
-            continue
-        before = resident_mb()
-        sessions[name] = Session.open(bundle, name, language)
-        samples[name] = Samples(loaded_mb=resident_mb() - before)
+    for name in variants_with(bundle, engine):
+        variant, before = bundle.manifest.variants[name], resident_mb()
+        sessions[name] = Session.open(bundle, name, language, engine)
+        samples[name] = Samples(loaded_mb=resident_mb() - before, lowerings=sessions[name].lowerings)
         if variant.frames not in windows:
             windows[variant.frames] = window_of(variant.frames)
     order, generator = list(sessions), np.random.default_rng(seed)
@@ -81,7 +103,26 @@ def measure(
                 samples[name].add(answer)
         if number >= 0:
             on_round()
+    _measure_energy(meter, bundle, sessions, windows, samples)
     return samples
+
+
+def _measure_energy(
+    meter: PowerMeter | None,
+    bundle: Bundle,
+    sessions: dict[str, Session],
+    windows: dict[int, Window],
+    samples: dict[str, Samples],
+) -> None:
+    if meter is None:
+        return
+    for name, session in sessions.items():
+        window = windows[bundle.manifest.variants[name].frames]
+        samples[name].energy = energy_of(meter, partial(_answer, session, window))
+
+
+def _answer(session: Session, window: Window) -> Answer:
+    return session.ask(session.watch(window), QUESTION, ANSWER_TOKENS)
 
 
 def synthetic_window(frames: int, size: int) -> Window:

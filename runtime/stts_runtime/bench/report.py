@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import numpy as np
 import psutil
@@ -12,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from stts_runtime.bench.measure import Samples
 from stts_runtime.bundle import Bundle, VisionVariant
+from stts_runtime.device import this_device
+from stts_runtime.device.system import processor
 
 
 class _Part(BaseModel):
@@ -54,6 +55,10 @@ class Row(_Part):
     loaded_mb: float
     vision_speed_up: SpeedUp | None
     vision_and_prefill_speed_up: SpeedUp | None
+    energy_joules: float | None = None
+    """Of an answer, with what the machine draws when idle; None without a meter, or where it failed."""
+    throttled: list[str] = []
+    """Why clocks were held back while the energy was measured."""
 
 
 class Machine(_Part):
@@ -62,6 +67,8 @@ class Machine(_Part):
     memory_gb: float
     python: str
     onnxruntime: str
+    gpu: str | None = None
+    driver: str | None = None
 
 
 class Report(_Part):
@@ -70,6 +77,7 @@ class Report(_Part):
     created: str
     bundle: str
     source: str
+    engine: str = "cpu"
     rounds: int
     answer_tokens: int
     machine: Machine
@@ -77,6 +85,8 @@ class Report(_Part):
     rows: list[Row]
     within_ms: float
     advice: str
+    power_source: str | None = None
+    """What the energy was measured with, and what that cannot see; None without a meter."""
 
 
 def rows_of(bundle: Bundle, samples: dict[str, Samples]) -> list[Row]:
@@ -105,6 +115,8 @@ def _row(bundle: Bundle, name: str, variant: VisionVariant, samples: dict[str, S
         vision_and_prefill_speed_up=_speed_up(bundle, name, full, samples, with_prefill=True)
         if full in samples
         else None,
+        energy_joules=None if own.energy.joules is None else round(own.energy.joules, 6),
+        throttled=own.energy.throttled,
     )
 
 
@@ -114,10 +126,12 @@ def _speed_up(bundle: Bundle, name: str, full: str, samples: dict[str, Samples],
         return float(np.median(values))
 
     def multiplications(variant: str) -> int:
-        vision = bundle.manifest.variants[variant].graphs["cpu"].multiplications.of(0)
+        own = samples[variant]
+        vision_lowering, language_lowering = own.lowerings
+        vision = bundle.manifest.variants[variant].graphs[vision_lowering].multiplications.of(0)
         if not with_prefill:
             return vision
-        language, own = bundle.manifest.language.graphs["cpu"].multiplications, samples[variant]
+        language = bundle.manifest.language.graphs[language_lowering].multiplications
         return vision + language.of(own.prefix_tokens) + language.of(own.question_tokens)
 
     return SpeedUp(
@@ -154,23 +168,28 @@ def advice(rows: list[Row], within_ms: float) -> str:
     return f"{sentence}; unpruned, {most.frames} frames fit ({most.total_ms.p50:.0f} ms)."
 
 
+def throttling(rows: list[Row]) -> str | None:
+    """One sentence on the variants whose clocks were held back; None if none were."""
+    held = "; ".join(f"{row.variant}: {', '.join(row.throttled)}" for row in rows if row.throttled)
+    if not held:
+        return None
+    return (
+        f"Clocks were held back while energy was measured ({held}): the milliseconds, timed just before, need not be "
+        "those of full clocks."
+    )
+
+
 def machine() -> Machine:
+    device = this_device()
     return Machine(
-        processor=_processor(),
+        processor=processor(),
         cores=psutil.cpu_count() or 0,
         memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
         python=platform.python_version(),
         onnxruntime=_version("onnxruntime"),
+        gpu=device.gpu.name if device.gpu else None,
+        driver=device.driver,
     )
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str:

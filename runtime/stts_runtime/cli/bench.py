@@ -21,19 +21,22 @@ from stts_runtime.bench import (
     synthetic_window,
     write_plot,
 )
-from stts_runtime.bench.measure import ANSWER_TOKENS, Samples, resident_mb
-from stts_runtime.bench.report import SpeedUp, Spread
+from stts_runtime.bench.measure import ANSWER_TOKENS, Samples, resident_mb, variants_with
+from stts_runtime.bench.report import SpeedUp, Spread, throttling
 from stts_runtime.bundle import Bundle
-from stts_runtime.cli.options import BundleArgument
+from stts_runtime.cli.options import BundleArgument, EngineOption
 from stts_runtime.cli.show import console, errors
+from stts_runtime.engines import EngineName, choose_engine
 from stts_runtime.errors import MissingExtraError
 from stts_runtime.outputs import check_output
+from stts_runtime.power import PowerMeter, open_meter
 from stts_runtime.video import VideoFile, Window, check_source, window_of_file
 
 
 def bench_command(
     bundle: BundleArgument,
     source: Annotated[Optional[str], typer.Argument(help="Video file; default: a synthetic clip.")] = None,
+    engine: EngineOption = None,
     rounds: Annotated[int, typer.Option(min=1, help="Measured rounds over all variants.")] = 20,
     within_ms: Annotated[Optional[float], typer.Option(min=0.001, help="Latency budget to advise on.")] = None,
     plot: Annotated[Optional[Path], typer.Option(help="Picture, .png. Default: stts-bench.png.")] = None,
@@ -48,13 +51,21 @@ def bench_command(
         check_output(plot, (".png",), source, bundle)
     opened = Bundle.open(bundle)
     video = VideoFile(source) if source else None
-    samples = _measured(opened, video, rounds)
+    choice = choose_engine(opened, engine)
+    for note in (*choice.notes, *_left_out(opened, choice.name)):
+        _note(note)
+    # Where everything runs on the CPU, NVML would tell what an idle GPU draws meanwhile.
+    with open_meter(gpu=choice.name != "cpu") as power:
+        if power.meter is None and choice.name != "cpu":
+            _note(f"no energy: {power.no_meter_because}")
+        samples = _measured(opened, video, rounds, power.meter, choice.name)
     rows = rows_of(opened, samples)
     budget_ms = default_within_ms(rows) if within_ms is None else within_ms
     report = Report(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         bundle=str(bundle),
         source=video.name if video else "synthetic clip",
+        engine=choice.name,
         rounds=rounds,
         answer_tokens=ANSWER_TOKENS,
         machine=machine(),
@@ -62,6 +73,7 @@ def bench_command(
         rows=rows,
         within_ms=budget_ms,
         advice=advice(rows, budget_ms),
+        power_source=power.source,
     )
     if not as_json:
         _show(report)
@@ -70,7 +82,20 @@ def bench_command(
     print(report.model_dump_json(), flush=True)
 
 
-def _measured(bundle: Bundle, video: VideoFile | None, rounds: int) -> dict[str, Samples]:
+def _note(text: str) -> None:
+    errors.print(f"note: {text}", markup=False, soft_wrap=True)
+
+
+def _left_out(bundle: Bundle, engine: EngineName) -> list[str]:
+    """What was not compiled is not measured, and that is said."""
+    answering = [name for name, variant in bundle.manifest.variants.items() if not variant.is_control]
+    missing = [name for name in answering if name not in variants_with(bundle, engine)]
+    return [f"not compiled for {engine}, so left out: {', '.join(missing)}"] if missing else []
+
+
+def _measured(
+    bundle: Bundle, video: VideoFile | None, rounds: int, meter: PowerMeter | None, engine: EngineName
+) -> dict[str, Samples]:
     def window_of(frames: int) -> Window:
         manifest = bundle.manifest
         if video is None:
@@ -79,7 +104,7 @@ def _measured(bundle: Bundle, video: VideoFile | None, rounds: int) -> dict[str,
 
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task("measuring", total=rounds)
-        return measure(bundle, window_of, rounds, on_round=lambda: progress.advance(task))
+        return measure(bundle, window_of, rounds, on_round=lambda: progress.advance(task), meter=meter, engine=engine)
 
 
 def _plot(path: Path, report: Report, quiet: bool) -> None:
@@ -87,26 +112,46 @@ def _plot(path: Path, report: Report, quiet: bool) -> None:
     try:
         write_plot(path, report.rows, title)
     except (MissingExtraError, OSError) as error:
-        errors.print(f"note: no picture: {error}", markup=False, soft_wrap=True)
+        _note(f"no picture: {error}")
         return
     if not quiet:
         console.print(f"plot: {path}", soft_wrap=True)
 
 
+def _engine(report: Report) -> str:
+    if report.engine == "cpu":
+        return f"onnxruntime {report.machine.onnxruntime}"
+    return f"{report.machine.gpu}, driver {report.machine.driver}, {report.engine}"
+
+
 def _show(report: Report) -> None:
     console.print(
-        f"{report.source}; {report.machine.processor}, {report.machine.cores} cores, onnxruntime "
-        f"{report.machine.onnxruntime}; {report.rounds} rounds, p50 / p95 in ms; {report.resident_mb:.0f} MB resident "
+        f"{report.source}; {report.machine.processor}, {report.machine.cores} cores, {_engine(report)}; "
+        f"{report.rounds} rounds, p50 / p95 in ms; {report.resident_mb:.0f} MB resident "
         "with all variants loaded",
         soft_wrap=True,
     )
     table = Table("variant", "tokens", "vision", "prefill", "decode/token", "total", "MB")
     for title in ("vision speed-up", "vision + prefill"):
         table.add_column(f"{title}\n(predicted)")
+    if report.power_source:
+        table.add_column("J/answer")
     for row in report.rows:
-        table.add_row(*_cells(row))
+        table.add_row(*_cells(row), *([_joules(row)] if report.power_source else []))
     console.print(table)
+    _show_power(report)
     console.print(report.advice, soft_wrap=True)
+
+
+def _show_power(report: Report) -> None:
+    if report.power_source:
+        console.print(f"energy: {report.power_source}", markup=False, soft_wrap=True)
+    if held := throttling(report.rows):
+        console.print(f"note: {held}", markup=False, soft_wrap=True)
+
+
+def _joules(row: Row) -> str:
+    return "-" if row.energy_joules is None else f"{row.energy_joules:.3g}"
 
 
 def _cells(row: Row) -> list[str]:

@@ -16,6 +16,9 @@ _USUAL_TOKENS = 256
 """Kernels are chosen for a prefill of about this size: one range serves prefill and single tokens, and a kernel for
 single tokens would make long prefills many times slower, while one for many wastes less on single tokens."""
 
+_WITHOUT_FLOAT32 = {"sm75"}
+"""TensorRT-RTX has no float32 products for Turing (tried with 1.7), and the scorer computes in float32."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -80,8 +83,8 @@ def architectures_for(flavour: Flavour, wanted: Sequence[str], device: Device) -
     """
     if not flavour.compiles_without_gpu:
         return [_own_architecture(flavour, wanted, device)]
-    known = [name.lower() for name in dir(flavour.api.ComputeCapability) if name.startswith("SM")]
-    known.sort(key=lambda name: int(name[2:]))
+    listed = {name.lower() for name in dir(flavour.api.ComputeCapability) if name.startswith("SM")}
+    known = sorted(listed - _WITHOUT_FLOAT32, key=lambda name: int(name[2:]))
     if not wanted and device.gpu is None:
         raise UserError(
             f"there is no GPU here to compile for ({device.no_gpu_because}); say which, of {', '.join(known)}: "
@@ -91,7 +94,8 @@ def architectures_for(flavour: Flavour, wanted: Sequence[str], device: Device) -
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UserError(
-            f"{flavour.name} {flavour.version} does not compile for {unknown[0]}; it compiles for {', '.join(known)}"
+            f"{flavour.name} {flavour.version} does not compile these graphs for {unknown[0]}, but for "
+            f"{', '.join(known)}"
         )
     return names
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import platform
+import re
 import subprocess
 from pathlib import Path
 
 _PATIENCE_SECONDS = 30
+_PROCESSOR = re.compile(r"^model name\s*:\s*(.+)$", re.MULTILINE)
 
 
 def text_of(path: Path) -> str | None:
@@ -28,3 +31,9 @@ def output_of(*command: str) -> str | None:
 def debian_version(package: str) -> str | None:
     """Version of an installed Debian package; None where it, or dpkg, is absent."""
     return output_of("dpkg-query", "--showformat=${Version}", "--show", package) or None
+
+
+def processor(root: Path = Path("/")) -> str:
+    """What the CPU is called; on Arm, /proc/cpuinfo has no model name."""
+    model = _PROCESSOR.search(text_of(root / "proc/cpuinfo") or "")
+    return model[1].strip() if model else platform.processor() or platform.machine()

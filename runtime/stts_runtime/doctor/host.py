@@ -12,11 +12,10 @@ from pathlib import Path
 import psutil
 
 from stts_runtime.device import Device
-from stts_runtime.device.system import debian_version, text_of
+from stts_runtime.device.system import debian_version, processor, text_of
 from stts_runtime.doctor.modules import distribution_version
 from stts_runtime.doctor.report import Fact
 
-_PROCESSOR = re.compile(r"^model name\s*:\s*(.+)$", re.MULTILINE)
 _PRETTY_NAME = re.compile(r'^PRETTY_NAME="?([^"\n]+)', re.MULTILINE)
 # By the major version of Jetson Linux: minor ones come by apt between two releases of JetPack.
 _JETPACK = {"36": "6", "38": "7", "39": "7"}
@@ -29,7 +28,7 @@ def host_facts(folder: Path, device: Device, root: Path) -> list[Fact]:
         Fact.of("Python", f"{platform.python_version()}, {sys.executable}", None),
         Fact.of("operating system", f"{_system(root)}, {device.platform}", None),
         Fact.of("Jetson", _jetson(device, root), "there is no Jetson Linux here"),
-        Fact.of("CPU", _processor(root), None),
+        Fact.of("CPU", processor(root), None),
         Fact.of("cores", _cores(), None),
         Fact.of("memory", _memory(), None),
         Fact.of("swap", _swap(), "there is none"),
@@ -54,12 +53,6 @@ def _jetson(device: Device, root: Path) -> str | None:
     jetpack = debian_version("nvidia-jetpack") or _JETPACK.get(device.l4t.partition(".")[0])
     parts = [model, f"JetPack {jetpack}" if jetpack else None, f"L4T {device.l4t}"]
     return ", ".join(part.strip() for part in parts if part)
-
-
-def _processor(root: Path) -> str:
-    """On Arm, /proc/cpuinfo has no model name."""
-    model = _PROCESSOR.search(text_of(root / "proc/cpuinfo") or "")
-    return model[1].strip() if model else platform.processor() or platform.machine()
 
 
 def _cores() -> str:

@@ -1,0 +1,334 @@
+"""Compiling: with the real TensorRT-RTX, which needs no GPU for it, and with small machines and broken builds."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from stts_runtime.bundle import Bundle
+from stts_runtime.compile import child
+from stts_runtime.compile import run as run_module
+from stts_runtime.compile.child import compile_part
+from stts_runtime.compile.choose import architectures_for, parts_of
+from stts_runtime.compile.preflight import Estimate, Machine, check_machine, estimate
+from stts_runtime.compile.request import PartRequest, Progress
+from stts_runtime.compile.run import CompileRequest, compile_bundle
+from stts_runtime.device import Device
+from stts_runtime.errors import BundleError, EngineError, UserError
+from stts_runtime.passports import EngineStore, Lengths, Passport, verified_engines
+from stts_runtime.tensorrt import Flavour, load_flavour
+from tests.compiled import JETSON, WORKSTATION
+from tests.programs import BIN, assert_refused, run
+
+ARCHITECTURES = ["sm86", "sm89", "sm120"]
+NOTHING = Device("linux-x86_64", None, None, None, "the driver finds no GPU")
+
+
+class Heard:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.estimates: Mapping[str, Estimate] = {}
+        self.begun: list[str] = []
+        self.reused: list[str] = []
+        self.steps: list[Progress] = []
+
+    def start(self, estimates: Mapping[str, Estimate]) -> None:
+        self.estimates = estimates
+
+    def begin(self, part: str) -> None:
+        self.begun.append(part)
+
+    def progress(self, progress: Progress) -> None:
+        self.steps.append(progress)
+
+    def end(self, part: str, passport: Passport, reused: bool) -> None:
+        if reused:
+            self.reused.append(part)
+
+
+@pytest.fixture
+def copy(tensorrt_bundle: Bundle, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tensorrt_bundle.folder, tmp_path / "bundle"))
+
+
+def left_behind(bundle: Path) -> list[str]:
+    return [path.name for path in bundle.parent.iterdir() if path != bundle]
+
+
+def test_every_part_compiles_for_three_architectures_and_is_not_compiled_twice(copy: Path) -> None:
+    heard = Heard()
+    passports = compile_bundle(CompileRequest(copy, "tensorrt-rtx", architectures=ARCHITECTURES), heard)
+    parts = list(Bundle.open(copy).manifest.parts())
+    assert [passport.part for passport in passports] == parts == heard.begun == list(heard.estimates)
+    assert all(passport.architectures == ARCHITECTURES and passport.seconds > 0 for passport in passports)
+    assert passports[-1].lengths == Lengths(shortest=1, usual=256, longest=576)
+    assert verified_engines(Bundle.open(copy)) == passports
+    assert {step.phase for step in heard.steps} >= {"Building engine"}
+    assert max(step.depth for step in heard.steps) > 0
+    assert all(0 <= step.step <= step.steps for step in heard.steps)
+    assert left_behind(copy) == []
+
+    for wanted, begun in ((["sm89"], []), (["sm80"], parts)):
+        again = Heard()
+        compile_bundle(CompileRequest(copy, "tensorrt-rtx", architectures=wanted), again)
+        assert (again.begun, again.reused) == (begun, [] if begun else parts), "only what is missing"
+
+
+@pytest.mark.parametrize("part", ["vision.full-t3", "vision.clip-t3-k0.5", "language"])
+def test_the_decomposed_graphs_compile_too(tensorrt_bundle: Bundle, tmp_path: Path, part: str) -> None:
+    """What TensorRT 10.3 gets; that version itself cannot be installed here."""
+    lengths = Lengths(shortest=1, usual=256, longest=576) if part == "language" else None
+    graph = str(tensorrt_bundle.folder / f"{part}.tensorrt-10.onnx")
+    request = PartRequest(
+        flavour="tensorrt-rtx",
+        graph=graph,
+        plan=str(tmp_path / "plan"),
+        architectures=["sm86"],
+        lengths=lengths,
+        timing_cache=None,
+    )
+    done = compile_part(request, lambda _: None)
+    assert done.peak_memory_mb > 100
+    assert (tmp_path / "plan").stat().st_size > 10_000
+
+
+def test_weights_are_in_the_language_engine_once(tensorrt_bundle: Bundle, tmp_path: Path) -> None:
+    """One profile for prefill and single tokens. Two would store the weights twice."""
+    folder = tensorrt_bundle.folder
+    compile_part(
+        PartRequest(
+            flavour="tensorrt-rtx",
+            graph=str(folder / "language.tensorrt.onnx"),
+            plan=str(tmp_path / "plan"),
+            architectures=["sm86"],
+            lengths=Lengths(shortest=1, usual=256, longest=576),
+            timing_cache=None,
+        ),
+        lambda _: None,
+    )
+    plan = (tmp_path / "plan").read_bytes()
+    from safetensors.numpy import load_file
+
+    weights = load_file(folder / "language.16bit.safetensors")
+    base = weights["language_model.embed_tokens.base"].tobytes()
+    assert plan.count(base[:64]) == 1
+
+
+def test_what_tensorrt_cannot_read_is_told_in_its_words(copy: Path, tmp_path: Path) -> None:
+    request = PartRequest(
+        flavour="tensorrt-rtx",
+        graph=str(copy / "language.onnx"),
+        plan=str(tmp_path / "plan"),
+        architectures=["sm86"],
+        lengths=None,
+        timing_cache=None,
+    )
+    with pytest.raises(EngineError, match=r"TensorRT 1\..* cannot read language\.onnx: .*4D"):
+        compile_part(request, lambda _: None)
+    assert not (tmp_path / "plan").exists()
+
+
+def test_a_child_that_is_killed_is_explained(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suicide = "import os, signal, sys; sys.stdin.readline(); os.kill(os.getpid(), signal.SIGKILL)"
+    monkeypatch.setattr(child, "_COMMAND", (sys.executable, "-c", suicide))
+    with pytest.raises(EngineError, match=r"killed by the system, which is what happens when memory runs out; .*swap"):
+        compile_bundle(CompileRequest(copy, "tensorrt-rtx", architectures=["sm86"]), Heard())
+    assert not (copy / "engines").exists()
+    assert left_behind(copy) == []
+
+
+def test_a_child_that_crashes_leaves_its_last_words(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "_COMMAND", (sys.executable, "-c", "raise SystemExit('no luck today')"))
+    with pytest.raises(EngineError, match="ended with code 1: no luck today"):
+        compile_bundle(CompileRequest(copy, "tensorrt-rtx", architectures=["sm86"]), Heard())
+
+
+def test_an_interrupted_build_keeps_what_was_finished_and_leaves_no_process(copy: Path) -> None:
+    class Interrupts(Heard):
+        def progress(self, progress: Progress) -> None:
+            if len(self.begun) == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compile_bundle(CompileRequest(copy, "tensorrt-rtx", architectures=["sm86"]), Interrupts())
+    engines = verified_engines(Bundle.open(copy))
+    assert [passport.part for passport in engines] == ["vision.full-t3"]
+    assert left_behind(copy) == []
+    heard = Heard()
+    compile_bundle(CompileRequest(copy, "tensorrt-rtx", architectures=["sm86"]), heard)
+    assert heard.reused == ["vision.full-t3"]
+
+
+def test_ctrl_c_ends_the_program_and_its_child(copy: Path) -> None:
+    command = [str(BIN / "stts-runtime"), "compile", str(copy), "--engine", "tensorrt-rtx", "--arch", "sm86"]
+    program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (children := _children(program.pid)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    program.send_signal(signal.SIGINT)
+    _, said = program.communicate(timeout=60)
+    assert children
+    assert (program.returncode, said) == (130, "error: interrupted\n")
+    assert not any(Path(f"/proc/{number}").exists() for number in children)
+    assert left_behind(copy) == []
+    Bundle.open(copy).verify_all()
+
+
+def _children(number: int) -> list[int]:
+    try:
+        return [int(one) for one in Path(f"/proc/{number}/task/{number}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
+    """Even if the parent is killed: the child sees its standard input end."""
+    code = (
+        "import subprocess, sys, time\n"
+        f"p = subprocess.Popen([{sys.executable!r}, '-m', 'stts_runtime.compile.worker'], stdin=subprocess.PIPE)\n"
+        "p.stdin.write(open(sys.argv[1], 'rb').read() + b'\\n'); p.stdin.flush()\n"
+        "print(p.pid, flush=True); time.sleep(60)"
+    )
+    # A worker that waits for a graph that never comes.
+    os.mkfifo(tmp_path / "graph.onnx")
+    request = PartRequest(
+        flavour="tensorrt-rtx",
+        graph=str(tmp_path / "graph.onnx"),
+        plan=str(tmp_path / "plan"),
+        architectures=["sm86"],
+        lengths=None,
+        timing_cache=None,
+    )
+    (tmp_path / "request").write_text(request.model_dump_json())
+    command = [sys.executable, "-c", code, str(tmp_path / "request")]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    time.sleep(1)
+    assert Path(f"/proc/{worker}").exists()
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 20
+    while _runs(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _runs(worker)
+
+
+def _runs(number: int) -> bool:
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_small_machine_is_told_before_anything_is_compiled(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Machine, "here", classmethod(lambda cls, _: cls(300, 0, 10_000)))
+    with pytest.raises(UserError, match=r"needs about 0\.5 GB of memory and 0\.3 GB are free.*add 0\.2 GB of swap"):
+        compile_bundle(CompileRequest(copy, "tensorrt-rtx", architectures=["sm86"]), Heard())
+    assert not (copy / "engines").exists()
+    monkeypatch.setattr(Machine, "here", classmethod(lambda cls, _: cls(300, 300, 10)))
+    with pytest.raises(UserError, match=r"3 engines need about 0\.1 GB of disk and 0\.0 GB are free.*--variant"):
+        compile_bundle(CompileRequest(copy, "tensorrt-rtx", architectures=["sm86"]), Heard())
+    check_machine(copy, {}, Machine(0, 0, 0))
+
+
+def test_the_estimate_grows_with_the_weights(tensorrt_bundle: Bundle) -> None:
+    parts = {part.name: part for part in parts_of(tensorrt_bundle, load_flavour("tensorrt-rtx"), [])}
+    vision, language = (estimate(tensorrt_bundle, parts[name]) for name in ("vision.full-t3", "language"))
+    sizes = tensorrt_bundle.manifest.files
+    heavier = sizes["vision.16bit.safetensors"].size_bytes > sizes["language.16bit.safetensors"].size_bytes
+    assert (vision.memory_mb > language.memory_mb) == heavier
+    assert vision.disk_mb > sizes["vision.16bit.safetensors"].size_bytes / 1e6
+
+
+@pytest.mark.parametrize(
+    ("version", "lowering"),
+    [
+        ("10.3.0.30", "tensorrt-10"),
+        ("10.13.3.9", "tensorrt-10"),
+        ("10.16.2.10", "tensorrt"),
+        ("11.4.0.106", "tensorrt"),
+    ],
+)
+def test_the_version_on_the_device_chooses_the_graph(tensorrt_bundle: Bundle, version: str, lowering: str) -> None:
+    flavour = Flavour("tensorrt", SimpleNamespace(__version__=version))
+    assert {part.lowering for part in parts_of(tensorrt_bundle, flavour, [])} == {lowering}
+
+
+def test_a_version_too_old_and_a_bundle_without_graphs_say_what_to_do(
+    tensorrt_bundle: Bundle, micro_bundle: Bundle
+) -> None:
+    old = Flavour("tensorrt", SimpleNamespace(__version__="8.6.1"))
+    with pytest.raises(BundleError, match=r"tensorrt 8\.6\.1 cannot read the graphs.*which need 10\.3 or newer"):
+        parts_of(tensorrt_bundle, old, [])
+    with pytest.raises(
+        BundleError, match=r"has graphs for cpu and none for tensorrt-rtx; build it again with: stts-export"
+    ):
+        parts_of(micro_bundle, load_flavour("tensorrt-rtx"), [])
+    with pytest.raises(UserError, match=r"no variant 'full-t9'; it has full-t3, clip-t3-k0\.5"):
+        parts_of(tensorrt_bundle, old, ["full-t9"])
+
+
+def test_architectures_are_those_named_or_this_machines() -> None:
+    rtx, plain = load_flavour("tensorrt-rtx"), Flavour("tensorrt", SimpleNamespace(__version__="10.3.0"))
+    assert architectures_for(rtx, ["sm89", "sm86", "sm89"], NOTHING) == ["sm89", "sm86"]
+    assert architectures_for(rtx, [], WORKSTATION) == ["sm86"]
+    assert architectures_for(plain, [], JETSON) == ["sm87"]
+    with pytest.raises(UserError, match=r"no GPU here to compile for .*of sm80, sm86, sm89, sm120, sm121: --arch"):
+        architectures_for(rtx, [], NOTHING)
+    with pytest.raises(UserError, match="does not compile these graphs for sm87, but for sm80"):
+        architectures_for(rtx, [], JETSON)
+    with pytest.raises(UserError, match="compiles on the device that runs the engine, and there is no NVIDIA GPU here"):
+        architectures_for(plain, ["sm86"], NOTHING)
+    with pytest.raises(UserError, match=r"for the GPU of this machine only \(sm86\)"):
+        architectures_for(plain, ["sm89"], WORKSTATION)
+
+
+def test_a_jetson_that_was_updated_compiles_again(tensorrt_bundle: Bundle, tmp_path: Path) -> None:
+    """An engine of TensorRT is finished only for the device that it was compiled on."""
+    from tests import fake_tensorrt
+    from tests.compiled import with_engines
+
+    bundle = with_engines(tensorrt_bundle, tmp_path, "tensorrt")
+    flavour = Flavour("tensorrt", fake_tensorrt)
+    (part, *_) = parts_of(bundle, flavour, ["full-t3"])
+
+    def finished(device: Device) -> bool:
+        return run_module._Run(bundle, flavour, device, ["sm86"]).finished(part) is not None
+
+    assert finished(WORKSTATION)
+    assert not finished(replace(WORKSTATION, driver="470.1"))
+    assert not finished(JETSON)
+
+
+def test_the_program_compiles_one_variant_and_the_language_model(copy: Path) -> None:
+    words = ["stts-runtime", "compile", copy, "--engine", "tensorrt-rtx", "--arch", "sm86", "--variant", "full-t3"]
+    done = run(*words)
+    assert done.returncode == 0, done.stderr
+    assert "vision.full-t3: " in done.stdout
+    assert "2 tensorrt-rtx engines" in done.stdout
+    report = json.loads(run(*words, "--json").stdout)
+    assert [engine["part"] for engine in report["engines"]] == ["vision.full-t3", "language"]
+    assert json.loads(run("stts-runtime", "inspect", copy, "--json").stdout)["engines"] == report["engines"]
+    assert_refused(run(*words[:5], "--arch", "sm90"), "does not compile these graphs for sm90")
+    assert_refused(run("stts-runtime", "compile", copy, "--engine", "tensorrt"), "tensorrt is not installed")
+
+
+def test_a_damaged_bundle_is_not_compiled(copy: Path) -> None:
+    weights = copy / "vision.16bit.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(BundleError, match=r"vision\.16bit\.safetensors is damaged"):
+        compile_bundle(CompileRequest(copy, "tensorrt-rtx", architectures=["sm86"]), Heard())
+    assert not EngineStore(copy).folder.exists()
