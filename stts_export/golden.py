@@ -154,14 +154,14 @@ def compare_modules(golden: Golden) -> Comparison:
     return _compared("modules", golden, [tensor.numpy() for tensor in outputs])
 
 
-def compare_onnx(golden: Golden) -> Comparison:
-    """Exports the same computation for the `cpu` target and runs it in ONNX Runtime."""
-    model = to_onnx(GoldenGraph(golden), (golden.patches_TNP,), ["patches"], _OUTPUTS, LOWERINGS["cpu"])
+def compare_onnx(golden: Golden, lowering: str) -> Comparison:
+    """Exports the same computation, in float32 whatever the lowering is for, and runs it in ONNX Runtime."""
+    model = to_onnx(GoldenGraph(golden), (golden.patches_TNP,), ["patches"], _OUTPUTS, LOWERINGS[lowering])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "golden.onnx")
         ir.save(model, path)
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        return _compared("onnxruntime", golden, session.run(None, {"patches": golden.patches_TNP.numpy()}))
+        return _compared(f"{lowering} graph", golden, session.run(None, {"patches": golden.patches_TNP.numpy()}))
 
 
 def _compared(what: str, golden: Golden, outputs: list[Array]) -> Comparison:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stts_export.golden import compare_modules, compare_onnx, read_golden
+from stts_export.lowering import LOWERINGS
 from stts_runtime.errors import UserError
 
 FILES = sorted((Path(__file__).parent / "data").glob("stts_keep*.npz"))
@@ -20,9 +21,10 @@ def test_modules_agree_with_the_reference(path: Path) -> None:
     assert comparison.passes, comparison
 
 
+@pytest.mark.parametrize("lowering", LOWERINGS)
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_exported_graph_agrees_with_the_reference(path: Path) -> None:
-    comparison = compare_onnx(read_golden(path))
+def test_exported_graphs_agree_with_the_reference(path: Path, lowering: str) -> None:
+    comparison = compare_onnx(read_golden(path), lowering)
     assert comparison.passes, comparison
 
 

@@ -13,12 +13,9 @@ from stts_export.checkpoint import Modules
 from stts_export.graphs import vision_graph
 from stts_export.plan import Plan
 from stts_export.precision.half import PrecisionPlan
-from stts_export.precision.scan import FP16_LARGEST, HEADROOM, Peak
+from stts_export.precision.scan import FP16_LARGEST, HEADROOM, Peak, part_of
 from stts_runtime.prompt import PromptBuilder
 from stts_runtime.video import VideoFile, window_of_file
-
-_NAMED = 5
-"""Tensors named in the report; the rest are counted."""
 
 
 class ScanRun:
@@ -51,25 +48,22 @@ class ScanRun:
 
 
 def scan_lines(peaks: Sequence[Peak], plan: PrecisionPlan, video: Path | None) -> list[str]:
-    """What the scan found, as lines for people."""
+    """What the scan found, as lines for people; peaks come with the largest first."""
     source = video.name if video else "made-up frames (--frames-from VIDEO looks at yours)"
-    largest = peaks[0]
     too_large = [peak for peak in peaks if not peak.fits_fp16]
     if not too_large:
-        return [f"scanned {source}: all fits fp16; the largest value is {largest.largest:.4g}, in {_named(largest)}"]
-    lines = [
-        f"note: {_named(peak)} reaches {peak.largest:.4g}, too near to what fp16 holds ({FP16_LARGEST:.0f}; "
-        f"{HEADROOM:g} times of it is kept free)"
-        for peak in too_large[:_NAMED]
+        return [f"scanned {source}: all fits fp16; the largest value is {_described(peaks[0])}"]
+    by_part: dict[str, list[Peak]] = {}
+    for peak in too_large:
+        by_part.setdefault(part_of(peak.module) or "between the parts", []).append(peak)
+    lines = [f"note: {part}: {', '.join(map(_described, found))}" for part, found in sorted(by_part.items())]
+    limit = f"{FP16_LARGEST:.0f}, of which a factor of {HEADROOM:g} is kept free"
+    return [
+        f"scanned {source}: {len(too_large)} tensors are too near to the end of fp16 ({limit})",
+        *lines,
+        f"note: bf16 in {', '.join(plan.wide) or 'no part'}",
     ]
-    if len(too_large) > _NAMED:
-        lines.append(f"note: and {len(too_large) - _NAMED} more")
-    return [f"scanned {source}: {len(too_large)} tensors do not fit fp16", *lines, f"note: bf16 in {_listed(plan)}"]
 
 
-def _named(peak: Peak) -> str:
-    return f"{peak.module or 'the model'} ({peak.operator})"
-
-
-def _listed(plan: PrecisionPlan) -> str:
-    return ", ".join(plan.wide) or "no part: the scorer, which is float32 anyway"
+def _described(peak: Peak) -> str:
+    return f"{peak.largest:.4g} in {peak.module or 'the model'} ({peak.operator})"

@@ -60,7 +60,7 @@ def plan_precision(half: Half, peaks: Sequence[Peak], vision: Vision) -> Precisi
     """bf16 for every part with a peak that fp16 cannot hold; nothing is wider than it needs to be."""
     if half == "bf16":
         return PrecisionPlan(half)
-    wide = {_part(peak.module) for peak in peaks if not peak.fits_fp16} - {None}
+    wide = {part_of(peak.module) for peak in peaks if not peak.fits_fp16} - {None}
     feature_blocks = {f"{_BLOCKS}{layer}" for layer in vision.config.vision.feature_layers}
     if wide & feature_blocks:
         # The connector takes what these blocks give.
@@ -68,7 +68,7 @@ def plan_precision(half: Half, peaks: Sequence[Peak], vision: Vision) -> Precisi
     return PrecisionPlan(half, tuple(sorted(name for name in wide if name)))
 
 
-def _part(module: str) -> str | None:
+def part_of(module: str) -> str | None:
     """The part whose format can be chosen that a module lies in; None for the scorer, which is float32 anyway."""
     if module.startswith(_BLOCKS):
         return ".".join(module.split(".")[:3])

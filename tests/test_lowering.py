@@ -1,0 +1,139 @@
+"""Every way of writing an operator down means the same: each lowering, in ONNX Runtime, against the body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+from stts_export.graphs.to_onnx import to_onnx
+from stts_export.lowering import LOWERINGS, TARGETS, Lowering
+from stts_export.modules import operators
+from stts_export.modules.operators import cache_write, keep_highest, masked_attention
+from stts_runtime.bundle import Bundle
+
+
+class Call(nn.Module):
+    def __init__(self, operator: Callable[..., Tensor], *attributes: Any) -> None:
+        super().__init__()
+        self.operator, self.attributes = operator, attributes
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.operator(*inputs, *self.attributes)
+
+
+def through_onnx(lowering: Lowering, call: Call, *inputs: Tensor) -> np.ndarray:
+    names = [f"input{number}" for number in range(len(inputs))]
+    model = to_onnx(call, inputs, names, ["output"], lowering)
+    content = ir.to_proto(model).SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return session.run(None, {name: value.numpy() for name, value in zip(names, inputs, strict=True)})[0]
+
+
+def tokens(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+CALLS: dict[str, tuple[Call, tuple[Tensor, ...]]] = {
+    "attention": (Call(operators.attention, 2), (tokens(3, 5, 16), tokens(3, 7, 16), tokens(4, 7, 16)[:3])),
+    "key_biased_attention": (
+        Call(operators.key_biased_attention, 2),
+        (tokens(3, 5, 16), tokens(3, 6, 16)[:, :5], tokens(3, 7, 16)[:, :5], -tokens(3, 5).abs()),
+    ),
+    "prefix_attention": (
+        Call(operators.prefix_attention, 2),
+        (tokens(3, 5, 16), tokens(3, 7, 16), tokens(4, 7, 16)[:3], torch.tensor([1, 4, 7])),
+    ),
+    "rotate": (Call(operators.rotate, 2), (tokens(1, 5, 16), tokens(1, 5, 4), tokens(1, 6, 4)[:, :5])),
+    "rms_norm": (Call(operators.rms_norm, 1e-6), (tokens(5, 16) * 100, tokens(16))),
+    "keep_highest": (Call(keep_highest, 4), (tokens(1, 9),)),
+}
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS.values(), ids=lambda lowering: lowering.name)
+@pytest.mark.parametrize("name", CALLS)
+def test_a_lowering_computes_what_the_body_computes(name: str, lowering: Lowering) -> None:
+    call, inputs = CALLS[name]
+    np.testing.assert_allclose(through_onnx(lowering, call, *inputs), call(*inputs).numpy(), atol=2e-6, rtol=2e-6)
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS.values(), ids=lambda lowering: lowering.name)
+@pytest.mark.parametrize("start", [0, 3, 7])
+def test_caches_of_either_layout_are_written_and_read(lowering: Lowering, start: int) -> None:
+    heads, kv_heads, width, slots = 4, 2, 8, 10
+    shape = (1, kv_heads, slots, width) if lowering.caches_by_head else (1, slots, kv_heads * width)
+    place, new, q = torch.tensor([start]), tokens(1, 3, kv_heads * width), tokens(1, 3, heads * width)
+    seen = torch.arange(slots)[None, :] <= start + torch.arange(3)[:, None]
+
+    def step(cache: Tensor, new: Tensor, place: Tensor, q: Tensor) -> Tensor:
+        written = cache_write(cache, new, place)
+        return masked_attention(q, written, written, seen, heads, kv_heads)
+
+    flat = tokens(1, slots, kv_heads * width)
+    cache = flat.unflatten(-1, (kv_heads, width)).transpose(1, 2).contiguous() if len(shape) == 4 else flat
+    got = through_onnx(lowering, Call(step), cache, new, place, q)
+    np.testing.assert_allclose(got, step(flat, new, place, q).numpy(), atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["tensorrt", "tensorrt-10"])
+@pytest.mark.parametrize("seed", range(5))
+def test_counting_ranks_is_a_stable_sort(name: str, seed: int) -> None:
+    """Ties are where a top-k of an engine may differ; few levels make many of them."""
+    scores = torch.randint(0, 4, (2, 37), generator=torch.Generator().manual_seed(seed)).float() / 4
+    for kept in (1, 18, 36, 37):
+        got = through_onnx(LOWERINGS[name], Call(keep_highest, kept), scores)
+        np.testing.assert_array_equal(got, keep_highest(scores, kept).numpy())
+
+
+def test_counting_ranks_beyond_what_tensorrt_sorts() -> None:
+    """128 frames of 81 groups: K is 5,103 and TensorRT's TopK ends at 3,840."""
+    scores = torch.rand(1, 10287, generator=torch.Generator().manual_seed(0))
+    got = through_onnx(LOWERINGS["tensorrt"], Call(keep_highest, 5103), scores)
+    np.testing.assert_array_equal(got, keep_highest(scores, 5103).numpy())
+
+
+def operators_of(path: Path) -> tuple[set[str], int]:
+    model = onnx.load(path, load_external_data=False)
+    return {node.op_type for node in model.graph.node}, model.opset_import[0].version
+
+
+@pytest.mark.parametrize("part", ["vision.clip-t3-k0.5", "language"])
+def test_each_graph_has_only_operators_that_its_engine_knows(tensorrt_bundle: Bundle, part: str) -> None:
+    newer = {"Attention", "TensorScatter", "RotaryEmbedding", "RMSNormalization"}
+    standard, opset = operators_of(tensorrt_bundle.folder / f"{part}.tensorrt.onnx")
+    assert (opset, standard & {"TopK", "RotaryEmbedding"} <= {"TopK"}) == (24, True)
+    assert "Attention" in standard
+    decomposed, opset = operators_of(tensorrt_bundle.folder / f"{part}.tensorrt-10.onnx")
+    assert opset == 20
+    assert not decomposed & newer
+
+
+def test_attention_is_by_head_with_a_mask_for_tensorrt(tensorrt_bundle: Bundle) -> None:
+    """TensorRT 10.15 reads neither three dimensions nor lengths."""
+    for part in ("vision.clip-t3-k0.5", "language"):
+        graph = onnx.load(tensorrt_bundle.folder / f"{part}.tensorrt.onnx", load_external_data=False).graph
+        shapes = {value.name: len(value.type.tensor_type.shape.dim) for value in (*graph.value_info, *graph.input)}
+        for node in graph.node:
+            if node.op_type == "Attention":
+                assert len(node.input) <= 4
+                assert [shapes.get(name, 4) for name in node.input[:3]] == [4, 4, 4]
+
+
+def test_no_selection_is_left_to_topk_for_tensorrt(tensorrt_bundle: Bundle) -> None:
+    graph = onnx.load(tensorrt_bundle.folder / "vision.clip-t3-k0.5.tensorrt.onnx", load_external_data=False).graph
+    sizes = {value.name: value.type.tensor_type.shape.dim for value in (*graph.value_info, *graph.output)}
+    for node in graph.node:
+        if node.op_type == "TopK":
+            assert sizes[node.output[0]][-1].dim_value <= 3, "frames are sorted, groups are not"
+
+
+def test_targets_name_lowerings_that_exist() -> None:
+    assert {name for names in TARGETS.values() for name in names} == set(LOWERINGS)
