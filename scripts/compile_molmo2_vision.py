@@ -10,6 +10,7 @@ import argparse
 import json
 import tempfile
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 
 import onnx_ir as ir
@@ -27,6 +28,7 @@ from stts_export.modules.config import (
     VisionConfig,
 )
 from stts_export.modules.vision import Vision
+from stts_runtime.bench import machine
 from stts_runtime.budget import TokenBudget
 from stts_runtime.compile.child import compile_part
 from stts_runtime.compile.request import PartRequest
@@ -115,7 +117,8 @@ def main() -> None:
                 budget = TokenBudget(frames, vision.config.vision.groups, keep)
                 with tempfile.TemporaryDirectory() as folder:
                     result = compile_graph(vision, budget, lowering, options.arch.split(","), Path(folder))
-                print(json.dumps(asdict(result)), flush=True)
+                about = {"created": date.today().isoformat(), "machine": machine().model_dump()}
+                print(json.dumps({**asdict(result), **about}), flush=True)
 
 
 if __name__ == "__main__":

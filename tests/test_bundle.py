@@ -246,11 +246,11 @@ def test_the_best_variant_is_chosen(micro_bundle: Bundle) -> None:
         micro_bundle.choose(1, None, None, at_most=2)
 
 
-@pytest.mark.parametrize("schema", [1, 2])
-def test_a_frozen_bundle_of_every_schema_still_answers(clip: Path, schema: int) -> None:
+@pytest.mark.parametrize(("schema", "targets"), [(1, ["cpu"]), (2, ["cpu"]), (3, ["cpu", "tensorrt", "tensorrt-10"])])
+def test_a_frozen_bundle_of_every_schema_still_answers(clip: Path, schema: int, targets: list[str]) -> None:
     bundle = Bundle.open(DATA / f"bundle-v{schema}")
     assert json.loads((bundle.folder / MANIFEST).read_text())["schema_version"] == schema
-    assert bundle.manifest.targets == ["cpu"]
+    assert bundle.manifest.targets == targets
     bundle.verify_all()
     session = Session.open(bundle, "clip-t2-k0.5")
     window = window_of_file(VideoFile(str(clip)), 2, bundle.manifest.max_fps, bundle.manifest.vision.image_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Annotated, Optional
 import typer
 
 from stts_runtime.bundle.manifest import Positions
-from stts_runtime.errors import MissingExtraError
+from stts_runtime.cli.compile import ArchOption, Listener, split_architectures
+from stts_runtime.compile.run import CompileRequest, check_compiler, compile_bundle
+from stts_runtime.errors import MissingExtraError, UserError
+from stts_runtime.tensorrt import FLAVOURS
 
 
 class BudgetName(str, Enum):
@@ -52,6 +56,10 @@ def build_command(
     frames_from: Annotated[
         Optional[Path], typer.Option(help="Video to look for values on that fp16 cannot hold. Default: made-up frames.")
     ] = None,
+    compile_too: Annotated[
+        bool, typer.Option("--compile", help="Compile engines too, as `stts-runtime compile` does on the device.")
+    ] = False,
+    arch: ArchOption = None,
     max_context: Annotated[
         Optional[int], typer.Option(min=1, max=1 << 20, help="Slots of the cache. Default: as needed.")
     ] = None,
@@ -63,6 +71,8 @@ def build_command(
     from rich.console import Console
 
     _check_extra()
+    targets = [name.value for name in target or [TargetName.cpu]]
+    engines = engines_to_compile(out, targets, arch) if compile_too else []
     from stts_export.build import build_bundle
     from stts_export.plan import BuildRequest
     from stts_runtime.cli.text import printable
@@ -73,7 +83,7 @@ def build_command(
         frames=frames or [8],
         keeps=keep or [1.0, 0.5],
         budgets=[name.value for name in budget or [BudgetName.clip]],
-        targets=[name.value for name in target or [TargetName.cpu]],
+        targets=targets,
         half=precision.value,
         frames_from=frames_from,
         max_context=max_context,
@@ -88,11 +98,28 @@ def build_command(
                 print(step, flush=True)
 
         bundle = build_bundle(request, report)
+    for engine in engines:
+        with Listener(quiet=as_json) as listener:
+            compile_bundle(engine, listener)
     if as_json:
         print(bundle.manifest.model_dump_json())
     else:
         size = sum(record.size_bytes for record in bundle.manifest.files.values()) / 1e6
         print(f"{out}: {len(bundle.manifest.variants)} vision variants and the language model, {size:.1f} MB")
+
+
+def engines_to_compile(out: Path, targets: Sequence[str], arch: Optional[str]) -> list[CompileRequest]:
+    """What `--compile` means for these targets; raises `UserError` before the build if it is impossible."""
+    requests = [
+        CompileRequest(out, flavour, architectures=split_architectures(arch))
+        for flavour in FLAVOURS
+        if flavour in targets
+    ]
+    if not requests:
+        raise UserError(f"--compile needs a target that is compiled: add --target {' or --target '.join(FLAVOURS)}")
+    for request in requests:
+        check_compiler(request)
+    return requests
 
 
 def _check_extra() -> None:

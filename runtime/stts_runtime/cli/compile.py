@@ -18,6 +18,14 @@ from stts_runtime.compile.run import CompileRequest, compile_bundle
 from stts_runtime.passports import Passport
 from stts_runtime.tensorrt import FlavourName
 
+ArchOption = Annotated[
+    Optional[str], typer.Option(help="For tensorrt-rtx: GPU architectures such as sm86,sm89. Default: this GPU's.")
+]
+
+
+def split_architectures(arch: Optional[str]) -> list[str]:
+    return [name.strip().lower() for name in arch.split(",")] if arch else []
+
 
 def compile_command(
     bundle: BundleArgument,
@@ -25,14 +33,11 @@ def compile_command(
     variant: Annotated[
         Optional[list[str]], typer.Option(metavar="NAME", help="Variant to compile, repeatable. Default: all.")
     ] = None,
-    arch: Annotated[
-        Optional[str], typer.Option(help="For tensorrt-rtx: GPU architectures such as sm86,sm89. Default: this GPU's.")
-    ] = None,
+    arch: ArchOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the passports as one line of JSON.")] = False,
 ) -> None:
     """Compiles a bundle's graphs for this device, or ahead of time for others; what is finished is not done again."""
-    architectures = [name.strip().lower() for name in arch.split(",")] if arch else []
-    request = CompileRequest(bundle, engine, variant or [], architectures)
+    request = CompileRequest(bundle, engine, variant or [], split_architectures(arch))
     with Listener(quiet=as_json) as listener:
         passports = compile_bundle(request, listener)
     if as_json:

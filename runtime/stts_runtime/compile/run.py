@@ -46,6 +46,11 @@ class Listener(Protocol):
     def end(self, part: str, passport: Passport, reused: bool) -> None: ...
 
 
+def check_compiler(request: CompileRequest) -> None:
+    """Raises `UserError` if this machine cannot compile what is asked for, whatever the bundle holds."""
+    architectures_for(load_flavour(request.flavour), request.architectures, this_device())
+
+
 def compile_bundle(request: CompileRequest, listener: Listener) -> list[Passport]:
     """Compiles what has no engine that would load as asked; passports of all parts, in order.
 

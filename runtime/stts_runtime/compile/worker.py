@@ -8,10 +8,11 @@ The child ends when its standard input does: a parent that dies leaves no build 
 from __future__ import annotations
 
 import os
-import resource
+import re
 import sys
 import threading
 import time
+from pathlib import Path
 
 from stts_runtime.compile.builder import build_plan
 from stts_runtime.compile.request import Done, Failed, PartRequest, Progress
@@ -39,7 +40,9 @@ def main() -> None:
 
 
 def _peak_memory_mb() -> float:
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000, 0)
+    """From /proc: `ru_maxrss` would count what the parent held when it started this process."""
+    (kilobytes,) = re.findall(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return round(int(kilobytes) * 1024 / 1e6, 0)
 
 
 def _end_with_parent() -> None:
