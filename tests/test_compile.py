@@ -16,6 +16,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from stts_export.build import build_bundle
+from stts_export.plan import BuildRequest
 from stts_runtime.bundle import Bundle
 from stts_runtime.compile import child
 from stts_runtime.compile import run as run_module
@@ -245,11 +247,18 @@ def test_a_small_machine_is_told_before_anything_is_compiled(copy: Path, monkeyp
 
 
 def test_the_estimate_grows_with_the_weights(tensorrt_bundle: Bundle) -> None:
-    parts = {part.name: part for part in parts_of(tensorrt_bundle, load_flavour("tensorrt-rtx"), [])}
-    vision, language = (estimate(tensorrt_bundle, parts[name]) for name in ("vision.full-t3", "language"))
+    rtx, in_memory = (
+        load_flavour("tensorrt-rtx"),
+        Flavour("tensorrt", SimpleNamespace(__version__="10.3.0", Builder=object)),
+    )
+    parts = {part.name: part for part in parts_of(tensorrt_bundle, rtx, [])}
+    vision, language = (estimate(tensorrt_bundle, parts[name], rtx) for name in ("vision.full-t3", "language"))
     sizes = tensorrt_bundle.manifest.files
     heavier = sizes["vision.16bit.safetensors"].size_bytes > sizes["language.16bit.safetensors"].size_bytes
     assert (vision.memory_mb > language.memory_mb) == heavier
+    weights_mb = sizes["vision.16bit.safetensors"].size_bytes / 1e6
+    copied = estimate(tensorrt_bundle, parts["vision.full-t3"], in_memory)
+    assert copied.memory_mb == pytest.approx(vision.memory_mb + weights_mb)
     assert vision.disk_mb > sizes["vision.16bit.safetensors"].size_bytes / 1e6
 
 
@@ -271,7 +280,7 @@ def test_a_version_too_old_and_a_bundle_without_graphs_say_what_to_do(
     tensorrt_bundle: Bundle, micro_bundle: Bundle
 ) -> None:
     old = Flavour("tensorrt", SimpleNamespace(__version__="8.6.1"))
-    with pytest.raises(BundleError, match=r"tensorrt 8\.6\.1 cannot read the graphs.*which need 10\.3 or newer"):
+    with pytest.raises(UserError, match=r"tensorrt 8\.6\.1 is too old for these graphs: update it to 10\.3 or newer"):
         parts_of(tensorrt_bundle, old, [])
     with pytest.raises(
         BundleError, match=r"has graphs for cpu and none for tensorrt-rtx; build it again with: stts-export"
@@ -332,3 +341,33 @@ def test_a_damaged_bundle_is_not_compiled(copy: Path) -> None:
     with pytest.raises(BundleError, match=r"vision\.16bit\.safetensors is damaged"):
         compile_bundle(CompileRequest(copy, "tensorrt-rtx", architectures=["sm86"]), Heard())
     assert not EngineStore(copy).folder.exists()
+
+
+def test_a_bundle_for_newer_versions_only_says_how_to_have_older_graphs(micro_checkpoint: Path, tmp_path: Path) -> None:
+    bundle = build_bundle(
+        BuildRequest(micro_checkpoint, tmp_path / "rtx", [2], [1.0], ["clip"], targets=["tensorrt-rtx"])
+    )
+    jetpack6 = Flavour("tensorrt", SimpleNamespace(__version__="10.3.0.30"))
+    with pytest.raises(BundleError, match=r"which need 10\.15 or newer; build it again with: .* --target tensorrt$"):
+        parts_of(bundle, jetpack6, [])
+
+
+def test_build_compiles_too(micro_checkpoint: Path, tmp_path: Path) -> None:
+    words: list[str | Path] = [
+        "stts-export",
+        "build",
+        micro_checkpoint,
+        "--out",
+        tmp_path / "b",
+        "--frames",
+        "2",
+        "--keep",
+        "1",
+    ]
+    assert_refused(run(*words, "--compile"), "add --target tensorrt or --target tensorrt-rtx")
+    rtx: list[str | Path] = [*words, "--target", "tensorrt-rtx", "--compile"]
+    assert_refused(run(*rtx, "--arch", "sm90"), "does not compile these graphs for sm90")
+    assert not (tmp_path / "b").exists(), "known before the build"
+    done = run(*rtx, "--arch", "sm86")
+    assert done.returncode == 0, done.stderr
+    assert len(verified_engines(Bundle.open(tmp_path / "b"))) == 2

@@ -80,7 +80,8 @@ def test_constants_exist(module: ModuleType) -> None:
     ("kind", "names"),
     [
         ("Builder", ["create_network", "create_builder_config", "create_optimization_profile"]),
-        ("Builder", ["build_serialized_network"]),
+        ("Builder", ["build_serialized_network", "build_serialized_network_to_stream"]),
+        ("IStreamWriter", ["write"]),
         ("IBuilderConfig", ["progress_monitor", "add_optimization_profile", "num_compute_capabilities"]),
         ("IBuilderConfig", ["set_compute_capability", "create_timing_cache", "set_timing_cache"]),
         ("IProgressMonitor", ["phase_start", "step_complete", "phase_finish"]),

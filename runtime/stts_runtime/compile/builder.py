@@ -8,6 +8,7 @@ from typing import Any
 
 from stts_runtime.compile.monitor import make_monitor
 from stts_runtime.compile.request import PartRequest, Progress
+from stts_runtime.compile.timing import attach_timing_cache, save_timing_cache
 from stts_runtime.errors import EngineError
 from stts_runtime.passports import Lengths
 from stts_runtime.tensorrt import Flavour, Log, make_logger
@@ -28,17 +29,35 @@ def build_plan(flavour: Flavour, request: PartRequest, tell: Callable[[Progress]
         config.add_optimization_profile(_profile(builder, network, request.lengths))
     if request.architectures is not None:
         _compile_for(api, config, request.architectures)
-    cache = _timing_cache(flavour, config, request.timing_cache)
-    plan = builder.build_serialized_network(network, config)
+    timing = Path(request.timing_cache) if request.timing_cache else None
+    cache = attach_timing_cache(config, timing) if timing else None
+    written = _write_plan(flavour, builder, network, config, Path(request.plan))
     # The parser owns the weights that the network refers to.
     del parser
-    if plan is None:
+    if not written:
         raise EngineError(
             f"{flavour.name} could not build {Path(request.graph).name}: {log.explain('no reason given')}"
         )
-    Path(request.plan).write_bytes(plan)
-    _save_timing_cache(cache, request.timing_cache)
+    if timing and cache is not None:
+        save_timing_cache(cache, timing)
     return log.warnings
+
+
+def _write_plan(flavour: Flavour, builder: Any, network: Any, config: Any, path: Path) -> bool:
+    """Builds the engine straight into the file, which spares a copy of it in memory; False if that fails."""
+    if not flavour.writes_to_files:
+        plan = builder.build_serialized_network(network, config)
+        return plan is not None and path.write_bytes(plan) > 0
+    with path.open("wb") as file:
+
+        class Writer(flavour.api.IStreamWriter):  # type: ignore[misc, name-defined]
+            def __init__(self) -> None:
+                flavour.api.IStreamWriter.__init__(self)
+
+            def write(self, data: bytes) -> int:
+                return file.write(data)
+
+        return bool(builder.build_serialized_network_to_stream(network, config, Writer()))
 
 
 def _parsed(api: Any, builder: Any, logger: Any, graph: str, log: Log) -> tuple[Any, Any]:
@@ -70,21 +89,3 @@ def _compile_for(api: Any, config: Any, architectures: list[str]) -> None:
     config.num_compute_capabilities = len(architectures)
     for number, name in enumerate(architectures):
         config.set_compute_capability(getattr(api.ComputeCapability, name.upper()), number)
-
-
-def _timing_cache(flavour: Flavour, config: Any, path: str | None) -> Any:
-    """What TensorRT learned on this device in earlier builds. TensorRT-RTX times nothing while it compiles."""
-    if path is None or flavour.compiles_without_gpu:
-        return None
-    stored = Path(path).read_bytes() if Path(path).exists() else b""
-    cache = config.create_timing_cache(stored)
-    config.set_timing_cache(cache, ignore_mismatch=False)
-    return cache
-
-
-def _save_timing_cache(cache: Any, path: str | None) -> None:
-    if cache is None or path is None:
-        return
-    scratch = Path(path).with_suffix(".partial")
-    scratch.write_bytes(cache.serialize())
-    scratch.replace(path)

@@ -60,9 +60,8 @@ def compile_part(request: PartRequest, tell: Callable[[Progress], None]) -> Done
 def _what_ended(code: int, said: str, graph: str) -> str:
     if code == _KILLED:
         return (
-            f"compiling {graph} was killed by the system, which is what happens when memory runs out; compile fewer "
-            "parts at once (--variant), close other programs, add swap, or build the bundle with fewer --frames or a "
-            "smaller --max-context"
+            f"compiling {graph} was killed by the system, which is what happens when memory runs out; close other "
+            "programs, add swap, or build the bundle with fewer --frames or a smaller --max-context"
         )
     last = " ".join(said.split())[-_LAST_WORDS:]
     return f"compiling {graph} ended with code {code}: {last or 'no reason given'}"

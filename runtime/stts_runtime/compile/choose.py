@@ -16,6 +16,8 @@ _USUAL_TOKENS = 256
 """Kernels are chosen for a prefill of about this size: one range serves prefill and single tokens, and a kernel for
 single tokens would make long prefills many times slower, while one for many wastes less on single tokens."""
 
+_OLDEST = "10.3"
+"""The first version of TensorRT that some lowering is made for."""
 _WITHOUT_FLOAT32 = {"sm75"}
 """TensorRT-RTX has no float32 products for Turing (tried with 1.7), and the scorer computes in float32."""
 
@@ -60,6 +62,10 @@ def _graph_for(bundle: Bundle, flavour: Flavour, graphs: Graphs) -> tuple[str, G
         raise BundleError(
             f"{bundle.folder} has graphs for {', '.join(graphs)} and none for {flavour.name}; build it again with: "
             f"{rebuild}"
+        )
+    if _version(flavour.version) < _version(_OLDEST):
+        raise UserError(
+            f"{flavour.name} {flavour.version} is too old for these graphs: update it to {_OLDEST} or newer"
         )
     oldest = min(made_for_it.values(), key=lambda graph: _version(graph.minimum_backend_version))
     raise BundleError(

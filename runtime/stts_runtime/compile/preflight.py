@@ -17,13 +17,14 @@ import psutil
 from stts_runtime.bundle import Bundle
 from stts_runtime.compile.choose import Part
 from stts_runtime.errors import UserError
+from stts_runtime.tensorrt import Flavour
 
 _MB = 1e6
 
 # Resident memory of a process that has loaded TensorRT-RTX and compiled next to nothing.
 _LIBRARY_MB = 500.0
-# Copies of the weights at the peak: the file, the parser's, the builder's and the engine's.
-_WEIGHT_COPIES = 4.0
+# Copies of the weights at the peak, some of them pages of the file; one more where the engine is built in memory.
+_WEIGHT_COPIES = 3.0
 # An engine is its weights and constants. TensorRT-RTX makes kernels on the device, so more architectures add nothing.
 _PLAN_PER_WEIGHT = 1.15
 _PLAN_MB = 20.0
@@ -54,12 +55,13 @@ class Estimate:
     seconds: float
 
 
-def estimate(bundle: Bundle, part: Part) -> Estimate:
+def estimate(bundle: Bundle, part: Part, flavour: Flavour) -> Estimate:
     """From the sizes of the graph and of its weights."""
     files = bundle.manifest.files
     weights_mb, graph_mb = (files[name].size_bytes / _MB for name in (part.graph.weights, part.graph.graph))
+    copies = _WEIGHT_COPIES + (0 if flavour.writes_to_files else 1)
     return Estimate(
-        memory_mb=_LIBRARY_MB + _WEIGHT_COPIES * weights_mb,
+        memory_mb=_LIBRARY_MB + copies * weights_mb,
         disk_mb=_PLAN_MB + _PLAN_PER_WEIGHT * weights_mb,
         seconds=_SECONDS_PER_GRAPH_MB * graph_mb + _SECONDS_PER_WEIGHT_MB * weights_mb,
     )

@@ -25,6 +25,7 @@ class PartRequest(_Message):
     """Names such as sm86 to compile ahead of time for; None: the GPU of this machine."""
     lengths: Lengths | None
     timing_cache: str | None
+    """Where TensorRT keeps what it learned on this device; None for TensorRT-RTX, which times nothing here."""
 
 
 class Progress(_Message):

@@ -64,7 +64,7 @@ def compile_bundle(request: CompileRequest, listener: Listener) -> list[Passport
     bundle.verify_all()
     passports = {part.name: run.finished(part) for part in parts}
     missing = [part for part in parts if passports[part.name] is None]
-    estimates = {part.name: estimate(bundle, part) for part in missing}
+    estimates = {part.name: estimate(bundle, part, flavour) for part in missing}
     check_machine(bundle.folder, estimates)
     listener.start(estimates)
     with run.store.scratch() as scratch:

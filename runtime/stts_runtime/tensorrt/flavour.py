@@ -38,6 +38,11 @@ class Flavour:
         return self.name == "tensorrt-rtx"
 
     @property
+    def writes_to_files(self) -> bool:
+        """Whether an engine can be built straight into a file; TensorRT 10.3 builds it in memory first."""
+        return hasattr(self.api.Builder, "build_serialized_network_to_stream")
+
+    @property
     def reads_newest_graphs(self) -> bool:
         """TensorRT-RTX counts its versions anew, and every one of them is newer than TensorRT 10.15's operators."""
         return self.name == "tensorrt-rtx"
