@@ -24,8 +24,8 @@ from stts_export.graphs.count import count_multiplications
 from stts_export.graphs.language_graph import export_language
 from stts_export.graphs.vision_graph import export_vision
 from stts_export.graphs.weight_file import refer_to_weight_file, used_weights, write_weight_file
-from stts_export.lowering import Lowering
-from stts_export.plan import DEFAULT_TARGET, TOKENIZER, BuildRequest, Plan, check_memory, plan_bundle
+from stts_export.lowering import CPU, Lowering
+from stts_export.plan import TOKENIZER, BuildRequest, Plan, check_memory, plan_bundle
 from stts_export.precision import PrecisionPlan, plan_precision, scan, to_half
 from stts_export.precision.sample import ScanRun, scan_lines
 from stts_runtime.budget import TokenBudget
@@ -249,8 +249,8 @@ class _Builder:
 
 
 def _graph_name(part: str, lowering: Lowering) -> str:
-    return f"{part}.onnx" if lowering.name == DEFAULT_TARGET else f"{part}.{lowering.name}.onnx"
+    return f"{part}.onnx" if lowering is CPU else f"{part}.{lowering.name}.onnx"
 
 
 def _for(lowering: Lowering) -> str:
-    return "" if lowering.name == DEFAULT_TARGET else f" for {lowering.name}"
+    return "" if lowering is CPU else f" for {lowering.name}"

@@ -187,6 +187,8 @@ def _command(request: BuildRequest) -> str:
         words += ["--target", target]
     if request.half != "fp16":
         words += ["--precision", request.half]
+    if request.frames_from is not None:
+        words += ["--frames-from", request.frames_from.name]
     return shlex.join(words)
 
 

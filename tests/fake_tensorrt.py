@@ -126,29 +126,37 @@ class ICudaEngine:
         return IExecutionContext(self)
 
     def create_runtime_config(self) -> IRuntimeConfig:
-        return IRuntimeConfig()
+        return IRuntimeConfig(self)
 
 
 class IRuntimeCache:
-    def __init__(self) -> None:
-        self.content = b""
+    """Grows by a word for every time that it is written down: the first input of the engine that it belongs to."""
+
+    def __init__(self, engine: ICudaEngine) -> None:
+        self.engine, self.content = engine, b""
 
     def deserialize(self, blob: bytes) -> bool:
+        if blob == b"refused":
+            return False
         self.content = blob
         return True
 
     def serialize(self) -> bytes:
-        return self.content + b"kernels "
+        self.content += self.engine.inputs[0].encode() + b" "
+        return self.content
 
 
 class IRuntimeConfig:
     cuda_graph_strategy: CudaGraphStrategy
 
+    def __init__(self, engine: ICudaEngine) -> None:
+        self.engine = engine
+
     def set_execution_context_allocation_strategy(self, strategy: ExecutionContextAllocationStrategy) -> None:
         self.strategy = strategy
 
     def create_runtime_cache(self) -> IRuntimeCache:
-        return IRuntimeCache()
+        return IRuntimeCache(self.engine)
 
     def set_runtime_cache(self, cache: IRuntimeCache) -> bool:
         self.cache = cache

@@ -19,6 +19,7 @@ import pytest
 from stts_export.build import build_bundle
 from stts_export.plan import BuildRequest
 from stts_runtime.bundle import Bundle
+from stts_runtime.cli.compile import Listener
 from stts_runtime.compile import child
 from stts_runtime.compile import run as run_module
 from stts_runtime.compile.child import compile_part
@@ -144,17 +145,87 @@ def test_what_tensorrt_cannot_read_is_told_in_its_words(copy: Path, tmp_path: Pa
 
 def test_a_child_that_is_killed_is_explained(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     suicide = "import os, signal, sys; sys.stdin.readline(); os.kill(os.getpid(), signal.SIGKILL)"
-    monkeypatch.setattr(child, "_COMMAND", (sys.executable, "-c", suicide))
+    monkeypatch.setattr(child, "_START", suicide)
     with pytest.raises(EngineError, match=r"killed by the system, which is what happens when memory runs out; .*swap"):
         compile_bundle(CompileRequest(copy, "tensorrt-rtx", architectures=["sm86"]), Heard())
     assert not (copy / "engines").exists()
     assert left_behind(copy) == []
 
 
-def test_a_child_that_crashes_leaves_its_last_words(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child, "_COMMAND", (sys.executable, "-c", "raise SystemExit('no luck today')"))
-    with pytest.raises(EngineError, match="ended with code 1: no luck today"):
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("raise SystemExit('no luck today')", "ended with code 1: no luck today"),
+        ("import os; os.abort()", "was ended by SIGABRT: no reason given"),
+        ("import sys; sys.stderr.write('chatter ' * 50_000 + 'end'); sys.exit(3)", "ended with code 3: .*chatter end"),
+    ],
+)
+def test_a_child_that_crashes_leaves_its_last_words(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str
+) -> None:
+    monkeypatch.setattr(child, "_START", code)
+    with pytest.raises(EngineError, match=message):
         compile_bundle(CompileRequest(copy, "tensorrt-rtx", architectures=["sm86"]), Heard())
+
+
+def test_a_full_disk_leaves_no_engine(copy: Path) -> None:
+    """TensorRT calls a truncated engine a success; a limit on the size of files stands in for the disk."""
+    program = f"ulimit -f 600; exec {BIN}/stts-runtime compile {copy} --engine tensorrt-rtx --arch sm86"
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: the engine cannot be written to {_scratch(done.stderr)}: File too large\n",
+    )
+    assert verified_engines(Bundle.open(copy)) == []
+    assert not (copy / "engines").exists()
+
+
+def _scratch(message: str) -> str:
+    return message.split(" written to ")[1].split(": File", maxsplit=1)[0]
+
+
+def test_nothing_in_the_current_folder_is_run(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "download"
+    here.mkdir()
+    (here / "tensorrt_rtx.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.chdir(here)
+    compile_bundle(CompileRequest(copy, "tensorrt-rtx", ["full-t3"], ["sm86"]), Heard())
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_a_kill_left_behind_is_removed_and_what_lives_is_not(copy: Path) -> None:
+    engines = copy / "engines"
+    dead, alive = engines / ".compiling-999999999-x", engines / f".compiling-{os.getpid()}-y"
+    for folder in (dead, alive):
+        folder.mkdir(parents=True)
+        (folder / "vision.plan").write_bytes(b"half")
+    Bundle.open(copy).verify_all()
+    with EngineStore(copy).scratch() as scratch:
+        assert scratch.parent == engines
+        assert not dead.exists()
+        assert alive.exists()
+    assert sorted(engines.iterdir()) == [alive]
+
+
+@pytest.mark.parametrize("bars", [True, False])
+def test_a_build_is_never_silent_for_long(capsys: pytest.CaptureFixture[str], bars: bool) -> None:
+    clock = iter(range(0, 10_000, 20))
+    listener = Listener(bars=bars, now=lambda: float(next(clock)))
+    with listener:
+        listener.start({"language": Estimate(2_500, 900, 150)})
+        listener.begin("language")
+        for step in range(5):
+            listener.progress(Progress(phase="Timing tactics", depth=1, step=step, steps=5))
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "1 parts to compile: about 2.5 GB of memory, 0.90 GB of disk, 2 minutes"
+    assert ("language: compiling" in said) == (not bars)
+    heartbeats = [line for line in said if line.startswith("language: Timing tactics, ")]
+    assert (len(heartbeats) >= 2) == (not bars)
+
+
+def test_no_time_is_promised_where_none_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    Listener().start({"language": Estimate(700, 30, None)})
+    assert "a time that we have not measured" in capsys.readouterr().out
 
 
 def test_an_interrupted_build_keeps_what_was_finished_and_leaves_no_process(copy: Path) -> None:
@@ -199,7 +270,8 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     """Even if the parent is killed: the child sees its standard input end."""
     code = (
         "import subprocess, sys, time\n"
-        f"p = subprocess.Popen([{sys.executable!r}, '-m', 'stts_runtime.compile.worker'], stdin=subprocess.PIPE)\n"
+        "run = 'from stts_runtime.compile.worker import main; main()'\n"
+        "p = subprocess.Popen([sys.executable, '-c', run], stdin=subprocess.PIPE)\n"
         "p.stdin.write(open(sys.argv[1], 'rb').read() + b'\\n'); p.stdin.flush()\n"
         "print(p.pid, flush=True); time.sleep(60)"
     )
@@ -237,10 +309,10 @@ def _runs(number: int) -> bool:
 
 def test_a_small_machine_is_told_before_anything_is_compiled(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Machine, "here", classmethod(lambda cls, _: cls(300, 0, 10_000)))
-    with pytest.raises(UserError, match=r"needs about 0\.5 GB of memory and 0\.3 GB are free.*add 0\.2 GB of swap"):
+    with pytest.raises(UserError, match=r"needs about 0\.7 GB of memory and 0\.3 GB are free.*add 0\.4 GB of swap"):
         compile_bundle(CompileRequest(copy, "tensorrt-rtx", architectures=["sm86"]), Heard())
     assert not (copy / "engines").exists()
-    monkeypatch.setattr(Machine, "here", classmethod(lambda cls, _: cls(300, 300, 10)))
+    monkeypatch.setattr(Machine, "here", classmethod(lambda cls, _: cls(400, 400, 10)))
     with pytest.raises(UserError, match=r"3 engines need about 0\.1 GB of disk and 0\.0 GB are free.*--variant"):
         compile_bundle(CompileRequest(copy, "tensorrt-rtx", architectures=["sm86"]), Heard())
     check_machine(copy, {}, Machine(0, 0, 0))
@@ -348,7 +420,9 @@ def test_a_bundle_for_newer_versions_only_says_how_to_have_older_graphs(micro_ch
         BuildRequest(micro_checkpoint, tmp_path / "rtx", [2], [1.0], ["clip"], targets=["tensorrt-rtx"])
     )
     jetpack6 = Flavour("tensorrt", SimpleNamespace(__version__="10.3.0.30"))
-    with pytest.raises(BundleError, match=r"which need 10\.15 or newer; build it again with: .* --target tensorrt$"):
+    with pytest.raises(
+        BundleError, match=r"which need 10\.15 or newer; build it again with: .* --target tensorrt --force$"
+    ):
         parts_of(bundle, jetpack6, [])
 
 
@@ -365,6 +439,9 @@ def test_build_compiles_too(micro_checkpoint: Path, tmp_path: Path) -> None:
         "1",
     ]
     assert_refused(run(*words, "--compile"), "add --target tensorrt or --target tensorrt-rtx")
+    assert_refused(run(*words, "--arch", "sm86"), "--arch says what to compile for; add --compile")
+    assert_refused(run(*words, "--precision", "bf16"), "are for targets in 16 bits")
+    assert_refused(run(*words, "--target", "tensorrt", "--frames-from", "no.mp4"), "no such file: no.mp4")
     rtx: list[str | Path] = [*words, "--target", "tensorrt-rtx", "--compile"]
     assert_refused(run(*rtx, "--arch", "sm90"), "does not compile these graphs for sm90")
     assert not (tmp_path / "b").exists(), "known before the build"

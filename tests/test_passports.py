@@ -91,16 +91,19 @@ def test_every_mismatch_is_a_sentence_with_the_command(bundle: Bundle, changes: 
     assert "\n" not in str(caught.value)
 
 
-def test_all_sentences_differ(bundle: Bundle) -> None:
+def test_every_kind_of_mismatch_has_a_sentence_of_its_own(bundle: Bundle) -> None:
+    """Not only by the values in it: with plain words alone, no two are the same."""
     path = bundle.folder / "engines" / f"{PART}.tensorrt.json"
-    original, sentences = path.read_text(), set()
+    original, sentences = path.read_text(), {}
     for changes, _ in FOREIGN:
         path.write_text(original)
         changed(bundle, **changes)
         with pytest.raises(BundleError) as caught:
             check(bundle)
-        sentences.add(str(caught.value))
-    assert len(sentences) == len(FOREIGN)
+        words = str(caught.value).split(" engine of ", maxsplit=1)[1].split(": stts-runtime")[0].split()
+        sentences[" ".join(word for word in words if word.isalpha())] = changes
+    # Another part and another flavour are both "the passport of another".
+    assert len(sentences) == len(FOREIGN) - 1
 
 
 def test_another_context_is_another_language_engine(bundle: Bundle) -> None:
@@ -174,7 +177,7 @@ def test_a_link_in_place_of_the_engines_is_refused(bundle: Bundle, tmp_path: Pat
 def test_an_older_engine_is_replaced_whole(bundle: Bundle, tmp_path: Path) -> None:
     put_engine(bundle, PART, "tensorrt", "tensorrt-10")
     assert check(bundle).lowering == "tensorrt-10"
-    assert not [path for path in bundle.folder.parent.iterdir() if "compiling" in path.name]
+    assert not [path for path in bundle.folder.rglob("*") if "compiling" in path.name]
 
 
 def test_a_bundle_that_cannot_be_written_is_the_users_to_put_right(bundle: Bundle, monkeypatch: Any) -> None:
@@ -182,7 +185,7 @@ def test_a_bundle_that_cannot_be_written_is_the_users_to_put_right(bundle: Bundl
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(Path, "mkdir", read_only)
-    with pytest.raises(UserError, match=r"cannot write beside and into .*: Read-only file system"):
+    with pytest.raises(UserError, match=r"cannot write into .*: Read-only file system"):
         EngineStore(bundle.folder).scratch().__enter__()
 
 

@@ -175,11 +175,54 @@ def test_frames_of_another_size_are_refused(tensorrt_bundle: Bundle, tmp_path: P
 
 
 def test_kernels_of_tensorrt_rtx_are_kept_between_runs(tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
+    """Each engine's own, for prefills and single tokens alike; a cache that is refused is made anew."""
     bundle = with_engines(tensorrt_bundle, tmp_path, "tensorrt-rtx")
+    caches: list[Path] = []
     for times in (1, 2):
-        TensorRtVision(bundle, "full-t3", "tensorrt-rtx").run(frames(0))
-        (cache,) = (tmp_path / "cache").rglob("kernels-sm86-*.bin")
-        assert cache.read_bytes() == b"kernels " * times
+        vision = TensorRtVision(bundle, "full-t3", "tensorrt-rtx")
+        language = TensorRtLanguage(bundle, "tensorrt-rtx")
+        language.show(vision.run(frames(0)).visual_tokens)
+        language.forward(tokens([1, 2, 3], 0))
+        language.forward(tokens([4], 3))
+        caches = sorted((tmp_path / "cache").rglob("kernels-*.bin"))
+        contents = [cache.read_bytes().decode().split() for cache in caches]
+        assert sorted(contents) == sorted([["frames"] * times, ["token_ids", "token_ids"] * times])
+    caches[0].write_bytes(b"refused")
+    caches[1].chmod(0)
+    TensorRtVision(bundle, "full-t3", "tensorrt-rtx").run(frames(0))
+
+
+def test_a_home_that_cannot_be_written_stops_nothing(
+    tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    bundle = with_engines(tensorrt_bundle, tmp_path, "tensorrt-rtx")
+    assert TensorRtVision(bundle, "full-t3", "tensorrt-rtx").run(frames(0)).kept.all()
+
+
+def test_an_old_message_explains_no_later_failure(tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
+    cuda.captures = False
+    vision = TensorRtVision(with_engines(tensorrt_bundle, tmp_path, "tensorrt"), "full-t3", "tensorrt")
+    vision.run(frames(0))
+    vision._loaded.log.errors.append("said while a capture failed")
+    vision.run(frames(0))
+    assert vision._loaded.log.explain("nothing") == "nothing"
+
+
+def test_tensorrt_that_does_not_start_is_told_in_its_words(
+    tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pybind11 raises TypeError where a constructor gives nothing, and the reason is in the log."""
+
+    class Refuses:
+        def __init__(self, logger: fake_tensorrt.ILogger) -> None:
+            logger.log(fake_tensorrt.ILogger.Severity.ERROR, "CUDA is too old")
+            raise TypeError("factory function returned nullptr")
+
+    monkeypatch.setattr(fake_tensorrt, "Runtime", Refuses)
+    with pytest.raises(EngineError, match="tensorrt does not start: CUDA is too old"):
+        load_vision(with_engines(tensorrt_bundle, tmp_path, "tensorrt"), "full-t3", "tensorrt")
 
 
 def test_without_a_gpu_the_cpu_answers_and_says_so(

@@ -15,6 +15,7 @@ from stts_runtime.cli.compile import ArchOption, Listener, split_architectures
 from stts_runtime.compile.run import CompileRequest, check_compiler, compile_bundle
 from stts_runtime.errors import MissingExtraError, UserError
 from stts_runtime.tensorrt import FLAVOURS
+from stts_runtime.video import check_source
 
 
 class BudgetName(str, Enum):
@@ -72,7 +73,8 @@ def build_command(
 
     _check_extra()
     targets = [name.value for name in target or [TargetName.cpu]]
-    engines = engines_to_compile(out, targets, arch) if compile_too else []
+    _check_options(targets, precision, frames_from, compile_too, arch)
+    engines = engines_to_compile(out, targets, split_architectures(arch)) if compile_too else []
     from stts_export.build import build_bundle
     from stts_export.plan import BuildRequest
     from stts_runtime.cli.text import printable
@@ -108,10 +110,22 @@ def build_command(
         print(f"{out}: {len(bundle.manifest.variants)} vision variants and the language model, {size:.1f} MB")
 
 
-def engines_to_compile(out: Path, targets: Sequence[str], arch: Optional[str]) -> list[CompileRequest]:
+def _check_options(
+    targets: Sequence[str], precision: HalfName, frames_from: Optional[Path], compile_too: bool, arch: Optional[str]
+) -> None:
+    """Raises `UserError` for an option that would do nothing, and for a video that is not there."""
+    if arch and not compile_too:
+        raise UserError("--arch says what to compile for; add --compile, or give it to `stts-runtime compile`")
+    if targets == [TargetName.cpu.value] and (precision != HalfName.fp16 or frames_from):
+        raise UserError("--precision and --frames-from are for targets in 16 bits, and the target cpu is in float32")
+    if frames_from is not None:
+        check_source(str(frames_from))
+
+
+def engines_to_compile(out: Path, targets: Sequence[str], architectures: Sequence[str]) -> list[CompileRequest]:
     """What `--compile` means for these targets; raises `UserError` before the build if it is impossible."""
     requests = [
-        CompileRequest(out, flavour, architectures=split_architectures(arch))
+        CompileRequest(out, flavour, architectures=architectures if flavour == "tensorrt-rtx" else ())
         for flavour in FLAVOURS
         if flavour in targets
     ]

@@ -18,4 +18,4 @@ TARGETS: dict[str, tuple[str, ...]] = {
 }
 """Names of lowerings by what a user asks for."""
 
-__all__ = ["LOWERINGS", "TARGETS", "Lowering"]
+__all__ = ["CPU", "LOWERINGS", "TARGETS", "Lowering"]

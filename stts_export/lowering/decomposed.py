@@ -9,6 +9,7 @@ as another tensor: nothing in opset 20 writes in place.
 from __future__ import annotations
 
 import onnx
+import torch
 from onnxscript.values import Opset
 
 from stts_export.lowering import spelled_out
@@ -72,6 +73,14 @@ def keep_highest(scores: Value, kept: int) -> Value:
     return spelled_out.keep_highest(op, scores, kept)
 
 
+def cumsum(x: Value, dim: int, dtype: int | None = None) -> Value:  # noqa: ARG001
+    return spelled_out.cumsum(op, x, dim)
+
+
+def clamp(x: Value, min: Value | int | None = None, max: Value | int | None = None) -> Value:  # noqa: A002
+    return spelled_out.clamp(op, x, min, max)
+
+
 def _logits(q: Value, k: Value, heads: int) -> Value:
     """Scaled products (B, heads, queries, keys); the queries are scaled first, so that less of them overflows."""
     scale = op.CastLike(op.Constant(value_float=(constant(q, -1)[0] // heads) ** -0.5), q)
@@ -99,6 +108,8 @@ TENSORRT_10 = Lowering(
         operators.rotate: rotate,
         operators.rms_norm: rms_norm,
         operators.keep_highest: keep_highest,
+        torch.ops.aten.cumsum.default: cumsum,
+        torch.ops.aten.clamp.default: clamp,
     },
     backend="tensorrt",
     minimum_backend_version="10.3",

@@ -16,7 +16,7 @@ class Lowering:
     name: str
     opset_version: int
     table: Mapping[Callable[..., Any], Callable[..., Any]]
-    """Lowerings, each called with the ONNX values and the attributes of the operator's schema."""
+    """Functions by operator, ours or torch's own, called with the ONNX values and attributes of its schema."""
     backend: Backend
     """What runs the graphs, or compiles them."""
     minimum_backend_version: str

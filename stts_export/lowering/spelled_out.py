@@ -17,22 +17,41 @@ def keep_highest(op: Opset, scores: Value, kept: int) -> Value:
     """
     (count,) = constant(scores, -1)
     # 1 to n, made of the scores: TensorRT would fold a constant comparison into n x n bytes of the engine.
-    numbers = op.CumSum(op.Cast(op.Equal(scores, scores), to=onnx.TensorProto.INT32), op.Constant(value_int=-1))
+    numbers = _running_sum(op, op.Equal(scores, scores))
     this, other = op.Unsqueeze(scores, [-1]), op.Unsqueeze(scores, [-2])
     before = op.Less(op.Unsqueeze(numbers, [-2]), op.Unsqueeze(numbers, [-1]))
     below = op.Or(op.Less(other, this), op.And(op.Equal(other, this), before))
     is_kept = op.GreaterOrEqual(_how_many(op, below), op.Constant(value_int=count - kept))
 
     # The j-th kept one is at the number of places up to which at most j are kept.
-    kept_so_far = op.CumSum(op.Cast(is_kept, to=onnx.TensorProto.INT64), op.Constant(value_int=-1))
-    place = op.Unsqueeze(op.Range(0, kept, 1), [1])
-    return _how_many(op, op.LessOrEqual(op.Unsqueeze(kept_so_far, [-2]), place))
+    places = op.Cast(op.Range(0, kept, 1), to=onnx.TensorProto.FLOAT)
+    kept_so_far = op.Unsqueeze(_running_sum(op, is_kept), [-2])
+    return _how_many(op, op.LessOrEqual(kept_so_far, op.Unsqueeze(places, [1])))
+
+
+def _running_sum(op: Opset, condition: Value) -> Value:
+    """How much is true up to each place, as float32: exact, and the only kind of number that TensorRT sums so."""
+    return op.CumSum(op.Cast(condition, to=onnx.TensorProto.FLOAT), op.Constant(value_int=-1))
 
 
 def _how_many(op: Opset, condition: Value) -> Value:
     """Counts what is true along the last dimension, as int64."""
     count = op.ReduceSum(op.Cast(condition, to=onnx.TensorProto.INT32), [-1], keepdims=0)
     return op.Cast(count, to=onnx.TensorProto.INT64)
+
+
+def cumsum(op: Opset, x: Value, dim: int) -> Value:
+    """Running sums of whole numbers below 2^24, by way of float32."""
+    summed = op.CumSum(op.Cast(x, to=onnx.TensorProto.FLOAT), op.Constant(value_int=dim))
+    return op.Cast(summed, to=onnx.TensorProto.INT64)
+
+
+def clamp(op: Opset, x: Value, lowest: Value | int | None, highest: Value | int | None) -> Value:
+    """Bounds for whole numbers; TensorRT's Clip takes real ones only."""
+    for bound, choose in ((lowest, op.Max), (highest, op.Min)):
+        if bound is not None:
+            x = choose(x, op.Constant(value_int=bound) if isinstance(bound, int) else bound)
+    return x
 
 
 def rotate(op: Opset, x: Value, cos: Value, sin: Value, heads: int) -> Value:

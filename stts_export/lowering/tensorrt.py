@@ -7,6 +7,8 @@ dimensions; `RotaryEmbedding` wants other inputs than ours, and plain arithmetic
 
 from __future__ import annotations
 
+import torch
+
 from stts_export.lowering import spelled_out, standard
 from stts_export.lowering.lowering import Lowering
 from stts_export.lowering.spelled_out import by_head, merged, seen_prefix
@@ -43,6 +45,14 @@ def keep_highest(scores: Value, kept: int) -> Value:
     return spelled_out.keep_highest(op, scores, kept)
 
 
+def cumsum(x: Value, dim: int, dtype: int | None = None) -> Value:  # noqa: ARG001
+    return spelled_out.cumsum(op, x, dim)
+
+
+def clamp(x: Value, min: Value | int | None = None, max: Value | int | None = None) -> Value:  # noqa: A002
+    return spelled_out.clamp(op, x, min, max)
+
+
 def _attention(q: Value, k: Value, v: Value, mask: Value | None, heads: int) -> Value:
     return merged(op, op.Attention(*(by_head(op, x, heads) for x in (q, k, v)), mask)[0])
 
@@ -65,6 +75,8 @@ TENSORRT = Lowering(
         operators.cache_write: cache_write,
         operators.rotate: rotate,
         operators.keep_highest: keep_highest,
+        torch.ops.aten.cumsum.default: cumsum,
+        torch.ops.aten.clamp.default: clamp,
     },
     backend="tensorrt",
     minimum_backend_version="10.15",

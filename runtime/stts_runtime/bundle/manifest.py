@@ -17,7 +17,7 @@ from stts_runtime.errors import UserError
 SCHEMA_VERSION: Final = 3
 """Raised whenever an older runtime could not use a newer bundle; older bundles keep working (`upgrade.py`).
 
-1: the first. 2: variants with the budget `given`. 3: graphs for several targets."""
+1: the first. 2: variants with the budget `given`. 3: graphs in several lowerings."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
@@ -66,7 +66,7 @@ class Work(_Record):
 
 
 class Graph(_Record):
-    """One part of the model written down for one target, and what runs or compiles it."""
+    """One part of the model written down in one lowering, and what runs or compiles it."""
 
     backend: Label
     minimum_backend_version: Version
@@ -82,7 +82,7 @@ class Graph(_Record):
 
 
 Graphs = Annotated[dict[Label, Graph], Field(min_length=1)]
-"""By target; every part of a bundle is written for the same ones."""
+"""By lowering; every part of a bundle is written for the same ones."""
 
 
 class VisionVariant(_Record):
@@ -169,7 +169,7 @@ class Manifest(_Record):
         for name, variant in self.variants.items():
             self._check_variant(name, variant)
         if any(graphs.keys() != self.language.graphs.keys() for graphs in self.parts().values()):
-            raise ValueError("its parts are not all written for the same targets")
+            raise ValueError("its parts are not all written in the same lowerings")
         if self.default_keep not in {variant.keep for variant in self.variants.values() if not variant.is_control}:
             raise ValueError(f"no variant has the default keep {self.default_keep:g}")
         if max(variant.kept_groups for variant in self.variants.values()) > self.language.visual_rows:
@@ -193,11 +193,6 @@ class Manifest(_Record):
 
     def budget(self, variant: VisionVariant) -> TokenBudget:
         return TokenBudget(variant.frames, self.vision.groups, variant.keep, variant.budget)
-
-    @property
-    def targets(self) -> list[str]:
-        """Targets that every part is written for, in the order of the build."""
-        return list(self.language.graphs)
 
     def parts(self) -> dict[str, Graphs]:
         """The graphs of every part: `vision.<variant>` for each variant, and `language`."""

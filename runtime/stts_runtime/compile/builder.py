@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from stts_runtime.compile.monitor import make_monitor
 from stts_runtime.compile.request import PartRequest, Progress
 from stts_runtime.compile.timing import attach_timing_cache, save_timing_cache
-from stts_runtime.errors import EngineError
+from stts_runtime.errors import EngineError, UserError
 from stts_runtime.passports import Lengths
-from stts_runtime.tensorrt import Flavour, Log, make_logger
+from stts_runtime.tensorrt import Flavour, Log, made, make_logger
 
 
 def build_plan(flavour: Flavour, request: PartRequest, tell: Callable[[Progress], None]) -> list[str]:
@@ -21,7 +22,7 @@ def build_plan(flavour: Flavour, request: PartRequest, tell: Callable[[Progress]
     """
     api, log = flavour.api, Log()
     logger = make_logger(api, log)
-    builder = api.Builder(logger)
+    builder = made(f"{flavour.name} does not start", log, lambda: api.Builder(logger))
     network, parser = _parsed(api, builder, logger, request.graph, log)
     config = builder.create_builder_config()
     config.progress_monitor = make_monitor(api, tell)
@@ -35,9 +36,7 @@ def build_plan(flavour: Flavour, request: PartRequest, tell: Callable[[Progress]
     # The parser owns the weights that the network refers to.
     del parser
     if not written:
-        raise EngineError(
-            f"{flavour.name} could not build {Path(request.graph).name}: {log.explain('no reason given')}"
-        )
+        raise EngineError(f"{flavour.name} could not build {Path(request.graph).name}: {log.explain()}")
     if timing and cache is not None:
         save_timing_cache(cache, timing)
     return log.warnings
@@ -48,16 +47,33 @@ def _write_plan(flavour: Flavour, builder: Any, network: Any, config: Any, path:
     if not flavour.writes_to_files:
         plan = builder.build_serialized_network(network, config)
         return plan is not None and path.write_bytes(plan) > 0
-    with path.open("wb") as file:
+    failures: list[OSError] = []
+    with path.open("wb", buffering=0) as file:
 
         class Writer(flavour.api.IStreamWriter):  # type: ignore[misc, name-defined]
             def __init__(self) -> None:
                 flavour.api.IStreamWriter.__init__(self)
 
             def write(self, data: bytes) -> int:
-                return file.write(data)
+                # TensorRT would swallow the exception and call a truncated engine a success.
+                try:
+                    return _write_all(file, data)
+                except OSError as error:
+                    failures.append(error)
+                    return 0
 
-        return bool(builder.build_serialized_network_to_stream(network, config, Writer()))
+        built = builder.build_serialized_network_to_stream(network, config, Writer())
+    if failures:
+        raise UserError(f"the engine cannot be written to {path.parent}: {failures[0].strerror}")
+    return bool(built)
+
+
+def _write_all(file: FileIO, data: bytes) -> int:
+    """A disk that is nearly full takes a part first, and fails at the next."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
+    return len(data)
 
 
 def _parsed(api: Any, builder: Any, logger: Any, graph: str, log: Log) -> tuple[Any, Any]:
@@ -67,7 +83,7 @@ def _parsed(api: Any, builder: Any, logger: Any, graph: str, log: Log) -> tuple[
     parser = api.OnnxParser(network, logger)
     if not parser.parse_from_file(graph):
         reasons = [parser.get_error(number).desc() for number in range(parser.num_errors)]
-        reason = reasons[0] if reasons else log.explain("no reason given")
+        reason = reasons[0] if reasons else log.explain()
         raise EngineError(f"TensorRT {api.__version__} cannot read {Path(graph).name}: {reason}")
     return network, parser
 

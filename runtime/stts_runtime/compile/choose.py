@@ -57,7 +57,7 @@ def _graph_for(bundle: Bundle, flavour: Flavour, graphs: Graphs) -> tuple[str, G
     readable = {name: graph for name, graph in made_for_it.items() if _reads(flavour, graph)}
     if readable:
         return max(readable.items(), key=lambda item: _version(item[1].minimum_backend_version))
-    rebuild = f"{bundle.manifest.build_command} --target {flavour.name}"
+    rebuild = f"{bundle.manifest.build_command} --target {flavour.name} --force"
     if not made_for_it:
         raise BundleError(
             f"{bundle.folder} has graphs for {', '.join(graphs)} and none for {flavour.name}; build it again with: "

@@ -49,6 +49,7 @@ class Done(_Message):
 class Failed(_Message):
     kind: Literal["failed"] = "failed"
     message: str
+    users_fault: bool
 
 
 Message = Annotated[Union[Progress, Done, Failed], Field(discriminator="kind")]

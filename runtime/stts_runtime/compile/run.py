@@ -114,7 +114,7 @@ class _Run:
             plan=str(plan.resolve()),
             architectures=self.architectures if ahead else None,
             lengths=part.lengths,
-            timing_cache=None if ahead or gpu is None else str(cache_file("timing", self.flavour, gpu)),
+            timing_cache=None if ahead or gpu is None else str(cache_file(self.flavour, gpu, "timing")),
         )
 
     def _passport(self, part: Part, plan: Path, done: Done) -> Passport:

@@ -1,4 +1,4 @@
-"""The child process that compiles one part: `python -m stts_runtime.compile.worker`.
+"""The child process that compiles one part; `child.py` starts it.
 
 A process of its own, so that the peak of memory is the largest part and not their sum, and so that a build that is
 killed takes nothing with it. The request comes as the first line of standard input; messages go to standard output.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from stts_runtime.compile.builder import build_plan
 from stts_runtime.compile.request import Done, Failed, PartRequest, Progress
-from stts_runtime.errors import SttsError
+from stts_runtime.errors import SttsError, UserError
 from stts_runtime.tensorrt import load_flavour
 
 
@@ -34,7 +34,7 @@ def main() -> None:
     try:
         warnings = build_plan(load_flavour(request.flavour), request, tell)
     except (SttsError, OSError) as error:
-        tell(Failed(message=str(error)))
+        tell(Failed(message=str(error), users_fault=isinstance(error, UserError)))
         return
     tell(Done(seconds=round(time.monotonic() - started, 1), peak_memory_mb=_peak_memory_mb(), warnings=warnings))
 
@@ -48,7 +48,3 @@ def _peak_memory_mb() -> float:
 def _end_with_parent() -> None:
     sys.stdin.read()
     os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

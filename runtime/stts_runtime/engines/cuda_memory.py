@@ -41,10 +41,15 @@ def load_cuda() -> Cuda:
     """Raises `MissingExtraError` if cuda-python is not installed or does not load."""
     try:
         from cuda.bindings import runtime
-    except (ImportError, OSError):
+    except ModuleNotFoundError:
         raise MissingExtraError(
             "cuda-bindings (cuda-python) is not installed, and TensorRT engines keep their tensors with it: "
-            "pip install 'stts-export[tensorrt]' or 'stts-export[tensorrt-rtx]'"
+            "pip install 'cuda-bindings==13.*', or 12.* for CUDA 12"
+        ) from None
+    except (ImportError, OSError) as error:
+        raise MissingExtraError(
+            f"cuda-bindings is installed but does not load ({error}); it has the major version of CUDA: "
+            "pip install 'cuda-bindings==13.*', or 12.* for CUDA 12"
         ) from None
     return Cuda(runtime)
 

@@ -21,7 +21,7 @@ from stts_runtime.prompt import Tokens
 _SILENT = 4
 
 _TYPES = {"tensor(uint8)": np.uint8, "tensor(int64)": np.int64, "tensor(float)": np.float32}
-TARGET = "cpu"
+LOWERING = "cpu"
 Signature = dict[str, tuple[type[np.generic], tuple[int | None, ...]]]
 """Names of inputs or outputs with their element type and shape; None stands for a symbolic size."""
 
@@ -41,7 +41,7 @@ def cpu_graph(bundle: Bundle, graphs: Graphs) -> Graph:
 
     Raises `BundleError` if there is none, or if it needs a newer version than is installed.
     """
-    graph, rebuild = graphs.get(TARGET), bundle.manifest.build_command
+    graph, rebuild = graphs.get(LOWERING), bundle.manifest.build_command
     if graph is None:
         raise BundleError(
             f"{bundle.folder} has no graphs for the CPU (it has {', '.join(graphs)}); to have them too, add "
@@ -116,7 +116,7 @@ def _check_signature(graph: Path, got: Any, wanted: Signature) -> None:
 class CpuVision:
     """One vision variant on the CPU."""
 
-    lowering = TARGET
+    lowering = LOWERING
 
     def __init__(self, bundle: Bundle, variant: str) -> None:
         manifest = bundle.manifest
@@ -152,7 +152,7 @@ class CpuVision:
 class CpuLanguage:
     """The language model on the CPU."""
 
-    lowering = TARGET
+    lowering = LOWERING
 
     def __init__(self, bundle: Bundle) -> None:
         model = bundle.manifest.language

@@ -47,7 +47,8 @@ def checked_plan(bundle: Bundle, part: str, name: FlavourName) -> tuple[Flavour,
 def _load(bundle: Bundle, part: str, name: FlavourName, names: list[str]) -> tuple[LoadedEngine, Passport]:
     flavour, passport, plan = checked_plan(bundle, part, name)
     gpu = this_device().gpu
-    kernels = cache_file("kernels", flavour, gpu) if gpu else None
+    # One file an engine: whoever saves one writes it whole.
+    kernels = cache_file(flavour, gpu, f"kernels-{passport.plan_sha256}") if gpu else None
     loaded = LoadedEngine(flavour, plan, Stream(load_cuda()), kernels)
     if sorted(loaded.names) != sorted(names):
         odd = sorted(set(loaded.names) ^ set(names))[0]
@@ -128,7 +129,7 @@ class TensorRtLanguage:
         in_place = model.graphs[passport.lowering].caches_in_place
         self._calls = self._calls_over(caches, in_place)
         self._turn = 0
-        self._ran = False
+        self._kinds_run: set[bool] = set()
 
     def _calls_over(self, caches: list[str], in_place: bool) -> list[_Calls]:
         """One set of caches that is read and written, or two between which every call goes to and fro."""
@@ -153,9 +154,10 @@ class TensorRtLanguage:
         next_token = int(stream.download(arrays["next_token"])[0])
         self._turn = (self._turn + 1) % len(self._calls)
         self.length += len(tokens)
-        if not self._ran:
+        if (single := len(tokens) == 1) not in self._kinds_run:
+            # Prefills and single tokens have kernels of their own.
+            self._kinds_run.add(single)
             self._loaded.keep_kernels()
-            self._ran = True
         return next_token
 
     def rewind(self, length: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import numpy as np
 
 from stts_runtime.engines.cuda_memory import CapturedWork, DeviceArray, Stream
 from stts_runtime.errors import EngineError
-from stts_runtime.tensorrt import Flavour, Log, make_logger
+from stts_runtime.outputs import written_whole
+from stts_runtime.tensorrt import Flavour, Log, made, make_logger
 
 
 class LoadedEngine:
@@ -28,11 +30,13 @@ class LoadedEngine:
         """
         api = flavour.api
         self.flavour, self.stream, self.log = flavour, stream, Log()
-        self._runtime = api.Runtime(make_logger(api, self.log))
+        logger = make_logger(api, self.log)
+        self._runtime = made(f"{flavour.name} does not start", self.log, lambda: api.Runtime(logger))
         with plan.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            self.engine = self._runtime.deserialize_cuda_engine(content)
-        if self.engine is None:
-            raise EngineError(f"{flavour.name} cannot load {plan}: {self.log.explain('no reason given')}")
+            load = partial(self._runtime.deserialize_cuda_engine, content)
+            self.engine = made(f"{flavour.name} cannot load {plan}", self.log, load)
+            # It refers to the mapping, which must be closed.
+            del load
         self.names = [self.engine.get_tensor_name(number) for number in range(self.engine.num_io_tensors)]
         self._kernels = KernelCache(flavour, self.engine, kernels) if flavour.name == "tensorrt-rtx" else None
         self._scratch = stream.zeros((int(self.engine.device_memory_size_v2),), 1, np.dtype(np.uint8))
@@ -49,13 +53,10 @@ class LoadedEngine:
         return self.stream.zeros(shape, kind.itemsize, _numpy_type(self.flavour.api, kind))
 
     def context(self) -> Context:
-        if self._kernels is None:
-            strategy = self.flavour.api.ExecutionContextAllocationStrategy.USER_MANAGED
-            context = self.engine.create_execution_context(strategy)
-        else:
-            context = self.engine.create_execution_context(self._kernels.configuration)
-        if context is None:
-            raise EngineError(f"{self.flavour.name} made no execution context: {self.log.explain('no reason given')}")
+        strategy = self.flavour.api.ExecutionContextAllocationStrategy.USER_MANAGED
+        how = strategy if self._kernels is None else self._kernels.configuration
+        failure = f"{self.flavour.name} made no execution context"
+        context = made(failure, self.log, lambda: self.engine.create_execution_context(how))
         context.set_device_memory(self._scratch.address, self._scratch.size_bytes)
         return Context(self, context)
 
@@ -106,7 +107,7 @@ class RepeatedRun:
     """
 
     def __init__(self, loaded: LoadedEngine, context: Context) -> None:
-        self._stream, self._context = loaded.stream, context
+        self._loaded, self._context = loaded, context
         self._may_capture = loaded.flavour.name == "tensorrt"
         self._ran = False
         self._captured: CapturedWork | None = None
@@ -124,10 +125,11 @@ class RepeatedRun:
 
     def _capture(self) -> None:
         try:
-            self._captured = CapturedWork(self._stream, self._context.enqueue)
+            self._captured = CapturedWork(self._loaded.stream, self._context.enqueue)
         except EngineError:
             # Some engines synchronise inside, which a capture forbids. They run as before.
             self._may_capture = False
+            self._loaded.log.errors.clear()
             self._context.enqueue()
         else:
             self._captured.launch()
@@ -144,20 +146,20 @@ class KernelCache:
         self.configuration.set_execution_context_allocation_strategy(strategy)
         self.configuration.cuda_graph_strategy = flavour.api.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         self._cache = self.configuration.create_runtime_cache()
-        if path is not None and path.exists():
-            # A cache of another driver is refused, and then made anew.
-            self._cache.deserialize(path.read_bytes())
+        # A cache of another driver is refused, and then made anew, like one that cannot be read.
+        with suppress(OSError):
+            if path is not None:
+                self._cache.deserialize(path.read_bytes())
         self.configuration.set_runtime_cache(self._cache)
 
     def save(self) -> None:
         if self._path is None:
             return
-        content = bytes(self._cache.serialize())
-        scratch = self._path.with_suffix(".partial")
         # A full disk or a read-only home must not stop a stream; the next start compiles again.
         with suppress(OSError):
-            scratch.write_bytes(content)
-            scratch.replace(self._path)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with written_whole(self._path) as scratch:
+                scratch.write_bytes(self._cache.serialize())
 
 
 def _numpy_type(api: Any, kind: Any) -> np.dtype[Any] | None:

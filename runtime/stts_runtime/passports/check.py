@@ -109,8 +109,8 @@ def check_device(bundle: Path, passport: Passport, device: Device) -> None:
 
 
 def _again(bundle: Path, passport: Passport) -> str:
-    """For the same architectures, if they were named; else for the GPU of the machine that it runs on."""
-    named = passport.architectures if passport.driver is None else None
+    """TensorRT-RTX compiles for architectures that are named, TensorRT for the GPU that it runs on."""
+    named = passport.architectures if passport.flavour == "tensorrt-rtx" else None
     return again(bundle, passport.part, passport.flavour, named)
 
 

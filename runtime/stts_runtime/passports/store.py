@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 from pydantic import ValidationError
 
 from stts_runtime.bundle.files import plain_file, record_of
@@ -24,6 +26,7 @@ from stts_runtime.passports.passport import PASSPORT_SCHEMA, Passport
 from stts_runtime.tensorrt import FLAVOURS, FlavourName
 from stts_runtime.validation import declared_version, first_problem
 
+_SCRATCH = ".compiling-"
 _MAX_PASSPORT_BYTES = 1 << 20
 
 
@@ -73,14 +76,15 @@ class EngineStore:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A folder on the same file system that is gone when the block ends."""
-        # Beside the bundle, not in it: a kill may leave it behind, and a bundle holds no unlisted file.
-        folder = self.bundle.resolve().with_name(f".{self.bundle.resolve().name}.compiling-{os.getpid()}")
+        """A folder on the engines' file system that is gone when the block ends; what kills left behind is removed."""
         try:
-            folder.mkdir()
             self.folder.mkdir(exist_ok=True)
+            for leftover in self.folder.glob(f"{_SCRATCH}*"):
+                if not psutil.pid_exists(_owner(leftover)):
+                    shutil.rmtree(leftover, ignore_errors=True)
+            folder = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-", dir=self.folder))
         except OSError as error:
-            raise UserError(f"cannot write beside and into {self.bundle}: {error.strerror}") from None
+            raise UserError(f"cannot write into {self.bundle}: {error.strerror}") from None
         try:
             yield folder
         finally:
@@ -103,6 +107,11 @@ def again(bundle: Path, part: str, flavour: FlavourName, architectures: list[str
     what = "" if part == LANGUAGE else f" --variant {part.removeprefix(f'{VISION}.')}"
     where = f" --arch {','.join(architectures)}" if architectures else ""
     return f"stts-runtime compile {bundle} --engine {flavour}{what}{where}"
+
+
+def _owner(scratch: Path) -> int:
+    number = scratch.name.removeprefix(_SCRATCH).split("-")[0]
+    return int(number) if number.isdigit() else 0
 
 
 def _passport_name(part: str, flavour: str) -> str:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
 
 from stts_runtime.device import Gpu
 from stts_runtime.tensorrt.flavour import Flavour
 
 
-def cache_file(kind: Literal["timing", "kernels"], flavour: Flavour, gpu: Gpu) -> Path:
-    """Where the cache of this flavour, version and GPU lies; its folder exists afterwards."""
+def cache_file(flavour: Flavour, gpu: Gpu, name: str) -> Path:
+    """Where a cache of this flavour, version and GPU lies. Neither the file nor its folder needs to exist."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(root, "stts-export", f"{flavour.name}-{flavour.version}")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{kind}-{gpu.architecture}-{'-'.join(gpu.name.split())}.bin"
+    device = f"{gpu.architecture}-{'-'.join(gpu.name.split())}"
+    return Path(root, "stts-export", f"{flavour.name}-{flavour.version}", device, f"{name}.bin")
