@@ -226,3 +226,12 @@ def test_a_frozen_passport_of_every_schema_is_still_read(tmp_path: Path) -> None
     check_passport(bundle, "language", "tensorrt-rtx", passport)
     assert passport.lengths is not None
     assert passport.lengths.longest == bundle.manifest.language.context
+
+
+def test_the_command_names_architectures_for_tensorrt_rtx_alone(tensorrt_bundle: Bundle, tmp_path: Path) -> None:
+    for flavour, ending in (("tensorrt-rtx", " --arch sm86,sm120"), ("tensorrt", "")):
+        bundle = Bundle.open(Path(shutil.copytree(tensorrt_bundle.folder, tmp_path / flavour)))
+        put_engine(bundle, PART, flavour, "tensorrt", architectures=["sm86", "sm120"], graph_sha256="0" * 64)
+        with pytest.raises(BundleError) as caught:
+            verified_engines(bundle)
+        assert str(caught.value).endswith(f"--engine {flavour} --variant clip-t3-k0.5{ending}")

@@ -19,7 +19,7 @@ from stts_runtime.tensorrt import Flavour, FlavourName
 
 def check_passport(bundle: Bundle, part: str, flavour: FlavourName, passport: Passport) -> None:
     """Raises `BundleError` unless the engine was compiled from this bundle's graph of this part."""
-    what, command = _named(passport, part), again(bundle.folder, part, flavour)
+    what, command = _named(passport, part), again(bundle.folder, part, flavour, passport.architectures)
     if (passport.part, passport.flavour) != (part, flavour):
         raise BundleError(
             f"{what} has the passport of another, {passport.part} for {passport.flavour}: files in "
@@ -109,9 +109,7 @@ def check_device(bundle: Path, passport: Passport, device: Device) -> None:
 
 
 def _again(bundle: Path, passport: Passport) -> str:
-    """TensorRT-RTX compiles for architectures that are named, TensorRT for the GPU that it runs on."""
-    named = passport.architectures if passport.flavour == "tensorrt-rtx" else None
-    return again(bundle, passport.part, passport.flavour, named)
+    return again(bundle, passport.part, passport.flavour, passport.architectures)
 
 
 def _named(passport: Passport, part: str) -> str:

@@ -70,7 +70,7 @@ class EngineStore:
         if (path.stat().st_size, record_of(path).sha256) != (passport.plan_bytes, passport.plan_sha256):
             raise BundleError(
                 f"{path} is damaged: it is not the engine of its passport; copy the bundle again, or compile the "
-                f"engine again: {again(self.bundle, passport.part, passport.flavour)}"
+                f"engine again: {again(self.bundle, passport.part, passport.flavour, passport.architectures)}"
             )
         return path
 
@@ -105,7 +105,8 @@ def again(bundle: Path, part: str, flavour: FlavourName, architectures: list[str
     """The command that compiles a part's engine again."""
     # The language model is compiled with whatever variant is asked for, and all that is finished is left alone.
     what = "" if part == LANGUAGE else f" --variant {part.removeprefix(f'{VISION}.')}"
-    where = f" --arch {','.join(architectures)}" if architectures else ""
+    # TensorRT-RTX compiles for architectures that are named, TensorRT for the GPU that it runs on.
+    where = f" --arch {','.join(architectures)}" if architectures and flavour == "tensorrt-rtx" else ""
     return f"stts-runtime compile {bundle} --engine {flavour}{what}{where}"
 
 
