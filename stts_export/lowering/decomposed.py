@@ -9,7 +9,6 @@ as another tensor: nothing in opset 20 writes in place.
 from __future__ import annotations
 
 import onnx
-import torch
 from onnxscript.values import Opset
 
 from stts_export.lowering import spelled_out
@@ -58,27 +57,11 @@ def cache_write(cache: Value, new: Value, start: Value) -> Value:
     return op.Where(op.Unsqueeze(is_new, [1]), op.Gather(by_head(op, new, heads), nearest, axis=2), cache)
 
 
-def rotate(x: Value, cos: Value, sin: Value, heads: int) -> Value:
-    return spelled_out.rotate(op, x, cos, sin, heads)
-
-
 def rms_norm(x: Value, weight: Value, eps: float) -> Value:
     wide = op.Cast(x, to=onnx.TensorProto.FLOAT)
     mean_square = op.ReduceMean(op.Mul(wide, wide), [-1], keepdims=1)
     normed = op.Div(wide, op.Sqrt(op.Add(mean_square, op.Constant(value_float=eps))))
     return op.Mul(op.CastLike(normed, x), weight)
-
-
-def keep_highest(scores: Value, kept: int) -> Value:
-    return spelled_out.keep_highest(op, scores, kept)
-
-
-def cumsum(x: Value, dim: int, dtype: int | None = None) -> Value:  # noqa: ARG001
-    return spelled_out.cumsum(op, x, dim)
-
-
-def clamp(x: Value, min: Value | int | None = None, max: Value | int | None = None) -> Value:  # noqa: A002
-    return spelled_out.clamp(op, x, min, max)
 
 
 def _logits(q: Value, k: Value, heads: int) -> Value:
@@ -100,16 +83,13 @@ TENSORRT_10 = Lowering(
     name="tensorrt-10",
     opset_version=OPSET_VERSION,
     table={
+        **spelled_out.table(op),
         operators.attention: attention,
         operators.key_biased_attention: key_biased_attention,
         operators.prefix_attention: prefix_attention,
         operators.masked_attention: masked_attention,
         operators.cache_write: cache_write,
-        operators.rotate: rotate,
         operators.rms_norm: rms_norm,
-        operators.keep_highest: keep_highest,
-        torch.ops.aten.cumsum.default: cumsum,
-        torch.ops.aten.clamp.default: clamp,
     },
     backend="tensorrt",
     minimum_backend_version="10.3",

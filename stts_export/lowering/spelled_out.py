@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import onnx
+import torch
 from onnxscript.values import Opset
 
 from stts_export.lowering.standard import Value, constant
+from stts_export.modules import operators
 
 
 def keep_highest(op: Opset, scores: Value, kept: int) -> Value:
@@ -85,3 +90,26 @@ def seen_prefix(op: Opset, k: Value, lengths: Value) -> Value:
     slots = op.Range(0, *constant(k, 1), 1)
     seen = op.Less(op.Unsqueeze(slots, [0]), op.Unsqueeze(lengths, [1]))
     return op.Unsqueeze(seen, [1, 2])
+
+
+def table(op: Opset) -> dict[Callable[..., Any], Callable[..., Value]]:
+    """What every lowering for TensorRT spells out, in the given opset."""
+
+    def lower_keep_highest(scores: Value, kept: int) -> Value:
+        return keep_highest(op, scores, kept)
+
+    def lower_rotate(x: Value, cos: Value, sin: Value, heads: int) -> Value:
+        return rotate(op, x, cos, sin, heads)
+
+    def lower_cumsum(x: Value, dim: int, dtype: int | None = None) -> Value:  # noqa: ARG001
+        return cumsum(op, x, dim)
+
+    def lower_clamp(x: Value, min: Value | int | None = None, max: Value | int | None = None) -> Value:  # noqa: A002
+        return clamp(op, x, min, max)
+
+    return {
+        operators.keep_highest: lower_keep_highest,
+        operators.rotate: lower_rotate,
+        torch.ops.aten.cumsum.default: lower_cumsum,
+        torch.ops.aten.clamp.default: lower_clamp,
+    }

@@ -7,8 +7,6 @@ dimensions; `RotaryEmbedding` wants other inputs than ours, and plain arithmetic
 
 from __future__ import annotations
 
-import torch
-
 from stts_export.lowering import spelled_out, standard
 from stts_export.lowering.lowering import Lowering
 from stts_export.lowering.spelled_out import by_head, merged, seen_prefix
@@ -37,22 +35,6 @@ def cache_write(cache: Value, new: Value, start: Value) -> Value:
     return op.TensorScatter(cache, by_head(op, new, *constant(cache, 1)), start, axis=-2)
 
 
-def rotate(x: Value, cos: Value, sin: Value, heads: int) -> Value:
-    return spelled_out.rotate(op, x, cos, sin, heads)
-
-
-def keep_highest(scores: Value, kept: int) -> Value:
-    return spelled_out.keep_highest(op, scores, kept)
-
-
-def cumsum(x: Value, dim: int, dtype: int | None = None) -> Value:  # noqa: ARG001
-    return spelled_out.cumsum(op, x, dim)
-
-
-def clamp(x: Value, min: Value | int | None = None, max: Value | int | None = None) -> Value:  # noqa: A002
-    return spelled_out.clamp(op, x, min, max)
-
-
 def _attention(q: Value, k: Value, v: Value, mask: Value | None, heads: int) -> Value:
     return merged(op, op.Attention(*(by_head(op, x, heads) for x in (q, k, v)), mask)[0])
 
@@ -68,15 +50,12 @@ TENSORRT = Lowering(
     opset_version=standard.OPSET_VERSION,
     table={
         **standard.TABLE,
+        **spelled_out.table(op),
         operators.attention: attention,
         operators.key_biased_attention: key_biased_attention,
         operators.prefix_attention: prefix_attention,
         operators.masked_attention: masked_attention,
         operators.cache_write: cache_write,
-        operators.rotate: rotate,
-        operators.keep_highest: keep_highest,
-        torch.ops.aten.cumsum.default: cumsum,
-        torch.ops.aten.clamp.default: clamp,
     },
     backend="tensorrt",
     minimum_backend_version="10.15",
