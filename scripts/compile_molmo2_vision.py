@@ -16,8 +16,9 @@ from pathlib import Path
 import onnx_ir as ir
 import torch
 
+from stts_export.checkpoint.stream_writer import write_safetensors
 from stts_export.graphs.vision_graph import export_vision
-from stts_export.graphs.weight_file import refer_to_weight_file, used_weights, write_weight_file
+from stts_export.graphs.weight_file import refer_to_weight_file, used_weights
 from stts_export.lowering import LOWERINGS
 from stts_export.modules.config import (
     ConnectorConfig,
@@ -73,7 +74,7 @@ def compile_graph(vision: Vision, budget: TokenBudget, lowering: str, architectu
     model = export_vision(vision, budget, LOWERINGS[lowering])
     weights, graph, plan = folder / "vision.safetensors", folder / f"{budget.name}.onnx", folder / "plan"
     state = vision.state_dict()
-    write_weight_file(weights, {name: state[name] for name in sorted(used_weights([model], state, "vision."))})
+    write_safetensors(weights, used_weights([model], state, "vision."), state.__getitem__)
     refer_to_weight_file(model, weights, "vision.")
     ir.save(model, graph)
     del model

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -12,7 +13,9 @@ from pathlib import Path
 import onnx_ir as ir
 from torch import Tensor
 
-from stts_export.checkpoint import Checkpoint, Modules, open_checkpoint
+from stts_export.checkpoint import Checkpoint, StreamedModules, open_checkpoint
+from stts_export.checkpoint.stream_writer import write_safetensors
+from stts_export.checkpoint.streaming import real_weights
 from stts_export.graphs.check import (
     check_language,
     check_onnx,
@@ -23,7 +26,7 @@ from stts_export.graphs.check import (
 from stts_export.graphs.count import count_multiplications
 from stts_export.graphs.language_graph import export_language
 from stts_export.graphs.vision_graph import export_vision
-from stts_export.graphs.weight_file import refer_to_weight_file, used_weights, write_weight_file
+from stts_export.graphs.weight_file import refer_to_weight_file, used_weights
 from stts_export.lowering import CPU, Lowering
 from stts_export.plan import TOKENIZER, BuildRequest, Plan, check_memory, plan_bundle
 from stts_export.precision import PrecisionPlan, plan_precision, scan, to_half
@@ -60,7 +63,7 @@ def build_bundle(request: BuildRequest, report: Report = lambda _: None) -> Bund
     check_memory(checkpoint, plan)
     with published(request.out, may_replace=lambda out: request.replace and _is_bundle(out)) as folder:
         report(f"reading {request.checkpoint}")
-        modules = checkpoint.load()
+        modules = checkpoint.stream()
         for note in (*plan.notes, *modules.notes):
             report(f"note: {note}")
         _Builder(request, checkpoint, modules, plan, folder, report).run()
@@ -103,7 +106,7 @@ class _Builder:
         self,
         request: BuildRequest,
         checkpoint: Checkpoint,
-        modules: Modules,
+        modules: StreamedModules,
         plan: Plan,
         folder: Path,
         report: Report,
@@ -115,9 +118,10 @@ class _Builder:
 
     def run(self) -> None:
         (self.folder / TOKENIZER).write_bytes(self.checkpoint.text.tokenizer)
-        vision = self.modules.vision
-        self.expected_vision = {budget.name: expect_vision(vision, budget) for budget in self.plan.budgets}
-        self.expected_language = expect_language(self.modules.language, self.plan.context, self.plan.visual_rows)
+        vision, language = self.modules.vision, self.modules.language
+        with self._real_weights():
+            self.expected_vision = {budget.name: expect_vision(vision, budget) for budget in self.plan.budgets}
+            self.expected_language = expect_language(language, self.plan.context, self.plan.visual_rows)
         self._write_graphs([lowering for lowering in self.plan.lowerings if not lowering.half], _FLOAT)
         half = [lowering for lowering in self.plan.lowerings if lowering.half]
         if half:
@@ -131,12 +135,21 @@ class _Builder:
         if self.plan.half == "fp16":
             video = self.request.frames_from
             run = ScanRun(self.modules, self.plan, self.checkpoint.text.tokenizer, video, self.checkpoint.max_fps)
-            peaks = scan([vision, language], run)
+            with self._real_weights():
+                peaks = scan([vision, language], run)
             plan = plan_precision(self.plan.half, peaks, vision)
             for line in scan_lines(peaks, plan, video):
                 self.report(line)
         to_half(vision, language, plan)
         return _Formats(_SIXTEEN_BIT, plan.half, plan.language, plan.vision_wide)
+
+    @contextmanager
+    def _real_weights(self) -> Iterator[None]:
+        with (
+            real_weights(self.modules.vision, self.modules.read),
+            real_weights(self.modules.language, self.modules.read),
+        ):
+            yield
 
     def _write_graphs(self, lowerings: Sequence[Lowering], formats: _Formats) -> None:
         if lowerings:
@@ -174,8 +187,7 @@ class _Builder:
             self._record(LANGUAGE, lowering, model, weights, formats.language, [])
 
     def _write_weights(self, name: str, models: Sequence[ir.Model], state: dict[str, Tensor], prefix: str) -> None:
-        used = used_weights(models, state, prefix)
-        write_weight_file(self.folder / name, {key: state[key] for key in sorted(used)})
+        write_safetensors(self.folder / name, used_weights(models, state, prefix), self.modules.read)
 
     def _write_graph(self, part: str, lowering: Lowering, model: ir.Model, weights: str, prefix: str) -> Path:
         refer_to_weight_file(model, self.folder / weights, prefix)

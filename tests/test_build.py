@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, numpy_helper
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -212,15 +214,13 @@ def test_a_graph_that_differs_from_the_modules_is_refused(
     micro_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The check that runs in every build: a planted change of one weight file byte range must stop it."""
-    original = build_module.write_weight_file
+    original = build_module.write_safetensors
 
-    def corrupt(path: Path, weights: dict) -> None:
-        name = "language_model.layers.1.mlp.up_proj.weight"
-        if name in weights:
-            weights = {**weights, name: weights[name].flip(0)}
-        original(path, weights)
+    def corrupt(path: Path, like: dict, read: Callable[[str], torch.Tensor]) -> None:
+        wrong = "language_model.layers.1.mlp.up_proj.weight"
+        original(path, like, lambda name: read(name).flip(0) if name == wrong else read(name))
 
-    monkeypatch.setattr(build_module, "write_weight_file", corrupt)
+    monkeypatch.setattr(build_module, "write_safetensors", corrupt)
     with pytest.raises(ExportError, match=r"language\.onnx: logits differ"):
         build_bundle(request(micro_checkpoint, tmp_path / "bundle", keeps=[1.0]))
     assert not list(tmp_path.iterdir())

@@ -11,10 +11,14 @@ from stts_export.checkpoint.sizes import EXTRA_TOKENS
 TEXT_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
-def byte_level_tokenizer(merges: Sequence[tuple[str, str]] = ()) -> Tokenizer:
-    """256 bytes, merges of them, the chat marks, and Molmo2's marks behind the base vocabulary."""
-    merged = ("".join(pair) for pair in merges)
-    tokens = (*sorted(pre_tokenizers.ByteLevel.alphabet()), *merged, *TEXT_TOKENS, *EXTRA_TOKENS)
+def byte_level_tokenizer(base: int | None = None, merges: Sequence[tuple[str, str]] = ()) -> Tokenizer:
+    """256 bytes, merges of them, the chat marks, and Molmo2's marks behind the base vocabulary.
+
+    `base` is the size of that vocabulary, filled up with tokens that no text makes; None: as small as it gets.
+    """
+    meant = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *("".join(pair) for pair in merges), *TEXT_TOKENS]
+    fillers = [f"<|unused_{number}|>" for number in range(len(meant), base or 0)]
+    tokens = (*meant, *fillers, *EXTRA_TOKENS)
     vocabulary = {token: number for number, token in enumerate(tokens)}
     made = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges)))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)

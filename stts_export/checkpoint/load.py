@@ -9,11 +9,12 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from stts_export.checkpoint.hf_config import HfConfig
 from stts_export.checkpoint.json_files import Section, read_json, read_optional_json
 from stts_export.checkpoint.names import own_name
+from stts_export.checkpoint.streaming import Read, hold_small_weights
 from stts_export.checkpoint.tokenizer import TextSide, read_text_side
 from stts_export.checkpoint.weight_files import WeightFiles
 from stts_export.checkpoint.weights import checked, stored_weights
@@ -49,6 +50,13 @@ class Modules:
 
 
 @dataclass(frozen=True)
+class StreamedModules(Modules):
+    """Modules that hold small weights and placeholders (`streaming`); `read` has every weight by its name."""
+
+    read: Read
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint whose description has been read; `load` reads the weights."""
 
@@ -62,13 +70,25 @@ class Checkpoint:
 
     def load(self) -> Modules:
         """Raises `CheckpointError` unless the weights fit the configuration whole and exactly."""
+        streamed = self.stream()
+        for module in (streamed.vision, streamed.language):
+            module.load_state_dict({name: streamed.read(name) for name in module.state_dict()}, assign=True)
+            module.requires_grad_(False)
+        return Modules(streamed.vision, streamed.language, streamed.notes)
+
+    def stream(self) -> StreamedModules:
+        """The same, but large weights stay in the files until they are asked for."""
         found = stored_weights(self.files, self.config)
         with torch.device("meta"):
             vision, language = Vision(self.config), Language(self.config.text, self.config.markers)
         notes = checked(found, {**vision.state_dict(), **language.state_dict()}, self.config)
+
+        def read(name: str) -> Tensor:
+            return found[name].read()
+
         for module in (vision, language):
-            _fill(module, {name: found[name].read() for name in module.state_dict()})
-        return Modules(vision.eval(), language.eval(), notes)
+            hold_small_weights(module.eval(), read)
+        return StreamedModules(vision, language, notes, read)
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
@@ -91,11 +111,6 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         config_sha256=hashlib.sha256(config_path.read_bytes()).hexdigest(),
         files=files,
     )
-
-
-def _fill(module: nn.Module, weights: dict[str, Tensor]) -> None:
-    module.load_state_dict(weights, assign=True)
-    module.requires_grad_(False)
 
 
 def _scorer_width(files: WeightFiles) -> int | None:

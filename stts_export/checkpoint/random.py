@@ -6,6 +6,7 @@ Their answers are noise, which `config.json` says so that everything downstream 
 from __future__ import annotations
 
 import math
+import zlib
 from pathlib import Path
 
 import torch
@@ -20,19 +21,18 @@ from stts_export.modules.vision import Vision
 
 def write_random_checkpoint(out: Path, size: Size, seed: int, prune_fraction: float | None = 0.5) -> None:
     """Writes a checkpoint folder; `prune_fraction` None leaves out scorer and settings, as in a plain Molmo2."""
-    tokenizer = byte_level_tokenizer()
+    tokenizer = byte_level_tokenizer(size.vocab)
     vocab = base_vocabulary(tokenizer)
     model = model_config(size, vocab, prune_fraction)
-    generator = torch.Generator().manual_seed(seed)
-    weights: dict[str, Tensor] = {}
-    for module in (Vision(model), Language(model.text, model.markers)):
-        for name, tensor in module.state_dict().items():
-            weights[name] = _random(name, tensor.shape, generator)
+    with torch.device("meta"):
+        shapes = {**Vision(model).state_dict(), **Language(model.text, model.markers).state_dict()}
     config = config_json(size, vocab, prune_fraction, random_weights=True)
-    write_checkpoint(out, config, weights, tokenizer)
+    write_checkpoint(out, config, shapes, lambda name: _random(name, shapes[name].shape, seed), tokenizer)
 
 
-def _random(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
+def _random(name: str, shape: torch.Size, seed: int) -> Tensor:
+    """The same for the same name and seed, whatever else is drawn."""
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name}".encode()))
     noise: Tensor = torch.randn(shape, generator=generator)
     if name.endswith("norm.weight") or ".layer_norm" in name or "layernorm" in name:
         return noise * 0.1 + (0.0 if name.endswith("bias") else 1.0)

@@ -36,6 +36,9 @@ class Size:
     text_kv_heads: int
     text_head_width: int
     text_mlp: int
+    vocab: int | None = None
+    """Entries of the base vocabulary; None: as the tokenizer has."""
+    rope_theta: float = 10_000.0
 
     @property
     def groups(self) -> int:
@@ -48,6 +51,9 @@ SIZES = {
     "micro": Size(84, 32, 5, 2, 48, (-1, -3), 1, 24, 48, 2, 4, 2, 16, 64),
     # Small enough for a repository, large enough for pruning to show on a CPU.
     "tiny": Size(252, 160, 12, 2, 640, (-1, -4), 1, 128, 160, 4, 4, 2, 40, 384),
+    # As released, to try speed and memory before a download. How wide the scorer's MLP is there is not published.
+    "molmo2-4b": Size(378, 1152, 25, 16, 4304, (-1, -7), 3, 1152, 2560, 36, 32, 8, 128, 9728, 151_936, 5e6),
+    "molmo2-8b": Size(378, 1152, 25, 16, 4304, (-1, -7), 3, 1152, 4096, 36, 32, 8, 128, 12_288, 151_936, 1e6),
 }
 
 
@@ -94,7 +100,7 @@ def config_json(size: Size, vocab: int, prune_fraction: float | None, random_wei
             "vocab_size": vocab,
             "additional_vocab_size": EXTRA_VOCAB,
             "max_position_embeddings": 36864,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+            "rope_parameters": {"rope_type": "default", "rope_theta": size.rope_theta},
         },
     }
     if random_weights:

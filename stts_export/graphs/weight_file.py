@@ -12,19 +12,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import onnx_ir as ir
-from safetensors.torch import save_file
 from torch import Tensor
 
 
-def used_weights(models: Iterable[ir.Model], state: Mapping[str, Tensor], prefix: str) -> set[str]:
-    """Names in `state` of the weights that some graph holds as `prefix` + name."""
+def used_weights(models: Iterable[ir.Model], state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries of `state` that some graph holds as `prefix` + name."""
     initializers = {name for model in models for name in model.graph.initializers}
-    return {name for name in state if prefix + name in initializers}
-
-
-def write_weight_file(path: Path, weights: Mapping[str, Tensor]) -> None:
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path)
-    path.chmod(0o644)
+    return {name: tensor for name, tensor in state.items() if prefix + name in initializers}
 
 
 def refer_to_weight_file(model: ir.Model, path: Path, prefix: str) -> None:

@@ -7,12 +7,14 @@ from typing import Literal
 
 import torch
 
+from stts_export.checkpoint.streaming import cast
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
 
 Half = Literal["fp16", "bf16"]
 DTYPES: dict[Half, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
+_SCORER = "temporal_token_scorer"
 LANGUAGE_MODEL = "language_model"
 """The language model changes its format as a whole: its caches have one."""
 
@@ -37,10 +39,7 @@ class PrecisionPlan:
 
 
 def to_half(vision: Vision, language: Language, plan: PrecisionPlan) -> None:
-    """Converts the weights in place."""
-    vision.to(DTYPES[plan.half])
-    for name in plan.vision_wide:
-        vision.get_submodule(name).bfloat16()
-    if vision.temporal_token_scorer is not None:
-        vision.temporal_token_scorer.float()
-    language.to(DTYPES[plan.language])
+    """Converts weights and placeholders in place."""
+    vision_dtype, language_dtype = DTYPES[plan.half], DTYPES[plan.language]
+    cast(vision, {"": vision_dtype, **dict.fromkeys(plan.vision_wide, torch.bfloat16), _SCORER: torch.float32})
+    cast(language, {"": language_dtype})

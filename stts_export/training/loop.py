@@ -88,7 +88,7 @@ class Run:
         weights = {**self._objective.vision.state_dict(), **self._objective.language.state_dict()}
         config = config_json(self.recipe.size, base_vocabulary(self.tokenizer), PRUNE_FRACTION, random_weights=False)
         cpu = {name: weight.detach().cpu() for name, weight in weights.items()}
-        write_checkpoint(out, config, cpu, self.tokenizer, card, may_replace)
+        write_checkpoint(out, config, cpu, cpu.__getitem__, self.tokenizer, card, may_replace)
 
     def _batches(self) -> Iterator[Batch]:
         loader = DataLoader(

@@ -23,7 +23,7 @@ def learned_tokenizer() -> Tokenizer:
     )
     learner.train_from_iterator(_texts(), trainer)
     merges = json.loads(learner.to_str())["model"]["merges"]
-    return byte_level_tokenizer([(first, second) for first, second in merges])
+    return byte_level_tokenizer(merges=[(first, second) for first, second in merges])
 
 
 def _texts() -> list[str]:

@@ -1,0 +1,37 @@
+"""Writing safetensors files one weight at a time; the library's own writer takes all of them at once."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+_ALIGNMENT = 8
+"""Of the header's length, as the format wants it."""
+
+
+def write_safetensors(
+    path: Path, like: Mapping[str, Tensor], read: Callable[[str], Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Writes the weights that `read` gives by name, with shapes and dtypes as in `like`: wide types first, so that all
+    are aligned. `like` may hold placeholders.
+    """
+    ordered = sorted(like.items(), key=lambda item: (-item[1].element_size(), item[0]))
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name, tensor in ordered:
+        begin, end = end, end + tensor.numel() * tensor.element_size()
+        header[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    described = json.dumps(header, separators=(",", ":")).encode()
+    described += b" " * (-len(described) % _ALIGNMENT)
+    with path.open("wb") as stream:
+        stream.write(struct.pack("<Q", len(described)) + described)
+        for name, tensor in ordered:
+            weight = read(name).to(tensor.dtype).contiguous()
+            stream.write(weight.view(torch.uint8).flatten().numpy().data)
