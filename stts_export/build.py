@@ -17,6 +17,7 @@ from stts_export.checkpoint import Checkpoint, StreamedModules, open_checkpoint
 from stts_export.checkpoint.stream_writer import write_safetensors
 from stts_export.checkpoint.streaming import real_weights
 from stts_export.graphs.check import (
+    Expectation,
     check_language,
     check_onnx,
     check_vision,
@@ -115,12 +116,17 @@ class _Builder:
         self.plan, self.folder, self.report = plan, folder, report
         self.graphs: dict[str, dict[str, Graph]] = {}
         """By part, then by lowering."""
+        self.expected_vision: dict[str, Expectation] = {}
+        self.expected_language: list[Expectation] = []
 
     def run(self) -> None:
         (self.folder / TOKENIZER).write_bytes(self.checkpoint.text.tokenizer)
         vision, language = self.modules.vision, self.modules.language
         with self._real_weights():
-            self.expected_vision = {budget.name: expect_vision(vision, budget) for budget in self.plan.budgets}
+            for budget in self.plan.budgets:
+                self.report(f"computing what vision {budget.name} must give")
+                self.expected_vision[budget.name] = expect_vision(vision, budget)
+            self.report("computing what the language model must give")
             self.expected_language = expect_language(language, self.plan.context, self.plan.visual_rows)
         self._write_graphs([lowering for lowering in self.plan.lowerings if not lowering.half], _FLOAT)
         half = [lowering for lowering in self.plan.lowerings if lowering.half]

@@ -34,4 +34,4 @@ def write_safetensors(
         stream.write(struct.pack("<Q", len(described)) + described)
         for name, tensor in ordered:
             weight = read(name).to(tensor.dtype).contiguous()
-            stream.write(weight.view(torch.uint8).flatten().numpy().data)
+            stream.write(weight.flatten().view(torch.uint8).numpy().data)

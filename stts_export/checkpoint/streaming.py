@@ -25,7 +25,7 @@ Read = Callable[[str], Tensor]
 
 def placeholder(shape: torch.Size | tuple[int, ...], dtype: torch.dtype = torch.float32) -> nn.Parameter:
     """A parameter of any size in the memory of one element."""
-    return nn.Parameter(torch.zeros(1, dtype=dtype).expand(shape), requires_grad=False)
+    return nn.Parameter(torch.zeros((), dtype=dtype).expand(shape), requires_grad=False)
 
 
 def hold_small_weights(module: nn.Module, read: Read) -> None:

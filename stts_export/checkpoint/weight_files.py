@@ -77,10 +77,12 @@ class WeightFiles:
         """Numbers in all weights together."""
         return sum(prod(shape) for shape in self._shapes.values())
 
-    def read(self, name: str) -> Tensor:
-        """The weight in float32. Raises `CheckpointError` if a value is not finite."""
+    def read(self, name: str, rows: slice | None = None) -> Tensor:
+        """The weight, or some rows of it, in float32. Raises `CheckpointError` if a value is not finite."""
         try:
-            tensor: Tensor = self._files[name].get_tensor(name).to(torch.float32)
+            file = self._files[name]
+            stored = file.get_tensor(name) if rows is None else file.get_slice(name)[rows]
+            tensor: Tensor = stored.to(torch.float32)
         except SafetensorError as error:
             raise CheckpointError(f"weight {name} cannot be read: {error}") from None
         if not tensor.isfinite().all():

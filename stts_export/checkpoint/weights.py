@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -47,7 +48,7 @@ def _unfused(name: str, stored: str, files: WeightFiles, config: ModelConfig) ->
             raise CheckpointError(f"weight {stored} has shape {list(shape)}, expected {sizes} rows")
         rows, start = [], 0
         for part, size in parts:
-            rows.append((part, Stored((size, *shape[1:]), _rows(files, stored, start, start + size))))
+            rows.append((part, Stored((size, *shape[1:]), partial(files.read, stored, slice(start, start + size)))))
             start += size
         return rows
 
@@ -58,15 +59,7 @@ def _unfused(name: str, stored: str, files: WeightFiles, config: ModelConfig) ->
     if name == "language_model.embed_tokens.weight":
         base = name.removesuffix(".weight")
         return split([(f"{base}.base", text.vocab), (f"{base}.extra", text.extra_vocab)])
-    return [(name, Stored(shape, lambda: files.read(stored)))]
-
-
-def _rows(files: WeightFiles, stored: str, start: int, stop: int) -> Callable[[], Tensor]:
-    def read() -> Tensor:
-        # A mere slice would keep the whole fused weight in memory.
-        return files.read(stored)[start:stop].clone()
-
-    return read
+    return [(name, Stored(shape, partial(files.read, stored)))]
 
 
 def checked(found: dict[str, Stored], wanted: Mapping[str, Tensor], config: ModelConfig) -> list[str]:
