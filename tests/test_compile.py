@@ -23,7 +23,7 @@ from stts_runtime.cli.compile import Listener
 from stts_runtime.compile import child
 from stts_runtime.compile import run as run_module
 from stts_runtime.compile.child import compile_part
-from stts_runtime.compile.choose import architectures_for, parts_of
+from stts_runtime.compile.choose import architectures_for, check_place, parts_of
 from stts_runtime.compile.preflight import Estimate, Machine, check_machine, estimate
 from stts_runtime.compile.request import PartRequest, Progress
 from stts_runtime.compile.run import CompileRequest, compile_bundle
@@ -193,18 +193,31 @@ def test_nothing_in_the_current_folder_is_run(copy: Path, tmp_path: Path, monkey
     assert not (tmp_path / "ran").exists()
 
 
-def test_what_a_kill_left_behind_is_removed_and_what_lives_is_not(copy: Path) -> None:
-    engines = copy / "engines"
-    dead, alive = engines / ".compiling-999999999-x", engines / f".compiling-{os.getpid()}-y"
-    for folder in (dead, alive):
-        folder.mkdir(parents=True)
-        (folder / "vision.plan").write_bytes(b"half")
+def test_what_a_kill_left_behind_is_removed(copy: Path) -> None:
+    left = copy / "engines" / ".compiling-x"
+    left.mkdir(parents=True)
+    (left / "vision.plan").write_bytes(b"half")
     Bundle.open(copy).verify_all()
     with EngineStore(copy).scratch() as scratch:
-        assert scratch.parent == engines
-        assert not dead.exists()
-        assert alive.exists()
-    assert sorted(engines.iterdir()) == [alive]
+        assert scratch.parent == left.parent
+        assert not left.exists()
+    assert not left.parent.exists()
+
+
+def test_one_bundle_is_compiled_by_one_process_at_a_time(copy: Path) -> None:
+    with EngineStore(copy).scratch() as scratch:
+        words = ["stts-runtime", "compile", copy, "--engine", "tensorrt-rtx", "--arch", "sm86"]
+        assert_refused(run(*words), "is being compiled by another process")
+        assert scratch.exists()
+
+
+def test_another_architecture_is_added_and_none_is_lost(copy: Path) -> None:
+    compile_bundle(CompileRequest(copy, "tensorrt-rtx", ["full-t3"], ["sm86"]), Heard())
+    passports = compile_bundle(CompileRequest(copy, "tensorrt-rtx", ["clip-t3-k0.5"], ["sm89"]), Heard())
+    assert {passport.part: passport.architectures for passport in passports} == {
+        "vision.clip-t3-k0.5": ["sm89"],
+        "language": ["sm86", "sm89"],
+    }
 
 
 @pytest.mark.parametrize("bars", [True, False])
@@ -372,7 +385,8 @@ def test_architectures_are_those_named_or_this_machines() -> None:
     with pytest.raises(UserError, match="does not compile these graphs for sm87, but for sm80"):
         architectures_for(rtx, [], JETSON)
     with pytest.raises(UserError, match="compiles on the device that runs the engine, and there is no NVIDIA GPU here"):
-        architectures_for(plain, ["sm86"], NOTHING)
+        check_place("tensorrt", NOTHING)
+    check_place("tensorrt-rtx", NOTHING)
     with pytest.raises(UserError, match=r"for the GPU of this machine only \(sm86\)"):
         architectures_for(plain, ["sm89"], WORKSTATION)
 
@@ -404,7 +418,7 @@ def test_the_program_compiles_one_variant_and_the_language_model(copy: Path) -> 
     assert [engine["part"] for engine in report["engines"]] == ["vision.full-t3", "language"]
     assert json.loads(run("stts-runtime", "inspect", copy, "--json").stdout)["engines"] == report["engines"]
     assert_refused(run(*words[:5], "--arch", "sm90"), "does not compile these graphs for sm90")
-    assert_refused(run("stts-runtime", "compile", copy, "--engine", "tensorrt"), "tensorrt is not installed")
+    assert_refused(run("stts-runtime", "compile", copy, "--engine", "tensorrt"), "there is no NVIDIA GPU here")
 
 
 def test_a_damaged_bundle_is_not_compiled(copy: Path) -> None:
@@ -421,7 +435,8 @@ def test_a_bundle_for_newer_versions_only_says_how_to_have_older_graphs(micro_ch
     )
     jetpack6 = Flavour("tensorrt", SimpleNamespace(__version__="10.3.0.30"))
     with pytest.raises(
-        BundleError, match=r"which need 10\.15 or newer; build it again with: .* --target tensorrt --force$"
+        BundleError,
+        match=r"which need 10\.15 or newer; build it again with: .* --target tensorrt --force \(with your paths\)$",
     ):
         parts_of(bundle, jetpack6, [])
 

@@ -21,7 +21,7 @@ from stts_runtime.doctor.gpu import gpu_facts
 from stts_runtime.doctor.host import host_facts
 from stts_runtime.doctor.modules import Module, installed_version, look_for, numbers
 from stts_runtime.doctor.onnxruntime import cpu_target, cuda_target, onnxruntime_facts
-from stts_runtime.doctor.tensorrt import RTX_ARCHITECTURES, has_apt_module, rtx_target, tensorrt_facts, tensorrt_target
+from stts_runtime.doctor.tensorrt import has_apt_module, rtx_target, tensorrt_facts, tensorrt_target
 from stts_runtime.doctor.video import video_facts
 from tests.programs import run
 from tests.test_device import command, tree
@@ -151,7 +151,7 @@ def test_cuda_has_no_engine_yet_and_no_command_changes_that() -> None:
             missing(BINDINGS),
             False,
             "TensorRT engines need cuda-bindings, and cuda-bindings is not installed.",
-            EXTRA,
+            "pip install 'cuda-bindings==13.*'",
         ),
         (
             ADA,
@@ -226,7 +226,7 @@ def test_tensorrt_is_ready_with_gpu_module_and_bindings(
     assert target == Target(name="tensorrt", ready=True, can_compile=True, because=sentence, command=None)
 
 
-ELSEWHERE = "it runs on sm75, sm80, sm86, sm89, sm120, sm121, and this {} is none of them"
+ELSEWHERE = "it runs on sm80, sm86, sm89, sm120, sm121, and this {} is none of them"
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ ELSEWHERE = "it runs on sm75, sm80, sm86, sm89, sm120, sm121, and this {} is non
             missing(BINDINGS),
             True,
             "TensorRT-RTX engines need cuda-bindings, and cuda-bindings is not installed.",
-            RTX_EXTRA,
+            "pip install 'cuda-bindings==13.*'",
         ),
         (
             replace(ADA, cuda="12.8"),
@@ -310,7 +310,7 @@ def test_rtx_says_what_is_in_the_way_and_whether_it_compiles_all_the_same(
     )
 
 
-@pytest.mark.parametrize("architecture", RTX_ARCHITECTURES)
+@pytest.mark.parametrize("architecture", ["sm80", "sm86", "sm89", "sm120", "sm121"])
 def test_rtx_is_ready_on_the_architectures_that_it_knows(architecture: str) -> None:
     device = replace(ADA, gpu=Gpu("RTX", architecture, 1))
     sentence = f"TensorRT-RTX 1.7.1.116 compiles and runs engines on this RTX ({architecture})."
@@ -319,7 +319,7 @@ def test_rtx_is_ready_on_the_architectures_that_it_knows(architecture: str) -> N
     )
 
 
-@pytest.mark.parametrize("architecture", ["sm87", "sm90", "sm100", "sm110"])
+@pytest.mark.parametrize("architecture", ["sm75", "sm87", "sm90", "sm100", "sm110"])
 def test_rtx_is_never_ready_elsewhere(architecture: str) -> None:
     assert not rtx_target(replace(ADA, gpu=Gpu("other", architecture, 1)), RTX, BINDINGS).ready
 
@@ -608,3 +608,9 @@ def test_examining_imports_nothing_heavy_into_its_own_process(tmp_path: Path) ->
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_an_older_rtx_is_told_to_update() -> None:
+    target = rtx_target(ADA, Module("TensorRT-RTX", "1.3.0"), BINDINGS)
+    assert (target.ready, target.command) == (False, RTX_EXTRA)
+    assert "1.3.0 is installed, and the graphs need 1.7 or newer" in target.because

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,6 +30,7 @@ from tests.compiled import JETSON, WORKSTATION, passport_of, put_engine, with_en
 from tests.programs import assert_refused, run
 
 PART = "vision.clip-t3-k0.5"
+NOTHING = Device("linux-x86_64", None, None, None, "no driver")
 FAKE = Flavour("tensorrt", fake_tensorrt)
 
 
@@ -156,9 +158,18 @@ def test_damage_is_named(bundle: Bundle, damage: Callable[[Path], Any], message:
         store.plan(store.read(PART, "tensorrt"))
 
 
-def test_an_engine_that_was_never_compiled_says_how(tensorrt_bundle: Bundle) -> None:
-    with pytest.raises(BundleError, match=r"no tensorrt engine of language; compile it on this machine: stts-runtime"):
-        engine_module.checked_plan(tensorrt_bundle, "language", "tensorrt")
+def test_an_engine_that_was_never_compiled_says_what_helps_here(
+    tensorrt_bundle: Bundle, micro_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = [
+        (WORKSTATION, tensorrt_bundle, r"no tensorrt engine of language; compile it on this machine: stts-runtime"),
+        (NOTHING, tensorrt_bundle, r"and no NVIDIA GPU is here to run one \(no driver\); --engine cpu needs none"),
+        (WORKSTATION, micro_bundle, r"no graphs to compile one from \(it has cpu\); build it again with: stts-export"),
+    ]
+    for device, bundle, message in cases:
+        monkeypatch.setattr(engine_module, "this_device", lambda device=device: device)
+        with pytest.raises(BundleError, match=message):
+            engine_module.checked_plan(bundle, "language", "tensorrt")
 
 
 def test_tensorrt_that_is_missing_is_one_line_with_the_command(bundle: Bundle) -> None:
@@ -235,3 +246,12 @@ def test_the_command_names_architectures_for_tensorrt_rtx_alone(tensorrt_bundle:
         with pytest.raises(BundleError) as caught:
             verified_engines(bundle)
         assert str(caught.value).endswith(f"--engine {flavour} --variant clip-t3-k0.5{ending}")
+
+
+def test_commands_can_be_pasted_whatever_the_path(tensorrt_bundle: Bundle, tmp_path: Path) -> None:
+    bundle = Bundle.open(Path(shutil.copytree(tensorrt_bundle.folder, tmp_path / "with space")))
+    put_engine(bundle, PART, "tensorrt", "tensorrt", graph_sha256="0" * 64)
+    with pytest.raises(BundleError) as caught:
+        verified_engines(bundle)
+    command = str(caught.value).partition("compile it again: ")[2]
+    assert shlex.split(command)[:3] == ["stts-runtime", "compile", str(bundle.folder)]

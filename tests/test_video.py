@@ -128,8 +128,8 @@ def test_a_video_without_its_index_is_refused(tmp_path: Path, clip: Path) -> Non
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.mp4", tmp_path):
-        with pytest.raises(SourceError, match="no such file"):
+    for path, message in ((tmp_path / "none.mp4", "no such file"), (tmp_path, "is a folder, and a source is a video")):
+        with pytest.raises(SourceError, match=message):
             VideoFile(str(path))
 
 

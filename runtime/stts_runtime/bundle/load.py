@@ -32,6 +32,8 @@ class Bundle:
     @classmethod
     def open(cls, folder: Path) -> Bundle:
         """Raises `BundleError` if `folder` is no bundle, is damaged, or is newer than this runtime."""
+        if folder.is_file():
+            raise BundleError(f"{folder} is a file, and a bundle is a folder: give the folder that it lies in")
         if not folder.is_dir():
             raise BundleError(f"no such bundle: {folder}")
         if not (folder / MANIFEST).exists():

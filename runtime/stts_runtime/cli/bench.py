@@ -26,7 +26,7 @@ from stts_runtime.bench.report import SpeedUp, Spread, throttling
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.options import BundleArgument, EngineOption
 from stts_runtime.cli.show import console, errors
-from stts_runtime.engines import EngineName, choose_engine
+from stts_runtime.engines import EngineName, check_engine, choose_engine
 from stts_runtime.errors import MissingExtraError
 from stts_runtime.outputs import check_output
 from stts_runtime.power import PowerMeter, open_meter
@@ -52,6 +52,7 @@ def bench_command(
     opened = Bundle.open(bundle)
     video = VideoFile(source) if source else None
     choice = choose_engine(opened, engine)
+    check_engine(opened, choice.name)
     for note in (*choice.notes, *_left_out(opened, choice.name)):
         _note(note)
     # Where everything runs on the CPU, NVML would tell what an idle GPU draws meanwhile.

@@ -10,7 +10,7 @@ from stts_runtime.bundle.manifest import LANGUAGE, VISION, Graph, Graphs
 from stts_runtime.device import Device
 from stts_runtime.errors import BundleError, UserError
 from stts_runtime.passports import Lengths
-from stts_runtime.tensorrt import Flavour
+from stts_runtime.tensorrt import Flavour, FlavourName
 
 _USUAL_TOKENS = 256
 """Kernels are chosen for a prefill of about this size: one range serves prefill and single tokens, and a kernel for
@@ -57,7 +57,7 @@ def _graph_for(bundle: Bundle, flavour: Flavour, graphs: Graphs) -> tuple[str, G
     readable = {name: graph for name, graph in made_for_it.items() if _reads(flavour, graph)}
     if readable:
         return max(readable.items(), key=lambda item: _version(item[1].minimum_backend_version))
-    rebuild = f"{bundle.manifest.build_command} --target {flavour.name} --force"
+    rebuild = f"{bundle.manifest.build_command} --target {flavour.name} --force (with your paths)"
     if not made_for_it:
         raise BundleError(
             f"{bundle.folder} has graphs for {', '.join(graphs)} and none for {flavour.name}; build it again with: "
@@ -80,6 +80,15 @@ def _reads(flavour: Flavour, graph: Graph) -> bool:
 
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".")[:2])
+
+
+def check_place(flavour: FlavourName, device: Device) -> None:
+    """Raises `UserError` where no TensorRT can compile what is asked for, installed or not."""
+    if flavour == "tensorrt" and device.gpu is None:
+        raise UserError(
+            f"TensorRT compiles on the device that runs the engine, and there is no NVIDIA GPU here "
+            f"({device.no_gpu_because}); run this command there, or compile ahead of time with --engine tensorrt-rtx"
+        )
 
 
 def architectures_for(flavour: Flavour, wanted: Sequence[str], device: Device) -> list[str]:
@@ -107,11 +116,7 @@ def architectures_for(flavour: Flavour, wanted: Sequence[str], device: Device) -
 
 
 def _own_architecture(flavour: Flavour, wanted: Sequence[str], device: Device) -> str:
-    if device.gpu is None:
-        raise UserError(
-            f"TensorRT compiles on the device that runs the engine, and there is no NVIDIA GPU here "
-            f"({device.no_gpu_because}); run this command there, or compile ahead of time with --engine tensorrt-rtx"
-        )
+    assert device.gpu is not None, "`check_place` comes first"
     if [name for name in wanted if name != device.gpu.architecture]:
         raise UserError(
             f"{flavour.name} compiles for the GPU of this machine only ({device.gpu.architecture}); run this command "

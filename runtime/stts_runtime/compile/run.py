@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -11,7 +12,7 @@ from typing import Protocol
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.files import record_of
 from stts_runtime.compile.child import compile_part
-from stts_runtime.compile.choose import Part, architectures_for, parts_of
+from stts_runtime.compile.choose import Part, architectures_for, check_place, parts_of
 from stts_runtime.compile.preflight import Estimate, check_machine, estimate
 from stts_runtime.compile.request import Done, PartRequest, Progress
 from stts_runtime.device import Device, this_device
@@ -48,6 +49,7 @@ class Listener(Protocol):
 
 def check_compiler(request: CompileRequest) -> None:
     """Raises `UserError` if this machine cannot compile what is asked for, whatever the bundle holds."""
+    check_place(request.flavour, this_device())
     architectures_for(load_flavour(request.flavour), request.architectures, this_device())
 
 
@@ -57,18 +59,19 @@ def compile_bundle(request: CompileRequest, listener: Listener) -> list[Passport
     Raises `UserError` for what the user can put right, before the first part where that is possible, and `EngineError`
     with TensorRT's own text if it fails. Parts that were finished stay; the one that was not leaves nothing.
     """
-    bundle, flavour, device = Bundle.open(request.bundle), load_flavour(request.flavour), this_device()
+    bundle, device = Bundle.open(request.bundle), this_device()
+    check_place(request.flavour, device)
+    flavour = load_flavour(request.flavour)
     parts = parts_of(bundle, flavour, request.variants)
     run = _Run(bundle, flavour, device, architectures_for(flavour, request.architectures, device))
     # A graph may read every file of the bundle.
     bundle.verify_all()
-    passports = {part.name: run.finished(part) for part in parts}
-    missing = [part for part in parts if passports[part.name] is None]
-    estimates = {part.name: estimate(bundle, part, flavour) for part in missing}
-    check_machine(bundle.folder, estimates)
-    listener.start(estimates)
     with run.store.scratch() as scratch:
-        return [run.take(part, passports[part.name], scratch, listener) for part in parts]
+        missing = [part for part in parts if run.finished(part) is None]
+        estimates = {part.name: estimate(bundle, part, flavour) for part in missing}
+        check_machine(bundle.folder, estimates)
+        listener.start(estimates)
+        return [run.take(part, scratch, listener) for part in parts]
 
 
 class _Run:
@@ -80,6 +83,11 @@ class _Run:
 
     def finished(self, part: Part) -> Passport | None:
         """The passport of the part's engine, if there is one that would load as asked."""
+        passport = self._standing(part)
+        return passport if passport and set(self.architectures) <= set(passport.architectures) else None
+
+    def _standing(self, part: Part) -> Passport | None:
+        """The passport of the part's engine, if it is right for this bundle and software, whatever it was made for."""
         if not self.store.has(part.name, self.flavour.name):
             return None
         try:
@@ -91,33 +99,39 @@ class _Run:
             self.store.plan(passport)
         except BundleError:
             return None
-        same = passport.lowering == part.lowering and passport.lengths == part.lengths
-        return passport if same and set(self.architectures) <= set(passport.architectures) else None
+        return passport if passport.lowering == part.lowering and passport.lengths == part.lengths else None
 
-    def take(self, part: Part, finished: Passport | None, scratch: Path, listener: Listener) -> Passport:
+    def _all_architectures(self, part: Part) -> list[str]:
+        """Those asked for, and those that the part was compiled for already: they cost nothing and would be lost."""
+        standing = self._standing(part)
+        return list(dict.fromkeys([*(standing.architectures if standing else []), *self.architectures]))
+
+    def take(self, part: Part, scratch: Path, listener: Listener) -> Passport:
+        finished = self.finished(part)
         if finished is not None:
             listener.end(part.name, finished, reused=True)
             return finished
         listener.begin(part.name)
         plan = scratch / f"{part.name}.plan"
-        done = compile_part(self._request(part, plan), listener.progress)
-        passport = self._passport(part, plan, done)
+        architectures = self._all_architectures(part)
+        done = compile_part(self._request(part, plan, architectures), listener.progress)
+        passport = self._passport(part, plan, done, architectures)
         self.store.put(passport, plan)
         listener.end(part.name, passport, reused=False)
         return passport
 
-    def _request(self, part: Part, plan: Path) -> PartRequest:
+    def _request(self, part: Part, plan: Path, architectures: list[str]) -> PartRequest:
         ahead, gpu = self.flavour.compiles_without_gpu, self.device.gpu
         return PartRequest(
             flavour=self.flavour.name,
             graph=str((self.bundle.folder / part.graph.graph).resolve()),
             plan=str(plan.resolve()),
-            architectures=self.architectures if ahead else None,
+            architectures=architectures if ahead else None,
             lengths=part.lengths,
             timing_cache=None if ahead or gpu is None else str(cache_file(self.flavour, gpu, "timing")),
         )
 
-    def _passport(self, part: Part, plan: Path, done: Done) -> Passport:
+    def _passport(self, part: Part, plan: Path, done: Done, architectures: list[str]) -> Passport:
         files, written = self.bundle.manifest.files, record_of(plan)
         return Passport(
             schema_version=PASSPORT_SCHEMA,
@@ -125,7 +139,7 @@ class _Run:
             flavour=self.flavour.name,
             version=self.flavour.version,
             platform=self.device.platform,
-            architectures=self.architectures,
+            architectures=architectures,
             driver=self.device.driver,
             l4t=self.device.l4t,
             lowering=part.lowering,
@@ -143,5 +157,7 @@ class _Run:
         )
 
     def _command(self) -> str:
-        where = f" --arch {','.join(self.architectures)}" if self.flavour.compiles_without_gpu else ""
-        return f"stts-runtime compile {self.bundle.folder.name} --engine {self.flavour.name}{where}"
+        words = ["stts-runtime", "compile", self.bundle.folder.resolve().name, "--engine", self.flavour.name]
+        if self.flavour.compiles_without_gpu:
+            words += ["--arch", ",".join(self.architectures)]
+        return shlex.join(words)

@@ -22,7 +22,7 @@ def examine(folder: Path, device: Device, root: Path = ROOT) -> Report:
     bindings = look_for("cuda.bindings.runtime", "cuda-bindings")
     tensorrt = look_for("tensorrt", "TensorRT")
     rtx = look_for("tensorrt_rtx", "TensorRT-RTX")
-    lean = look_for("tensorrt_lean", "TensorRT lean")
+    lean = look_for("tensorrt_lean_bindings", "TensorRT lean")
     return Report(
         targets=[
             cpu_target(onnxruntime, sys.version_info[:2]),

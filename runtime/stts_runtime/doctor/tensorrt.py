@@ -14,8 +14,11 @@ from stts_runtime.doctor.report import Fact, Target
 
 # What the oldest lowering for it needs (stts_export/lowering/decomposed.py).
 _MINIMUM = (10, 3)
-# The ComputeCapability enumeration of TensorRT-RTX 1.7: neither Jetson nor data centre GPUs after the A100.
-RTX_ARCHITECTURES = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
+# The first that our graphs were compiled with.
+_RTX_MINIMUM = (1, 7)
+# What TensorRT-RTX 1.7 compiles our graphs for: neither Jetson nor data centre GPUs after the A100, and not Turing
+# (stts_runtime/compile/choose.py).
+RTX_ARCHITECTURES = ("sm80", "sm86", "sm89", "sm120", "sm121")
 
 _EXTRA = "pip install 'stts-export[tensorrt]'"
 _RTX_EXTRA = "pip install 'stts-export[tensorrt-rtx]'"
@@ -81,7 +84,12 @@ def rtx_target(device: Device, rtx: Module, bindings: Module) -> Target:
 
 
 def _rtx_obstacle(rtx: Module) -> tuple[str, str | None] | None:
-    return (rtx.because, _RTX_EXTRA if rtx.is_missing else None) if rtx.because else None
+    if rtx.because:
+        return rtx.because, _RTX_EXTRA if rtx.is_missing else None
+    if rtx.version and numbers(rtx.version) < _RTX_MINIMUM:
+        minimum = ".".join(map(str, _RTX_MINIMUM))
+        return f"TensorRT-RTX {rtx.version} is installed, and the graphs need {minimum} or newer", _RTX_EXTRA
+    return None
 
 
 def _why_never(device: Device) -> str | None:
@@ -107,8 +115,7 @@ def _bindings_obstacle(device: Device, user: Module, bindings: Module, extra: st
     matching = f"pip install 'cuda-bindings=={_major(device)}.*'" if device.cuda else extra
     if bindings.version is None:
         because = f"{user.label} engines need cuda-bindings, and {bindings.because}"
-        command = matching if device.l4t else extra
-        return because, command if bindings.is_missing else None
+        return because, matching if bindings.is_missing else None
     if device.cuda and numbers(bindings.version)[0] > _major(device):
         because = f"cuda-bindings {bindings.version} is newer than the driver, which is for CUDA {device.cuda}"
         # Elsewhere the wheels of TensorRT may be too new as well, and the driver is what to update.

@@ -1,6 +1,6 @@
 """Engines: what runs a bundle's graphs. The pipeline sees `VisionEngine` and `LanguageEngine` only."""
 
-from stts_runtime.engines.load import EngineChoice, EngineName, choose_engine, load_language, load_vision
+from stts_runtime.engines.load import EngineChoice, EngineName, check_engine, choose_engine, load_language, load_vision
 from stts_runtime.engines.seam import LanguageEngine, VisionEngine, VisionOutput
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "LanguageEngine",
     "VisionEngine",
     "VisionOutput",
+    "check_engine",
     "choose_engine",
     "load_language",
     "load_vision",

@@ -10,7 +10,7 @@ from stts_runtime.bundle.manifest import LANGUAGE
 from stts_runtime.device import this_device
 from stts_runtime.engines.onnxruntime_cpu import CpuLanguage, CpuVision
 from stts_runtime.engines.seam import LanguageEngine, VisionEngine
-from stts_runtime.engines.tensorrt import TensorRtLanguage, TensorRtVision
+from stts_runtime.engines.tensorrt import TensorRtLanguage, TensorRtVision, checked_plan
 from stts_runtime.passports import EngineStore
 from stts_runtime.tensorrt import FLAVOURS
 
@@ -42,6 +42,12 @@ def choose_engine(bundle: Bundle, wanted: EngineName | None = None) -> EngineCho
         note = f"the {compiled[0]} engines of this bundle are not used: no NVIDIA GPU here ({device.no_gpu_because})"
         return EngineChoice("cpu", (note,))
     return EngineChoice(compiled[0])
+
+
+def check_engine(bundle: Bundle, engine: EngineName) -> None:
+    """Raises `BundleError` if the language model, which everything needs, has no engine that would load here."""
+    if engine != "cpu":
+        checked_plan(bundle, LANGUAGE, engine)
 
 
 def load_vision(bundle: Bundle, variant: str, engine: EngineName = "cpu") -> VisionEngine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,8 +45,9 @@ def cpu_graph(bundle: Bundle, graphs: Graphs) -> Graph:
     graph, rebuild = graphs.get(LOWERING), bundle.manifest.build_command
     if graph is None:
         raise BundleError(
-            f"{bundle.folder} has no graphs for the CPU (it has {', '.join(graphs)}); to have them too, add "
-            f"`--target cpu` to: {rebuild}"
+            f"{bundle.folder} has no graphs for the CPU (it has {', '.join(graphs)}): compile it first, "
+            f"{shlex.join(['stts-runtime', 'compile', str(bundle.folder), '--engine', 'tensorrt'])}, or build it with "
+            f"`--target cpu` added to: {rebuild}"
         )
     if (graph.backend, graph.precision) != ("onnxruntime-cpu", "fp32"):
         raise BundleError(

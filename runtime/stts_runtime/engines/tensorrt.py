@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import LANGUAGE, VISION
-from stts_runtime.device import this_device
+from stts_runtime.device import Device, this_device
 from stts_runtime.engines.cuda_memory import DeviceArray, Stream, load_cuda
 from stts_runtime.engines.names import cache_names
 from stts_runtime.engines.seam import VisionOutput, check_choice
@@ -32,16 +32,29 @@ def checked_plan(bundle: Bundle, part: str, name: FlavourName) -> tuple[Flavour,
     """The engine of a part, once everything that can be told about it has been checked; nothing of it is loaded yet."""
     store, device = EngineStore(bundle.folder), this_device()
     if not store.has(part, name):
-        raise BundleError(
-            f"{bundle.folder} has no {name} engine of {part}; compile it on this machine: "
-            f"{again(bundle.folder, part, name)}"
-        )
+        raise _missing(bundle, part, name, device)
     passport = store.read(part, name)
     check_passport(bundle, part, name, passport)
     flavour = load_flavour(name)
     check_installed(bundle.folder, passport, flavour, device.platform)
     check_device(bundle.folder, passport, device)
     return flavour, passport, store.plan(passport)
+
+
+def _missing(bundle: Bundle, part: str, name: FlavourName, device: Device) -> BundleError:
+    """Why there is no engine, and what can be done about it here."""
+    what = f"{bundle.folder} has no {name} engine of {part}"
+    graphs = bundle.manifest.parts()[part]
+    if not any(graph.backend == "tensorrt" for graph in graphs.values()):
+        return BundleError(
+            f"{what}, and no graphs to compile one from (it has {', '.join(graphs)}); build it again with: "
+            f"{bundle.manifest.build_command} --target {name} --force (with your paths)"
+        )
+    if device.gpu is None:
+        return BundleError(
+            f"{what}, and no NVIDIA GPU is here to run one ({device.no_gpu_because}); --engine cpu needs none"
+        )
+    return BundleError(f"{what}; compile it on this machine: {again(bundle.folder, part, name)}")
 
 
 def _load(bundle: Bundle, part: str, name: FlavourName, names: list[str]) -> tuple[LoadedEngine, Passport]:

@@ -7,14 +7,15 @@ taken away first: whatever interrupts a build leaves either a whole engine or no
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
 from pydantic import ValidationError
 
 from stts_runtime.bundle.files import plain_file, record_of
@@ -76,21 +77,31 @@ class EngineStore:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A folder on the engines' file system that is gone when the block ends; what kills left behind is removed."""
+        """A folder on the engines' file system, for one process at a time, that is gone when the block ends.
+
+        What an earlier one left behind when it was killed is removed. Raises `UserError` if another is at it, or the
+        bundle cannot be written.
+        """
         try:
             self.folder.mkdir(exist_ok=True)
-            for leftover in self.folder.glob(f"{_SCRATCH}*"):
-                if not psutil.pid_exists(_owner(leftover)):
-                    shutil.rmtree(leftover, ignore_errors=True)
-            folder = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-", dir=self.folder))
+            lock = os.open(self.folder, os.O_RDONLY)
         except OSError as error:
             raise UserError(f"cannot write into {self.bundle}: {error.strerror}") from None
         try:
-            yield folder
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for leftover in self.folder.glob(f"{_SCRATCH}*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            folder = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=self.folder))
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+                with suppress(OSError):
+                    self.folder.rmdir()
+        except BlockingIOError:
+            raise UserError(f"{self.bundle} is being compiled by another process; wait for it, or stop it") from None
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            with suppress(OSError):
-                self.folder.rmdir()
+            os.close(lock)
 
     def put(self, passport: Passport, plan: Path) -> None:
         """Takes over the engine `plan`; an older one of the same part and flavour is replaced."""
@@ -103,16 +114,14 @@ class EngineStore:
 
 def again(bundle: Path, part: str, flavour: FlavourName, architectures: list[str] | None = None) -> str:
     """The command that compiles a part's engine again."""
+    words = ["stts-runtime", "compile", str(bundle), "--engine", flavour]
     # The language model is compiled with whatever variant is asked for, and all that is finished is left alone.
-    what = "" if part == LANGUAGE else f" --variant {part.removeprefix(f'{VISION}.')}"
+    if part != LANGUAGE:
+        words += ["--variant", part.removeprefix(f"{VISION}.")]
     # TensorRT-RTX compiles for architectures that are named, TensorRT for the GPU that it runs on.
-    where = f" --arch {','.join(architectures)}" if architectures and flavour == "tensorrt-rtx" else ""
-    return f"stts-runtime compile {bundle} --engine {flavour}{what}{where}"
-
-
-def _owner(scratch: Path) -> int:
-    number = scratch.name.removeprefix(_SCRATCH).split("-")[0]
-    return int(number) if number.isdigit() else 0
+    if architectures and flavour == "tensorrt-rtx":
+        words += ["--arch", ",".join(architectures)]
+    return shlex.join(words)
 
 
 def _passport_name(part: str, flavour: str) -> str:

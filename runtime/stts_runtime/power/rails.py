@@ -57,7 +57,7 @@ class RailSource:
         return Integrated(self._watts, LONGEST_GAP_SECONDS)
 
     def throttling(self) -> set[str]:
-        """Counters that rose since the last call. On Orin oc1 is under-voltage, oc2 and oc3 are over-current."""
+        """Counters that rose since the last call; which number counts what differs between boards."""
         before, self._counts = self._counts, self._read_counters()
         return {f"over-current or under-voltage ({name})" for name in before if self._counts[name] > before[name]}
 

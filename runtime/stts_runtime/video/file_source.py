@@ -41,6 +41,8 @@ def check_source(source: str) -> None:
         raise SourceError(f"the file name {source!r} is not valid UTF-8; rename the file") from None
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", source):
         raise SourceError(f"{redacted(source)}: only files are supported as sources so far")
+    if Path(source).is_dir():
+        raise SourceError(f"{source} is a folder, and a source is a video file")
     if not Path(source).is_file():
         raise SourceError(f"no such file: {source}")
 
