@@ -66,6 +66,18 @@ def copy(tensorrt_bundle: Bundle, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tensorrt_bundle.folder, tmp_path / "bundle"))
 
 
+def request_for(graph: Path, folder: Path, lengths: Lengths | None = None) -> PartRequest:
+    """Asks for `graph`, compiled for one architecture, as `folder`/plan."""
+    return PartRequest(
+        flavour="tensorrt-rtx",
+        graph=str(graph),
+        plan=str(folder / "plan"),
+        architectures=["sm86"],
+        lengths=lengths,
+        timing_cache=None,
+    )
+
+
 def left_behind(bundle: Path) -> list[str]:
     return [path.name for path in bundle.parent.iterdir() if path != bundle]
 
@@ -93,16 +105,8 @@ def test_every_part_compiles_for_three_architectures_and_is_not_compiled_twice(c
 def test_the_decomposed_graphs_compile_too(tensorrt_bundle: Bundle, tmp_path: Path, part: str) -> None:
     """What TensorRT 10.3 gets; that version itself cannot be installed here."""
     lengths = Lengths(shortest=1, usual=256, longest=576) if part == "language" else None
-    graph = str(tensorrt_bundle.folder / f"{part}.tensorrt-10.onnx")
-    request = PartRequest(
-        flavour="tensorrt-rtx",
-        graph=graph,
-        plan=str(tmp_path / "plan"),
-        architectures=["sm86"],
-        lengths=lengths,
-        timing_cache=None,
-    )
-    done = compile_part(request, lambda _: None)
+    graph = tensorrt_bundle.folder / f"{part}.tensorrt-10.onnx"
+    done = compile_part(request_for(graph, tmp_path, lengths), lambda _: None)
     assert done.peak_memory_mb > 100
     assert (tmp_path / "plan").stat().st_size > 10_000
 
@@ -110,17 +114,8 @@ def test_the_decomposed_graphs_compile_too(tensorrt_bundle: Bundle, tmp_path: Pa
 def test_weights_are_in_the_language_engine_once(tensorrt_bundle: Bundle, tmp_path: Path) -> None:
     """One profile for prefill and single tokens. Two would store the weights twice."""
     folder = tensorrt_bundle.folder
-    compile_part(
-        PartRequest(
-            flavour="tensorrt-rtx",
-            graph=str(folder / "language.tensorrt.onnx"),
-            plan=str(tmp_path / "plan"),
-            architectures=["sm86"],
-            lengths=Lengths(shortest=1, usual=256, longest=576),
-            timing_cache=None,
-        ),
-        lambda _: None,
-    )
+    lengths = Lengths(shortest=1, usual=256, longest=576)
+    compile_part(request_for(folder / "language.tensorrt.onnx", tmp_path, lengths), lambda _: None)
     plan = (tmp_path / "plan").read_bytes()
     from safetensors.numpy import load_file
 
@@ -130,14 +125,7 @@ def test_weights_are_in_the_language_engine_once(tensorrt_bundle: Bundle, tmp_pa
 
 
 def test_what_tensorrt_cannot_read_is_told_in_its_words(copy: Path, tmp_path: Path) -> None:
-    request = PartRequest(
-        flavour="tensorrt-rtx",
-        graph=str(copy / "language.onnx"),
-        plan=str(tmp_path / "plan"),
-        architectures=["sm86"],
-        lengths=None,
-        timing_cache=None,
-    )
+    request = request_for(copy / "language.onnx", tmp_path)
     with pytest.raises(EngineError, match=r"TensorRT 1\..* cannot read language\.onnx: .*4D"):
         compile_part(request, lambda _: None)
     assert not (tmp_path / "plan").exists()
@@ -290,14 +278,7 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     )
     # A worker that waits for a graph that never comes.
     os.mkfifo(tmp_path / "graph.onnx")
-    request = PartRequest(
-        flavour="tensorrt-rtx",
-        graph=str(tmp_path / "graph.onnx"),
-        plan=str(tmp_path / "plan"),
-        architectures=["sm86"],
-        lengths=None,
-        timing_cache=None,
-    )
+    request = request_for(tmp_path / "graph.onnx", tmp_path)
     (tmp_path / "request").write_text(request.model_dump_json())
     command = [sys.executable, "-c", code, str(tmp_path / "request")]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -401,7 +382,8 @@ def test_a_jetson_that_was_updated_compiles_again(tensorrt_bundle: Bundle, tmp_p
     (part, *_) = parts_of(bundle, flavour, ["full-t3"])
 
     def finished(device: Device) -> bool:
-        return run_module._Run(bundle, flavour, device, ["sm86"]).finished(part) is not None
+        run = run_module._Run(bundle, flavour, device, ["sm86"])
+        return run.suffices(run.standing(part))
 
     assert finished(WORKSTATION)
     assert not finished(replace(WORKSTATION, driver="470.1"))

@@ -85,6 +85,16 @@ Graphs = Annotated[dict[Label, Graph], Field(min_length=1)]
 """By lowering; every part of a bundle is written for the same ones."""
 
 
+def compilable(graphs: Graphs) -> Graphs:
+    """Those among the graphs of a part that TensorRT compiles."""
+    return {name: graph for name, graph in graphs.items() if graph.backend == "tensorrt"}
+
+
+def major_minor(version: str) -> tuple[int, ...]:
+    """What a `minimum_backend_version` is compared by."""
+    return tuple(int(part) for part in version.split(".")[:2])
+
+
 class VisionVariant(_Record):
     """One vision graph: T frames in, K visual tokens out."""
 
@@ -198,6 +208,10 @@ class Manifest(_Record):
         """The graphs of every part: `vision.<variant>` for each variant, and `language`."""
         vision = {f"{VISION}.{name}": variant.graphs for name, variant in self.variants.items()}
         return {**vision, LANGUAGE: self.language.graphs}
+
+    def rebuild_for(self, target: str) -> str:
+        """The command that builds the bundle again with another target; it travelled, so its paths are names."""
+        return f"{self.build_command} --target {target} --force (with your paths)"
 
     def used_files(self) -> list[str]:
         """Every file that some graph or the prompt needs."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import LANGUAGE, VISION, Graph, Graphs
+from stts_runtime.bundle.manifest import LANGUAGE, VISION, Graph, Graphs, compilable, major_minor
 from stts_runtime.device import Device
 from stts_runtime.errors import BundleError, UserError
 from stts_runtime.passports import Lengths
@@ -53,21 +53,21 @@ def _part(bundle: Bundle, flavour: Flavour, name: str) -> Part:
 
 def _graph_for(bundle: Bundle, flavour: Flavour, graphs: Graphs) -> tuple[str, Graph]:
     """The newest way of writing that this version reads."""
-    made_for_it = {name: graph for name, graph in graphs.items() if graph.backend == "tensorrt"}
+    made_for_it = compilable(graphs)
     readable = {name: graph for name, graph in made_for_it.items() if _reads(flavour, graph)}
     if readable:
-        return max(readable.items(), key=lambda item: _version(item[1].minimum_backend_version))
-    rebuild = f"{bundle.manifest.build_command} --target {flavour.name} --force (with your paths)"
+        return max(readable.items(), key=lambda item: major_minor(item[1].minimum_backend_version))
+    rebuild = bundle.manifest.rebuild_for(flavour.name)
     if not made_for_it:
         raise BundleError(
             f"{bundle.folder} has graphs for {', '.join(graphs)} and none for {flavour.name}; build it again with: "
             f"{rebuild}"
         )
-    if _version(flavour.version) < _version(_OLDEST):
+    if major_minor(flavour.version) < major_minor(_OLDEST):
         raise UserError(
             f"{flavour.name} {flavour.version} is too old for these graphs: update it to {_OLDEST} or newer"
         )
-    oldest = min(made_for_it.values(), key=lambda graph: _version(graph.minimum_backend_version))
+    oldest = min(made_for_it.values(), key=lambda graph: major_minor(graph.minimum_backend_version))
     raise BundleError(
         f"{flavour.name} {flavour.version} cannot read the graphs of {bundle.folder}, which need "
         f"{oldest.minimum_backend_version} or newer; build it again with: {rebuild}"
@@ -75,11 +75,7 @@ def _graph_for(bundle: Bundle, flavour: Flavour, graphs: Graphs) -> tuple[str, G
 
 
 def _reads(flavour: Flavour, graph: Graph) -> bool:
-    return flavour.reads_newest_graphs or _version(flavour.version) >= _version(graph.minimum_backend_version)
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".")[:2])
+    return flavour.reads_newest_graphs or major_minor(flavour.version) >= major_minor(graph.minimum_backend_version)
 
 
 def check_place(flavour: FlavourName, device: Device) -> None:

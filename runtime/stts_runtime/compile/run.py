@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.files import record_of
@@ -67,11 +67,13 @@ def compile_bundle(request: CompileRequest, listener: Listener) -> list[Passport
     # A graph may read every file of the bundle.
     bundle.verify_all()
     with run.store.scratch() as scratch:
-        missing = [part for part in parts if run.finished(part) is None]
+        # Once: it hashes every engine.
+        standing = {part.name: run.standing(part) for part in parts}
+        missing = [part for part in parts if not run.suffices(standing[part.name])]
         estimates = {part.name: estimate(bundle, part, flavour) for part in missing}
         check_machine(bundle.folder, estimates)
         listener.start(estimates)
-        return [run.take(part, scratch, listener) for part in parts]
+        return [run.take(part, standing[part.name], scratch, listener) for part in parts]
 
 
 class _Run:
@@ -81,12 +83,11 @@ class _Run:
         self.bundle, self.flavour, self.device, self.architectures = bundle, flavour, device, architectures
         self.store = EngineStore(bundle.folder)
 
-    def finished(self, part: Part) -> Passport | None:
-        """The passport of the part's engine, if there is one that would load as asked."""
-        passport = self._standing(part)
-        return passport if passport and set(self.architectures) <= set(passport.architectures) else None
+    def suffices(self, standing: Passport | None) -> TypeGuard[Passport]:
+        """Whether an engine that stands was made for all that is asked for."""
+        return standing is not None and set(self.architectures) <= set(standing.architectures)
 
-    def _standing(self, part: Part) -> Passport | None:
+    def standing(self, part: Part) -> Passport | None:
         """The passport of the part's engine, if it is right for this bundle and software, whatever it was made for."""
         if not self.store.has(part.name, self.flavour.name):
             return None
@@ -101,19 +102,14 @@ class _Run:
             return None
         return passport if passport.lowering == part.lowering and passport.lengths == part.lengths else None
 
-    def _all_architectures(self, part: Part) -> list[str]:
-        """Those asked for, and those that the part was compiled for already: they cost nothing and would be lost."""
-        standing = self._standing(part)
-        return list(dict.fromkeys([*(standing.architectures if standing else []), *self.architectures]))
-
-    def take(self, part: Part, scratch: Path, listener: Listener) -> Passport:
-        finished = self.finished(part)
-        if finished is not None:
-            listener.end(part.name, finished, reused=True)
-            return finished
+    def take(self, part: Part, standing: Passport | None, scratch: Path, listener: Listener) -> Passport:
+        if self.suffices(standing):
+            listener.end(part.name, standing, reused=True)
+            return standing
         listener.begin(part.name)
         plan = scratch / f"{part.name}.plan"
-        architectures = self._all_architectures(part)
+        # What the part was compiled for already costs nothing, and would be lost.
+        architectures = list(dict.fromkeys([*(standing.architectures if standing else []), *self.architectures]))
         done = compile_part(self._request(part, plan, architectures), listener.progress)
         passport = self._passport(part, plan, done, architectures)
         self.store.put(passport, plan)

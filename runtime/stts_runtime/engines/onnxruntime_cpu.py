@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import Graph, Graphs
+from stts_runtime.bundle.manifest import Graph, Graphs, major_minor
 from stts_runtime.engines.names import cache_names
 from stts_runtime.engines.seam import VisionOutput, check_choice
 from stts_runtime.errors import BundleError, EngineError, MissingExtraError, SttsError
@@ -55,16 +55,12 @@ def cpu_graph(bundle: Bundle, graphs: Graphs) -> Graph:
             f"fp32; rebuild it with: {rebuild}"
         )
     installed = _onnxruntime().__version__
-    if _version(installed) < _version(graph.minimum_backend_version):
+    if major_minor(installed) < major_minor(graph.minimum_backend_version):
         raise BundleError(
             f"{graph.graph} needs onnxruntime {graph.minimum_backend_version} or newer, and {installed} is "
             f"installed: pip install -U onnxruntime (which needs Python 3.11 or newer)"
         )
     return graph
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".")[:2])
 
 
 @contextmanager

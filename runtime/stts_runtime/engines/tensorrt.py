@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import LANGUAGE, VISION
+from stts_runtime.bundle.manifest import LANGUAGE, VISION, compilable
 from stts_runtime.device import Device, this_device
 from stts_runtime.engines.cuda_memory import DeviceArray, Stream, load_cuda
 from stts_runtime.engines.names import cache_names
@@ -45,10 +45,10 @@ def _missing(bundle: Bundle, part: str, name: FlavourName, device: Device) -> Bu
     """Why there is no engine, and what can be done about it here."""
     what = f"{bundle.folder} has no {name} engine of {part}"
     graphs = bundle.manifest.parts()[part]
-    if not any(graph.backend == "tensorrt" for graph in graphs.values()):
+    if not compilable(graphs):
         return BundleError(
             f"{what}, and no graphs to compile one from (it has {', '.join(graphs)}); build it again with: "
-            f"{bundle.manifest.build_command} --target {name} --force (with your paths)"
+            f"{bundle.manifest.rebuild_for(name)}"
         )
     if device.gpu is None:
         return BundleError(
@@ -83,7 +83,6 @@ class TensorRtVision:
         context = self._loaded.context()
         context.bind(self._arrays)
         self._run = RepeatedRun(self._loaded, context)
-        self._ran = False
 
     def run(self, frames: NDArray[np.uint8], given: NDArray[np.bool_] | None = None) -> VisionOutput:
         """RGB frames (T, H, W, 3) uint8 -> the window's visual tokens, on the device until the next run."""
@@ -96,7 +95,7 @@ class TensorRtVision:
             stream.upload(arrays["kept_groups"], np.flatnonzero(given))
         self._run()
         stream.synchronize()
-        self._keep_kernels()
+        self._loaded.keep_kernels()
         return self._output(given)
 
     def _output(self, given: NDArray[np.bool_] | None) -> VisionOutput:
@@ -110,11 +109,6 @@ class TensorRtVision:
         kept = np.zeros(shape, dtype=np.bool_)
         kept.reshape(-1)[stream.download(arrays["kept_groups"])] = True
         return VisionOutput(visual, kept if given is None else given, stream.download(arrays["scores"]))
-
-    def _keep_kernels(self) -> None:
-        if not self._ran:
-            self._loaded.keep_kernels()
-            self._ran = True
 
 
 class _View(DeviceArray):
@@ -142,7 +136,6 @@ class TensorRtLanguage:
         in_place = model.graphs[passport.lowering].caches_in_place
         self._calls = self._calls_over(caches, in_place)
         self._turn = 0
-        self._kinds_run: set[bool] = set()
 
     def _calls_over(self, caches: list[str], in_place: bool) -> list[_Calls]:
         """One set of caches that is read and written, or two between which every call goes to and fro."""
@@ -167,10 +160,8 @@ class TensorRtLanguage:
         next_token = int(stream.download(arrays["next_token"])[0])
         self._turn = (self._turn + 1) % len(self._calls)
         self.length += len(tokens)
-        if (single := len(tokens) == 1) not in self._kinds_run:
-            # Prefills and single tokens have kernels of their own.
-            self._kinds_run.add(single)
-            self._loaded.keep_kernels()
+        # Prefills and single tokens have kernels of their own.
+        self._loaded.keep_kernels("single token" if len(tokens) == 1 else "prefill")
         return next_token
 
     def rewind(self, length: int) -> None:

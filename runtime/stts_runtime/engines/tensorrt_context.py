@@ -39,15 +39,15 @@ class LoadedEngine:
             del load
         self.names = [self.engine.get_tensor_name(number) for number in range(self.engine.num_io_tensors)]
         self._kernels = KernelCache(flavour, self.engine, kernels) if flavour.name == "tensorrt-rtx" else None
+        self._kinds_kept: set[str] = set()
         self._scratch = stream.zeros((int(self.engine.device_memory_size_v2),), 1, np.dtype(np.uint8))
 
     def shape(self, name: str) -> tuple[int, ...]:
         """-1 stands for the symbolic length."""
         return tuple(self.engine.get_tensor_shape(name))
 
-    def array(self, name: str, **sizes: int) -> DeviceArray:
+    def array(self, name: str, longest: int = 1) -> DeviceArray:
         """A zeroed array for a tensor; `longest` is the size of its symbolic length."""
-        longest = sizes.get("longest", 1)
         kind = self.engine.get_tensor_dtype(name)
         shape = tuple(longest if size == -1 else size for size in self.shape(name))
         return self.stream.zeros(shape, kind.itemsize, _numpy_type(self.flavour.api, kind))
@@ -60,9 +60,10 @@ class LoadedEngine:
         context.set_device_memory(self._scratch.address, self._scratch.size_bytes)
         return Context(self, context)
 
-    def keep_kernels(self) -> None:
-        """Writes down what TensorRT-RTX compiled, so that the next start is quick."""
-        if self._kernels is not None:
+    def keep_kernels(self, kind: str = "run") -> None:
+        """Writes down what TensorRT-RTX compiled for the first run of a kind, so that the next start is quick."""
+        if self._kernels is not None and kind not in self._kinds_kept:
+            self._kinds_kept.add(kind)
             self._kernels.save()
 
 
