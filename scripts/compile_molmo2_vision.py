@@ -24,6 +24,7 @@ from stts_export.modules.config import (
     ConnectorConfig,
     MarkerIds,
     ModelConfig,
+    RotaryConfig,
     ScorerConfig,
     TextConfig,
     VisionConfig,
@@ -55,7 +56,7 @@ def molmo2() -> ModelConfig:
     """The vision side of Molmo2-4B: 378 x 378 pixels, 25 of 27 layers run, two of them read."""
     vision = VisionConfig(1152, 25, 16, 4304, 27, 14 * 14 * 3, (24, 18))
     connector = ConnectorConfig(heads=16, head_width=72, pooled_width=1152, mlp_width=9728, text_width=2560)
-    text = TextConfig(2560, 1, 32, 8, 128, 9728, 151936, 128, 5e6)
+    text = TextConfig(2560, 1, 32, 8, 128, 9728, 151936, 128, RotaryConfig(5e6))
     return ModelConfig(vision, connector, text, MarkerIds(0, 1, 2), ScorerConfig(3, 1152, 0.5))
 
 

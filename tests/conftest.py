@@ -31,6 +31,14 @@ def plain_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def olmo_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain Molmo2 with OLMo's language model."""
+    path = tmp_path_factory.mktemp("checkpoints") / "olmo"
+    write_random_checkpoint(path, SIZES["micro-o"], seed=2, prune_fraction=None)
+    return path
+
+
+@pytest.fixture(scope="session")
 def micro_bundle(micro_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """3 and 6 frames at keep 1 and 0.5, the shorter with both budgets; do not change it, copy it."""
     out = tmp_path_factory.mktemp("bundles") / "micro"

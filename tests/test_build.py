@@ -22,6 +22,7 @@ from stts_export.checkpoint.weight_files import SINGLE
 from stts_export.errors import CheckpointError, ExportError
 from stts_export.graphs import check
 from stts_export.graphs.segments import run_in_segments
+from stts_export.lowering import LOWERINGS, TARGETS
 from stts_export.plan import BuildRequest
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
@@ -267,3 +268,10 @@ def test_multiplications_are_those_of_the_layers(micro_bundle: Bundle) -> None:
     connector = projections + over_patches + groups * (2 * width * hidden + hidden * text)
     counted = micro_bundle.manifest.variants["full-t3"].graphs["cpu"].multiplications.fixed
     assert counted == blocks + embedding + connector
+
+
+def test_the_olmo_form_builds_for_every_target(olmo_checkpoint: Path, tmp_path: Path) -> None:
+    """The build checks every graph against the modules, and those are held to transformers elsewhere."""
+    request = BuildRequest(olmo_checkpoint, tmp_path / "out", [2], [1.0], ["clip"], targets=list(TARGETS))
+    bundle = build_bundle(request)
+    assert set(bundle.manifest.language.graphs) == set(LOWERINGS)

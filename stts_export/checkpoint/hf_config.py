@@ -11,12 +11,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field
 
 from stts_export.checkpoint.json_files import Section
+from stts_export.checkpoint.rope_config import RopeSection, rotary_config
 from stts_export.errors import CheckpointError
 from stts_export.modules.config import (
     RESCALE_MINIMUM,
     ConnectorConfig,
     MarkerIds,
     ModelConfig,
+    RotaryConfig,
     ScorerConfig,
     TextConfig,
     VisionConfig,
@@ -58,11 +60,6 @@ class AdapterSection(Section):
     feature_layers: list[int] = _either("vision_feature_layer", "vit_layers")
 
 
-class RopeSection(Section):
-    rope_type: str | None = Field(None, validation_alias=AliasChoices("rope_type", "type"))
-    rope_theta: float | None = Field(None, gt=0)
-
-
 class TextSection(Section):
     hidden_size: Size
     num_hidden_layers: LayerCount
@@ -75,13 +72,14 @@ class TextSection(Section):
     attention_bias: bool = Field(False, validation_alias=AliasChoices("attention_bias", "qkv_bias"))
     rms_norm_eps: Epsilon = Field(1e-6, validation_alias=AliasChoices("rms_norm_eps", "layer_norm_eps"))
     hidden_act: str = "silu"
-    qk_norm_type: str = "qwen3"
+    qk_norm_type: Literal["qwen3", "olmo"] = "qwen3"
     use_qk_norm: bool = True
     norm_after: bool = False
     tie_word_embeddings: bool = False
     rope_theta: float | None = Field(None, gt=0)
     rope_scaling: RopeSection | None = None
     rope_parameters: RopeSection | None = None
+    rope_scaling_layers: list[int] | None = None
 
 
 class SttsSection(Section):
@@ -135,9 +133,7 @@ class HfConfig(Section):
             ("vision hidden_act", self.vision.hidden_act, "gelu_pytorch_tanh"),
             ("adapter hidden_act", self.adapter.hidden_act, "silu"),
             ("text hidden_act", text.hidden_act, "silu"),
-            ("qk_norm_type", text.qk_norm_type, "qwen3"),
             ("use_qk_norm", text.use_qk_norm, True),
-            ("norm_after", text.norm_after, False),
         ]
         if stts is not None and stts.prune:
             rules += [
@@ -210,26 +206,19 @@ class HfConfig(Section):
             mlp_width=section.intermediate_size,
             vocab=section.vocab_size,
             extra_vocab=section.additional_vocab_size,
-            rope_theta=self._rope_theta(),
+            rotary=self._rotary(),
             norm_eps=section.rms_norm_eps,
             qkv_bias=section.attention_bias,
+            norm_after=section.norm_after,
+            norm_whole_projection=section.qk_norm_type == "olmo",
             tied=self.tie_word_embeddings or section.tie_word_embeddings,
             two_way_images=self.bi_directional_attn is not None,
         )
 
-    def _rope_theta(self) -> float:
+    def _rotary(self) -> RotaryConfig:
         section = self.text
-        given = [part for part in (section.rope_parameters, section.rope_scaling) if part is not None]
-        for part in given:
-            if part.rope_type not in (None, "default"):
-                raise CheckpointError(
-                    f"config.json: rotary embedding of type {part.rope_type!r} is not supported, only 'default'"
-                )
-        thetas = [part.rope_theta for part in given if part.rope_theta is not None]
-        theta = thetas[0] if thetas else section.rope_theta
-        if theta is None:
-            raise CheckpointError("config.json: text_config gives neither rope_theta nor rope_parameters.rope_theta")
-        return theta
+        parts = [part for part in (section.rope_parameters, section.rope_scaling) if part is not None]
+        return rotary_config(parts, section.rope_theta, section.rope_scaling_layers, section.num_hidden_layers)
 
     def _scorer(self, width: int) -> ScorerConfig:
         assert self.stts is not None

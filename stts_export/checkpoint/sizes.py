@@ -39,6 +39,10 @@ class Size:
     vocab: int | None = None
     """Entries of the base vocabulary; None: as the tokenizer has."""
     rope_theta: float = 10_000.0
+    olmo: bool = False
+    """A language model in OLMo 3's form, not Qwen3's."""
+    original_context: int = 8192
+    """What OLMo's scaled rotary positions were first trained for."""
 
     @property
     def groups(self) -> int:
@@ -51,10 +55,18 @@ SIZES = {
     "micro": Size(84, 32, 5, 2, 48, (-1, -3), 1, 24, 48, 2, 4, 2, 16, 64),
     # Small enough for a repository, large enough for pruning to show on a CPU.
     "tiny": Size(252, 160, 12, 2, 640, (-1, -4), 1, 128, 160, 4, 4, 2, 40, 384),
-    # As released, to try speed and memory before a download. How wide the scorer's MLP is there is not published.
-    "molmo2-4b": Size(378, 1152, 25, 16, 4304, (-1, -7), 3, 1152, 2560, 36, 32, 8, 128, 9728, 151_936, 5e6),
-    "molmo2-8b": Size(378, 1152, 25, 16, 4304, (-1, -7), 3, 1152, 4096, 36, 32, 8, 128, 12_288, 151_936, 1e6),
+    # The same with OLMo's language model, and a context that a test's prompts reach the scaled end of.
+    "micro-o": Size(84, 32, 5, 2, 48, (-1, -3), 1, 24, 48, 4, 4, 4, 16, 64, olmo=True, original_context=32),
+    # As released, to try speed and memory before a download; the scorer's MLP is as wide as the tower's.
+    "molmo2-4b": Size(378, 1152, 25, 16, 4304, (-1, -7), 3, 4304, 2560, 36, 32, 8, 128, 9728, 151_936, 5e6),
+    "molmo2-8b": Size(378, 1152, 25, 16, 4304, (-1, -7), 3, 4304, 4096, 36, 32, 8, 128, 12_288, 151_936, 1e6),
+    "molmo2-o-7b": Size(
+        378, 1152, 25, 16, 4304, (-1, -7), 3, 4304, 4096, 32, 32, 32, 128, 11_008, 100_352, 5e5, olmo=True
+    ),
 }
+
+# Every fourth layer of OLMo 3 sees its whole context, and only those have their positions scaled.
+_SCALED_EVERY = 4
 
 
 def config_json(size: Size, vocab: int, prune_fraction: float | None, random_weights: bool) -> dict[str, Any]:
@@ -103,11 +115,28 @@ def config_json(size: Size, vocab: int, prune_fraction: float | None, random_wei
             "rope_parameters": {"rope_type": "default", "rope_theta": size.rope_theta},
         },
     }
+    if size.olmo:
+        content["text_config"] |= _olmo(size)
     if random_weights:
         content["random_weights"] = True
     if prune_fraction is not None:
         content["stts"] = {"topk": prune_fraction, "prune_at": size.prune_at, "positions": "original"}
     return content
+
+
+def _olmo(size: Size) -> dict[str, Any]:
+    """What a `text_config` says of OLMo 3's form."""
+    yarn = {
+        "factor": 8.0,
+        "original_max_position_embeddings": size.original_context,
+        "attention_factor": 1.2079441541679836,
+    }
+    return {
+        "qk_norm_type": "olmo",
+        "norm_after": True,
+        "rope_parameters": {"rope_type": "yarn", "rope_theta": size.rope_theta, **yarn},
+        "rope_scaling_layers": list(range(_SCALED_EVERY - 1, size.text_layers, _SCALED_EVERY)),
+    }
 
 
 def model_config(size: Size, vocab: int, prune_fraction: float | None) -> ModelConfig:

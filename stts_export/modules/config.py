@@ -91,8 +91,56 @@ class ConnectorConfig:
 
 
 @dataclass(frozen=True)
+class LinearScaling:
+    """Every rotary frequency divided by `factor`."""
+
+    factor: float
+
+
+@dataclass(frozen=True)
+class YarnScaling:
+    """Slow rotary frequencies divided by `factor`, fast ones left, a ramp between (arXiv 2309.00071)."""
+
+    factor: float
+    original_context: int
+    amplitude: float
+    """What cosine and sine are multiplied by."""
+    beta_fast: float = 32.0
+    """Turns within the original context from which on a frequency is left as it is."""
+    beta_slow: float = 1.0
+    """Turns below which it is divided by the whole factor."""
+    truncate: bool = True
+    """Whether the ramp begins and ends at whole dimensions."""
+
+
+@dataclass(frozen=True)
+class Llama3Scaling:
+    """The same idea with a ramp over turns instead of dimensions."""
+
+    factor: float
+    original_context: int
+    low_turns: float
+    high_turns: float
+
+
+RotaryScaling = LinearScaling | YarnScaling | Llama3Scaling
+
+
+@dataclass(frozen=True)
+class RotaryConfig:
+    """Rotary positions, half-split; layers in `scaled_layers` apply `scaling`, the others do not."""
+
+    theta: float
+    scaling: RotaryScaling | None = None
+    scaled_layers: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
 class TextConfig:
-    """A Qwen3-form decoder whose embedding has `extra_vocab` more rows than its logits have entries."""
+    """A decoder in the form of Qwen3, or of OLMo 3 with `norm_after` and `norm_whole_projection`.
+
+    Its embedding has `extra_vocab` more rows than its logits have entries.
+    """
 
     width: int
     layers: int
@@ -102,10 +150,14 @@ class TextConfig:
     mlp_width: int
     vocab: int
     extra_vocab: int
-    rope_theta: float
+    rotary: RotaryConfig
     norm_eps: float = 1e-6
     qkv_bias: bool = False
     tied: bool = False
+    norm_after: bool = False
+    """Attention and MLP are normed behind themselves, not before."""
+    norm_whole_projection: bool = False
+    """Queries and keys are normed over all heads at once, not every head by itself."""
     two_way_images: bool = True
     """Image tokens attend to each other in both directions during prefill."""
 

@@ -1,4 +1,4 @@
-"""The language model: a Qwen3-form decoder over a key/value cache of fixed size.
+"""The language model: a decoder in the form of Qwen3 or OLMo 3 over a key/value cache of fixed size.
 
 One module serves every call: the image prefix, the question after it, and single tokens. Slots are places in the
 cache, counted from 0 as they are written; positions are what rotary embedding sees and may skip (pruned tokens can
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from stts_export.modules.config import MarkerIds, TextConfig
 from stts_export.modules.layers import Attend, GatedMlp, RmsNorm
 from stts_export.modules.operators import cache_write, masked_attention, rotate
+from stts_export.modules.rotary import Rotary, rotary_of_layer_kinds
 
 
 class LanguageOutput(NamedTuple):
@@ -28,13 +29,6 @@ class LanguageOutput(NamedTuple):
     """(1, vocabulary) of the last token."""
     caches: list[Tensor]
     """Keys and values of every layer in turn, of the layout that came in."""
-
-
-class Rotary(NamedTuple):
-    """Cosine and sine of every token's angles, each (B, L, head dimension / 2)."""
-
-    cos: Tensor
-    sin: Tensor
 
 
 class Embedding(nn.Module):
@@ -66,8 +60,9 @@ class RotaryAttention(nn.Module):
         self.k_proj = nn.Linear(config.width, kv_channels, bias=config.qkv_bias)
         self.v_proj = nn.Linear(config.width, kv_channels, bias=config.qkv_bias)
         self.o_proj = nn.Linear(channels, config.width, bias=False)
-        self.q_norm = RmsNorm(config.head_width, config.norm_eps)
-        self.k_norm = RmsNorm(config.head_width, config.norm_eps)
+        whole = config.norm_whole_projection
+        self.q_norm = RmsNorm(channels if whole else config.head_width, config.norm_eps)
+        self.k_norm = RmsNorm(kv_channels if whole else config.head_width, config.norm_eps)
 
     def forward(self, x: Tensor, rotary: Rotary, attend: Attend) -> Tensor:
         """Rows (B * L, width) -> rows; `attend` gets queries, keys and values as (B, L, channels)."""
@@ -77,9 +72,9 @@ class RotaryAttention(nn.Module):
         return attended
 
     def _normed(self, projected: Tensor, norm: RmsNorm, rotary: Rotary) -> Tensor:
-        """Norms every head of rows by itself: (B, L, C)."""
-        by_head: Tensor = norm(projected.unflatten(-1, (-1, self.q_norm.weight.shape[0])))
-        return _by_sequence(by_head.flatten(1), rotary)
+        """Norms as many channels of rows at once as the norm is wide: (B, L, C)."""
+        normed: Tensor = norm(projected.unflatten(-1, (-1, norm.weight.shape[0])))
+        return _by_sequence(normed.flatten(1), rotary)
 
 
 def _by_sequence(rows: Tensor, rotary: Rotary) -> Tensor:
@@ -94,11 +89,16 @@ class DecoderLayer(nn.Module):
         self.self_attn = RotaryAttention(config)
         self.post_attention_layernorm = RmsNorm(config.width, config.norm_eps)
         self.mlp = GatedMlp(config.width, config.mlp_width, config.width)
+        self.norm_after = config.norm_after
 
     def forward(self, x: Tensor, rotary: Rotary, attend: Attend) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), rotary, attend)
-        out: Tensor = x + self.mlp(self.post_attention_layernorm(x))
-        return out
+        if self.norm_after:
+            x = x + self.input_layernorm(self.self_attn(x, rotary, attend))
+            change: Tensor = self.post_attention_layernorm(self.mlp(x))
+        else:
+            x = x + self.self_attn(self.input_layernorm(x), rotary, attend)
+            change = self.mlp(self.post_attention_layernorm(x))
+        return x + change
 
 
 class Decoder(nn.Module):
@@ -137,12 +137,12 @@ class Language(nn.Module):
         the n-th row.
         """
         x = self._embed(token_ids_L, visual_VW)
-        rotary = self._rotary(positions_L.unsqueeze(0), x.dtype)
+        rotary, scaled = self._rotary(positions_L.unsqueeze(0), x.dtype), self.config.rotary.scaled_layers
         seen_LS = self._seen(token_ids_L, start, slots=caches[0].shape[-2])
         new_caches: list[Tensor] = []
         for number, layer in enumerate(self.language_model.layers):
             keys, values = caches[2 * number : 2 * number + 2]
-            x = layer(x, rotary, self._cached(keys, values, start, seen_LS, new_caches))
+            x = layer(x, rotary[number in scaled], self._cached(keys, values, start, seen_LS, new_caches))
         logits = self.logits(self.language_model.norm(x[-1:]))
         return LanguageOutput(logits.argmax(dim=-1), logits, new_caches)
 
@@ -153,9 +153,9 @@ class Language(nn.Module):
         tokens each token attends to.
         """
         x = self._embed(token_ids_BL.flatten(), visual)
-        rotary = self._rotary(positions_BL, x.dtype)
-        for layer in self.language_model.layers:
-            x = layer(x, rotary, self._within(seen_BLL))
+        rotary, scaled = self._rotary(positions_BL, x.dtype), self.config.rotary.scaled_layers
+        for number, layer in enumerate(self.language_model.layers):
+            x = layer(x, rotary[number in scaled], self._within(seen_BLL))
         normed: Tensor = self.language_model.norm(x)
         return normed
 
@@ -198,11 +198,8 @@ class Language(nn.Module):
         words: Tensor = self.language_model.embed_tokens(token_ids)
         return words + visual.index_select(0, row).to(words.dtype) * is_patch[:, None].to(words.dtype)
 
-    def _rotary(self, positions_BL: Tensor, dtype: torch.dtype) -> Rotary:
-        half = self.config.head_width // 2
-        exponent = torch.arange(half, dtype=torch.float32, device=positions_BL.device) / half
-        angle_BLr = positions_BL.float().unsqueeze(-1) * self.config.rope_theta**-exponent
-        return Rotary(angle_BLr.cos().to(dtype), angle_BLr.sin().to(dtype))
+    def _rotary(self, positions_BL: Tensor, dtype: torch.dtype) -> dict[bool, Rotary]:
+        return rotary_of_layer_kinds(self.config.rotary, self.config.head_width, positions_BL, dtype)
 
     def _seen(self, token_ids_L: Tensor, start: Tensor, slots: int) -> Tensor:
         """(L, slots) bool: which slots each token attends to."""
