@@ -16,9 +16,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from stts_export import build as build_module
-from stts_export import plan
+from stts_export import bundle_writer, plan
 from stts_export.build import build_bundle
-from stts_export.checkpoint.weight_files import SINGLE
+from stts_export.checkpoint.safetensors_files import SINGLE
 from stts_export.errors import CheckpointError, ExportError
 from stts_export.graphs import check
 from stts_export.graphs.segments import run_in_segments
@@ -215,13 +215,13 @@ def test_a_graph_that_differs_from_the_modules_is_refused(
     micro_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The check that runs in every build: a planted change of one weight file byte range must stop it."""
-    original = build_module.write_safetensors
+    original = bundle_writer.write_safetensors
 
     def corrupt(path: Path, like: dict, read: Callable[[str], torch.Tensor]) -> None:
         wrong = "language_model.layers.1.mlp.up_proj.weight"
         original(path, like, lambda name: read(name).flip(0) if name == wrong else read(name))
 
-    monkeypatch.setattr(build_module, "write_safetensors", corrupt)
+    monkeypatch.setattr(bundle_writer, "write_safetensors", corrupt)
     with pytest.raises(ExportError, match=r"language\.onnx: logits differ"):
         build_bundle(request(micro_checkpoint, tmp_path / "bundle", keeps=[1.0]))
     assert not list(tmp_path.iterdir())

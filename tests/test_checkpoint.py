@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stts_export.checkpoint import open_checkpoint
-from stts_export.checkpoint.weight_files import INDEX, SINGLE
+from stts_export.checkpoint.safetensors_files import INDEX, SINGLE
 from stts_export.errors import CheckpointError
 
 # The older generation's names, written down from the released checkpoints' layout and not from our own table.
@@ -303,7 +303,7 @@ def test_values_that_are_not_finite_are_named(copy: Path) -> None:
 def test_integer_weights_are_refused_and_not_cast(copy: Path) -> None:
     name = "model.language_model.norm.weight"
     rewrite(copy, lambda weights: weights.update({name: weights[name].long()}))
-    with pytest.raises(CheckpointError, match=r"norm\.weight in .* is I64; only F16, BF16, F32"):
+    with pytest.raises(CheckpointError, match=r"norm\.weight in .* is I64; only float16, bfloat16, float32"):
         open_checkpoint(copy)
 
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from stts_export.checkpoint import Checkpoint, open_checkpoint, streaming
+from stts_export.checkpoint.byte_tokenizer import byte_level_tokenizer
 from stts_export.checkpoint.sizes import SIZES, model_config
 from stts_export.checkpoint.stream_writer import write_safetensors
 from stts_export.checkpoint.streaming import cast, placeholder, real_weights
@@ -101,7 +102,7 @@ def test_a_streamed_file_is_what_the_library_writes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("size", "billions"), [("molmo2-4b", 4.851), ("molmo2-8b", 8.662)])
 def test_full_sizes_have_as_many_weights_as_the_released_models(size: str, billions: float) -> None:
     """4,850,869,200 stand in the 4B's published index; the 8B's from its published shapes."""
-    config = model_config(SIZES[size], SIZES[size].vocab or 0, 0.5)
+    config = model_config(SIZES[size], byte_level_tokenizer(SIZES[size].vocab), 0.5)
     with torch.device("meta"):
         modules = Vision(config), Language(config.text, config.markers)
     named = [pair for module in modules for pair in module.named_parameters()]

@@ -12,7 +12,6 @@ import torch
 
 from stts_calib.clips import Clip, Split
 from stts_export.checkpoint import open_checkpoint
-from stts_export.checkpoint.byte_tokenizer import base_vocabulary
 from stts_export.checkpoint.sizes import SIZES, model_config
 from stts_export.modules.vit import patches_of_frames
 from stts_export.plan import BuildRequest, plan_bundle
@@ -62,7 +61,7 @@ def first_batch(recipe: Recipe, run: Run, keep: float) -> Batch:
 
 
 def objective_of(recipe: Recipe, run: Run) -> Objective:
-    config = model_config(recipe.size, base_vocabulary(run.tokenizer), PRUNE_FRACTION)
+    config = model_config(recipe.size, run.tokenizer, PRUNE_FRACTION)
     return Objective(*fresh_modules(config, seed=0))
 
 

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from stts_export.checkpoint.sizes import EXTRA_TOKENS
-
+# Marks in the order of Molmo2's extra vocabulary; `<im_patch>` is the third of them, `<frame_start>` the eighth.
+EXTRA_TOKENS = (
+    "<im_start>", "<im_end>", "<im_patch>", "<im_col>", "<low_res_im_start>", "<|image|>", "<im_low>",
+    "<frame_start>", "<frame_end>", "<|video|>",
+)  # fmt: skip
 TEXT_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 

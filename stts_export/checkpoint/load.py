@@ -1,23 +1,20 @@
-"""A checkpoint folder -> the model's shape and its text side at once, and its weights in our modules when asked for."""
+"""A checkpoint of any layout -> the model's shape and text side at once, and its weights in our modules when asked."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from stts_export.checkpoint.hf_config import HfConfig
-from stts_export.checkpoint.json_files import Section, read_json, read_optional_json
+from stts_export.checkpoint.layouts import VideoProcessor, find_layout
 from stts_export.checkpoint.names import own_name
 from stts_export.checkpoint.streaming import Read, hold_small_weights
 from stts_export.checkpoint.tokenizer import TextSide, read_text_side
-from stts_export.checkpoint.weight_files import WeightFiles
-from stts_export.checkpoint.weights import checked, stored_weights
+from stts_export.checkpoint.weight_source import WeightSource
+from stts_export.checkpoint.weights import HEAD, Stored, checked, head_is_embedding, stored_weights
 from stts_export.errors import CheckpointError
 from stts_export.modules.config import ModelConfig
 from stts_export.modules.language import Language
@@ -25,19 +22,6 @@ from stts_export.modules.vision import Vision
 
 _SCORER = "temporal_token_scorer."
 _SCORER_WIDTH_FROM = f"{_SCORER}mlp.w1.weight"
-
-
-class VideoProcessor(Section):
-    """What is read of the video processor's settings."""
-
-    pooling_size: tuple[Annotated[int, Field(ge=1, le=64)], Annotated[int, Field(ge=1, le=64)]] = (3, 3)
-    max_fps: Annotated[float, Field(gt=0, le=1000)] = 2.0
-
-
-class Processor(Section):
-    """Newer checkpoints keep the video processor inside `processor_config.json`."""
-
-    video_processor: VideoProcessor = VideoProcessor()
 
 
 @dataclass(frozen=True)
@@ -54,6 +38,8 @@ class StreamedModules(Modules):
     """Modules that hold small weights and placeholders (`streaming`); `read` has every weight by its name."""
 
     read: Read
+    dtypes: dict[str, torch.dtype]
+    """What the weights are stored in."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +50,11 @@ class Checkpoint:
     config: ModelConfig
     hf_config: HfConfig
     text: TextSide
+    tokenizer: Path
+    """Where tokenizer.json and its settings lie."""
     max_fps: float
     config_sha256: str
-    files: WeightFiles
+    files: WeightSource
 
     def load(self) -> Modules:
         """Raises `CheckpointError` unless the weights fit the configuration whole and exactly."""
@@ -79,41 +67,47 @@ class Checkpoint:
     def stream(self) -> StreamedModules:
         """The same, but large weights stay in the files until they are asked for."""
         found = stored_weights(self.files, self.config)
+        config, tied = self._with_head_tied_as_stored(found)
         with torch.device("meta"):
-            vision, language = Vision(self.config), Language(self.config.text, self.config.markers)
-        notes = checked(found, {**vision.state_dict(), **language.state_dict()}, self.config)
+            vision, language = Vision(config), Language(config.text, config.markers)
+        wanted = {**vision.state_dict(), **language.state_dict()}
+        notes = [*tied, *checked(found, wanted, config)]
 
         def read(name: str) -> Tensor:
-            return found[name].read()
+            return found[name].read(None)
 
         for module in (vision, language):
             hold_small_weights(module.eval(), read)
-        return StreamedModules(vision, language, notes, read)
+        return StreamedModules(vision, language, notes, read, {name: found[name].dtype for name in wanted})
+
+    def _with_head_tied_as_stored(self, found: dict[str, Stored]) -> tuple[ModelConfig, list[str]]:
+        """A head that equals the embedding is kept once, whatever the configuration says."""
+        if self.config.text.tied or not head_is_embedding(found):
+            return self.config, []
+        note = f"the stored {HEAD} equals the embedding, so the bundle holds it once"
+        return replace(self.config, text=replace(self.config.text, tied=True)), [note]
 
 
-def open_checkpoint(folder: Path) -> Checkpoint:
-    """Reads a Hugging Face directory but for its weights. Raises `CheckpointError` with what is wrong and where."""
-    config_path = folder / "config.json"
-    if not folder.exists():
-        raise CheckpointError(f"no such folder: {folder}")
-    if not config_path.is_file():
-        raise CheckpointError(f"{folder} is not a checkpoint: it holds no config.json")
-    hf_config = read_json(config_path, HfConfig)
-    files = WeightFiles(folder)
-    processor = _video_processor(folder)
-    config = hf_config.model_config_with(_pool(processor), _scorer_width(files))
+def open_checkpoint(folder: Path, tokenizer: Path | None = None) -> Checkpoint:
+    """Reads a checkpoint of any layout but for its weights; `tokenizer` is for those beside which none lies.
+
+    Raises `CheckpointError` with what is wrong and where.
+    """
+    layout = find_layout(folder, tokenizer)
+    config = layout.hf_config.model_config_with(_pool(layout.processor), _scorer_width(layout.files))
     return Checkpoint(
         path=folder,
         config=config,
-        hf_config=hf_config,
-        text=read_text_side(folder, config.markers),
-        max_fps=processor.max_fps,
-        config_sha256=hashlib.sha256(config_path.read_bytes()).hexdigest(),
-        files=files,
+        hf_config=layout.hf_config,
+        text=read_text_side(layout.tokenizer, config.markers),
+        tokenizer=layout.tokenizer,
+        max_fps=layout.processor.max_fps,
+        config_sha256=layout.config_sha256,
+        files=layout.files,
     )
 
 
-def _scorer_width(files: WeightFiles) -> int | None:
+def _scorer_width(files: WeightSource) -> int | None:
     """Rows of the scorer's first linear layer; None where the checkpoint has no scorer."""
     stored = {own_name(name): name for name in files}
     if not any(name.startswith(_SCORER) for name in stored):
@@ -121,13 +115,6 @@ def _scorer_width(files: WeightFiles) -> int | None:
     if _SCORER_WIDTH_FROM not in stored or len(shape := files.shape(stored[_SCORER_WIDTH_FROM])) != 2:
         raise CheckpointError(f"the checkpoint has a scorer, but its {_SCORER_WIDTH_FROM} is missing or no matrix")
     return shape[0]
-
-
-def _video_processor(folder: Path) -> VideoProcessor:
-    older = folder / "video_preprocessor_config.json"
-    if older.exists():
-        return read_json(older, VideoProcessor)
-    return read_optional_json(folder / "processor_config.json", Processor).video_processor
 
 
 def _pool(processor: VideoProcessor) -> int:

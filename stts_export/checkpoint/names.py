@@ -1,4 +1,4 @@
-"""Weight names: what checkpoints of either generation call a weight -> what `stts_export.modules` calls it.
+"""Weight names: what checkpoints of any layout call a weight -> what `stts_export.modules` calls it.
 
 Source: transformers' `conversion_mapping.py` (key `molmo2`) for the two generations, and the reference implementation
 for the scorer's names. Our own names are those of the newer generation without the leading `model.`.
@@ -21,6 +21,10 @@ _RULES: list[tuple[str, str]] = [
     (r"^vision_backbone\.image_vit\.transformer\.resblocks\.", "vision_tower.layers."),
     (r"^vision_backbone\.image_vit\.", "vision_tower."),
     (r"^vision_backbone\.", "multi_modal_projector."),
+    # The training layout has no level between a block and its projections.
+    (r"^(language_model\.layers\.\d+)\.(att_proj|attn_out|q_norm|k_norm)\.", r"\1.self_attn.\2."),
+    (r"^(language_model\.layers\.\d+)\.(ff_proj|ff_out)\.", r"\1.mlp.\2."),
+    (r"^language_model\.ff_out\.", "lm_head."),
     # Inside the blocks.
     (r"\.attention\.w([qkvo])\.", r".self_attn.\1_proj."),
     (r"\.feed_forward\.w([12])\.", r".mlp.fc\1."),

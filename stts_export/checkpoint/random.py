@@ -12,9 +12,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stts_export.checkpoint.byte_tokenizer import base_vocabulary, byte_level_tokenizer
-from stts_export.checkpoint.sizes import Size, config_json, model_config
-from stts_export.checkpoint.write import write_checkpoint
+from stts_export.checkpoint.byte_tokenizer import byte_level_tokenizer
+from stts_export.checkpoint.config_json import config_json
+from stts_export.checkpoint.sizes import Size, model_config
+from stts_export.checkpoint.streaming import placeholder
+from stts_export.checkpoint.tokenizer import mark_ids
+from stts_export.checkpoint.write import files_beside, write_checkpoint
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
 
@@ -22,12 +25,12 @@ from stts_export.modules.vision import Vision
 def write_random_checkpoint(out: Path, size: Size, seed: int, prune_fraction: float | None = 0.5) -> None:
     """Writes a checkpoint folder; `prune_fraction` None leaves out scorer and settings, as in a plain Molmo2."""
     tokenizer = byte_level_tokenizer(size.vocab)
-    vocab = base_vocabulary(tokenizer)
-    model = model_config(size, vocab, prune_fraction)
+    model = model_config(size, tokenizer, prune_fraction)
     with torch.device("meta"):
         shapes = {**Vision(model).state_dict(), **Language(model.text, model.markers).state_dict()}
-    config = config_json(size, vocab, prune_fraction, random_weights=True)
-    write_checkpoint(out, config, shapes, lambda name: _random(name, shapes[name].shape, seed), tokenizer)
+    like = {name: placeholder(tensor.shape, torch.float16) for name, tensor in shapes.items()}
+    config = config_json(model, mark_ids(tokenizer), "float16", "original", random_weights=True)
+    write_checkpoint(out, config, like, lambda name: _random(name, shapes[name].shape, seed), files_beside(tokenizer))
 
 
 def _random(name: str, shape: torch.Size, seed: int) -> Tensor:

@@ -1,18 +1,24 @@
-"""Sizes of the small checkpoints that this package makes itself, and their `config.json`."""
+"""Sizes of the checkpoints that this package makes itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from stts_export.checkpoint.hf_config import HfConfig
-from stts_export.modules.config import ModelConfig
+from tokenizers import Tokenizer
 
-# Marks in the order of Molmo2's extra vocabulary; `<im_patch>` is the third of them, `<frame_start>` the eighth.
-EXTRA_TOKENS = (
-    "<im_start>", "<im_end>", "<im_patch>", "<im_col>", "<low_res_im_start>", "<|image|>", "<im_low>",
-    "<frame_start>", "<frame_end>", "<|video|>",
-)  # fmt: skip
+from stts_export.checkpoint.byte_tokenizer import base_vocabulary
+from stts_export.checkpoint.tokenizer import mark_ids
+from stts_export.modules.config import (
+    ConnectorConfig,
+    MarkerIds,
+    ModelConfig,
+    RotaryConfig,
+    ScorerConfig,
+    TextConfig,
+    VisionConfig,
+    YarnScaling,
+)
+
 EXTRA_VOCAB = 128
 PATCH_SIZE = 14
 POOL = 3
@@ -67,79 +73,51 @@ SIZES = {
 
 # Every fourth layer of OLMo 3 sees its whole context, and only those have their positions scaled.
 _SCALED_EVERY = 4
+_YARN_FACTOR = 8.0
+_YARN_AMPLITUDE = 1.2079441541679836
 
 
-def config_json(size: Size, vocab: int, prune_fraction: float | None, random_weights: bool) -> dict[str, Any]:
-    """A `config.json` of the newer generation; `prune_fraction` None makes it a plain Molmo2's."""
-    vision_head = size.vision_width // size.vision_heads
-    content: dict[str, Any] = {
-        "architectures": ["Molmo2ForConditionalGeneration"],
-        "model_type": "molmo2",
-        "dtype": "float16",
-        "image_patch_id": vocab + EXTRA_TOKENS.index("<im_patch>"),
-        "image_start_token_id": vocab + EXTRA_TOKENS.index("<im_start>"),
-        "image_end_token_id": vocab + EXTRA_TOKENS.index("<im_end>"),
-        "low_res_image_start_token_id": vocab + EXTRA_TOKENS.index("<low_res_im_start>"),
-        "frame_start_token_id": vocab + EXTRA_TOKENS.index("<frame_start>"),
-        "frame_end_token_id": vocab + EXTRA_TOKENS.index("<frame_end>"),
-        "tie_word_embeddings": False,
-        "vision_config": {
-            "hidden_size": size.vision_width,
-            "intermediate_size": size.vision_mlp,
-            "num_hidden_layers": size.vision_layers,
-            "num_attention_heads": size.vision_heads,
-            "num_key_value_heads": size.vision_heads,
-            "head_dim": vision_head,
-            "image_size": [size.frame, size.frame],
-            "patch_size": PATCH_SIZE,
-        },
-        "adapter_config": {
-            "vision_feature_layer": [layer % size.vision_layers for layer in size.feature_layers],
-            "hidden_size": size.vision_width,
-            "num_attention_heads": size.vision_heads,
-            "num_key_value_heads": size.vision_heads,
-            "head_dim": vision_head,
-            "intermediate_size": size.text_mlp,
-            "text_hidden_size": size.text_width,
-        },
-        "text_config": {
-            "hidden_size": size.text_width,
-            "num_hidden_layers": size.text_layers,
-            "num_attention_heads": size.text_heads,
-            "num_key_value_heads": size.text_kv_heads,
-            "head_dim": size.text_head_width,
-            "intermediate_size": size.text_mlp,
-            "vocab_size": vocab,
-            "additional_vocab_size": EXTRA_VOCAB,
-            "max_position_embeddings": 36864,
-            "rope_parameters": {"rope_type": "default", "rope_theta": size.rope_theta},
-        },
-    }
+def model_config(size: Size, tokenizer: Tokenizer, prune_fraction: float | None) -> ModelConfig:
+    """The model's shape with this tokenizer; `prune_fraction` None makes it a plain Molmo2."""
+    vision = VisionConfig(
+        width=size.vision_width,
+        layers=size.vision_layers,
+        heads=size.vision_heads,
+        mlp_width=size.vision_mlp,
+        grid=size.frame // PATCH_SIZE,
+        patch_values=PATCH_SIZE**2 * 3,
+        feature_layers=tuple(layer % size.vision_layers for layer in size.feature_layers),
+        pool=POOL,
+    )
+    connector = ConnectorConfig(
+        heads=size.vision_heads,
+        head_width=size.vision_width // size.vision_heads,
+        pooled_width=size.vision_width,
+        mlp_width=size.text_mlp,
+        text_width=size.text_width,
+    )
+    marks = mark_ids(tokenizer)
+    markers = MarkerIds(marks["image_patch_id"], marks["frame_start_token_id"], marks["frame_end_token_id"])
+    scorer = None if prune_fraction is None else ScorerConfig(size.prune_at, size.scorer_mlp, prune_fraction)
+    return ModelConfig(vision, connector, _text(size, base_vocabulary(tokenizer)), markers, scorer)
+
+
+def _text(size: Size, vocab: int) -> TextConfig:
+    rotary = RotaryConfig(size.rope_theta)
     if size.olmo:
-        content["text_config"] |= _olmo(size)
-    if random_weights:
-        content["random_weights"] = True
-    if prune_fraction is not None:
-        content["stts"] = {"topk": prune_fraction, "prune_at": size.prune_at, "positions": "original"}
-    return content
-
-
-def _olmo(size: Size) -> dict[str, Any]:
-    """What a `text_config` says of OLMo 3's form."""
-    yarn = {
-        "factor": 8.0,
-        "original_max_position_embeddings": size.original_context,
-        "attention_factor": 1.2079441541679836,
-    }
-    return {
-        "qk_norm_type": "olmo",
-        "norm_after": True,
-        "rope_parameters": {"rope_type": "yarn", "rope_theta": size.rope_theta, **yarn},
-        "rope_scaling_layers": list(range(_SCALED_EVERY - 1, size.text_layers, _SCALED_EVERY)),
-    }
-
-
-def model_config(size: Size, vocab: int, prune_fraction: float | None) -> ModelConfig:
-    """The shape that a checkpoint of this size is read back with."""
-    content = config_json(size, vocab, prune_fraction, random_weights=False)
-    return HfConfig.model_validate(content).model_config_with(pool=POOL, scorer_width=size.scorer_mlp)
+        scaling = YarnScaling(_YARN_FACTOR, size.original_context, _YARN_AMPLITUDE)
+        scaled = range(_SCALED_EVERY - 1, size.text_layers, _SCALED_EVERY)
+        rotary = RotaryConfig(size.rope_theta, scaling, frozenset(scaled))
+    return TextConfig(
+        width=size.text_width,
+        layers=size.text_layers,
+        heads=size.text_heads,
+        kv_heads=size.text_kv_heads,
+        head_width=size.text_head_width,
+        mlp_width=size.text_mlp,
+        vocab=vocab,
+        extra_vocab=EXTRA_VOCAB,
+        rotary=rotary,
+        norm_after=size.olmo,
+        norm_whole_projection=size.olmo,
+    )

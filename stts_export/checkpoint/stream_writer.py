@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from stts_export.errors import CheckpointError
 
 _NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 _ALIGNMENT = 8
@@ -34,4 +37,11 @@ def write_safetensors(
         stream.write(struct.pack("<Q", len(described)) + described)
         for name, tensor in ordered:
             weight = read(name).to(tensor.dtype).contiguous()
+            _check_fits(name, weight)
             stream.write(weight.flatten().view(torch.uint8).numpy().data)
+
+
+def _check_fits(name: str, weight: Tensor) -> None:
+    """Raises `CheckpointError` for a weight beyond the type that it is written in: float16 ends at 65,504."""
+    if weight.numel() and not all(isfinite(extreme) for extreme in torch.aminmax(weight)):
+        raise CheckpointError(f"weight {name} does not fit {_NAMES[weight.dtype]}; bf16 would hold it")

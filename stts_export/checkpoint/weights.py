@@ -11,10 +11,15 @@ import torch
 from torch import Tensor
 
 from stts_export.checkpoint.names import own_name
-from stts_export.checkpoint.weight_files import WeightFiles
+from stts_export.checkpoint.weight_source import WeightSource
 from stts_export.errors import CheckpointError
 from stts_export.modules.config import ModelConfig
 
+HEAD = "lm_head.weight"
+BASE_EMBEDDING = "language_model.embed_tokens.base"
+EXTRA_EMBEDDING = "language_model.embed_tokens.extra"
+
+_ROWS_AT_ONCE = 1 << 13
 _NAMES_SHOWN = 4
 _VIT_LAYER = re.compile(r"^vision_tower\.layers\.(\d+)\.")
 
@@ -24,10 +29,12 @@ class Stored:
     """One of our weights, as it can be had from the files."""
 
     shape: tuple[int, ...]
-    read: Callable[[], Tensor]
+    dtype: torch.dtype
+    read: Callable[[slice | None], Tensor]
+    """All of it, or some rows, in float32."""
 
 
-def stored_weights(files: WeightFiles, config: ModelConfig) -> dict[str, Stored]:
+def stored_weights(files: WeightSource, config: ModelConfig) -> dict[str, Stored]:
     """All weights of the files under our names, with fused ones split."""
     found: dict[str, Stored] = {}
     for stored in files:
@@ -35,11 +42,32 @@ def stored_weights(files: WeightFiles, config: ModelConfig) -> dict[str, Stored]
             if name in found:
                 raise CheckpointError(f"weight {name} is stored twice, the second time as {stored}")
             found[name] = weight
-    return found
+    return found | _embedding_split_as_used(found, config)
 
 
-def _unfused(name: str, stored: str, files: WeightFiles, config: ModelConfig) -> list[tuple[str, Stored]]:
-    text, shape = config.text, files.shape(stored)
+def _embedding_split_as_used(found: Mapping[str, Stored], config: ModelConfig) -> dict[str, Stored]:
+    """The older generation as transformers saves it has two embeddings that are halves of one, whatever their sizes."""
+    if not {BASE_EMBEDDING, EXTRA_EMBEDDING} <= found.keys():
+        return {}
+    first, second = found[BASE_EMBEDDING], found[EXTRA_EMBEDDING]
+    vocab, extra = config.text.vocab, config.text.extra_vocab
+    if first.shape[0] == vocab or first.shape[0] + second.shape[0] != vocab + extra:
+        return {}
+
+    def read(offset: int, size: int, rows: slice | None) -> Tensor:
+        start, stop, _ = (rows or slice(None)).indices(size)
+        start, stop, border = start + offset, stop + offset, first.shape[0]
+        of_first = first.read(slice(min(start, border), min(stop, border)))
+        return torch.cat([of_first, second.read(slice(max(start - border, 0), max(stop - border, 0)))])
+
+    return {
+        BASE_EMBEDDING: Stored((vocab, *first.shape[1:]), first.dtype, partial(read, 0, vocab)),
+        EXTRA_EMBEDDING: Stored((extra, *first.shape[1:]), first.dtype, partial(read, vocab, extra)),
+    }
+
+
+def _unfused(name: str, stored: str, files: WeightSource, config: ModelConfig) -> list[tuple[str, Stored]]:
+    text, shape, dtype = config.text, files.shape(stored), files.dtype(stored)
     queries, keys = text.heads * text.head_width, text.kv_heads * text.head_width
 
     def split(parts: list[tuple[str, int]]) -> list[tuple[str, Stored]]:
@@ -48,7 +76,7 @@ def _unfused(name: str, stored: str, files: WeightFiles, config: ModelConfig) ->
             raise CheckpointError(f"weight {stored} has shape {list(shape)}, expected {sizes} rows")
         rows, start = [], 0
         for part, size in parts:
-            rows.append((part, Stored((size, *shape[1:]), partial(files.read, stored, slice(start, start + size)))))
+            rows.append((part, Stored((size, *shape[1:]), dtype, partial(_read_part, files, stored, start, size))))
             start += size
         return rows
 
@@ -57,9 +85,14 @@ def _unfused(name: str, stored: str, files: WeightFiles, config: ModelConfig) ->
     if ".mlp.ff_proj." in name:
         return split([(name.replace("ff_proj", f"{x}_proj"), text.mlp_width) for x in ("up", "gate")])
     if name == "language_model.embed_tokens.weight":
-        base = name.removesuffix(".weight")
-        return split([(f"{base}.base", text.vocab), (f"{base}.extra", text.extra_vocab)])
-    return [(name, Stored(shape, partial(files.read, stored)))]
+        return split([(BASE_EMBEDDING, text.vocab), (EXTRA_EMBEDDING, text.extra_vocab)])
+    return [(name, Stored(shape, dtype, partial(files.read, stored)))]
+
+
+def _read_part(files: WeightSource, stored: str, start: int, size: int, rows: slice | None) -> Tensor:
+    """Some of the rows `start` to `start + size` of a fused weight."""
+    first, last, _ = (rows or slice(None)).indices(size)
+    return files.read(stored, slice(start + first, start + last))
 
 
 def checked(found: dict[str, Stored], wanted: Mapping[str, Tensor], config: ModelConfig) -> list[str]:
@@ -93,9 +126,16 @@ def _ignorable(found: Mapping[str, Stored], config: ModelConfig) -> tuple[set[st
         notes.append(f"ignored {len(deeper)} weights of vision layers deeper than {config.vision.layers - 1}")
     if scorer:
         notes.append("ignored the scorer's weights, since config.json asks for no pruning")
-    tied = {"lm_head.weight"} & found.keys() if config.text.tied else set()
-    if tied and not torch.equal(found["lm_head.weight"].read(), found["language_model.embed_tokens.base"].read()):
-        raise CheckpointError(
-            "config.json ties the output head to the embedding, but the stored lm_head.weight differs"
-        )
+    tied = {HEAD} & found.keys() if config.text.tied else set()
+    if tied and not head_is_embedding(found):
+        raise CheckpointError(f"the configuration ties the output head to the embedding, but the stored {HEAD} differs")
     return deeper | scorer | tied, notes
+
+
+def head_is_embedding(found: Mapping[str, Stored]) -> bool:
+    """Whether the stored head is the base embedding once more, as where it was tied in training."""
+    if not {HEAD, BASE_EMBEDDING} <= found.keys() or found[HEAD].shape != found[BASE_EMBEDDING].shape:
+        return False
+    starts = range(0, found[HEAD].shape[0], _ROWS_AT_ONCE)
+    parts = (slice(start, start + _ROWS_AT_ONCE) for start in starts)
+    return all(torch.equal(found[HEAD].read(part), found[BASE_EMBEDDING].read(part)) for part in parts)

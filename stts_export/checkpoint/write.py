@@ -1,9 +1,9 @@
-"""Modules -> a checkpoint folder in the Hugging Face layout, weights in float16."""
+"""Modules -> a checkpoint folder in the Hugging Face layout of the newer generation."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,61 +11,77 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from stts_export.checkpoint.layouts import HUGGING_FACE
+from stts_export.checkpoint.safetensors_files import SINGLE
 from stts_export.checkpoint.sizes import POOL
 from stts_export.checkpoint.stream_writer import write_safetensors
-from stts_export.checkpoint.streaming import placeholder
+from stts_export.checkpoint.streaming import Read, placeholder
+from stts_export.checkpoint.tokenizer import SETTINGS, TOKENIZER
 from stts_runtime.bundle.publish import published
+
+VIDEO_PROCESSOR = "video_preprocessor_config.json"
+
+_EMBEDDING = "language_model.embed_tokens"
+_HEAD = "lm_head.weight"
 
 
 def write_checkpoint(
     out: Path,
     config: dict[str, Any],
-    shapes: Mapping[str, Tensor],
-    read: Callable[[str], Tensor],
-    tokenizer: Tokenizer,
-    card: str | None = None,
+    like: Mapping[str, Tensor],
+    read: Read,
+    beside: Mapping[str, bytes],
     may_replace: Callable[[Path], bool] = lambda _: False,
 ) -> None:
-    """Writes the folder whole or not at all; `card` becomes its README.
+    """Writes the folder whole or not at all.
 
-    `shapes` has a tensor, which may be a placeholder, for each of our names, and `read` gives the weight itself.
+    `like` has a tensor, which may be a placeholder, of shape and dtype for each of our names, and `read` gives the
+    weight itself; `beside` are further files by name: the tokenizer, processor settings, a card.
     """
-    sources = _stored(shapes)
+    sources = _sources(like)
 
     def stored(name: str) -> Tensor:
         return torch.cat([read(own) for own in sources[name]])
 
-    like = {name: _like([shapes[own] for own in owns]) for name, owns in sources.items()}
+    shapes = {name: _joined([like[own] for own in owns]) for name, owns in sources.items()}
     with published(out, may_replace) as folder:
-        write_safetensors(folder / "model.safetensors", like, stored, metadata={"format": "pt"})
-        _write_json(folder / "config.json", config)
-        tokenizer.save(str(folder / "tokenizer.json"))
-        _write_json(folder / "tokenizer_config.json", {"bos_token": None, "eos_token": "<|im_end|>"})
-        _write_json(folder / "video_preprocessor_config.json", {"pooling_size": [POOL, POOL], "max_fps": 2})
-        if card is not None:
-            (folder / "README.md").write_text(card)
+        write_safetensors(folder / SINGLE, shapes, stored, metadata={"format": "pt"})
+        (folder / HUGGING_FACE).write_bytes(json_bytes(config))
+        for name, content in beside.items():
+            (folder / name).write_bytes(content)
 
 
-def _like(parts: list[Tensor]) -> Tensor:
-    """What parts with rows one after the other look like in float16."""
+def files_beside(tokenizer: Tokenizer, card: str | None = None) -> dict[str, bytes]:
+    """What lies beside the weights of a checkpoint that this package makes; `card` becomes its README."""
+    files = {
+        TOKENIZER: tokenizer.to_str(pretty=True).encode(),
+        SETTINGS: json_bytes({"bos_token": None, "eos_token": "<|im_end|>"}),
+        VIDEO_PROCESSOR: json_bytes({"pooling_size": [POOL, POOL], "max_fps": 2}),
+    }
+    return files if card is None else {**files, "README.md": card.encode()}
+
+
+def json_bytes(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """What parts with rows one after the other look like."""
     rows = sum(part.shape[0] for part in parts)
-    return placeholder((rows, *parts[0].shape[1:]), torch.float16)
+    return placeholder((rows, *parts[0].shape[1:]), parts[0].dtype)
 
 
-def _stored(names: Iterable[str]) -> dict[str, list[str]]:
+def _sources(names: Mapping[str, Tensor]) -> dict[str, list[str]]:
     """Names of the newer Hugging Face generation -> ours, whose rows lie one after the other in them."""
-    stored: dict[str, list[str]] = {}
-    embed = "language_model.embed_tokens"
+    sources: dict[str, list[str]] = {}
     for name in names:
-        if name.startswith(embed):
+        if name.startswith(_EMBEDDING):
             continue
-        own = name if name.startswith("lm_head") else f"model.{name}"
+        own = name if name == _HEAD else f"model.{name}"
         if "patch_token_pooler" in name:
             own = own.replace("q_proj", "wq").replace("k_proj", "wk").replace("v_proj", "wv").replace("o_proj", "wo")
-        stored[own.replace("model.temporal", "model.vision_tower.temporal")] = [name]
-    stored[f"model.{embed}.weight"] = [f"{embed}.base", f"{embed}.extra"]
-    return stored
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")
+        sources[own.replace("model.temporal", "model.vision_tower.temporal")] = [name]
+    sources[f"model.{_EMBEDDING}.weight"] = [f"{_EMBEDDING}.base", f"{_EMBEDDING}.extra"]
+    # A tied head is written out (`config_json`).
+    sources.setdefault(_HEAD, [f"{_EMBEDDING}.base"])
+    return sources

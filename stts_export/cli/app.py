@@ -6,6 +6,7 @@ import typer
 
 from stts_export.cli.build import build_command
 from stts_export.cli.evaluate import evaluate_command
+from stts_export.cli.importing import import_command
 
 app = typer.Typer(
     name="stts-export",
@@ -14,4 +15,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("build")(build_command)
+app.command("import")(import_command)
 app.command("evaluate")(evaluate_command)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
+from stts_export.cli.extra import check_export_extra
 from stts_runtime.bundle.manifest import Positions
 from stts_runtime.cli.compile import ArchOption, Listener, split_architectures
 from stts_runtime.compile.run import CompileRequest, check_compiler, compile_bundle
-from stts_runtime.errors import MissingExtraError, UserError
+from stts_runtime.errors import UserError
 from stts_runtime.tensorrt import FLAVOURS
 from stts_runtime.video import check_source
 
@@ -30,6 +30,7 @@ class TargetName(str, Enum):
     """`stts_export.lowering.TARGETS`, which is not imported here: it needs torch."""
 
     cpu = "cpu"
+    cpu_16bit = "cpu-16bit"
     tensorrt = "tensorrt"
     tensorrt_rtx = "tensorrt-rtx"
 
@@ -42,7 +43,7 @@ class HalfName(str, Enum):
 
 
 def build_command(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Hugging Face folder.")],
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Hugging Face folder; `import` makes one.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
     frames: Annotated[Optional[list[int]], typer.Option(help="Frames of a window, repeatable. Default: 8.")] = None,
     keep: Annotated[Optional[list[float]], typer.Option(help="Keep ratio, repeatable. Default: 1 and 0.5.")] = None,
@@ -51,7 +52,8 @@ def build_command(
         typer.Option(help="Budget, repeatable; `given` is a control for `evaluate`. Default: clip."),
     ] = None,
     target: Annotated[
-        Optional[list[TargetName]], typer.Option(help="What the graphs are made for, repeatable. Default: cpu.")
+        Optional[list[TargetName]],
+        typer.Option(help="What the graphs are made for, repeatable. Default: cpu; cpu-16bit for large models."),
     ] = None,
     precision: Annotated[HalfName, typer.Option(help="Of targets in 16 bits.")] = HalfName.fp16,
     frames_from: Annotated[
@@ -71,7 +73,7 @@ def build_command(
     """Builds a bundle: every frames x keep x budget is one vision variant over the same weights."""
     from rich.console import Console
 
-    _check_extra()
+    check_export_extra("building a bundle")
     targets = [name.value for name in target or [TargetName.cpu]]
     _check_options(targets, precision, frames_from, compile_too, arch)
     engines = engines_to_compile(out, targets, split_architectures(arch)) if compile_too else []
@@ -134,20 +136,3 @@ def engines_to_compile(out: Path, targets: Sequence[str], architectures: Sequenc
     for request in requests:
         check_compiler(request)
     return requests
-
-
-def _check_extra() -> None:
-    """Raises `MissingExtraError` before an import fails in the middle of something."""
-    missing = [name for name in ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors") if not _installed(name)]
-    if missing:
-        raise MissingExtraError(
-            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed, and building a bundle needs "
-            "all of torch's export: pip install 'stts-export[export]'"
-        )
-
-
-def _installed(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ValueError:
-        return False

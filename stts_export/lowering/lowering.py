@@ -22,7 +22,13 @@ class Lowering:
     minimum_backend_version: str
     half: bool = False
     """Whether the graphs compute in 16 bits; else in float32."""
+    half_weights: bool = False
+    """Whether weights are kept in 16 bits where the graphs compute in float32; they are widened where they are used."""
     caches_in_place: bool = True
     """Whether caches are written where they lie; else they come out as other tensors."""
     caches_by_head: bool = False
     """Whether caches are (1, kv heads, slots, head width); else (1, slots, kv channels)."""
+
+    @property
+    def shares_16_bit_weights(self) -> bool:
+        return self.half or self.half_weights

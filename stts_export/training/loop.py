@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from stts_calib.clips import Clip, Split
-from stts_export.checkpoint.byte_tokenizer import base_vocabulary
-from stts_export.checkpoint.sizes import config_json, model_config
-from stts_export.checkpoint.write import write_checkpoint
+from stts_export.checkpoint.config_json import config_json
+from stts_export.checkpoint.sizes import model_config
+from stts_export.checkpoint.tokenizer import mark_ids
+from stts_export.checkpoint.write import files_beside, write_checkpoint
 from stts_export.training.examples import Batch, Batches, batch_of
 from stts_export.training.objective import Objective
 from stts_export.training.optimiser import Optimisers
@@ -54,8 +55,8 @@ class Run:
     def __init__(self, recipe: Recipe, device: str, workers: int) -> None:
         self.recipe, self.device, self._workers = recipe, torch.device(device), workers
         self.tokenizer = learned_tokenizer()
-        config = model_config(recipe.size, base_vocabulary(self.tokenizer), PRUNE_FRACTION)
-        vision, language = fresh_modules(config, recipe.seed)
+        self._config = model_config(recipe.size, self.tokenizer, PRUNE_FRACTION)
+        vision, language = fresh_modules(self._config, recipe.seed)
         self._objective = Objective(vision, language).to(self.device)
         assert vision.temporal_token_scorer is not None
         if self.device.type == "cuda":
@@ -86,9 +87,9 @@ class Run:
     def write(self, out: Path, card: str, may_replace: Callable[[Path], bool]) -> None:
         """Writes the checkpoint folder."""
         weights = {**self._objective.vision.state_dict(), **self._objective.language.state_dict()}
-        config = config_json(self.recipe.size, base_vocabulary(self.tokenizer), PRUNE_FRACTION, random_weights=False)
-        cpu = {name: weight.detach().cpu() for name, weight in weights.items()}
-        write_checkpoint(out, config, cpu, cpu.__getitem__, self.tokenizer, card, may_replace)
+        config = config_json(self._config, mark_ids(self.tokenizer), "float16", "original")
+        cpu = {name: weight.detach().half().cpu() for name, weight in weights.items()}
+        write_checkpoint(out, config, cpu, cpu.__getitem__, files_beside(self.tokenizer, card), may_replace)
 
     def _batches(self) -> Iterator[Batch]:
         loader = DataLoader(

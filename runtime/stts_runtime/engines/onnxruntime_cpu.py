@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import Graph, Graphs, major_minor
+from stts_runtime.bundle.manifest import Graphs, major_minor
 from stts_runtime.engines.names import cache_names
 from stts_runtime.engines.seam import VisionOutput, check_choice
 from stts_runtime.errors import BundleError, EngineError, MissingExtraError, SttsError
@@ -22,7 +22,11 @@ from stts_runtime.prompt import Tokens
 _SILENT = 4
 
 _TYPES = {"tensor(uint8)": np.uint8, "tensor(int64)": np.int64, "tensor(float)": np.float32}
-LOWERING = "cpu"
+WHOLE_WEIGHTS = "cpu"
+HALF_WEIGHTS = "cpu-16bit"
+"""The lowerings that run here: weights in float32, or in 16 bits and widened whenever they are used."""
+
+_WIDENS_WEIGHTS_ONCE = "ConstantFolding"
 Signature = dict[str, tuple[type[np.generic], tuple[int | None, ...]]]
 """Names of inputs or outputs with their element type and shape; None stands for a symbolic size."""
 
@@ -37,12 +41,13 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-def cpu_graph(bundle: Bundle, graphs: Graphs) -> Graph:
-    """The graph among these that runs here.
+def cpu_lowering(bundle: Bundle, graphs: Graphs) -> str:
+    """The lowering among these whose graph runs here.
 
     Raises `BundleError` if there is none, or if it needs a newer version than is installed.
     """
-    graph, rebuild = graphs.get(LOWERING), bundle.manifest.build_command
+    name = WHOLE_WEIGHTS if WHOLE_WEIGHTS in graphs else HALF_WEIGHTS
+    graph, rebuild = graphs.get(name), bundle.manifest.build_command
     if graph is None:
         raise BundleError(
             f"{bundle.folder} has no graphs for the CPU (it has {', '.join(graphs)}): compile it first, "
@@ -60,7 +65,7 @@ def cpu_graph(bundle: Bundle, graphs: Graphs) -> Graph:
             f"{graph.graph} needs onnxruntime {graph.minimum_backend_version} or newer, and {installed} is "
             f"installed: pip install -U onnxruntime (which needs Python 3.11 or newer)"
         )
-    return graph
+    return name
 
 
 @contextmanager
@@ -81,20 +86,23 @@ def _foreign_errors() -> tuple[type[Exception], ...]:
     return (*own, RuntimeError, ValueError)
 
 
-def _session(bundle: Bundle, graphs: Graphs, inputs: Signature, outputs: Signature) -> Any:
+def _session(bundle: Bundle, graphs: Graphs, lowering: str, inputs: Signature, outputs: Signature) -> Any:
     """A session whose files and signature have been checked."""
-    chosen = cpu_graph(bundle, graphs)
     # All of them: which weight file a graph refers to stands in the graph itself.
     bundle.verify_all()
-    graph = bundle.file(chosen.graph)
+    graph = bundle.file(graphs[lowering].graph)
     ort = _onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = _SILENT
     # Vision and language are sessions with threads of their own, and idle threads that spin take the cores away from
     # the session whose turn it is. A decode step pays a little for it, vision gains much more (docs/performance.md).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Weights in 16 bits would be widened when the graph is loaded, all at once and for good.
+    unwanted = [_WIDENS_WEIGHTS_ONCE] if lowering == HALF_WEIGHTS else []
     with _foreign_errors_as(BundleError, f"{graph} cannot be loaded"):
-        session = ort.InferenceSession(str(graph), sess_options=options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(
+            str(graph), sess_options=options, providers=["CPUExecutionProvider"], disabled_optimizers=unwanted
+        )
     for got, wanted in ((session.get_inputs(), inputs), (session.get_outputs(), outputs)):
         _check_signature(graph, got, wanted)
     return session
@@ -114,8 +122,6 @@ def _check_signature(graph: Path, got: Any, wanted: Signature) -> None:
 class CpuVision:
     """One vision variant on the CPU."""
 
-    lowering = LOWERING
-
     def __init__(self, bundle: Bundle, variant: str) -> None:
         manifest = bundle.manifest
         record = manifest.variants[variant]
@@ -126,7 +132,8 @@ class CpuVision:
         if record.is_pruned:
             outputs["scores"] = np.float32, (self._budget.frames, self._budget.groups)
             (inputs if record.is_control else outputs)["kept_groups"] = np.int64, (kept,)
-        self._session = _session(bundle, record.graphs, inputs, outputs)
+        self.lowering = cpu_lowering(bundle, record.graphs)
+        self._session = _session(bundle, record.graphs, self.lowering, inputs, outputs)
 
     def run(self, frames: NDArray[np.uint8], given: NDArray[np.bool_] | None = None) -> VisionOutput:
         """RGB frames (T, H, W, 3) uint8 -> the window's visual tokens, in numpy."""
@@ -150,8 +157,6 @@ class CpuVision:
 class CpuLanguage:
     """The language model on the CPU."""
 
-    lowering = LOWERING
-
     def __init__(self, bundle: Bundle) -> None:
         model = bundle.manifest.language
         self._visual = np.zeros((model.visual_rows, model.visual_width), dtype=np.float32)
@@ -172,7 +177,8 @@ class CpuLanguage:
             "logits": (np.float32, (1, model.vocabulary)),
             "next_token": (np.int64, (1,)),
         }
-        self._session = _session(bundle, model.graphs, inputs, outputs)
+        self.lowering = cpu_lowering(bundle, model.graphs)
+        self._session = _session(bundle, model.graphs, self.lowering, inputs, outputs)
         self._binding = self._session.io_binding()
         # Kept here for as long as the engine lives: the binding of some versions holds no reference of its own.
         self._caches = [self._bound_cache(name, shape) for name, (_, shape) in caches.items()]

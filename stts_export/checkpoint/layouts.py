@@ -1,0 +1,128 @@
+"""The layouts that checkpoints come in: what describes the model, and which files hold its weights.
+
+`huggingface`: config.json, safetensors, tokenizer and processor settings. `training`: config.yaml with model.pt, or
+with model_and_optim/; a tokenizer does not lie beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from stts_export.checkpoint.distributed_files import DistributedFiles
+from stts_export.checkpoint.hf_config import HfConfig
+from stts_export.checkpoint.json_files import Section, read_json, read_optional_json
+from stts_export.checkpoint.safetensors_files import SafetensorsFiles
+from stts_export.checkpoint.tokenizer import TOKENIZER, mark_ids, read_tokenizer
+from stts_export.checkpoint.torch_file import TorchFile
+from stts_export.checkpoint.training_config import read_training_config
+from stts_export.checkpoint.weight_source import WeightSource
+from stts_export.errors import CheckpointError
+from stts_runtime.validation import first_problem
+
+HUGGING_FACE = "config.json"
+TRAINING = "config.yaml"
+TORCH_FILE = "model.pt"
+SHARDS = "model_and_optim"
+
+
+class VideoProcessor(Section):
+    """What is read of the video processor's settings."""
+
+    pooling_size: tuple[Annotated[int, Field(ge=1, le=64)], Annotated[int, Field(ge=1, le=64)]] = (3, 3)
+    max_fps: Annotated[float, Field(gt=0, le=1000)] = 2.0
+
+
+class Processor(Section):
+    """Newer checkpoints keep the video processor inside `processor_config.json`."""
+
+    video_processor: VideoProcessor = VideoProcessor()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A checkpoint's files, found and described, whatever they are called."""
+
+    hf_config: HfConfig
+    processor: VideoProcessor
+    files: WeightSource
+    tokenizer: Path
+    """The folder with tokenizer.json and its settings."""
+    config_sha256: str
+
+
+def find_layout(folder: Path, tokenizer: Path | None) -> Layout:
+    """`tokenizer`, a folder or its tokenizer.json, is for checkpoints beside which none lies.
+
+    Raises `CheckpointError` if the folder is of no known layout, or some of it is missing or wrong.
+    """
+    if not folder.exists():
+        raise CheckpointError(f"no such folder: {folder}")
+    if (folder / HUGGING_FACE).is_file():
+        return _hugging_face(folder, _tokenizer_folder(folder, tokenizer))
+    if (folder / TRAINING).is_file():
+        return _training(folder, _tokenizer_folder(folder, tokenizer))
+    raise CheckpointError(f"{folder} is not a checkpoint: it holds neither {HUGGING_FACE} nor {TRAINING}")
+
+
+def _tokenizer_folder(folder: Path, given: Path | None) -> Path:
+    if given is None:
+        if not (folder / TOKENIZER).exists():
+            raise CheckpointError(
+                f"{folder} holds no {TOKENIZER}: write the checkpoint with one beside it, "
+                "`stts-export import CHECKPOINT --out OUT --tokenizer FOLDER`; take that of the Molmo2 it was made from"
+            )
+        return folder
+    home = given.parent if given.name == TOKENIZER else given
+    if not (home / TOKENIZER).is_file():
+        raise CheckpointError(f"--tokenizer {given}: there is no {TOKENIZER}")
+    return home
+
+
+def _hugging_face(folder: Path, tokenizer: Path) -> Layout:
+    path = folder / HUGGING_FACE
+    older = folder / "video_preprocessor_config.json"
+    if older.exists():
+        processor = read_json(older, VideoProcessor)
+    else:
+        processor = read_optional_json(folder / "processor_config.json", Processor).video_processor
+    return Layout(read_json(path, HfConfig), processor, SafetensorsFiles(folder), tokenizer, _sha256(path))
+
+
+def _training(folder: Path, tokenizer: Path) -> Layout:
+    path = folder / TRAINING
+    config = read_training_config(path)
+    try:
+        hf_config = HfConfig.model_validate(config.as_config_json(mark_ids(read_tokenizer(tokenizer))))
+        processor = VideoProcessor.model_validate(config.as_video_processor())
+    except ValidationError as error:
+        raise CheckpointError(f"{path}: {first_problem(error)}") from None
+    _check_marks(hf_config, tokenizer)
+    return Layout(hf_config, processor, _training_files(folder), tokenizer, _sha256(path))
+
+
+def _training_files(folder: Path) -> WeightSource:
+    if (folder / TORCH_FILE).is_file():
+        return TorchFile(folder / TORCH_FILE)
+    if (folder / SHARDS).is_dir():
+        return DistributedFiles(folder / SHARDS)
+    raise CheckpointError(f"{folder} holds no weights: neither {TORCH_FILE} nor {SHARDS}/ is there")
+
+
+def _check_marks(config: HfConfig, tokenizer: Path) -> None:
+    """A tokenizer of another base model numbers the marks differently, and then the embedding's rows are not theirs."""
+    first = config.text.vocab_size
+    last = first + config.text.additional_vocab_size - 1
+    if not first <= config.image_patch_id <= last:
+        raise CheckpointError(
+            f"{tokenizer / TOKENIZER} numbers <im_patch> {config.image_patch_id}, and this checkpoint's marks are "
+            f"{first} to {last}: it is another model's tokenizer"
+        )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

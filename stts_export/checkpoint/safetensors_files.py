@@ -1,0 +1,81 @@
+"""The safetensors files of a Hugging Face folder, read lazily: one file, or shards with an index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from stts_export.checkpoint.json_files import Section, read_json
+from stts_export.checkpoint.weight_source import Entry, WeightSource, check_dtype
+from stts_export.errors import CheckpointError
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+
+_DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
+
+
+class WeightIndex(Section):
+    """`model.safetensors.index.json`: which shard holds which weight."""
+
+    weight_map: dict[str, str]
+
+
+class SafetensorsFiles(WeightSource):
+    """A file is opened anew for every weight: what was mapped of it would count as this process's memory for ever."""
+
+    def __init__(self, folder: Path) -> None:
+        self.entries: dict[str, Entry] = {}
+        self._homes: dict[str, Path] = {}
+        if not (folder / INDEX).exists():
+            if not (folder / SINGLE).exists():
+                raise CheckpointError(f"{folder} holds no weights: neither {SINGLE} nor {INDEX} is there")
+            self._list(folder / SINGLE)
+            return
+        listed = read_json(folder / INDEX, WeightIndex).weight_map
+        for shard in sorted(set(listed.values())):
+            self._list(folder / _plain(shard))
+        self._check_index(listed)
+
+    def _list(self, path: Path) -> None:
+        try:
+            with safe_open(path, framework="pt") as opened:
+                for name in opened.keys():  # noqa: SIM118 (it is no mapping)
+                    stored = opened.get_slice(name)
+                    dtype = _DTYPES.get(stored.get_dtype(), stored.get_dtype())
+                    check_dtype(name, path.name, dtype)
+                    if name in self._homes:
+                        raise CheckpointError(
+                            f"weight {name} is stored twice, in {self._homes[name].name} and in {path.name}"
+                        )
+                    self._homes[name] = path
+                    self.entries[name] = Entry(tuple(stored.get_shape()), dtype)
+        except FileNotFoundError:
+            raise CheckpointError(f"{path} is missing, though {INDEX} names it") from None
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path} is damaged or incomplete: {error}") from None
+
+    def _check_index(self, listed: dict[str, str]) -> None:
+        for name in sorted(listed.keys() | self._homes.keys()):
+            stored = self._homes[name].name if name in self._homes else "no file"
+            said = listed.get(name, "no file")
+            if stored != said:
+                raise CheckpointError(f"weight {name} is stored in {stored}, and {INDEX} says {said}")
+
+    def _stored(self, name: str, rows: slice | None) -> Tensor:
+        try:
+            with safe_open(self._homes[name], framework="pt") as opened:
+                tensor: Tensor = opened.get_tensor(name) if rows is None else opened.get_slice(name)[rows]
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"weight {name} cannot be read: {error}") from None
+        return tensor
+
+
+def _plain(shard: str) -> str:
+    """Shards lie beside the index; an index that leads elsewhere is not followed."""
+    if Path(shard).name != shard:
+        raise CheckpointError(f"{INDEX} names the shard {shard!r}, which does not lie beside it")
+    return shard
