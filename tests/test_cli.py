@@ -102,7 +102,7 @@ def test_build_refuses_in_one_line(micro_checkpoint: Path, tmp_path: Path) -> No
     out = tmp_path / "a" / "bundle"
     cases = [
         ((tmp_path / "none",), "no such folder"),
-        ((tmp_path,), "is not a checkpoint: it holds no config.json"),
+        ((tmp_path,), "is not a checkpoint: it holds neither config.json nor config.yaml"),
         ((micro_checkpoint, "--keep", "0"), "keep ratio must lie above 0"),
         ((micro_checkpoint, "--frames", "4", "--keep", "0.2"), "lowest keep is 1/4"),
     ]

@@ -7,6 +7,7 @@ import typer
 from stts_export.cli.build import build_command
 from stts_export.cli.evaluate import evaluate_command
 from stts_export.cli.importing import import_command
+from stts_export.cli.verify import verify_command
 
 app = typer.Typer(
     name="stts-export",
@@ -16,4 +17,5 @@ app = typer.Typer(
 )
 app.command("build")(build_command)
 app.command("import")(import_command)
+app.command("verify")(verify_command)
 app.command("evaluate")(evaluate_command)

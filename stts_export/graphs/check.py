@@ -149,7 +149,7 @@ def expect_language(language: Language, context: int, visual_rows: int) -> list[
 
 def check_language(path: Path, expected: Sequence[Expectation], precision: Precision) -> float:
     """Runs the graph over the expectations' calls in turn; returns the worst relative error of the logits."""
-    caches, worst = _empty_caches(path), 0.0
+    caches, worst = empty_caches(path), 0.0
     for call in expected:
         got = run_in_segments(path, {**call.inputs, **caches}, WHOLE_BYTES)
         caches = {name: got[f"new_{name}"] for name in caches}
@@ -157,7 +157,8 @@ def check_language(path: Path, expected: Sequence[Expectation], precision: Preci
     return worst
 
 
-def _empty_caches(path: Path) -> dict[str, Array]:
+def empty_caches(path: Path) -> dict[str, Array]:
+    """Zeroed caches for a language graph, by the names of its inputs."""
     graph = onnx.load(path, load_external_data=False).graph
     outputs = {output.name for output in graph.output}
     shapes = {entry.name: [size.dim_value for size in entry.type.tensor_type.shape.dim] for entry in graph.input}

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper, numpy_helper
 
 from stts_export.graphs.widen import widen_nodes, widened
 
@@ -24,27 +24,74 @@ Array = NDArray[Any]
 
 
 def run_in_segments(path: Path, feeds: Mapping[str, Array], max_weight_bytes: int) -> dict[str, Array]:
-    """The graph's outputs by name, with at most about `max_weight_bytes` of weights loaded at once.
+    """The graph's outputs by name, for one run."""
+    return SegmentedGraph(path, max_weight_bytes).run(feeds)
+
+
+class SegmentedGraph:
+    """A graph in pieces with at most about `max_weight_bytes` of weights each; one that fits whole stays loaded.
 
     A piece holds at least one node, so a single larger weight still loads.
     """
-    model = onnx.load(path, load_external_data=False)
-    widen_nodes(model.graph.node)
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    wanted = [output.name for output in model.graph.output]
-    pieces = list(_pieces(model.graph.node, weights, max_weight_bytes))
-    values = {entry.name: feeds[entry.name].astype(_computed_in(entry)) for entry in model.graph.input}
-    # An output may be a constant: the kept groups are, where the budget is the first frame and nothing else.
-    values |= {name: numpy_helper.to_array(weights[name]) for name in wanted if name in weights}
-    for number, nodes in enumerate(pieces):
-        later = {name for piece in pieces[number + 1 :] for node in piece for name in node.input} | set(wanted)
-        values.update(_run_piece(path, model, nodes, weights, values, later))
-        values = {name: value for name, value in values.items() if name in later}
-    return {name: values[name] for name in wanted}
+
+    def __init__(self, path: Path, max_weight_bytes: int) -> None:
+        self._path = path
+        self._model = onnx.load(path, load_external_data=False)
+        graph = self._model.graph
+        widen_nodes(graph.node)
+        self._weights = {tensor.name: tensor for tensor in graph.initializer}
+        self._pieces = list(_pieces(graph.node, self._weights, max_weight_bytes))
+        self._whole: onnxruntime.InferenceSession | None = None
+        self.inputs = {entry.name: entry.type.tensor_type for entry in graph.input}
+        self.outputs = [output.name for output in graph.output]
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """All inputs by name -> all outputs by name."""
+        values = {name: feeds[name].astype(_computed_in(kind)) for name, kind in self.inputs.items()}
+        # An output may be a constant: the kept groups are, where the budget is the first frame and nothing else.
+        held = self._weights
+        values |= {name: numpy_helper.to_array(held[name]) for name in self.outputs if name in held}
+        for number, nodes in enumerate(self._pieces):
+            later = {name for piece in self._pieces[number + 1 :] for node in piece for name in node.input}
+            later |= set(self.outputs)
+            values.update(self._run_piece(nodes, values, later))
+            values = {name: value for name, value in values.items() if name in later}
+        return {name: values[name] for name in self.outputs}
+
+    def _run_piece(self, nodes: list[NodeProto], values: Mapping[str, Array], later: set[str]) -> dict[str, Array]:
+        used = {name for node in nodes for name in node.input if name}
+        outputs = [name for node in nodes for name in node.output if name in later]
+        feeds = {name: values[name] for name in sorted(used & values.keys())}
+        session = self._whole or self._session(nodes, used & self._weights.keys(), feeds, outputs)
+        if len(self._pieces) == 1:
+            self._whole = session
+        return dict(zip(outputs, session.run(outputs, feeds), strict=True))
+
+    def _session(
+        self, nodes: list[NodeProto], weights: set[str], feeds: Mapping[str, Array], outputs: list[str]
+    ) -> onnxruntime.InferenceSession:
+        graph = GraphProto(
+            name="piece",
+            node=nodes,
+            initializer=[widened(self._weights[name], self._path.parent) for name in sorted(weights)],
+            input=[_described(name, value) for name, value in feeds.items()],
+            output=[ValueInfoProto(name=name) for name in outputs],
+        )
+        opsets, version = self._model.opset_import, self._model.ir_version
+        piece = helper.make_model(graph, opset_imports=opsets, ir_version=version)
+        # References to the weight file are relative, so the piece has to lie beside it.
+        scratch = self._path.with_name(f".partial-{os.getpid()}-{self._path.name}")
+        try:
+            scratch.write_bytes(piece.SerializeToString())
+            options = onnxruntime.SessionOptions()
+            options.log_severity_level = 3
+            return onnxruntime.InferenceSession(str(scratch), sess_options=options, providers=["CPUExecutionProvider"])
+        finally:
+            scratch.unlink(missing_ok=True)
 
 
-def _computed_in(entry: ValueInfoProto) -> np.dtype[Any]:
-    kind = entry.type.tensor_type.elem_type
+def _computed_in(tensor: TypeProto.Tensor) -> np.dtype[Any]:
+    kind = tensor.elem_type
     return helper.tensor_dtype_to_np_dtype(TensorProto.FLOAT if kind == TensorProto.BFLOAT16 else kind)
 
 
@@ -65,36 +112,6 @@ def _size(tensor: TensorProto) -> int:
     return int(np.prod(tensor.dims)) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
 
 
-def _run_piece(
-    path: Path,
-    model: ModelProto,
-    nodes: Sequence[NodeProto],
-    weights: Mapping[str, TensorProto],
-    values: Mapping[str, Array],
-    later: set[str],
-) -> dict[str, Array]:
-    used = {name for node in nodes for name in node.input if name}
-    outputs = [name for node in nodes for name in node.output if name in later]
-    graph = GraphProto(
-        name="piece",
-        node=nodes,
-        initializer=[widened(weights[name], path.parent) for name in sorted(used & weights.keys())],
-        input=[_described(name, values[name]) for name in sorted(used & values.keys())],
-        output=[ValueInfoProto(name=name) for name in outputs],
-    )
-    piece = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    # References to the weight file are relative, so the piece has to lie beside it.
-    scratch = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
-        scratch.write_bytes(piece.SerializeToString())
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(str(scratch), sess_options=options, providers=["CPUExecutionProvider"])
-        feeds = {entry.name: values[entry.name] for entry in graph.input}
-        return dict(zip(outputs, session.run(outputs, feeds), strict=True))
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
 def _described(name: str, value: Array) -> ValueInfoProto:
-    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+    # A graph that stays loaded is called with prompts of other lengths.
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), [None] * value.ndim)

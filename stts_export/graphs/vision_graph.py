@@ -36,15 +36,15 @@ def output_names(budget: TokenBudget) -> list[str]:
 
 def example_call(vision: Vision, budget: TokenBudget, seed: int = 0) -> tuple[Tensor, ...]:
     """Seeded random inputs: frames (T, H, W, 3) uint8, and for a control (K,) groups to keep."""
-    frames = _example_frames(vision, budget, seed)
+    frames = example_frames(vision, budget, seed)
     if budget.scope != "given":
         return (frames,)
     shuffled = torch.randperm(budget.visual_tokens, generator=torch.Generator().manual_seed(seed))
     return frames, shuffled[: budget.kept].sort().values
 
 
-def _example_frames(vision: Vision, budget: TokenBudget, seed: int) -> Tensor:
-    """Blocks of colour under noise, different in every frame."""
+def example_frames(vision: Vision, budget: TokenBudget, seed: int = 0) -> Tensor:
+    """Blocks of colour under noise, different in every frame: (T, H, W, 3) uint8."""
     config = vision.config.vision
     generator = torch.Generator().manual_seed(seed)
     size = config.grid * round((config.patch_values / 3) ** 0.5)

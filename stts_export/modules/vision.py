@@ -19,6 +19,7 @@ from stts_export.modules.connector import Connector
 from stts_export.modules.layers import Attend
 from stts_export.modules.operators import attention, key_biased_attention
 from stts_export.modules.packing import packed_attention
+from stts_export.modules.refill import with_refill
 from stts_export.modules.scorer import TokenScorer, key_bias
 from stts_export.modules.selection import kept_groups
 from stts_export.modules.vit import VisionTransformer, patches_of_frames
@@ -126,19 +127,27 @@ class Vision(nn.Module):
         self.multi_modal_projector = Connector(config.vision, config.connector)
         self.temporal_token_scorer = TokenScorer(config.vision, config.scorer) if config.scorer else None
 
-    def forward(self, frames_THWC: Tensor, budget: TokenBudget, given_K: Tensor | None = None) -> VisionTensors:
+    def forward(
+        self, frames_THWC: Tensor, budget: TokenBudget, given_K: Tensor | None = None, refill: bool = False
+    ) -> VisionTensors:
         """uint8 RGB frames (T, H, W, 3) of the model's size -> visual tokens (K, text width) in frame order.
 
-        `given_K`, ascending clip-wide numbers, is what a budget of scope `given` keeps.
+        `given_K`, ascending clip-wide numbers, is kept in place of the scorer's choice; a budget of scope `given` needs
+        it. `refill` runs the layers behind the cut as the reference does (`modules.refill`), which no graph can.
         """
         patches_BTNP = patches_of_frames(frames_THWC, self.config.vision).unsqueeze(0)
         given_BK = None if given_K is None else given_K.unsqueeze(0)
-        hidden = self.hidden(patches_BTNP, budget, frozenset(self.config.vision.feature_layers), given_BK)
+        hidden = self.hidden(patches_BTNP, budget, frozenset(self.config.vision.feature_layers), given_BK, refill)
         scores_TG, kept_K = (None if x is None else x.squeeze(0) for x in (hidden.scores_BTG, hidden.kept_BK))
         return VisionTensors(self.visual_tokens(hidden, budget), scores_TG, kept_K)
 
     def hidden(
-        self, patches_BTNP: Tensor, budget: TokenBudget, layers: frozenset[int], given_BK: Tensor | None = None
+        self,
+        patches_BTNP: Tensor,
+        budget: TokenBudget,
+        layers: frozenset[int],
+        given_BK: Tensor | None = None,
+        refill: bool = False,
     ) -> Hidden:
         """Runs the tower on patches in group order and returns the outputs of `layers`."""
         frames = patches_BTNP.shape[0] * budget.frames
@@ -147,7 +156,7 @@ class Vision(nn.Module):
             everywhere = whole_frames(frames, self.config.vision.heads)
             by_layer, _ = self._run(x, range(self.config.vision.layers), everywhere, layers)
             return Hidden(by_layer, None, None)
-        return self._pruned(x, frames, budget, layers, given_BK)
+        return self._pruned(x, frames, budget, layers, given_BK, refill)
 
     def visual_tokens(self, hidden: Hidden, budget: TokenBudget) -> Tensor:
         """The connector's tokens (B * K, text width); `hidden` must hold the feature layers."""
@@ -157,7 +166,13 @@ class Vision(nn.Module):
         return tokens
 
     def _pruned(
-        self, x: Tensor, frames: int, budget: TokenBudget, layers: frozenset[int], given_BK: Tensor | None
+        self,
+        x: Tensor,
+        frames: int,
+        budget: TokenBudget,
+        layers: frozenset[int],
+        given_BK: Tensor | None,
+        refill: bool,
     ) -> Hidden:
         vision, scorer = self.config.vision, self.config.scorer
         if scorer is None or self.temporal_token_scorer is None:
@@ -168,9 +183,30 @@ class Vision(nn.Module):
         bias_BTN = key_bias(scores_BTG, vision.groups_per_side, vision.patches_per_group, scorer.rescale_minimum)
         biased, x = self._run(x, range(cut, cut + 1), biased_frames(bias_BTN.flatten(0, 1), heads), layers)
         kept_BK = kept_groups(scores_BTG, budget) if given_BK is None else given_BK
-        x = take_groups(x, across_clips(kept_BK, budget), vision)
-        after, _ = self._run(x, range(cut + 1, vision.layers), kept_frames(kept_BK, budget, heads), layers)
+        behind = self._refilled if refill else self._kept_only
+        after = behind(x, kept_BK, budget, layers)
         return Hidden({**before, **biased, **after}, scores_BTG, kept_BK)
+
+    def _kept_only(self, x: Tensor, kept_BK: Tensor, budget: TokenBudget, layers: frozenset[int]) -> dict[int, Tensor]:
+        """The layers behind the cut, from rows of all patches: outputs for the kept ones."""
+        x = take_groups(x, across_clips(kept_BK, budget), self.config.vision)
+        attend = kept_frames(kept_BK, budget, self.config.vision.heads)
+        outputs, _ = self._run(x, self._behind_the_cut(), attend, layers)
+        return outputs
+
+    def _refilled(self, x: Tensor, kept_BK: Tensor, budget: TokenBudget, layers: frozenset[int]) -> dict[int, Tensor]:
+        """The same as the reference does it, for one clip."""
+        (kept_K,) = kept_BK
+        staying_K = with_refill(kept_K, budget.frames, budget.groups)
+        attend = _masked_frames(staying_K.unsqueeze(0), budget, self.config.vision.heads)
+        x = take_groups(x, staying_K, self.config.vision)
+        outputs, _ = self._run(x, self._behind_the_cut(), attend, layers)
+        place_K = torch.searchsorted(staying_K, kept_K)
+        return {layer: take_groups(rows, place_K, self.config.vision) for layer, rows in outputs.items()}
+
+    def _behind_the_cut(self) -> range:
+        assert self.config.scorer is not None
+        return range(self.config.scorer.prune_at + 2, self.config.vision.layers)
 
     def _run(
         self, x: Tensor, blocks: range, attend: Attend, layers: frozenset[int]

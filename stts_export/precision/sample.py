@@ -7,40 +7,31 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from stts_export.checkpoint import Modules
 from stts_export.graphs import vision_graph
 from stts_export.plan import Plan
 from stts_export.precision.half import PrecisionPlan
 from stts_export.precision.scan import FP16_LARGEST, HEADROOM, Peak, part_of
+from stts_export.sampling import frames_from
 from stts_runtime.prompt import PromptBuilder
-from stts_runtime.video import VideoFile, window_of_file
 
 
 class ScanRun:
     """Calls the modules as an answer does, with the smallest variant of the plan."""
 
     def __init__(self, modules: Modules, plan: Plan, tokenizer: bytes, video: Path | None, max_fps: float) -> None:
-        self.modules, self.plan, self.video = modules, plan, video
+        self.modules, self.plan = modules, plan
         self.budget = min(plan.budgets, key=lambda budget: (budget.frames, -budget.keep))
         self._prompts = PromptBuilder(tokenizer, plan.prompt)
-        self._frames, self._times = self._window(max_fps)
-
-    def _window(self, max_fps: float) -> tuple[Tensor, list[float]]:
-        vision, frames = self.modules.vision, self.budget.frames
-        example, *_ = vision_graph.example_call(vision, self.budget)
-        if self.video is None:
-            return example, [float(second) for second in range(frames)]
-        window = window_of_file(VideoFile(str(self.video)), frames, max_fps, example.shape[1])
-        return torch.from_numpy(window.frames), window.times_seconds.tolist()
+        self._frames = frames_from(video, modules.vision, self.budget, max_fps)
 
     def __call__(self) -> None:
         given = vision_graph.example_call(self.modules.vision, self.budget)[1:]
-        output = self.modules.vision(self._frames, self.budget, *given)
+        output = self.modules.vision(torch.from_numpy(self._frames.pixels), self.budget, *given)
         kept = np.zeros((self.budget.frames, self.budget.groups), dtype=np.bool_)
         kept.reshape(-1)[... if output.kept_K is None else output.kept_K.numpy()] = True
-        prompt = self._prompts.video(self._times, kept)
+        prompt = self._prompts.video(self._frames.times_seconds, kept)
         language = self.modules.language
         token_ids, positions = torch.from_numpy(prompt.ids), torch.from_numpy(prompt.positions)
         caches = language.empty_caches(self.plan.context)

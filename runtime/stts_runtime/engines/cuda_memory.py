@@ -95,13 +95,13 @@ class Stream:
         self.synchronize()
 
     def download(self, source: DeviceArray) -> NDArray[Any]:
-        """Raises `EngineError` for what numpy has no type for."""
-        if source.dtype is None:
-            raise EngineError("a bfloat16 tensor cannot be read back: numpy has no such type")
-        target = np.empty(source.shape, dtype=source.dtype)
+        """A copy on the host; bfloat16, which numpy has no type for, as float32."""
+        target: NDArray[Any] = np.empty(source.shape, dtype=source.dtype or np.uint16)
         kind = self.cuda.api.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self.cuda.call("cudaMemcpyAsync", target.ctypes.data, source.address, target.nbytes, kind, self.handle)
         self.synchronize()
+        if source.dtype is None:
+            return (target.astype(np.uint32) << 16).view(np.float32)
         return target
 
     def copy(self, target: DeviceArray, source: DeviceArray) -> None:

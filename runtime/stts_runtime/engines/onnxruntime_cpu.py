@@ -26,7 +26,8 @@ WHOLE_WEIGHTS = "cpu"
 HALF_WEIGHTS = "cpu-16bit"
 """The lowerings that run here: weights in float32, or in 16 bits and widened whenever they are used."""
 
-_WIDENS_WEIGHTS_ONCE = "ConstantFolding"
+# What would widen all of these weights when the graph is loaded, and keep them so.
+_WIDENS_ONCE = ["ConstantFolding", "FuseFp16InitializerToFp32NodeTransformer"]
 Signature = dict[str, tuple[type[np.generic], tuple[int | None, ...]]]
 """Names of inputs or outputs with their element type and shape; None stands for a symbolic size."""
 
@@ -97,8 +98,7 @@ def _session(bundle: Bundle, graphs: Graphs, lowering: str, inputs: Signature, o
     # Vision and language are sessions with threads of their own, and idle threads that spin take the cores away from
     # the session whose turn it is. A decode step pays a little for it, vision gains much more (docs/performance.md).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Weights in 16 bits would be widened when the graph is loaded, all at once and for good.
-    unwanted = [_WIDENS_WEIGHTS_ONCE] if lowering == HALF_WEIGHTS else []
+    unwanted = _WIDENS_ONCE if lowering == HALF_WEIGHTS else []
     with _foreign_errors_as(BundleError, f"{graph} cannot be loaded"):
         session = ort.InferenceSession(
             str(graph), sess_options=options, providers=["CPUExecutionProvider"], disabled_optimizers=unwanted
@@ -153,6 +153,10 @@ class CpuVision:
         kept.reshape(-1)[kept_groups] = True
         return VisionOutput(tokens, kept, scores)
 
+    def downloaded(self, output: VisionOutput) -> NDArray[np.float32]:
+        tokens: NDArray[np.float32] = output.visual_tokens
+        return tokens
+
 
 class CpuLanguage:
     """The language model on the CPU."""
@@ -162,6 +166,7 @@ class CpuLanguage:
         self._visual = np.zeros((model.visual_rows, model.visual_width), dtype=np.float32)
         self.context, self.length = model.context, 0
         self.shown: NDArray[np.float32] | None = None
+        self._logits: Any = None
         caches: Signature = dict.fromkeys(
             cache_names(model.layers), (np.float32, (1, model.context, model.kv_channels))
         )
@@ -205,11 +210,16 @@ class CpuLanguage:
             self._binding.bind_cpu_input("positions", tokens.positions)
             self._binding.bind_cpu_input("start", start)
             self._binding.bind_cpu_input("visual_tokens", self._visual)
+            self._binding.bind_output("logits")
             self._binding.bind_output("next_token")
             self._session.run_with_iobinding(self._binding)
-            next_token = int(self._binding.get_outputs()[-1].numpy()[0])
+            *_, self._logits, next_token = self._binding.get_outputs()
         self.length += len(tokens)
-        return next_token
+        return int(next_token.numpy()[0])
+
+    def logits(self) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = self._logits.numpy()[0]
+        return logits
 
     def rewind(self, length: int) -> None:
         self.length = length

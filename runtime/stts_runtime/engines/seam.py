@@ -35,6 +35,10 @@ class VisionEngine(Protocol):
         """RGB frames (T, H, W, 3) of exactly the variant's size; `given` (T, G) says what a control variant keeps."""
         ...
 
+    def downloaded(self, output: VisionOutput) -> NDArray[np.float32]:
+        """The visual tokens (K, width) of the last run, wherever they lie; for checks, not for answers."""
+        ...
+
 
 class LanguageEngine(Protocol):
     """The language model with its cache of `context` slots, of which the first `length` are filled."""
@@ -52,6 +56,10 @@ class LanguageEngine(Protocol):
 
     def forward(self, tokens: Tokens) -> int:
         """Appends tokens to the cache and returns the greedy choice of the next one."""
+        ...
+
+    def logits(self) -> NDArray[np.float32]:
+        """What the last call gave for the token after it, (vocabulary,); for checks, not for answers."""
         ...
 
     def rewind(self, length: int) -> None:

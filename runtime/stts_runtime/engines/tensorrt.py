@@ -98,6 +98,9 @@ class TensorRtVision:
         self._loaded.keep_kernels()
         return self._output(given)
 
+    def downloaded(self, output: VisionOutput) -> NDArray[np.float32]:
+        return self._loaded.stream.download(output.visual_tokens).astype(np.float32)
+
     def _output(self, given: NDArray[np.bool_] | None) -> VisionOutput:
         arrays, stream = self._arrays, self._loaded.stream
         tokens = arrays["visual_tokens"]
@@ -163,6 +166,9 @@ class TensorRtLanguage:
         # Prefills and single tokens have kernels of their own.
         self._loaded.keep_kernels("single token" if len(tokens) == 1 else "prefill")
         return next_token
+
+    def logits(self) -> NDArray[np.float32]:
+        return self._loaded.stream.download(self._arrays["logits"]).astype(np.float32).reshape(-1)
 
     def rewind(self, length: int) -> None:
         self.length = length

@@ -1,0 +1,69 @@
+"""`stts-export verify`: is the bundle what the checkpoint is?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from stts_export.cli.extra import check_export_extra
+from stts_runtime.cli.options import BundleArgument
+from stts_runtime.video import check_source
+
+if TYPE_CHECKING:
+    from stts_export.verify import VerifyReport
+
+_COLOURS = {"ok": "green", "missed": "bold red", "note": "cyan", "not run": "yellow"}
+
+
+def verify_command(
+    bundle: BundleArgument,
+    checkpoint: Annotated[Path, typer.Option(help="What the bundle was built from.")],
+    frames_from: Annotated[Optional[Path], typer.Option(help="Video to compare on. Default: made-up frames.")] = None,
+    ask: Annotated[str, typer.Option(help="Question to answer.")] = "What happens in this video?",
+    max_tokens: Annotated[int, typer.Option(min=1, max=1024, help="Longest answer in tokens.")] = 16,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one line of JSON.")] = False,
+) -> None:
+    """Compares a bundle with its checkpoint, stage by stage; exit code 1 if a bar is missed.
+
+    The report is stored in the bundle, engines/verify.json.
+    """
+    from rich.console import Console
+
+    check_export_extra("verifying a bundle")
+    if frames_from is not None:
+        check_source(str(frames_from))
+    from stts_export.verify import VerifyRequest, verify_bundle
+    from stts_runtime.cli.text import printable
+
+    request = VerifyRequest(bundle, checkpoint, frames_from, ask, max_tokens)
+    with Console(stderr=True, highlight=False).status("verifying") as status:
+        report = verify_bundle(request, lambda step: status.update(printable(step)))
+    if as_json:
+        print(report.model_dump_json(), flush=True)
+    else:
+        _show(report)
+    if report.missed:
+        raise typer.Exit(1)
+
+
+def _show(report: VerifyReport) -> None:
+    from rich.table import Table
+
+    from stts_runtime.cli.show import console
+    from stts_runtime.cli.text import printable
+
+    table = Table("subject", "variant", "stage", "measured", "bar", "")
+    for finding in report.findings:
+        status = f"[{_COLOURS[finding.status]}]{finding.status}[/]"
+        measured = printable(finding.measured)
+        table.add_row(finding.subject, finding.variant or "", finding.stage, measured, finding.bar or "", status)
+    console.print(table)
+    for finding in report.findings:
+        if finding.detail and finding.status != "ok":
+            where = " ".join(filter(None, (finding.subject, finding.variant, finding.stage)))
+            console.print(f"{finding.status}: {where}: {printable(finding.detail)}", soft_wrap=True)
+    missed = len(report.missed)
+    verdict = f"{missed} bars missed" if missed else "every bar is kept"
+    console.print(f"{verdict}; frames: {printable(report.frames_from)}", soft_wrap=True)

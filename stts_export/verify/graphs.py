@@ -1,0 +1,84 @@
+"""The graphs of a lowering behind the methods that the runtime's engines have, run by ONNX Runtime on the CPU.
+
+For lowerings whose engine cannot run here: it shows whether the graph is right, not whether its compiler is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stts_export.graphs.check import WHOLE_BYTES, empty_caches
+from stts_export.graphs.segments import SegmentedGraph
+from stts_runtime.bundle import Bundle
+from stts_runtime.engines.seam import VisionOutput
+from stts_runtime.errors import EngineError
+from stts_runtime.prompt import Tokens
+
+
+class GraphVision:
+    """One vision variant."""
+
+    def __init__(self, bundle: Bundle, variant: str, lowering: str) -> None:
+        self.lowering = lowering
+        record = bundle.manifest.variants[variant]
+        self._budget = bundle.manifest.budget(record)
+        bundle.file(record.graphs[lowering].weights)
+        self._graph = SegmentedGraph(bundle.file(record.graphs[lowering].graph), WHOLE_BYTES)
+
+    def run(self, frames: NDArray[np.uint8], given: NDArray[np.bool_] | None = None) -> VisionOutput:
+        if given is not None:
+            raise EngineError("controls are not verified")
+        outputs = self._graph.run({"frames": frames})
+        kept = np.ones((self._budget.frames, self._budget.groups), dtype=np.bool_)
+        if "kept_groups" in outputs:
+            kept[:] = False
+            kept.reshape(-1)[outputs["kept_groups"]] = True
+        return VisionOutput(outputs["visual_tokens"], kept, outputs.get("scores"))
+
+    def downloaded(self, output: VisionOutput) -> NDArray[np.float32]:
+        tokens: NDArray[Any] = output.visual_tokens
+        return tokens.astype(np.float32)
+
+
+class GraphLanguage:
+    """The language model; its caches go in and come out of every call."""
+
+    def __init__(self, bundle: Bundle, lowering: str) -> None:
+        model = bundle.manifest.language
+        self.lowering = lowering
+        bundle.file(model.graphs[lowering].weights)
+        path = bundle.file(model.graphs[lowering].graph)
+        self._graph = SegmentedGraph(path, WHOLE_BYTES)
+        self._visual = np.zeros((model.visual_rows, model.visual_width), dtype=np.float32)
+        self._caches = empty_caches(path)
+        self._logits: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
+        self.context, self.length = model.context, 0
+        self.shown: Any = None
+
+    def show(self, visual_tokens: NDArray[Any]) -> None:
+        self._visual[: len(visual_tokens)] = visual_tokens
+        self.shown = visual_tokens
+
+    def forward(self, tokens: Tokens) -> int:
+        if self.length + len(tokens) > self.context:
+            raise EngineError(f"{self.length} + {len(tokens)} tokens do not fit a context of {self.context}")
+        inputs = {
+            "token_ids": tokens.ids,
+            "positions": tokens.positions,
+            "start": np.array([self.length]),
+            "visual_tokens": self._visual,
+        }
+        outputs = self._graph.run({**inputs, **self._caches})
+        self._caches = {name: outputs[f"new_{name}"] for name in self._caches}
+        self._logits = outputs["logits"][0].astype(np.float32)
+        self.length += len(tokens)
+        return int(outputs["next_token"][0])
+
+    def logits(self) -> NDArray[np.float32]:
+        return self._logits
+
+    def rewind(self, length: int) -> None:
+        self.length = length

@@ -1,0 +1,96 @@
+"""A subject's language model against the modules: prefill logits, and the text that comes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stts_export.graphs.check import relative_error
+from stts_export.verify.bars import Bar
+from stts_export.verify.report import Finding
+from stts_runtime.engines.seam import LanguageEngine
+from stts_runtime.prompt import Tokens
+
+
+class Said(NamedTuple):
+    """A greedy answer, with what each of its tokens was chosen from."""
+
+    ids: list[int]
+    logits: list[NDArray[np.float32]]
+
+
+class Prompted(NamedTuple):
+    """A window's visual tokens, as the engine takes them, and the prompt around them."""
+
+    visual_tokens: Any
+    prefix: Tokens
+    asked: Tokens
+
+
+def said(engine: LanguageEngine, prompted: Prompted, eos_ids: Collection[int], max_tokens: int) -> Said:
+    """Answers greedily, from an empty cache; at least one token."""
+    engine.rewind(0)
+    engine.show(prompted.visual_tokens)
+    engine.forward(prompted.prefix)
+    ids, logits = [engine.forward(prompted.asked)], [engine.logits().copy()]
+    position = prompted.asked.next_position
+    while len(ids) < max_tokens and ids[-1] not in eos_ids:
+        token, place = np.array([ids[-1]]), np.array([position])
+        position += 1
+        ids.append(engine.forward(Tokens(token, place, position)))
+        logits.append(engine.logits().copy())
+    return Said(ids, logits)
+
+
+def compare_logits(
+    subject: str, variant: str, got: NDArray[np.float32], wanted: NDArray[np.float32], bar: Bar
+) -> Finding:
+    """Logits (vocabulary,) for the first token of the answer."""
+    error = relative_error(got, wanted)
+    return Finding(
+        subject=subject,
+        variant=variant,
+        stage="prefill logits",
+        status="ok" if error <= bar.logits else "missed",
+        measured=f"error {error:.1e} from the same visual tokens",
+        value=error if np.isfinite(error) else None,
+        bar=f"<= {bar.logits:g}",
+        detail=None if np.isfinite(got).all() else "logits are not finite: an overflow in the language model",
+    )
+
+
+def difference(got: Said, wanted: Said, text: Callable[[list[int]], str]) -> str | None:
+    """The first token that differs and how likely the modules find both there; None where the texts are equal."""
+    for place, (ours, theirs) in enumerate(zip(got.ids, wanted.ids, strict=False)):
+        if ours != theirs:
+            likely = _probabilities(wanted.logits[place])
+            return (
+                f"differs from token {place + 1} on: {text([ours])!r} ({likely[ours]:.3f}) "
+                f"instead of {text([theirs])!r} ({likely[theirs]:.3f})"
+            )
+    return None
+
+
+def compare_text(
+    subject: str, variant: str, got: Said, wanted: Said, bar: Bar, text: Callable[[list[int]], str]
+) -> Finding:
+    """The answers of the two, each from its own visual tokens; float32 has to say the same."""
+    differs = difference(got, wanted, text)
+    exact = bar.overlap == 1
+    return Finding(
+        subject=subject,
+        variant=variant,
+        stage="text",
+        status="ok" if differs is None else "missed" if exact else "note",
+        measured=differs or f"the same {len(wanted.ids)} tokens",
+        bar="the same" if exact else None,
+    )
+
+
+def _probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    shifted = np.exp(logits.astype(np.float64) - logits.max())
+    probabilities: NDArray[np.float64] = shifted / shifted.sum()
+    return probabilities

@@ -1,0 +1,136 @@
+"""The modules at keep 1 against transformers' own Molmo2, which reads the checkpoint by itself."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+
+from stts_export.checkpoint import Checkpoint
+from stts_export.modules.config import VisionConfig
+from stts_export.verify.bars import MOLMO2_LOGITS
+from stts_export.verify.language_stage import Said
+from stts_export.verify.report import Finding
+
+_SUBJECT = "modules"
+_STAGE = "transformers' Molmo2"
+_COPIES = 1.2
+"""Of the weights in float32, for activations and what loading needs."""
+
+
+def why_not(checkpoint: Checkpoint, hugging_face: bool) -> str | None:
+    """Why the comparison cannot be made here; None if it can."""
+    if find_spec("transformers") is None or find_spec("transformers.models.molmo2") is None:
+        return "transformers with Molmo2 is not installed: pip install 'transformers>=5.23'"
+    if not hugging_face:
+        return "transformers cannot read this layout: verify what `stts-export import` makes of it"
+    needed = _COPIES * 4 * checkpoint.files.values()
+    free = psutil.virtual_memory().available
+    if needed > free:
+        return (
+            f"transformers' model needs about {needed / 1e9:.0f} GB of memory in float32, and {free / 1e9:.0f} are free"
+        )
+    return None
+
+
+def not_run(variant: str, reason: str) -> Finding:
+    return Finding(subject=_SUBJECT, variant=variant, stage=_STAGE, status="not run", measured="not run", detail=reason)
+
+
+def compare_with_molmo2(
+    checkpoint: Checkpoint, variant: str, frames: NDArray[np.uint8], prompt: NDArray[np.int64], said: Said
+) -> Finding:
+    """`prompt` is the whole prompt's token numbers, `said` what the modules answered to it at keep 1."""
+    theirs = _answer(checkpoint, frames, prompt, len(said.ids))
+    error = float(np.abs(theirs.logits[0] - said.logits[0]).max())
+    same = theirs.ids == said.ids
+    return Finding(
+        subject=_SUBJECT,
+        variant=variant,
+        stage=_STAGE,
+        status="ok" if error <= MOLMO2_LOGITS and same else "missed",
+        measured=f"logits within {error:.1e}, {'the same' if same else 'another'} text of {len(said.ids)} tokens",
+        value=error,
+        bar=f"<= {MOLMO2_LOGITS:g}, the same text",
+        detail=None if same else f"tokens {theirs.ids} instead of {said.ids}",
+    )
+
+
+def _answer(checkpoint: Checkpoint, frames: NDArray[np.uint8], prompt: NDArray[np.int64], tokens: int) -> Said:
+    with _quiet():
+        from transformers import Molmo2ForConditionalGeneration
+
+        loader: Any = Molmo2ForConditionalGeneration
+        model = loader.from_pretrained(Path(checkpoint.path), dtype=torch.float32).eval()
+        inputs = _inputs(checkpoint, frames, prompt)
+        with torch.no_grad():
+            generated = model.generate(
+                **inputs,
+                max_new_tokens=tokens,
+                min_new_tokens=tokens,
+                do_sample=False,
+                eos_token_id=-1,
+                output_logits=True,
+                return_dict_in_generate=True,
+            )
+    ids = generated.sequences[0, len(prompt) :].tolist()
+    return Said(ids, [logits[0].float().numpy() for logits in generated.logits])
+
+
+def _inputs(checkpoint: Checkpoint, frames: NDArray[np.uint8], prompt: NDArray[np.int64]) -> dict[str, Any]:
+    """What transformers' processor makes: row-major patches, and for every visual token the patches that it pools."""
+    config, markers = checkpoint.config.vision, checkpoint.config.markers
+    count, side = len(frames), config.groups_per_side
+    ids = torch.from_numpy(prompt).unsqueeze(0)
+    marks = torch.tensor([markers.image_patch, markers.frame_start, markers.frame_end])
+    windows = _windows(config)
+    offsets = torch.arange(count)[:, None, None] * config.patches
+    return {
+        "input_ids": ids,
+        "pixel_values_videos": _patches(frames, config),
+        "video_token_pooling": (windows[None] + offsets).reshape(-1, config.patches_per_group),
+        "video_grids": torch.tensor([[count, side, side]]),
+        "mm_token_type_ids": torch.isin(ids, marks).long(),
+    }
+
+
+def _patches(frames: NDArray[np.uint8], config: VisionConfig) -> torch.Tensor:
+    grid, pixel = config.grid, frames.shape[1] // config.grid
+    scaled = (torch.from_numpy(frames).float() / 255 - 0.5) / 0.5
+    tiles = scaled.reshape(len(frames), grid, pixel, grid, pixel, 3).permute(0, 1, 3, 2, 4, 5)
+    return tiles.reshape(len(frames), config.patches, config.patch_values)
+
+
+def _windows(config: VisionConfig) -> torch.Tensor:
+    side, pool = config.groups_per_side, config.pool
+    numbers = torch.arange(config.patches).reshape(side, pool, side, pool)
+    return numbers.permute(0, 2, 1, 3).reshape(config.groups, config.patches_per_group)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Loading says that torchvision is missing and that our settings are not its own."""
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            logger.setLevel(logging.ERROR)
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+def longest_common(said: Said, eos_ids: Collection[int]) -> Said:
+    """The answer without the token that ends it, which transformers is told not to stop at."""
+    ended = said.ids[-1] in eos_ids and len(said.ids) > 1
+    return Said(said.ids[:-1], said.logits[:-1]) if ended else said

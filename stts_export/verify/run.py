@@ -1,0 +1,253 @@
+"""`stts-export verify`: every step, in order. Read from `verify_bundle` down."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from stts_export.checkpoint import Checkpoint, StreamedModules, open_checkpoint
+from stts_export.checkpoint.layouts import HUGGING_FACE
+from stts_export.checkpoint.streaming import real_weights
+from stts_export.sampling import MADE_UP, Frames, frames_from
+from stts_export.verify import molmo2
+from stts_export.verify.deviations import half_finding, other_positions, positions_finding, refill_finding
+from stts_export.verify.language_stage import Prompted, Said, compare_logits, compare_text, difference, said
+from stts_export.verify.overflow import scan_for_overflow
+from stts_export.verify.reference import ReferenceLanguage, reference_vision
+from stts_export.verify.report import Finding, VerifyReport
+from stts_export.verify.subjects import Subject, subjects_of
+from stts_export.verify.vision_stage import compare_choice, compare_scores, compare_tokens
+from stts_export.verify.weights import compare_weights
+from stts_runtime.budget import TokenBudget
+from stts_runtime.bundle import MANIFEST, Bundle
+from stts_runtime.bundle.load import ENGINES
+from stts_runtime.bundle.manifest import LANGUAGE, VISION
+from stts_runtime.engines.seam import VisionOutput
+from stts_runtime.errors import UserError
+from stts_runtime.outputs import written_whole
+from stts_runtime.prompt import PromptBuilder
+
+REPORT = "verify.json"
+"""Lies in the folder of the engines, which the manifest knows nothing of."""
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class VerifyRequest:
+    """What to hold against what; the names are those of the command line."""
+
+    bundle: Path
+    checkpoint: Path
+    frames_from: Path | None = None
+    question: str = "What happens in this video?"
+    max_tokens: int = 16
+
+
+def verify_bundle(request: VerifyRequest, report: Report = lambda _: None) -> VerifyReport:
+    """Compares stage by stage and stores the report in the bundle.
+
+    Raises `UserError` if bundle and checkpoint are of different models, or the video does not do.
+    """
+    bundle = Bundle.open(request.bundle)
+    checkpoint = open_checkpoint(request.checkpoint)
+    _check_same_model(bundle, checkpoint)
+    modules = checkpoint.stream()
+    findings = list(_Verifier(request, bundle, checkpoint, modules, report).findings())
+    made = VerifyReport(
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        producer=f"stts-export {version('stts-export')}",
+        manifest_sha256=hashlib.sha256((bundle.folder / MANIFEST).read_bytes()).hexdigest(),
+        checkpoint=checkpoint.path.resolve().name,
+        checkpoint_config_sha256=checkpoint.config_sha256,
+        frames_from=request.frames_from.name if request.frames_from else MADE_UP,
+        question=request.question,
+        findings=findings,
+    )
+    _store(bundle, made)
+    return made
+
+
+def _check_same_model(bundle: Bundle, checkpoint: Checkpoint) -> None:
+    manifest, config = bundle.manifest, checkpoint.config
+    pairs = [
+        ("text layers", manifest.language.layers, config.text.layers),
+        ("text width", manifest.language.visual_width, config.text.width),
+        ("vocabulary", manifest.language.vocabulary, config.text.vocab),
+        ("groups a side", manifest.vision.groups_per_side, config.vision.groups_per_side),
+    ]
+    for name, built, given in pairs:
+        if built != given:
+            raise UserError(
+                f"{bundle.folder} was not built from {checkpoint.path}: {name} is {built} there and {given} here"
+            )
+
+
+def _store(bundle: Bundle, report: VerifyReport) -> None:
+    folder = bundle.folder / ENGINES
+    try:
+        folder.mkdir(exist_ok=True)
+        with written_whole(folder / REPORT) as scratch:
+            scratch.write_text(report.model_dump_json(indent=1) + "\n")
+    except OSError as error:
+        raise UserError(f"the report cannot be written into {folder}: {error.strerror}") from None
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """What the modules make of one variant's window."""
+
+    budget: TokenBudget
+    frames: Frames
+    seen: VisionOutput
+    said: Said
+
+
+class _Verifier:
+    """One run. The modules hold placeholders, so everything that calls them is inside `_real_weights`."""
+
+    def __init__(
+        self,
+        request: VerifyRequest,
+        bundle: Bundle,
+        checkpoint: Checkpoint,
+        modules: StreamedModules,
+        report: Report,
+    ) -> None:
+        self.request, self.bundle, self.checkpoint, self.modules = request, bundle, checkpoint, modules
+        self.report = report
+        self.prompt = bundle.manifest.prompt
+        self.prompts = PromptBuilder(bundle.file(self.prompt.tokenizer).read_bytes(), self.prompt)
+        self.prompts.check_question(request.question)
+
+    @cached_property
+    def language(self) -> ReferenceLanguage:
+        return ReferenceLanguage(self.modules.language, self._longest_context())
+
+    def _longest_context(self) -> int:
+        """Enough for every prompt of the bundle and as many tokens as are asked for."""
+        return self.bundle.manifest.language.context + self.request.max_tokens
+
+    def findings(self) -> Iterator[Finding]:
+        with (
+            real_weights(self.modules.vision, self.modules.read),
+            real_weights(self.modules.language, self.modules.read),
+        ):
+            yield from compare_weights(self.bundle, self.modules, self.report)
+            subjects, not_run = subjects_of(self.bundle)
+            for name, reason in not_run:
+                yield Finding(
+                    subject=name, variant=None, stage="all", status="not run", measured="not run", detail=reason
+                )
+            expected = {name: self._expected(name) for name in self._variants()}
+            for subject in subjects:
+                yield from self._subject(subject, expected)
+            yield from self._overflow(expected)
+            for one in expected.values():
+                yield from self._deviations(one)
+            yield from self._molmo2(expected)
+
+    def _variants(self) -> list[str]:
+        return [name for name, variant in self.bundle.manifest.variants.items() if not variant.is_control]
+
+    def _expected(self, variant: str) -> _Expected:
+        self.report(f"computing what {variant} must give")
+        budget = self.bundle.manifest.budget(self.bundle.manifest.variants[variant])
+        video, max_fps = self.request.frames_from, self.bundle.manifest.max_fps
+        frames = frames_from(video, self.modules.vision, budget, max_fps)
+        seen = reference_vision(self.modules.vision, frames.pixels, budget)
+        return _Expected(budget, frames, seen, self._said(frames, seen))
+
+    def _said(self, frames: Frames, seen: VisionOutput, prompts: PromptBuilder | None = None) -> Said:
+        """What the modules answer about visual tokens."""
+        prompted = self._prompted(frames, seen, prompts)
+        return said(self.language, prompted, self.prompt.eos_ids, self.request.max_tokens)
+
+    def _prompted(self, frames: Frames, seen: VisionOutput, prompts: PromptBuilder | None = None) -> Prompted:
+        builder = prompts or self.prompts
+        prefix = builder.video(frames.times_seconds, seen.kept)
+        return Prompted(seen.visual_tokens, prefix, builder.question(self.request.question, prefix))
+
+    def _text(self, ids: list[int]) -> str:
+        return self.prompts.text(ids)
+
+    def _subject(self, subject: Subject, expected: dict[str, _Expected]) -> Iterator[Finding]:
+        language = subject.language()
+        for variant in subject.variants():
+            self.report(f"running the {subject.name}, {variant}")
+            one, bar = expected[variant], subject.bar(f"{VISION}.{variant}")
+            engine = subject.vision(variant)
+            got = engine.run(one.frames.pixels)
+            tokens = engine.downloaded(got)
+            if one.seen.scores is not None and got.scores is not None:
+                yield compare_scores(subject.name, variant, got.scores, one.seen.scores, bar)
+                yield compare_choice(subject.name, one.budget, got, one.seen, bar)
+            # The same choice on both sides, so that one group more or less does not hide what the layers do.
+            seen = one.seen
+            if not np.array_equal(got.kept, seen.kept):
+                seen = reference_vision(self.modules.vision, one.frames.pixels, one.budget, given=got.kept)
+            yield compare_tokens(subject.name, one.budget, tokens, seen.visual_tokens, bar)
+
+            answer = said(language, self._prompted(one.frames, got), self.prompt.eos_ids, self.request.max_tokens)
+            theirs = VisionOutput(tokens, got.kept, got.scores)
+            wanted = self._said(one.frames, theirs)
+            language_bar = subject.bar(LANGUAGE)
+            yield compare_logits(subject.name, variant, answer.logits[0], wanted.logits[0], language_bar)
+            yield compare_text(subject.name, variant, answer, one.said, bar, self._text)
+            if bar.overlap < 1:
+                differs = difference(answer, one.said, self._text)
+                yield half_finding(subject.name, variant, got, one.seen, differs)
+
+    def _overflow(self, expected: dict[str, _Expected]) -> Iterator[Finding]:
+        """With the variant of the fewest frames, unpruned if there is one: the scan looks at every operator."""
+        one = min(expected.values(), key=lambda one: (one.budget.frames, -one.budget.keep))
+
+        def run() -> None:
+            self._said_once(one)
+
+        self.report("looking for values that fp16 cannot hold")
+        yield from scan_for_overflow(self.bundle, self.modules, run)
+
+    def _said_once(self, one: _Expected) -> None:
+        seen = reference_vision(self.modules.vision, one.frames.pixels, one.budget)
+        said(self.language, self._prompted(one.frames, seen), self.prompt.eos_ids, 1)
+
+    def _deviations(self, one: _Expected) -> Iterator[Finding]:
+        """Nothing deviates at keep 1."""
+        budget, vision = one.budget, self.modules.vision
+        if budget.keep == 1:
+            return
+        self.report(f"measuring what refill and positions change, {budget.name}")
+        if budget.scope == "clip":
+            refilled = reference_vision(vision, one.frames.pixels, budget, refill=True)
+            answer = self._said(one.frames, refilled)
+            yield refill_finding(budget, one.seen, refilled, one.said, answer, self._text)
+        other = other_positions(self.prompt.positions)
+        builder = PromptBuilder(
+            self.bundle.file(self.prompt.tokenizer).read_bytes(), self.prompt.model_copy(update={"positions": other})
+        )
+        answer = self._said(one.frames, one.seen, builder)
+        yield positions_finding(budget.name, self.prompt.positions, one.said, answer, self._text)
+
+    def _molmo2(self, expected: dict[str, _Expected]) -> Iterator[Finding]:
+        """With the unpruned variant of the fewest frames; without one there is nothing to compare."""
+        unpruned = [one for one in expected.values() if one.budget.keep == 1]
+        if not unpruned:
+            return
+        one = min(unpruned, key=lambda one: one.budget.frames)
+        reason = molmo2.why_not(self.checkpoint, (self.checkpoint.path / HUGGING_FACE).is_file())
+        if reason is not None:
+            yield molmo2.not_run(one.budget.name, reason)
+            return
+        self.report("running transformers' Molmo2")
+        prompted = self._prompted(one.frames, one.seen)
+        prompt = np.concatenate([prompted.prefix.ids, prompted.asked.ids])
+        answer = molmo2.longest_common(one.said, self.prompt.eos_ids)
+        yield molmo2.compare_with_molmo2(self.checkpoint, one.budget.name, one.frames.pixels, prompt, answer)

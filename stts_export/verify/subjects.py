@@ -1,0 +1,115 @@
+"""What of a bundle can be held against its checkpoint on this machine."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from stts_export.verify.bars import BARS, Bar, precision_of
+from stts_export.verify.graphs import GraphLanguage, GraphVision
+from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.manifest import LANGUAGE, VISION, Graphs, compilable
+from stts_runtime.engines import EngineName, check_engine, load_language, load_vision
+from stts_runtime.engines.onnxruntime_cpu import HALF_WEIGHTS, WHOLE_WEIGHTS, cpu_lowering
+from stts_runtime.engines.seam import LanguageEngine, VisionEngine
+from stts_runtime.errors import SttsError
+from stts_runtime.passports import EngineStore
+from stts_runtime.tensorrt import FLAVOURS, FlavourName
+
+
+class Subject(Protocol):
+    """An engine or a graph of a bundle."""
+
+    name: str
+
+    def variants(self) -> list[str]:
+        """Vision variants that can be run."""
+        ...
+
+    def vision(self, variant: str) -> VisionEngine: ...
+
+    def language(self) -> LanguageEngine: ...
+
+    def bar(self, part: str) -> Bar:
+        """What its numbers have to keep to; `part` as in the manifest."""
+        ...
+
+
+class NotRun(NamedTuple):
+    """Something of the bundle that cannot run here."""
+
+    name: str
+    reason: str
+
+
+def subjects_of(bundle: Bundle) -> tuple[list[Subject], list[NotRun]]:
+    """Engines that load here and graphs of the other lowerings; and the engines that do not load, with the reason."""
+    subjects: list[Subject] = []
+    lowerings = bundle.manifest.language.graphs
+    if {WHOLE_WEIGHTS, HALF_WEIGHTS} & lowerings.keys():
+        subjects.append(EngineSubject(bundle, "cpu"))
+    subjects += [GraphSubject(bundle, name) for name in compilable(lowerings)]
+    not_run = []
+    for flavour in FLAVOURS:
+        if not EngineStore(bundle.folder).has(LANGUAGE, flavour):
+            continue
+        try:
+            check_engine(bundle, flavour)
+        except SttsError as error:
+            not_run.append(NotRun(f"{flavour} engine", str(error)))
+        else:
+            subjects.append(EngineSubject(bundle, flavour))
+    return subjects, not_run
+
+
+def _answering(bundle: Bundle) -> list[str]:
+    return [name for name, variant in bundle.manifest.variants.items() if not variant.is_control]
+
+
+class EngineSubject:
+    """What `stts-runtime run` uses."""
+
+    def __init__(self, bundle: Bundle, engine: EngineName) -> None:
+        self._bundle, self._engine = bundle, engine
+        self.name = f"{engine} engine"
+
+    def variants(self) -> list[str]:
+        if self._engine == "cpu":
+            return _answering(self._bundle)
+        store = EngineStore(self._bundle.folder)
+        return [name for name in _answering(self._bundle) if store.has(f"{VISION}.{name}", self._engine)]
+
+    def vision(self, variant: str) -> VisionEngine:
+        return load_vision(self._bundle, variant, self._engine)
+
+    def language(self) -> LanguageEngine:
+        return load_language(self._bundle, self._engine)
+
+    def bar(self, part: str) -> Bar:
+        graphs = self._bundle.manifest.parts()[part]
+        return BARS[precision_of(self._bundle, graphs[self._lowering(part, graphs, self._engine)])]
+
+    def _lowering(self, part: str, graphs: Graphs, engine: EngineName) -> str:
+        if engine == "cpu":
+            return cpu_lowering(self._bundle, graphs)
+        flavour: FlavourName = engine
+        return EngineStore(self._bundle.folder).read(part, flavour).lowering
+
+
+class GraphSubject:
+    """The graphs that an engine is compiled from."""
+
+    def __init__(self, bundle: Bundle, lowering: str) -> None:
+        self._bundle, self._lowering = bundle, lowering
+        self.name = f"{lowering} graph"
+
+    def variants(self) -> list[str]:
+        return _answering(self._bundle)
+
+    def vision(self, variant: str) -> VisionEngine:
+        return GraphVision(self._bundle, variant, self._lowering)
+
+    def language(self) -> LanguageEngine:
+        return GraphLanguage(self._bundle, self._lowering)
+
+    def bar(self, part: str) -> Bar:
+        return BARS[precision_of(self._bundle, self._bundle.manifest.parts()[part][self._lowering])]

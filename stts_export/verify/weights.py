@@ -1,0 +1,81 @@
+"""The bundle's weights against the checkpoint's, one by one: rounding to the stored type explains no difference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from stts_export.checkpoint import StreamedModules
+from stts_export.checkpoint.streaming import Read
+from stts_export.verify.report import Finding
+from stts_runtime.bundle import Bundle
+
+_SUBJECT = "weights"
+_NAMES_SHOWN = 4
+
+
+def compare_weights(bundle: Bundle, modules: StreamedModules, report: Callable[[str], None]) -> Iterator[Finding]:
+    """One finding for each weight file of the bundle."""
+    shapes = {**modules.vision.state_dict(), **modules.language.state_dict()}
+    graphs = [graph for part in bundle.manifest.parts().values() for graph in part.values()]
+    for file in sorted({graph.weights for graph in graphs}):
+        report(f"comparing the weights in {file}")
+        path = bundle.file(file)
+        names = _names(path)
+        unknown = [name for name in names if name not in shapes]
+        different = [name for name in names if name in shapes and not _equal(path, name, modules.read)]
+        if unknown or different:
+            yield Finding(
+                subject=_SUBJECT,
+                variant=None,
+                stage=file,
+                status="missed",
+                measured=f"{len(different) + len(unknown)} of {len(names)} differ",
+                value=len(different) + len(unknown),
+                bar="equal to the checkpoint's, rounded",
+                detail="; ".join(_explained(path, name, shapes, modules.read) for name in different[:_NAMES_SHOWN])
+                or f"the checkpoint has no {', '.join(unknown[:_NAMES_SHOWN])}",
+            )
+        else:
+            yield Finding(
+                subject=_SUBJECT,
+                variant=None,
+                stage=file,
+                status="ok",
+                measured=f"all {len(names)} equal",
+                value=0,
+                bar="equal to the checkpoint's, rounded",
+            )
+
+
+def _names(path: Path) -> list[str]:
+    with safe_open(path, framework="pt") as weights:
+        return sorted(weights.keys())
+
+
+def _stored(path: Path, name: str) -> Tensor:
+    with safe_open(path, framework="pt") as weights:
+        tensor: Tensor = weights.get_tensor(name)
+    return tensor
+
+
+def _equal(path: Path, name: str, read: Read) -> bool:
+    stored = _stored(path, name)
+    return torch.equal(stored, read(name).to(stored.dtype))
+
+
+def _explained(path: Path, name: str, shapes: Mapping[str, Tensor], read: Read) -> str:
+    """Says whose weight it is instead, where it is another one of the checkpoint."""
+    stored = _stored(path, name)
+    for other in sorted(shapes):
+        if other != name and shapes[other].shape == stored.shape and torch.equal(read(other).to(stored.dtype), stored):
+            return f"{name} holds what the checkpoint has as {other}"
+    wanted = read(name).to(stored.dtype)
+    if wanted.shape != stored.shape:
+        return f"{name} is {list(stored.shape)}, and the checkpoint's is {list(wanted.shape)}"
+    share = float((stored != wanted).float().mean())
+    return f"{name} differs in {100 * share:.3g} % of its values"
