@@ -13,10 +13,12 @@ from pathlib import Path
 
 import cv2
 import pytest
+import torch
 
 from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
 from tests.programs import BIN, assert_refused, run
+from tests.training_layout import write_training_layout
 
 
 def test_run_answers_every_question_in_json(micro_bundle: Bundle, clip: Path) -> None:
@@ -109,6 +111,22 @@ def test_build_refuses_in_one_line(micro_checkpoint: Path, tmp_path: Path) -> No
     for words, message in cases:
         assert_refused(run("stts-export", "build", *words, "--out", out), message)
         assert not list(tmp_path.iterdir())
+
+
+def test_import_writes_a_checkpoint_that_build_and_import_read(micro_checkpoint: Path, tmp_path: Path) -> None:
+    training = write_training_layout(micro_checkpoint, tmp_path / "training", sharded=True, dtype=torch.float32)
+    out = tmp_path / "imported"
+    assert_refused(run("stts-export", "build", training, "--out", tmp_path / "b"), "stts-export import CHECKPOINT")
+    assert_refused(run("stts-export", "import", training, "--out", out), "holds no tokenizer.json")
+    words = ("stts-export", "import", training, "--out", out, "--tokenizer", micro_checkpoint)
+    done = run(*words, "--dtype", "fp16", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["out"] == str(out)
+    assert (out / "model.safetensors").read_bytes() == (micro_checkpoint / "model.safetensors").read_bytes()
+    assert_refused(run(*words), "already exists")
+    again = run(*words, "--force")
+    assert again.returncode == 0, again.stderr
+    assert f"stts-export build {out}" in again.stdout
 
 
 def test_nothing_is_written_over_the_source_or_into_the_bundle(

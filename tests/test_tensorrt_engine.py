@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import gc
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 
+from stts_export.verify import VerifyRequest, verify_bundle
 from stts_runtime.bundle import Bundle
 from stts_runtime.device import Device
 from stts_runtime.engines import choose_engine, load_language, load_vision
 from stts_runtime.engines import load as load_module
 from stts_runtime.engines import tensorrt as engine_module
-from stts_runtime.engines.cuda_memory import Cuda
+from stts_runtime.engines.cuda_memory import Cuda, Stream
 from stts_runtime.engines.tensorrt import TensorRtLanguage, TensorRtVision
 from stts_runtime.errors import BundleError, EngineError, UserError
 from stts_runtime.prompt import Tokens
@@ -73,6 +76,7 @@ def test_vision_gives_what_its_graph_gives(
         np.testing.assert_array_equal(output.scores, wanted["scores"])
         visual = cuda.array(output.visual_tokens.address, output.visual_tokens.shape, np.float16)
         np.testing.assert_array_equal(visual, wanted["visual_tokens"])
+        np.testing.assert_array_equal(vision.downloaded(output), visual.astype(np.float32))
     assert cuda.launched == (3 if flavour == "tensorrt" else 0), "TensorRT-RTX captures by itself"
     assert vision.lowering == lowering
 
@@ -96,6 +100,7 @@ def test_the_language_model_answers_as_on_the_cpu(
         for ids in calls:
             asked = tokens(ids, language.length)
             assert language.forward(asked) == reference.forward(asked)
+            np.testing.assert_allclose(language.logits(), reference.logits(), rtol=0.05, atol=0.02)
             assert language.length == reference.length
         for engine in (language, reference):
             engine.rewind(15)
@@ -121,6 +126,30 @@ def test_a_session_runs_on_compiled_engines(
             session.ask(watched, "What happens?", 8)
     assert answers["tensorrt"].answer == answers["cpu"].answer
     assert answers["tensorrt"].kept_per_frame == answers["cpu"].kept_per_frame
+
+
+def test_bfloat16_comes_back_from_the_device_as_float32(cuda: FakeCuda) -> None:
+    stream = Stream(Cuda(cuda))
+    array = stream.zeros((4,), item_bytes=2, dtype=None)
+    values = torch.tensor([1.0, -3.140625, 1e30, 0.0])
+    cuda.array(array.address, (4,), np.uint16)[:] = values.bfloat16().view(torch.int16).numpy().view(np.uint16)
+    np.testing.assert_array_equal(stream.download(array), values.bfloat16().float().numpy())
+
+
+def test_verify_looks_at_compiled_engines_where_they_run(
+    tensorrt_bundle: Bundle, micro_checkpoint: Path, tmp_path: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = with_engines(tensorrt_bundle, tmp_path, "tensorrt")
+    request = VerifyRequest(bundle.folder, micro_checkpoint, variants=["clip-t3-k0.5"], max_tokens=3)
+    report = verify_bundle(request)
+    assert not report.missed
+    assert {one.stage for one in report.findings if one.subject == "tensorrt engine"} == {
+        "scores", "kept set", "visual tokens", "prefill logits", "text", "half precision",
+    }  # fmt: skip
+    use_device(monkeypatch, replace(WORKSTATION, gpu=None, no_gpu_because="there is none"))
+    (found,) = (one for one in verify_bundle(request).findings if one.subject == "tensorrt engine")
+    assert found.status == "not run"
+    assert "GPU" in (found.detail or "")
 
 
 def test_an_engine_that_cannot_be_captured_runs_all_the_same(

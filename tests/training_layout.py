@@ -6,6 +6,7 @@ They are those of the training code's own state dict and configuration, and none
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,9 @@ def write_training_layout(source: Path, out: Path, sharded: bool, dtype: torch.d
         optimizer = {f"optim.state.{name}.exp_avg": torch.zeros_like(tensor) for name, tensor in state.items()}
         steps = {"optim.step": 7}
         flat = {**{f"model.{name}": tensor for name, tensor in state.items()}, **optimizer, **steps}
-        dcp.save(flat, checkpoint_id=out / "model_and_optim", no_dist=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dcp.save(flat, checkpoint_id=out / "model_and_optim", no_dist=True)
     else:
         torch.save(state, out / "model.pt")
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path, PosixPath
 from typing import Any
 
@@ -60,7 +61,10 @@ class DistributedFiles(WeightSource):
         shape, dtype = self.entries[name]
         tensor = torch.empty(shape, dtype=dtype)
         try:
-            load({f"{_PREFIX}{name}": tensor}, storage_reader=self._reader, no_dist=True)
+            with warnings.catch_warnings():
+                # That there is but one process is what is meant.
+                warnings.simplefilter("ignore")
+                load({f"{_PREFIX}{name}": tensor}, storage_reader=self._reader, no_dist=True)
         except (*_PICKLE_ERRORS, RuntimeError, AssertionError, CheckpointException) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             raise CheckpointError(f"weight {name} cannot be read from {self._folder}: {reason}") from None

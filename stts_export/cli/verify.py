@@ -21,6 +21,9 @@ def verify_command(
     bundle: BundleArgument,
     checkpoint: Annotated[Path, typer.Option(help="What the bundle was built from.")],
     frames_from: Annotated[Optional[Path], typer.Option(help="Video to compare on. Default: made-up frames.")] = None,
+    variant: Annotated[
+        Optional[list[str]], typer.Option(help="Vision variant to look at, repeatable. Default: all.")
+    ] = None,
     ask: Annotated[str, typer.Option(help="Question to answer.")] = "What happens in this video?",
     max_tokens: Annotated[int, typer.Option(min=1, max=1024, help="Longest answer in tokens.")] = 16,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one line of JSON.")] = False,
@@ -37,7 +40,7 @@ def verify_command(
     from stts_export.verify import VerifyRequest, verify_bundle
     from stts_runtime.cli.text import printable
 
-    request = VerifyRequest(bundle, checkpoint, frames_from, ask, max_tokens)
+    request = VerifyRequest(bundle, checkpoint, frames_from, variant or [], ask, max_tokens)
     with Console(stderr=True, highlight=False).status("verifying") as status:
         report = verify_bundle(request, lambda step: status.update(printable(step)))
     if as_json:

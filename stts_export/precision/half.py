@@ -14,7 +14,7 @@ from stts_export.modules.vision import Vision
 Half = Literal["fp16", "bf16"]
 DTYPES: dict[Half, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
-_SCORER = "temporal_token_scorer"
+SCORER = "temporal_token_scorer"
 LANGUAGE_MODEL = "language_model"
 """The language model changes its format as a whole: its caches have one."""
 
@@ -41,5 +41,5 @@ class PrecisionPlan:
 def to_half(vision: Vision, language: Language, plan: PrecisionPlan) -> None:
     """Converts weights and placeholders in place."""
     vision_dtype, language_dtype = DTYPES[plan.half], DTYPES[plan.language]
-    cast(vision, {"": vision_dtype, **dict.fromkeys(plan.vision_wide, torch.bfloat16), _SCORER: torch.float32})
+    cast(vision, {"": vision_dtype, **dict.fromkeys(plan.vision_wide, torch.bfloat16), SCORER: torch.float32})
     cast(language, {"": language_dtype})

@@ -25,7 +25,7 @@ class Bar:
 BARS: dict[Precision, Bar] = {
     "fp32": Bar(features=1e-4, logits=1e-4, overlap=1.0, cut_margin=0.0),
     "fp16": Bar(features=1e-2, logits=1e-2, overlap=0.99, cut_margin=1e-3),
-    "bf16": Bar(features=5e-2, logits=5e-2, overlap=0.97, cut_margin=1e-2),
+    "bf16": Bar(features=1e-2, logits=5e-2, overlap=0.97, cut_margin=1e-2),
 }
 
 MOLMO2_LOGITS = 1e-3

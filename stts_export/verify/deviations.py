@@ -61,15 +61,18 @@ def _same(differs: str | None) -> str:
     return "the same" if differs is None else "another"
 
 
-def half_finding(subject: str, variant: str, got: VisionOutput, wanted: VisionOutput, differs: str | None) -> Finding:
-    """What 16 bits change from end to end, each side with its own kept set."""
+def half_finding(
+    subject: str, variant: str, got: VisionOutput, wanted: VisionOutput, error: float | None, differs: str | None
+) -> Finding:
+    """What 16 bits change; `error` is that of the features at the same kept set."""
     swapped = int(np.count_nonzero(got.kept != wanted.kept)) // 2
+    features = "not finite" if error is None else f"{error:.1e}"
     return Finding(
         subject=subject,
         variant=variant,
         stage="half precision",
         status="note",
-        measured=f"{swapped} groups swapped, text {_same(differs)}",
-        value=swapped,
+        measured=f"{swapped} groups swapped, features {features}, text {_same(differs)}",
+        value=error,
         detail=differs,
     )

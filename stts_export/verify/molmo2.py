@@ -119,15 +119,20 @@ def _windows(config: VisionConfig) -> torch.Tensor:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Loading says that torchvision is missing and that our settings are not its own."""
+    from transformers.utils import logging as library
+
+    bars: Any = library
     logger = logging.getLogger("transformers")
     level = logger.level
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             logger.setLevel(logging.ERROR)
+            bars.disable_progress_bar()
             yield
         finally:
             logger.setLevel(level)
+            bars.enable_progress_bar()
 
 
 def longest_common(said: Said, eos_ids: Collection[int]) -> Said:

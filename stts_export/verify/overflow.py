@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from stts_export.checkpoint import Modules
-from stts_export.precision.half import LANGUAGE_MODEL
+from stts_export.precision.half import LANGUAGE_MODEL, SCORER
 from stts_export.precision.scan import FP16_LARGEST, Peak, part_of, scan
 from stts_export.verify.report import Finding
 from stts_runtime.bundle import Bundle
@@ -19,7 +19,7 @@ def scan_for_overflow(bundle: Bundle, modules: Modules, run: Callable[[], object
     halves = {name: _fp16_parts(bundle, name) for name in bundle.manifest.language.graphs}
     if not any(vision or language for vision, language, _ in halves.values()):
         return
-    peaks = [peak for peak in scan([modules.vision, modules.language], run) if part_of(peak.module) is not None]
+    peaks = scan([modules.vision, modules.language], run)
     for lowering, (vision, language, wide) in halves.items():
         inside = [peak for peak in peaks if _in_fp16(peak, vision=vision, language=language, wide=wide)]
         if inside:
@@ -35,6 +35,8 @@ def _fp16_parts(bundle: Bundle, lowering: str) -> tuple[bool, bool, list[str]]:
 
 
 def _in_fp16(peak: Peak, vision: bool, language: bool, wide: Sequence[str]) -> bool:
+    if peak.module.startswith(SCORER) or not peak.module:
+        return False
     part = part_of(peak.module)
     return language if part == LANGUAGE_MODEL else vision and part not in wide
 

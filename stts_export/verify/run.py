@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
@@ -47,6 +46,8 @@ class VerifyRequest:
     bundle: Path
     checkpoint: Path
     frames_from: Path | None = None
+    variants: Sequence[str] = ()
+    """Those to look at; none: all."""
     question: str = "What happens in this video?"
     max_tokens: int = 16
 
@@ -127,26 +128,19 @@ class _Verifier:
         self.prompts = PromptBuilder(bundle.file(self.prompt.tokenizer).read_bytes(), self.prompt)
         self.prompts.check_question(request.question)
 
-    @cached_property
-    def language(self) -> ReferenceLanguage:
-        return ReferenceLanguage(self.modules.language, self._longest_context())
-
-    def _longest_context(self) -> int:
-        """Enough for every prompt of the bundle and as many tokens as are asked for."""
-        return self.bundle.manifest.language.context + self.request.max_tokens
-
     def findings(self) -> Iterator[Finding]:
         with (
             real_weights(self.modules.vision, self.modules.read),
             real_weights(self.modules.language, self.modules.read),
         ):
+            variants = self._variants()
             yield from compare_weights(self.bundle, self.modules, self.report)
             subjects, not_run = subjects_of(self.bundle)
             for name, reason in not_run:
                 yield Finding(
                     subject=name, variant=None, stage="all", status="not run", measured="not run", detail=reason
                 )
-            expected = {name: self._expected(name) for name in self._variants()}
+            expected = {name: self._expected(name) for name in variants}
             for subject in subjects:
                 yield from self._subject(subject, expected)
             yield from self._overflow(expected)
@@ -155,7 +149,12 @@ class _Verifier:
             yield from self._molmo2(expected)
 
     def _variants(self) -> list[str]:
-        return [name for name, variant in self.bundle.manifest.variants.items() if not variant.is_control]
+        """Raises `UserError` for a variant that the bundle does not have."""
+        answering = [name for name, variant in self.bundle.manifest.variants.items() if not variant.is_control]
+        for name in self.request.variants:
+            if name not in answering:
+                raise UserError(f"{self.bundle.folder} has no variant {name}; it has {', '.join(answering)}")
+        return [name for name in answering if not self.request.variants or name in self.request.variants]
 
     def _expected(self, variant: str) -> _Expected:
         self.report(f"computing what {variant} must give")
@@ -165,10 +164,13 @@ class _Verifier:
         seen = reference_vision(self.modules.vision, frames.pixels, budget)
         return _Expected(budget, frames, seen, self._said(frames, seen))
 
-    def _said(self, frames: Frames, seen: VisionOutput, prompts: PromptBuilder | None = None) -> Said:
+    def _said(
+        self, frames: Frames, seen: VisionOutput, prompts: PromptBuilder | None = None, max_tokens: int | None = None
+    ) -> Said:
         """What the modules answer about visual tokens."""
-        prompted = self._prompted(frames, seen, prompts)
-        return said(self.language, prompted, self.prompt.eos_ids, self.request.max_tokens)
+        prompted, longest = self._prompted(frames, seen, prompts), max_tokens or self.request.max_tokens
+        context = len(prompted.prefix) + len(prompted.asked) + longest
+        return said(ReferenceLanguage(self.modules.language, context), prompted, self.prompt.eos_ids, longest)
 
     def _prompted(self, frames: Frames, seen: VisionOutput, prompts: PromptBuilder | None = None) -> Prompted:
         builder = prompts or self.prompts
@@ -180,7 +182,7 @@ class _Verifier:
 
     def _subject(self, subject: Subject, expected: dict[str, _Expected]) -> Iterator[Finding]:
         language = subject.language()
-        for variant in subject.variants():
+        for variant in (name for name in expected if name in subject.variants()):
             self.report(f"running the {subject.name}, {variant}")
             one, bar = expected[variant], subject.bar(f"{VISION}.{variant}")
             engine = subject.vision(variant)
@@ -193,31 +195,29 @@ class _Verifier:
             seen = one.seen
             if not np.array_equal(got.kept, seen.kept):
                 seen = reference_vision(self.modules.vision, one.frames.pixels, one.budget, given=got.kept)
-            yield compare_tokens(subject.name, one.budget, tokens, seen.visual_tokens, bar)
+            features = compare_tokens(subject.name, one.budget, tokens, seen.visual_tokens, bar)
+            yield features
 
             answer = said(language, self._prompted(one.frames, got), self.prompt.eos_ids, self.request.max_tokens)
             theirs = VisionOutput(tokens, got.kept, got.scores)
-            wanted = self._said(one.frames, theirs)
+            wanted = self._said(one.frames, theirs, max_tokens=1)
             language_bar = subject.bar(LANGUAGE)
             yield compare_logits(subject.name, variant, answer.logits[0], wanted.logits[0], language_bar)
             yield compare_text(subject.name, variant, answer, one.said, bar, self._text)
             if bar.overlap < 1:
                 differs = difference(answer, one.said, self._text)
-                yield half_finding(subject.name, variant, got, one.seen, differs)
+                yield half_finding(subject.name, variant, got, one.seen, features.value, differs)
 
     def _overflow(self, expected: dict[str, _Expected]) -> Iterator[Finding]:
         """With the variant of the fewest frames, unpruned if there is one: the scan looks at every operator."""
         one = min(expected.values(), key=lambda one: (one.budget.frames, -one.budget.keep))
 
         def run() -> None:
-            self._said_once(one)
+            seen = reference_vision(self.modules.vision, one.frames.pixels, one.budget)
+            self._said(one.frames, seen, max_tokens=1)
 
         self.report("looking for values that fp16 cannot hold")
         yield from scan_for_overflow(self.bundle, self.modules, run)
-
-    def _said_once(self, one: _Expected) -> None:
-        seen = reference_vision(self.modules.vision, one.frames.pixels, one.budget)
-        said(self.language, self._prompted(one.frames, seen), self.prompt.eos_ids, 1)
 
     def _deviations(self, one: _Expected) -> Iterator[Finding]:
         """Nothing deviates at keep 1."""
