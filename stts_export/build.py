@@ -27,8 +27,8 @@ from stts_export.precision import PrecisionPlan, plan_precision, scan, to_half
 from stts_export.precision.sample import ScanRun, scan_lines
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import LANGUAGE, VISION
-from stts_runtime.bundle.publish import published
-from stts_runtime.errors import BundleError, UserError
+from stts_runtime.bundle.publish import check_apart, published
+from stts_runtime.errors import BundleError
 
 Report = Callable[[str], None]
 
@@ -44,7 +44,7 @@ def build_bundle(request: BuildRequest, report: Report = lambda _: None) -> Bund
     """
     started = time.perf_counter()
     checkpoint = open_checkpoint(request.checkpoint)
-    _check_places(request)
+    check_apart(request.out, request.checkpoint)
     plan = plan_bundle(request, checkpoint)
     check_memory(checkpoint, plan)
     with published(request.out, may_replace=lambda out: request.replace and _is_bundle(out)) as folder:
@@ -74,13 +74,6 @@ def _is_bundle(folder: Path) -> bool:
     except BundleError:
         return False
     return True
-
-
-def _check_places(request: BuildRequest) -> None:
-    """A bundle may not be written over, into or around its checkpoint."""
-    out, checkpoint = request.out.resolve(), request.checkpoint.resolve()
-    if out == checkpoint or out in checkpoint.parents or checkpoint in out.parents:
-        raise UserError(f"--out {request.out} and the checkpoint {request.checkpoint} lie in one another")
 
 
 class _Builder:

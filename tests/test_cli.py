@@ -123,7 +123,7 @@ def test_import_writes_a_checkpoint_that_build_and_import_read(micro_checkpoint:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["out"] == str(out)
     assert (out / "model.safetensors").read_bytes() == (micro_checkpoint / "model.safetensors").read_bytes()
-    assert_refused(run(*words), "already exists")
+    assert_refused(run(*words), "exists already")
     again = run(*words, "--force")
     assert again.returncode == 0, again.stderr
     assert f"stts-export build {out}" in again.stdout

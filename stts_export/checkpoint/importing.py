@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from stts_export.checkpoint.load import Checkpoint, open_checkpoint
 from stts_export.checkpoint.streaming import placeholder
 from stts_export.checkpoint.tokenizer import SETTINGS, TOKENIZER, mark_ids, read_tokenizer
 from stts_export.checkpoint.write import VIDEO_PROCESSOR, json_bytes, write_checkpoint
-from stts_runtime.errors import UserError
+from stts_runtime.bundle.publish import check_apart, check_free
 
 _OF_TOKENIZER = (
     SETTINGS, "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "generation_config.json",
@@ -22,6 +23,8 @@ _OF_TOKENIZER = (
 _OF_PROCESSOR = (VIDEO_PROCESSOR, "processor_config.json", "preprocessor_config.json")
 
 Report = Callable[[str], None]
+Progress = Callable[[int, int], None]
+"""Weights that were written, and of how many."""
 
 
 def import_checkpoint(
@@ -31,18 +34,24 @@ def import_checkpoint(
     dtype: torch.dtype | None = None,
     replace: bool = False,
     report: Report = lambda _: None,
+    progress: Progress = lambda _done, _of: None,
 ) -> None:
     """Writes the newer generation's layout, weights in the types that they are stored in, or in `dtype`.
 
     Raises `CheckpointError` if the checkpoint is not whole, `UserError` if `out` is in the way. Nothing half-written
     stays.
     """
-    if out.resolve() == source.resolve() or source.resolve() in out.resolve().parents:
-        raise UserError(f"--out {out} lies inside the checkpoint {source}")
+    for read_from in (source, *([tokenizer] if tokenizer else [])):
+        check_apart(out, read_from)
+
+    def may_replace(place: Path) -> bool:
+        return replace and (place / HUGGING_FACE).is_file()
+
+    check_free(out, may_replace)
     checkpoint = open_checkpoint(source, tokenizer)
     modules = checkpoint.stream()
     for note in modules.notes:
-        report(f"note: {note}")
+        report(note)
     shapes = {**modules.vision.state_dict(), **modules.language.state_dict()}
     like = {name: placeholder(tensor.shape, dtype or modules.dtypes[name]) for name, tensor in shapes.items()}
     positions = checkpoint.hf_config.stts.positions if checkpoint.hf_config.stts else None
@@ -53,10 +62,13 @@ def import_checkpoint(
         positions,
         checkpoint.hf_config.random_weights,
     )
-    report(f"writing {len(like)} weights")
-    write_checkpoint(
-        out, config, like, modules.read, _beside(checkpoint), lambda place: replace and _replaceable(place)
-    )
+    counter = itertools.count(1)
+
+    def read(name: str) -> torch.Tensor:
+        progress(next(counter), len(like))
+        return modules.read(name)
+
+    write_checkpoint(out, config, like, read, _beside(checkpoint), may_replace)
 
 
 def _beside(checkpoint: Checkpoint) -> dict[str, bytes]:
@@ -68,7 +80,3 @@ def _beside(checkpoint: Checkpoint) -> dict[str, bytes]:
         pool = checkpoint.config.vision.pool
         files[VIDEO_PROCESSOR] = json_bytes({"pooling_size": [pool, pool], "max_fps": checkpoint.max_fps})
     return files
-
-
-def _replaceable(place: Path) -> bool:
-    return (place / HUGGING_FACE).is_file()

@@ -45,17 +45,17 @@ def import_command(
     notes: list[str] = []
     with Console(stderr=True, highlight=False).status("reading") as status:
 
-        def report(step: str) -> None:
-            status.update(printable(step))
-            notes.append(step)
+        def report(note: str) -> None:
+            notes.append(note)
             if not as_json:
-                print(step, flush=True)
+                print(printable(f"note: {note}"), flush=True)
 
-        import_checkpoint(checkpoint, out, tokenizer, dtypes[dtype] if dtype else None, force, report)
+        def progress(done: int, of: int) -> None:
+            status.update(f"writing weight {done} of {of}")
+
+        import_checkpoint(checkpoint, out, tokenizer, dtypes[dtype] if dtype else None, force, report, progress)
     size = sum(path.stat().st_size for path in out.iterdir())
     if as_json:
-        print(
-            json.dumps({"out": str(out), "bytes": size, "notes": [note for note in notes if note.startswith("note")]})
-        )
+        print(json.dumps({"out": str(out), "bytes": size, "notes": notes}))
     else:
         print(f"{out}: {size / 1e6:.1f} MB; build it with: stts-export build {out} --out BUNDLE")

@@ -49,6 +49,13 @@ def check_free(out: Path, may_replace: Callable[[Path], bool] = lambda _: False)
         )
 
 
+def check_apart(out: Path, source: Path) -> None:
+    """Raises `UserError` if one lies in the other: what is written may replace nothing that is read."""
+    there, here = out.resolve(), source.resolve()
+    if there == here or there in here.parents or here in there.parents:
+        raise UserError(f"--out {out} and {source} lie in one another")
+
+
 def _swap(scratch: Path, out: Path) -> None:
     if not out.exists():
         scratch.rename(out)
