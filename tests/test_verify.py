@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from stts_export.build import build_bundle
 from stts_export.plan import BuildRequest
+from stts_export.precision import Half
 from stts_export.verify import Finding, VerifyReport, VerifyRequest, verify_bundle
 from stts_export.verify.bars import BARS
 from stts_export.verify.language_stage import Said, compare_text, difference
@@ -61,6 +63,48 @@ def test_a_sound_bundle_keeps_every_bar_and_every_stage_was_looked_at(
     stored = VerifyReport.model_validate_json((copy / "engines" / "verify.json").read_bytes())
     assert stored == report
     assert Bundle.open(copy).manifest.variants
+
+
+def test_every_budget_is_verified(micro_bundle: Bundle, micro_checkpoint: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(micro_bundle.folder, tmp_path / "bundle"))
+    report = verified(copy, micro_checkpoint)
+    assert not report.missed
+    pruned = {name for name, variant in micro_bundle.manifest.variants.items() if variant.is_pruned}
+    assert {one.variant for one in of(report, "kept set", "ok")} == pruned
+    assert {one.variant for one in of(report, "refill")} == {name for name in pruned if name.startswith("clip")}
+
+
+@pytest.mark.parametrize("half", ["fp16", "bf16"])
+def test_weights_in_16_bits_are_held_to_what_rounding_them_does(
+    micro_checkpoint: Path, tmp_path: Path, half: Half
+) -> None:
+    def widen(weights: dict[str, Tensor]) -> None:
+        # The others are in float16 already, so that rounding them changes nothing.
+        for name, weight in weights.items():
+            weights[name] = weight.float() * 1.0003
+
+    wide = planted.with_weights(micro_checkpoint, tmp_path / "wide", widen)
+    request = BuildRequest(wide, tmp_path / "bundle", [3], [0.5], ["clip"], targets=["cpu-16bit"], half=half)
+    bundle = build_bundle(request)
+    assert bundle.manifest.language.graphs["cpu-16bit"].precision == "fp32"
+    (tokens,) = of(verified(bundle.folder, wide), "visual tokens")
+    assert tokens.value is not None
+    # bf16 has three bits less, and these weights, random as they are, do not keep the bar in it.
+    assert 1e-5 < tokens.value < {"fp16": 3e-3, "bf16": 3e-2}[half]
+    assert (tokens.status == "missed") == (tokens.value > BARS[half].features)
+
+
+def test_a_read_only_bundle_is_said_before_the_work(
+    copy: Path, micro_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stts_export.verify.run.os.access", lambda *_: False)
+    with pytest.raises(UserError, match="is read-only"):
+        verified(copy, micro_checkpoint)
+
+
+def test_a_variant_that_is_not_there_is_refused_with_those_that_are(copy: Path, micro_checkpoint: Path) -> None:
+    with pytest.raises(UserError, match=r"has no variant clip-t9; it has full-t3, clip-t3-k0.5"):
+        verified(copy, micro_checkpoint, variants=["clip-t9"])
 
 
 def test_a_swapped_weight_is_named_with_whose_place_it_took(copy: Path, micro_checkpoint: Path, tmp_path: Path) -> None:
