@@ -437,7 +437,8 @@ def test_build_compiles_too(micro_checkpoint: Path, tmp_path: Path) -> None:
     ]
     assert_refused(run(*words, "--compile"), "add --target tensorrt or --target tensorrt-rtx")
     assert_refused(run(*words, "--arch", "sm86"), "--arch says what to compile for; add --compile")
-    assert_refused(run(*words, "--precision", "bf16"), "are for targets in 16 bits")
+    assert_refused(run(*words, "--precision", "bf16"), "16-bit weights, and the target cpu is in float32")
+    assert_refused(run(*words, "--target", "cpu-16bit", "--frames-from", "a.mp4"), "compute in float32")
     assert_refused(run(*words, "--target", "tensorrt", "--frames-from", "no.mp4"), "no such file: no.mp4")
     rtx: list[str | Path] = [*words, "--target", "tensorrt-rtx", "--compile"]
     assert_refused(run(*rtx, "--arch", "sm90"), "does not compile these graphs for sm90")

@@ -187,6 +187,12 @@ def test_the_file_itself_may_be_named(training: Path, micro_checkpoint: Path) ->
         open_checkpoint(training, micro_checkpoint / "nowhere")
 
 
+def test_the_models_section_alone_is_a_configuration_too(training: Path, micro_checkpoint: Path) -> None:
+    content = yaml.safe_load((training / "config.yaml").read_text())["model"]
+    (training / "config.yaml").write_text(yaml.safe_dump(content))
+    assert open_checkpoint(training, micro_checkpoint).config == open_checkpoint(micro_checkpoint).config
+
+
 def test_another_models_tokenizer_is_refused(training: Path, micro_checkpoint: Path) -> None:
     change_config(training, lambda model: model["llm"].update(embedding_size=400))
     with pytest.raises(CheckpointError, match="another model's tokenizer"):

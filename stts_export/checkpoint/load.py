@@ -84,7 +84,7 @@ class Checkpoint:
         """A head that equals the embedding is kept once, whatever the configuration says."""
         if self.config.text.tied or not head_is_embedding(found):
             return self.config, []
-        note = f"the stored {HEAD} equals the embedding, so the bundle holds it once"
+        note = f"the stored {HEAD} equals the embedding and is held once"
         return replace(self.config, text=replace(self.config.text, tied=True)), [note]
 
 

@@ -213,9 +213,15 @@ class TrainingConfig(Section):
 
 
 def read_training_config(path: Path) -> TrainingConfig:
-    """Raises `CheckpointError` if the file is no YAML of plain values, or lacks what is needed."""
+    """A run's configuration, or the model's section of it alone.
+
+    Raises `CheckpointError` if the file is no YAML of plain values, or lacks what is needed.
+    """
     try:
-        return TrainingConfig.model_validate(yaml.safe_load(path.read_bytes()))
+        content = yaml.safe_load(path.read_bytes())
+        if isinstance(content, dict) and "model" not in content:
+            content = {"model": content}
+        return TrainingConfig.model_validate(content)
     except (yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path} is no YAML of plain values: {reason}") from None

@@ -118,8 +118,10 @@ def _check_options(
     """Raises `UserError` for an option that would do nothing, and for a video that is not there."""
     if arch and not compile_too:
         raise UserError("--arch says what to compile for; add --compile, or give it to `stts-runtime compile`")
-    if targets == [TargetName.cpu.value] and (precision != HalfName.fp16 or frames_from):
-        raise UserError("--precision and --frames-from are for targets in 16 bits, and the target cpu is in float32")
+    if set(targets) <= {"cpu"} and precision != HalfName.fp16:
+        raise UserError("--precision is for targets with 16-bit weights, and the target cpu is in float32")
+    if set(targets) <= {"cpu", "cpu-16bit"} and frames_from:
+        raise UserError("--frames-from looks for what 16 bits cannot hold, and these targets compute in float32")
     if frames_from is not None:
         check_source(str(frames_from))
 

@@ -21,7 +21,7 @@ class ScanRun:
     """Calls the modules as an answer does, with the smallest variant of the plan."""
 
     def __init__(self, modules: Modules, plan: Plan, tokenizer: bytes, video: Path | None, max_fps: float) -> None:
-        self.modules, self.plan = modules, plan
+        self.modules = modules
         self.budget = min(plan.budgets, key=lambda budget: (budget.frames, -budget.keep))
         self._prompts = PromptBuilder(tokenizer, plan.prompt)
         self._frames = frames_from(video, modules.vision, self.budget, max_fps)
@@ -34,7 +34,7 @@ class ScanRun:
         prompt = self._prompts.video(self._frames.times_seconds, kept)
         language = self.modules.language
         token_ids, positions = torch.from_numpy(prompt.ids), torch.from_numpy(prompt.positions)
-        caches = language.empty_caches(self.plan.context)
+        caches = language.empty_caches(len(prompt))
         language(token_ids, positions, torch.zeros(1, dtype=torch.int64), output.visual_tokens_KW, caches)
 
 

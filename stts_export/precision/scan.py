@@ -6,6 +6,7 @@ conversion". bf16 has float32's range.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -89,15 +90,14 @@ class _Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if not any(wide for _, wide in self._running):
+        if not any(wide for _, wide in self._running) and not _is_view(func):
             self.note(func.overloadpacket.__name__, result)
         return result
 
     def note(self, operator: str, result: object) -> None:
         if not isinstance(result, Tensor) or not result.is_floating_point() or not result.numel():
             return
-        # Masks hold minus infinity on purpose.
-        largest = float(result.detach().abs().nan_to_num(posinf=0.0).max())
+        largest = _largest(result.detach())
         key = (self._running[-1][0] if self._running else "", operator)
         self.largest[key] = max(largest, self.largest.get(key, 0.0))
 
@@ -108,6 +108,20 @@ class _Recorder(TorchDispatchMode):
         if self._running[-1][1]:
             self.note("output", output)
         self._running.pop()
+
+
+def _largest(tensor: Tensor) -> float:
+    """The largest absolute value; masks hold minus infinity on purpose, so what is infinite does not count."""
+    low, high = (float(extreme) for extreme in torch.aminmax(tensor))
+    if math.isfinite(low) and math.isfinite(high):
+        return max(-low, high)
+    return float(tensor.abs().nan_to_num(posinf=0.0).max())
+
+
+def _is_view(func: Any) -> bool:
+    """Whether what comes out is what went in, which was looked at before."""
+    returns = func._schema.returns  # noqa: SLF001 (torch's only way to an operator's aliases)
+    return bool(returns) and returns[0].alias_info is not None and not func._schema.is_mutable  # noqa: SLF001
 
 
 @contextmanager
