@@ -32,17 +32,22 @@ def verify_command(
 
     The report is stored in the bundle, engines/verify.json.
     """
-    from rich.console import Console
-
     check_export_extra("verifying a bundle")
     if frames_from is not None:
         check_source(str(frames_from))
     from stts_export.verify import VerifyRequest, verify_bundle
+    from stts_runtime.cli.show import errors
     from stts_runtime.cli.text import printable
 
     request = VerifyRequest(bundle, checkpoint, frames_from, variant or [], ask, max_tokens)
-    with Console(stderr=True, highlight=False).status("verifying") as status:
-        report = verify_bundle(request, lambda step: status.update(printable(step)))
+    with errors.status("verifying") as status:
+
+        def on_step(step: str) -> None:
+            status.update(printable(step))
+            if not errors.is_terminal:
+                errors.print(printable(step), soft_wrap=True)
+
+        report = verify_bundle(request, on_step)
     if as_json:
         print(report.model_dump_json(), flush=True)
     else:
