@@ -204,7 +204,18 @@ def test_another_models_tokenizer_is_refused(training: Path, micro_checkpoint: P
     [
         (lambda model: model["llm"].pop("layer_norm_eps"), r"model\.llm\.layer_norm_eps"),
         (lambda model: model["llm"].update(attention_layer_norm=False), "use_qk_norm is False"),
-        (lambda model: model["llm"].update(activation_type="relu"), "hidden_act is 'relu'"),
+        (lambda model: model["llm"].update(activation_type="relu"), r"config\.yaml: .*hidden_act is 'relu'"),
+        (lambda model: model["llm"].update(layer_norm_type="default"), r"llm\.layer_norm_type is 'default'"),
+        (lambda model: model["llm"].update(scale_logits=True), "scale_logits is True"),
+        (lambda model: model["llm"].update(rope_theta=1), "rope_theta"),
+        (
+            lambda model: model["vision_backbone"].update(image_pooling_2d="attention"),
+            "image_pooling_2d is 'attention'",
+        ),
+        (
+            lambda model: model["mm_preprocessor"]["video"].update(per_frame_special_token=False),
+            "per_frame_special_token is False",
+        ),
         (lambda model: model["vision_backbone"]["vit"].update(image_model_type="dino"), "image_model_type is 'dino'"),
         (lambda model: model["vision_backbone"]["vit"].update(merge=True), "merge is True"),
         (lambda model: model["mm_preprocessor"]["video"].update(max_fps=[1.0, 2.0]), "only one rate"),
@@ -221,7 +232,9 @@ def test_unsupported_training_settings_are_refused_by_name(
         open_checkpoint(training, micro_checkpoint)
 
 
-@pytest.mark.parametrize("content", ["", "[", "a: &a [*a]", "!!python/object/apply:os.system [true]", "\0", "model: 5"])
+@pytest.mark.parametrize(
+    "content", ["", "[", "a: &a [*a]", "!!python/object/apply:os.system [true]", "\0", "model: 5", "a: 2025-31-12"]
+)
 def test_a_config_that_is_no_plain_yaml_is_refused(training: Path, micro_checkpoint: Path, content: str) -> None:
     (training / "config.yaml").write_text(content)
     with pytest.raises(CheckpointError, match=r"config\.yaml"):
@@ -288,6 +301,7 @@ def test_import_leaves_nothing_half_written(micro_checkpoint: Path, tmp_path: Pa
         import_checkpoint(micro_checkpoint, micro_checkpoint / "out")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious").touch()
+    (tmp_path / "out" / "config.json").write_text("{}")
     with pytest.raises(UserError):
         import_checkpoint(micro_checkpoint, tmp_path / "out", replace=True)
     assert (tmp_path / "out" / "precious").exists()

@@ -22,8 +22,9 @@ from stts_export.verify.vision_stage import compare_choice
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines.seam import VisionOutput
-from stts_runtime.errors import UserError
+from stts_runtime.errors import EngineError, UserError
 from tests import planted
+from tests.clips import write_clip
 from tests.programs import run
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -168,6 +169,42 @@ def test_a_bundle_of_another_model_is_refused(copy: Path, olmo_checkpoint: Path)
     assert not (copy / "engines").exists()
 
 
+def test_a_plain_checkpoint_is_not_that_of_a_pruned_bundle(copy: Path, plain_checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"was not built from .*, which has no token scorer"):
+        verified(copy, plain_checkpoint)
+
+
+def test_a_causal_checkpoint_is_compared_with_transformers_as_such(plain_checkpoint: Path, tmp_path: Path) -> None:
+    causal = Path(shutil.copytree(plain_checkpoint, tmp_path / "causal"))
+    config = json.loads((causal / "config.json").read_text())
+    config["bi_directional_attn"] = None
+    (causal / "config.json").write_text(json.dumps(config))
+    request = BuildRequest(causal, tmp_path / "bundle", [2], [1.0], ["clip"], targets=["cpu", "cpu-16bit"])
+    report = verified(build_bundle(request).folder, causal)
+    assert not report.missed
+    assert of(report, "transformers' Molmo2", "ok")
+    assert {one.subject for one in of(report, "visual tokens")} == {"cpu engine", "cpu-16bit graph"}
+
+
+def test_an_engine_that_does_not_load_is_a_row_and_no_end(
+    copy: Path, micro_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise EngineError("out of something")
+
+    monkeypatch.setattr("stts_export.verify.subjects.load_language", fail)
+    report = verified(copy, micro_checkpoint, variants=["full-t3"])
+    (found,) = (one for one in report.findings if one.subject == "cpu engine")
+    assert (found.status, found.detail) == ("not run", "out of something")
+    assert of(report, "visual tokens", "ok"), "the others are looked at"
+
+
+def test_a_video_that_is_too_short_names_the_variant(copy: Path, micro_checkpoint: Path, tmp_path: Path) -> None:
+    video = write_clip(tmp_path / "short.mp4", frames=1, fps=10)
+    with pytest.raises(UserError, match=r"\(for full-t3; --variant chooses others\)"):
+        verified(copy, micro_checkpoint, frames_from=video)
+
+
 def test_the_command_prints_a_table_and_fails_with_the_bars(copy: Path, micro_checkpoint: Path, tmp_path: Path) -> None:
     words = ("stts-export", "verify", copy, "--checkpoint", micro_checkpoint, "--max-tokens", "2")
     done = run(*words)
@@ -232,6 +269,6 @@ def test_the_first_different_token_comes_with_both_probabilities() -> None:
     differs = difference(got, wanted, lambda ids: text[ids[0]])
     assert differs == "differs from token 2 on: 'dog' (0.200) instead of 'cat' (0.700)"
     for precision, status in (("fp32", "missed"), ("fp16", "note")):
-        found = compare_text("engine", "v", got, wanted, BARS[precision], lambda ids: text[ids[0]])  # type: ignore[index]
+        found = compare_text("engine", "v", got, wanted, precision == "fp32", lambda ids: text[ids[0]])
         assert found.status == status
     assert difference(wanted, wanted, str) is None

@@ -15,7 +15,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader, _StorageIn
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
 
-from stts_export.checkpoint.weight_source import Entry, WeightSource, check_dtype
+from stts_export.checkpoint.weight_source import PICKLE_ERRORS, Entry, WeightSource, check_dtype
 from stts_export.errors import CheckpointError
 
 METADATA = ".metadata"
@@ -27,17 +27,6 @@ _PLAIN = (
     "TensorStorageMetadata", "_MEM_FORMAT_ENCODING",
 )  # fmt: skip
 _TORCH = ("Size", "bfloat16", "bool", "float16", "float32", "float64", "int32", "int64", "uint8")
-
-_PICKLE_ERRORS = (
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    KeyError,
-    IndexError,
-    pickle.UnpicklingError,
-)
 
 
 class DistributedFiles(WeightSource):
@@ -59,13 +48,14 @@ class DistributedFiles(WeightSource):
 
     def _stored(self, name: str, rows: slice | None) -> Tensor:
         shape, dtype = self.entries[name]
-        tensor = torch.empty(shape, dtype=dtype)
+        # What no shard fills stays no number, which `read` refuses.
+        tensor = torch.full(shape, float("nan"), dtype=dtype)
         try:
             with warnings.catch_warnings():
                 # That there is but one process is what is meant.
                 warnings.simplefilter("ignore")
                 load({f"{_PREFIX}{name}": tensor}, storage_reader=self._reader, no_dist=True)
-        except (*_PICKLE_ERRORS, RuntimeError, AssertionError, CheckpointException) as error:
+        except (*PICKLE_ERRORS, CheckpointException) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             raise CheckpointError(f"weight {name} cannot be read from {self._folder}: {reason}") from None
         return tensor if rows is None else tensor[rows]
@@ -88,7 +78,7 @@ def _read_metadata(path: Path) -> Metadata:
             found = _PlainUnpickler(stream).load()
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent} is not a sharded checkpoint: it holds no {METADATA}") from None
-    except _PICKLE_ERRORS as error:
+    except PICKLE_ERRORS as error:
         raise CheckpointError(f"{path} is damaged, or no description of shards: {error}") from None
     if not isinstance(found, Metadata):
         raise CheckpointError(f"{path} does not describe shards")

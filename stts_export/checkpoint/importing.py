@@ -9,11 +9,15 @@ from pathlib import Path
 import torch
 
 from stts_export.checkpoint.config_json import config_json
+from stts_export.checkpoint.hf_config import HfConfig
+from stts_export.checkpoint.json_files import read_json
 from stts_export.checkpoint.layouts import HUGGING_FACE
 from stts_export.checkpoint.load import Checkpoint, open_checkpoint
+from stts_export.checkpoint.safetensors_files import INDEX, SINGLE
 from stts_export.checkpoint.streaming import placeholder
 from stts_export.checkpoint.tokenizer import SETTINGS, TOKENIZER, mark_ids, read_tokenizer
 from stts_export.checkpoint.write import VIDEO_PROCESSOR, json_bytes, write_checkpoint
+from stts_export.errors import CheckpointError
 from stts_runtime.bundle.publish import check_apart, check_free
 
 _OF_TOKENIZER = (
@@ -45,7 +49,7 @@ def import_checkpoint(
         check_apart(out, read_from)
 
     def may_replace(place: Path) -> bool:
-        return replace and (place / HUGGING_FACE).is_file()
+        return replace and _is_checkpoint(place)
 
     check_free(out, may_replace)
     checkpoint = open_checkpoint(source, tokenizer)
@@ -69,6 +73,15 @@ def import_checkpoint(
         return modules.read(name)
 
     write_checkpoint(out, config, like, read, _beside(checkpoint), may_replace)
+
+
+def _is_checkpoint(place: Path) -> bool:
+    """Whether the folder is one of these, and not some other that has a config.json."""
+    try:
+        read_json(place / HUGGING_FACE, HfConfig)
+    except CheckpointError:
+        return False
+    return any((place / weights).is_file() for weights in (SINGLE, INDEX))
 
 
 def _beside(checkpoint: Checkpoint) -> dict[str, bytes]:

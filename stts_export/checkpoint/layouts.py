@@ -47,6 +47,8 @@ class Processor(Section):
 class Layout:
     """A checkpoint's files, found and described, whatever they are called."""
 
+    config: Path
+    """The file that describes the model."""
     hf_config: HfConfig
     processor: VideoProcessor
     files: WeightSource
@@ -90,7 +92,7 @@ def _hugging_face(folder: Path, tokenizer: Path) -> Layout:
         processor = read_json(older, VideoProcessor)
     else:
         processor = read_optional_json(folder / "processor_config.json", Processor).video_processor
-    return Layout(read_json(path, HfConfig), processor, SafetensorsFiles(folder), tokenizer, _sha256(path))
+    return Layout(path, read_json(path, HfConfig), processor, SafetensorsFiles(folder), tokenizer, _sha256(path))
 
 
 def _training(folder: Path, tokenizer: Path) -> Layout:
@@ -102,7 +104,7 @@ def _training(folder: Path, tokenizer: Path) -> Layout:
     except ValidationError as error:
         raise CheckpointError(f"{path}: {first_problem(error)}") from None
     _check_marks(hf_config, tokenizer)
-    return Layout(hf_config, processor, _training_files(folder), tokenizer, _sha256(path))
+    return Layout(path, hf_config, processor, _training_files(folder), tokenizer, _sha256(path))
 
 
 def _training_files(folder: Path) -> WeightSource:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stts_export.checkpoint.hf_config import HfConfig
-from stts_export.checkpoint.layouts import VideoProcessor, find_layout
+from stts_export.checkpoint.layouts import HUGGING_FACE, VideoProcessor, find_layout
 from stts_export.checkpoint.names import own_name
 from stts_export.checkpoint.streaming import Read, hold_small_weights
 from stts_export.checkpoint.tokenizer import TextSide, read_text_side
@@ -94,7 +94,11 @@ def open_checkpoint(folder: Path, tokenizer: Path | None = None) -> Checkpoint:
     Raises `CheckpointError` with what is wrong and where.
     """
     layout = find_layout(folder, tokenizer)
-    config = layout.hf_config.model_config_with(_pool(layout.processor), _scorer_width(layout.files))
+    width = _scorer_width(layout.files)
+    try:
+        config = layout.hf_config.model_config_with(_pool(layout.processor), width)
+    except CheckpointError as error:
+        raise CheckpointError(str(error).replace(HUGGING_FACE, layout.config.name)) from None
     return Checkpoint(
         path=folder,
         config=config,

@@ -22,7 +22,7 @@ class RopeSection(Section):
     """`rope_parameters`, or `rope_scaling` of the older generation."""
 
     rope_type: str | None = Field(None, validation_alias=AliasChoices("rope_type", "type"))
-    rope_theta: Positive | None = None
+    rope_theta: Annotated[float, Field(gt=1)] | None = None
     factor: Positive | None = None
     original_max_position_embeddings: Context | None = None
     attention_factor: Positive | None = None

@@ -35,6 +35,11 @@ class LlmSection(Section):
     """Of gate and up projection together."""
     mlp_ratio: Size = 4
     activation_type: str = "swiglu"
+    layer_norm_type: str = "rms"
+    normalize_input_embeds: bool = False
+    scale_logits: bool = False
+    clip_qkv: float | None = None
+    rope: bool = True
     vocab_size: Size
     embedding_size: Size | None = None
     """Rows that the base embedding really has, padding included."""
@@ -128,6 +133,7 @@ class VitSection(Section):
 
 class BackboneSection(Section):
     vit: VitSection
+    image_pooling_2d: str = "attention_meanq"
     vit_layers: list[int]
 
 
@@ -137,6 +143,7 @@ class VideoSection(Section):
     pooling_w: Size = 3
     time_mode: str = "per-frame-compact"
     use_frame_special_tokens: bool = True
+    per_frame_special_token: bool = True
 
 
 class PreprocessorSection(Section):
@@ -199,13 +206,21 @@ class TrainingConfig(Section):
         return settings if rates[0] is None else {**settings, "max_fps": rates[0]}
 
     def _refuse_unsupported(self) -> None:
-        vit, video = self.model.vision_backbone.vit, self.model.mm_preprocessor.video
-        rules = [
+        """Settings that leave the weights as they are and change what is computed with them."""
+        vit, video, llm = self.model.vision_backbone.vit, self.model.mm_preprocessor.video, self.model.llm
+        rules: list[tuple[str, object, object]] = [
             ("vision_backbone.vit.image_model_type", vit.image_model_type, "siglip"),
             ("vision_backbone.vit.resize_mode", vit.resize_mode, "siglip"),
             ("vision_backbone.vit.normalize", vit.normalize, "siglip"),
             ("mm_preprocessor.video.time_mode", video.time_mode, "per-frame-compact"),
             ("mm_preprocessor.video.use_frame_special_tokens", video.use_frame_special_tokens, True),
+            ("mm_preprocessor.video.per_frame_special_token", video.per_frame_special_token, True),
+            ("vision_backbone.image_pooling_2d", self.model.vision_backbone.image_pooling_2d, "attention_meanq"),
+            ("llm.layer_norm_type", llm.layer_norm_type, "rms"),
+            ("llm.normalize_input_embeds", llm.normalize_input_embeds, False),
+            ("llm.scale_logits", llm.scale_logits, False),
+            ("llm.clip_qkv", llm.clip_qkv, None),
+            ("llm.rope", llm.rope, True),
         ]
         for name, got, allowed in rules:
             if got != allowed:
@@ -227,5 +242,7 @@ def read_training_config(path: Path) -> TrainingConfig:
         raise CheckpointError(f"{path} is no YAML of plain values: {reason}") from None
     except ValidationError as error:
         raise CheckpointError(f"{path}: {first_problem(error)}") from None
+    except ValueError as error:
+        raise CheckpointError(f"{path} is no YAML of plain values: {error}") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from math import isfinite, prod
@@ -11,6 +12,12 @@ import torch
 from torch import Tensor
 
 from stts_export.errors import CheckpointError
+
+PICKLE_ERRORS = (
+    OSError, RuntimeError, EOFError, ValueError, TypeError, AttributeError, LookupError, AssertionError,
+    pickle.UnpicklingError,
+)  # fmt: skip
+"""What reading a damaged pickle raises."""
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 

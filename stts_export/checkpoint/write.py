@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -68,7 +69,8 @@ def json_bytes(content: Mapping[str, Any]) -> bytes:
 def _joined(parts: list[Tensor]) -> Tensor:
     """What parts with rows one after the other look like."""
     rows = sum(part.shape[0] for part in parts)
-    return placeholder((rows, *parts[0].shape[1:]), parts[0].dtype)
+    dtype = functools.reduce(torch.promote_types, (part.dtype for part in parts))
+    return placeholder((rows, *parts[0].shape[1:]), dtype)
 
 
 def _sources(names: Mapping[str, Tensor]) -> dict[str, list[str]]:

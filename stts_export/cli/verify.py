@@ -73,5 +73,8 @@ def _show(report: VerifyReport) -> None:
             where = " ".join(filter(None, (finding.subject, finding.variant, finding.stage)))
             console.print(f"{finding.status}: {where}: {printable(finding.detail)}", soft_wrap=True)
     missed = len(report.missed)
+    not_run = sum(finding.status == "not run" for finding in report.findings)
     verdict = f"{missed} bars missed" if missed else "every bar is kept"
+    if not_run:
+        verdict += f", {not_run} comparisons not run"
     console.print(f"{verdict}; frames: {printable(report.frames_from)}", soft_wrap=True)

@@ -49,7 +49,7 @@ def _cast_behind(model: ir.Model, lookup: ir.Node, stored: ir.DataType, computed
 
 
 def _cast_when_reached(model: ir.Model, product: ir.Node, weight: ir.Value, computed: ir.DataType) -> None:
-    factor, name = product.inputs[0], f"{weight.name}.widened"
+    factor, name = product.inputs[0], f"{weight.name}.widened.{product.outputs[0].name}"
     assert factor is not None
     assert weight.shape is not None
     nothing = _constant(model, f"{name}.nothing", [0, 0])

@@ -7,7 +7,6 @@ of its own, made for one run. ONNX Runtime's CPU provider does not compute in bf
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from onnx import GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, 
 from stts_export.graphs.widen import widen_nodes, widened
 
 Array = NDArray[Any]
+
+_WEIGHT_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 def run_in_segments(path: Path, feeds: Mapping[str, Array], max_weight_bytes: int) -> dict[str, Array]:
@@ -79,15 +80,12 @@ class SegmentedGraph:
         )
         opsets, version = self._model.opset_import, self._model.ir_version
         piece = helper.make_model(graph, opset_imports=opsets, ir_version=version)
-        # References to the weight file are relative, so the piece has to lie beside it.
-        scratch = self._path.with_name(f".partial-{os.getpid()}-{self._path.name}")
-        try:
-            scratch.write_bytes(piece.SerializeToString())
-            options = onnxruntime.SessionOptions()
-            options.log_severity_level = 3
-            return onnxruntime.InferenceSession(str(scratch), sess_options=options, providers=["CPUExecutionProvider"])
-        finally:
-            scratch.unlink(missing_ok=True)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        # The piece is no file, and its references to the weight file are relative.
+        options.add_session_config_entry(_WEIGHT_FOLDER, str(self._path.parent.resolve()))
+        content = piece.SerializeToString()
+        return onnxruntime.InferenceSession(content, sess_options=options, providers=["CPUExecutionProvider"])
 
 
 def _computed_in(tensor: TypeProto.Tensor) -> np.dtype[Any]:

@@ -5,7 +5,8 @@ that ends up alone in its row gets its dropped patches back for all later layers
 Which frames that are depends on the data, so no static graph can do it. The released checkpoints were trained so.
 
 Source: the reference implementation of arXiv 2603.18004. It sorts frames with equal counts in no particular order; here
-the earlier comes first.
+the earlier comes first. It also refills a frame of which nothing was kept, if there is exactly one; nothing of that is
+ever read, so it is left out here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""How close is close enough, by what a part computes in or keeps its weights in."""
+"""How close is close enough, by what a part computes in or keeps its weights in.
+
+These are the product's bars (docs/verify.md). What a build refuses to publish (`graphs/check.py`) is wider in bf16.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,11 @@ class Bar:
     """Lowest intersection over union of the kept sets."""
     cut_margin: float
     """Farthest from the cut that a group may be which only one side keeps."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing is rounded, so that kept sets and texts are equal."""
+        return self.overlap == 1
 
 
 BARS: dict[Precision, Bar] = {

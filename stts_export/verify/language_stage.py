@@ -75,11 +75,10 @@ def difference(got: Said, wanted: Said, text: Callable[[list[int]], str]) -> str
 
 
 def compare_text(
-    subject: str, variant: str, got: Said, wanted: Said, bar: Bar, text: Callable[[list[int]], str]
+    subject: str, variant: str, got: Said, wanted: Said, exact: bool, text: Callable[[list[int]], str]
 ) -> Finding:
-    """The answers of the two, each from its own visual tokens; float32 has to say the same."""
+    """The answers of the two, each from its own visual tokens; `exact` ones have to be equal."""
     differs = difference(got, wanted, text)
-    exact = bar.overlap == 1
     return Finding(
         subject=subject,
         variant=variant,

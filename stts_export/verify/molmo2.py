@@ -20,11 +20,16 @@ from stts_export.modules.config import VisionConfig
 from stts_export.verify.bars import MOLMO2_LOGITS
 from stts_export.verify.language_stage import Said
 from stts_export.verify.report import Finding
+from stts_runtime.errors import SttsError
 
 _SUBJECT = "modules"
 _STAGE = "transformers' Molmo2"
 _COPIES = 1.2
 """Of the weights in float32, for activations and what loading needs."""
+
+
+class NotComparableError(SttsError):
+    """Transformers' side of the comparison fails; ours may be right."""
 
 
 def why_not(checkpoint: Checkpoint, hugging_face: bool) -> str | None:
@@ -42,7 +47,7 @@ def why_not(checkpoint: Checkpoint, hugging_face: bool) -> str | None:
     return None
 
 
-def not_run(variant: str, reason: str) -> Finding:
+def not_run(variant: str | None, reason: str) -> Finding:
     return Finding(subject=_SUBJECT, variant=variant, stage=_STAGE, status="not run", measured="not run", detail=reason)
 
 
@@ -70,7 +75,11 @@ def _answer(checkpoint: Checkpoint, frames: NDArray[np.uint8], prompt: NDArray[n
         from transformers import Molmo2ForConditionalGeneration
 
         loader: Any = Molmo2ForConditionalGeneration
-        model = loader.from_pretrained(Path(checkpoint.path), dtype=torch.float32).eval()
+        try:
+            model = loader.from_pretrained(Path(checkpoint.path), dtype=torch.float32).eval()
+        except (OSError, ValueError, RuntimeError, AttributeError, KeyError, TypeError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise NotComparableError(f"transformers cannot load the checkpoint: {reason}") from None
         inputs = _inputs(checkpoint, frames, prompt)
         with torch.no_grad():
             generated = model.generate(
@@ -94,13 +103,16 @@ def _inputs(checkpoint: Checkpoint, frames: NDArray[np.uint8], prompt: NDArray[n
     marks = torch.tensor([markers.image_patch, markers.frame_start, markers.frame_end])
     windows = _windows(config)
     offsets = torch.arange(count)[:, None, None] * config.patches
-    return {
+    inputs = {
         "input_ids": ids,
         "pixel_values_videos": _patches(frames, config),
         "video_token_pooling": (windows[None] + offsets).reshape(-1, config.patches_per_group),
         "video_grids": torch.tensor([[count, side, side]]),
-        "mm_token_type_ids": torch.isin(ids, marks).long(),
     }
+    # It makes image tokens see each other in both directions, which not every configuration wants.
+    if not checkpoint.config.text.two_way_images:
+        return inputs
+    return {**inputs, "mm_token_type_ids": torch.isin(ids, marks).long()}
 
 
 def _patches(frames: NDArray[np.uint8], config: VisionConfig) -> torch.Tensor:
@@ -135,7 +147,7 @@ def _quiet() -> Iterator[None]:
             bars.enable_progress_bar()
 
 
-def longest_common(said: Said, eos_ids: Collection[int]) -> Said:
+def without_end(said: Said, eos_ids: Collection[int]) -> Said:
     """The answer without the token that ends it, which transformers is told not to stop at."""
     ended = said.ids[-1] in eos_ids and len(said.ids) > 1
     return Said(said.ids[:-1], said.logits[:-1]) if ended else said

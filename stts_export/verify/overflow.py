@@ -35,8 +35,11 @@ def _fp16_parts(bundle: Bundle, lowering: str) -> tuple[bool, bool, list[str]]:
 
 
 def _in_fp16(peak: Peak, vision: bool, language: bool, wide: Sequence[str]) -> bool:
-    if peak.module.startswith(SCORER) or not peak.module:
+    if peak.module.startswith(SCORER):
         return False
+    if not peak.module:
+        # Between the parts: patches going in, logits coming out.
+        return vision or language
     part = part_of(peak.module)
     return language if part == LANGUAGE_MODEL else vision and part not in wide
 
@@ -45,7 +48,9 @@ def _finding(lowering: str, peaks: Sequence[Peak]) -> Finding:
     """Peaks come with the largest first."""
     over = [peak for peak in peaks if peak.largest > FP16_LARGEST]
     near = [peak for peak in peaks if not peak.fits_fp16]
-    named = ", ".join(f"{peak.largest:.4g} in {peak.module} ({peak.operator})" for peak in (over or near)[:_SHOWN])
+    named = ", ".join(
+        f"{peak.largest:.4g} in {peak.module or 'the model'} ({peak.operator})" for peak in (over or near)[:_SHOWN]
+    )
     advice = "rebuild with --frames-from this video, which puts bf16 there"
     return Finding(
         subject=f"{lowering} graph",

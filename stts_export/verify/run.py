@@ -29,8 +29,8 @@ from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import MANIFEST, Bundle
 from stts_runtime.bundle.load import ENGINES
 from stts_runtime.bundle.manifest import LANGUAGE, VISION
-from stts_runtime.engines.seam import VisionOutput
-from stts_runtime.errors import UserError
+from stts_runtime.engines.seam import LanguageEngine, VisionOutput
+from stts_runtime.errors import SttsError, UserError
 from stts_runtime.outputs import written_whole
 from stts_runtime.prompt import PromptBuilder
 
@@ -59,8 +59,7 @@ def verify_bundle(request: VerifyRequest, report: Report = lambda _: None) -> Ve
     Raises `UserError` if bundle and checkpoint are of different models, or the video does not do.
     """
     bundle = Bundle.open(request.bundle)
-    if not os.access(bundle.folder, os.W_OK):
-        raise UserError(f"{bundle.folder} is read-only, and the report is stored in it: copy the bundle elsewhere")
+    _check_writable(bundle)
     checkpoint = open_checkpoint(request.checkpoint)
     _check_same_model(bundle, checkpoint)
     modules = checkpoint.stream()
@@ -79,19 +78,32 @@ def verify_bundle(request: VerifyRequest, report: Report = lambda _: None) -> Ve
     return made
 
 
+def _check_writable(bundle: Bundle) -> None:
+    engines = bundle.folder / ENGINES
+    place = engines if engines.exists() else bundle.folder
+    if not os.access(place, os.W_OK):
+        raise UserError(f"{place} is read-only, and the report is stored in it: copy the bundle elsewhere")
+
+
 def _check_same_model(bundle: Bundle, checkpoint: Checkpoint) -> None:
     manifest, config = bundle.manifest, checkpoint.config
-    pairs = [
+    markers = config.markers
+    pairs: list[tuple[str, object, object]] = [
         ("text layers", manifest.language.layers, config.text.layers),
         ("text width", manifest.language.visual_width, config.text.width),
         ("vocabulary", manifest.language.vocabulary, config.text.vocab),
         ("groups a side", manifest.vision.groups_per_side, config.vision.groups_per_side),
+        ("values a patch", manifest.vision.patch_size**2 * 3, config.vision.patch_values),
+        ("number of <im_patch>", manifest.prompt.image_patch_id, markers.image_patch),
+        ("number of <frame_start>", manifest.prompt.frame_start_id, markers.frame_start),
     ]
     for name, built, given in pairs:
         if built != given:
             raise UserError(
                 f"{bundle.folder} was not built from {checkpoint.path}: {name} is {built} there and {given} here"
             )
+    if config.scorer is None and any(variant.is_pruned for variant in manifest.variants.values()):
+        raise UserError(f"{bundle.folder} was not built from {checkpoint.path}, which has no token scorer")
 
 
 def _store(bundle: Bundle, report: VerifyReport) -> None:
@@ -115,7 +127,7 @@ class _Expected:
 
 
 class _Verifier:
-    """One run. The modules hold placeholders, so everything that calls them is inside `_real_weights`."""
+    """One run. The modules hold placeholders, so `findings` runs inside `real_weights`."""
 
     def __init__(
         self,
@@ -136,14 +148,12 @@ class _Verifier:
             real_weights(self.modules.vision, self.modules.read),
             real_weights(self.modules.language, self.modules.read),
         ):
-            variants = self._variants()
+            frames = {name: self._frames(name) for name in self._variants()}
             yield from compare_weights(self.bundle, self.modules, self.report)
             subjects, not_run = subjects_of(self.bundle)
             for name, reason in not_run:
-                yield Finding(
-                    subject=name, variant=None, stage="all", status="not run", measured="not run", detail=reason
-                )
-            expected = {name: self._expected(name) for name in variants}
+                yield _not_run(name, None, reason)
+            expected = {name: self._expected(name, window) for name, window in frames.items()}
             # What overflowed in a graph is infinite here, which is a finding and no accident.
             with np.errstate(invalid="ignore", over="ignore"):
                 for subject in subjects:
@@ -161,11 +171,19 @@ class _Verifier:
                 raise UserError(f"{self.bundle.folder} has no variant {name}; it has {', '.join(answering)}")
         return [name for name in answering if not self.request.variants or name in self.request.variants]
 
-    def _expected(self, variant: str) -> _Expected:
-        self.report(f"computing what {variant} must give")
-        budget = self.bundle.manifest.budget(self.bundle.manifest.variants[variant])
+    def _budget(self, variant: str) -> TokenBudget:
+        return self.bundle.manifest.budget(self.bundle.manifest.variants[variant])
+
+    def _frames(self, variant: str) -> Frames:
         video, max_fps = self.request.frames_from, self.bundle.manifest.max_fps
-        frames = frames_from(video, self.modules.vision, budget, max_fps)
+        try:
+            return frames_from(video, self.modules.vision, self._budget(variant), max_fps)
+        except SttsError as error:
+            raise UserError(f"{error} (for {variant}; --variant chooses others)") from None
+
+    def _expected(self, variant: str, frames: Frames) -> _Expected:
+        self.report(f"computing what {variant} must give")
+        budget = self._budget(variant)
         seen = reference_vision(self.modules.vision, frames.pixels, budget)
         return _Expected(budget, frames, seen, self._said(frames, seen))
 
@@ -173,7 +191,8 @@ class _Verifier:
         self, frames: Frames, seen: VisionOutput, prompts: PromptBuilder | None = None, max_tokens: int | None = None
     ) -> Said:
         """What the modules answer about visual tokens."""
-        prompted, longest = self._prompted(frames, seen, prompts), max_tokens or self.request.max_tokens
+        prompted = self._prompted(frames, seen, prompts)
+        longest = max_tokens or self._room(prompted)
         context = len(prompted.prefix) + len(prompted.asked) + longest
         return said(ReferenceLanguage(self.modules.language, context), prompted, self.prompt.eos_ids, longest)
 
@@ -182,46 +201,63 @@ class _Verifier:
         prefix = builder.video(frames.times_seconds, seen.kept)
         return Prompted(seen.visual_tokens, prefix, builder.question(self.request.question, prefix))
 
+    def _room(self, prompted: Prompted) -> int:
+        """Tokens that an engine's answer may have: as many as were asked for and fit its context."""
+        room = self.bundle.manifest.language.context - len(prompted.prefix) - len(prompted.asked)
+        if room < 1:
+            raise UserError("the question does not fit the bundle's context beside the video; shorten it")
+        return min(room, self.request.max_tokens)
+
     def _text(self, ids: list[int]) -> str:
         return self.prompts.text(ids)
 
     def _subject(self, subject: Subject, expected: dict[str, _Expected]) -> Iterator[Finding]:
-        language = subject.language()
+        try:
+            language = subject.language()
+        except SttsError as error:
+            yield _not_run(subject.name, None, str(error))
+            return
         for variant in (name for name in expected if name in subject.variants()):
             self.report(f"running the {subject.name}, {variant}")
-            one, bar = expected[variant], subject.bar(f"{VISION}.{variant}")
-            engine = subject.vision(variant)
-            got = engine.run(one.frames.pixels)
-            tokens = engine.downloaded(got)
-            if one.seen.scores is not None and got.scores is not None:
-                yield compare_scores(subject.name, variant, got.scores, one.seen.scores, bar)
-                yield compare_choice(subject.name, one.budget, got, one.seen, bar)
-            # The same choice on both sides, so that one group more or less does not hide what the layers do.
-            seen = one.seen
-            if not np.array_equal(got.kept, seen.kept):
-                seen = reference_vision(self.modules.vision, one.frames.pixels, one.budget, given=got.kept)
-            features = compare_tokens(subject.name, one.budget, tokens, seen.visual_tokens, bar)
-            yield features
+            try:
+                yield from self._variant(subject, variant, language, expected[variant])
+            except SttsError as error:
+                yield _not_run(subject.name, variant, str(error))
 
-            answer = said(language, self._prompted(one.frames, got), self.prompt.eos_ids, self.request.max_tokens)
-            theirs = VisionOutput(tokens, got.kept, got.scores)
-            wanted = self._said(one.frames, theirs, max_tokens=1)
-            language_bar = subject.bar(LANGUAGE)
-            yield compare_logits(subject.name, variant, answer.logits[0], wanted.logits[0], language_bar)
-            yield compare_text(subject.name, variant, answer, one.said, bar, self._text)
-            if bar.overlap < 1:
-                differs = difference(answer, one.said, self._text)
-                yield half_finding(subject.name, variant, got, one.seen, features.value, differs)
+    def _variant(self, subject: Subject, variant: str, language: LanguageEngine, one: _Expected) -> Iterator[Finding]:
+        bar, engine = subject.bar(f"{VISION}.{variant}"), subject.vision(variant)
+        got = engine.run(one.frames.pixels)
+        tokens = engine.downloaded(got)
+        if one.seen.scores is not None and got.scores is not None:
+            yield compare_scores(subject.name, variant, got.scores, one.seen.scores, bar)
+            yield compare_choice(subject.name, one.budget, got, one.seen, bar)
+        # The same choice on both sides, so that one group more or less does not hide what the layers do.
+        seen = one.seen
+        if not np.array_equal(got.kept, seen.kept):
+            seen = reference_vision(self.modules.vision, one.frames.pixels, one.budget, given=got.kept)
+        features = compare_tokens(subject.name, one.budget, tokens, seen.visual_tokens, bar)
+        yield features
+
+        prompted = self._prompted(one.frames, got)
+        answer = said(language, prompted, self.prompt.eos_ids, self._room(prompted))
+        wanted = self._said(one.frames, VisionOutput(tokens, got.kept, got.scores), max_tokens=1)
+        language_bar = subject.bar(LANGUAGE)
+        yield compare_logits(subject.name, variant, answer.logits[0], wanted.logits[0], language_bar)
+        exact = bar.exact and language_bar.exact
+        yield compare_text(subject.name, variant, answer, one.said, exact, self._text)
+        if not exact:
+            differs = difference(answer, one.said, self._text)
+            yield half_finding(subject.name, variant, got, one.seen, features.value, differs)
 
     def _overflow(self, expected: dict[str, _Expected]) -> Iterator[Finding]:
-        """With the variant of the fewest frames, unpruned if there is one: the scan looks at every operator."""
-        one = min(expected.values(), key=lambda one: (one.budget.frames, -one.budget.keep))
+        """Over the windows of all variants: each samples other frames."""
 
         def run() -> None:
-            seen = reference_vision(self.modules.vision, one.frames.pixels, one.budget)
-            self._said(one.frames, seen, max_tokens=1)
+            for one in expected.values():
+                self.report(f"looking for values that fp16 cannot hold, {one.budget.name}")
+                seen = reference_vision(self.modules.vision, one.frames.pixels, one.budget)
+                self._said(one.frames, seen, max_tokens=1)
 
-        self.report("looking for values that fp16 cannot hold")
         yield from scan_for_overflow(self.bundle, self.modules, run)
 
     def _deviations(self, one: _Expected) -> Iterator[Finding]:
@@ -242,9 +278,10 @@ class _Verifier:
         yield positions_finding(budget.name, self.prompt.positions, one.said, answer, self._text)
 
     def _molmo2(self, expected: dict[str, _Expected]) -> Iterator[Finding]:
-        """With the unpruned variant of the fewest frames; without one there is nothing to compare."""
+        """With the unpruned variant of the fewest frames."""
         unpruned = [one for one in expected.values() if one.budget.keep == 1]
         if not unpruned:
+            yield molmo2.not_run(None, "only an unpruned variant can be compared, and none was looked at")
             return
         one = min(unpruned, key=lambda one: one.budget.frames)
         reason = molmo2.why_not(self.checkpoint, (self.checkpoint.path / HUGGING_FACE).is_file())
@@ -254,5 +291,12 @@ class _Verifier:
         self.report("running transformers' Molmo2")
         prompted = self._prompted(one.frames, one.seen)
         prompt = np.concatenate([prompted.prefix.ids, prompted.asked.ids])
-        answer = molmo2.longest_common(one.said, self.prompt.eos_ids)
-        yield molmo2.compare_with_molmo2(self.checkpoint, one.budget.name, one.frames.pixels, prompt, answer)
+        answer = molmo2.without_end(one.said, self.prompt.eos_ids)
+        try:
+            yield molmo2.compare_with_molmo2(self.checkpoint, one.budget.name, one.frames.pixels, prompt, answer)
+        except molmo2.NotComparableError as error:
+            yield molmo2.not_run(one.budget.name, str(error))
+
+
+def _not_run(subject: str, variant: str | None, reason: str) -> Finding:
+    return Finding(subject=subject, variant=variant, stage="all", status="not run", measured="not run", detail=reason)

@@ -47,7 +47,9 @@ def subjects_of(bundle: Bundle) -> tuple[list[Subject], list[NotRun]]:
     lowerings = bundle.manifest.language.graphs
     if {WHOLE_WEIGHTS, HALF_WEIGHTS} & lowerings.keys():
         subjects.append(EngineSubject(bundle, "cpu"))
-    subjects += [GraphSubject(bundle, name) for name in compilable(lowerings)]
+    # Where both are there, the engine takes the other.
+    others = [HALF_WEIGHTS] if {WHOLE_WEIGHTS, HALF_WEIGHTS} <= lowerings.keys() else []
+    subjects += [GraphSubject(bundle, name) for name in (*others, *compilable(lowerings))]
     not_run = []
     for flavour in FLAVOURS:
         if not EngineStore(bundle.folder).has(LANGUAGE, flavour):

@@ -51,7 +51,7 @@ def compare_choice(subject: str, budget: TokenBudget, got: VisionOutput, wanted:
         status=_status(passes),
         measured=", ".join(parts),
         value=overlap,
-        bar="identical" if bar.overlap == 1 else f">= {bar.overlap:g}, swaps within {bar.cut_margin:g} of the cut",
+        bar="identical" if bar.exact else f">= {bar.overlap:g}, swaps within {bar.cut_margin:g} of the cut",
         detail=None if passes else _explained(swapped, got, wanted, distance),
     )
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stts_export.checkpoint import StreamedModules
 from stts_export.checkpoint.streaming import Read
-from stts_export.checkpoint.weights import HEAD
+from stts_export.checkpoint.weights import BASE_EMBEDDING, HEAD
 from stts_export.verify.report import Finding
 from stts_runtime.bundle import Bundle
 
@@ -71,7 +71,15 @@ def _stored(path: Path, name: str) -> Tensor:
 
 def _equal(path: Path, name: str, read: Read) -> bool:
     stored = _stored(path, name)
-    return torch.equal(stored, read(name).to(stored.dtype))
+    return torch.equal(stored, _given(name, read).to(stored.dtype))
+
+
+def _given(name: str, read: Read) -> Tensor:
+    try:
+        return read(name)
+    except KeyError:
+        # A tied head need not be stored.
+        return read(BASE_EMBEDDING)
 
 
 def _explained(path: Path, name: str, shapes: Mapping[str, tuple[int, ...]], read: Read) -> str:
@@ -80,7 +88,7 @@ def _explained(path: Path, name: str, shapes: Mapping[str, tuple[int, ...]], rea
     for other in sorted(shapes):
         if other != name and shapes[other] == stored.shape and torch.equal(read(other).to(stored.dtype), stored):
             return f"{name} holds what the checkpoint has as {other}"
-    wanted = read(name).to(stored.dtype)
+    wanted = _given(name, read).to(stored.dtype)
     if wanted.shape != stored.shape:
         return f"{name} is {list(stored.shape)}, and the checkpoint's is {list(wanted.shape)}"
     share = float((stored != wanted).float().mean())
