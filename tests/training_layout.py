@@ -111,6 +111,9 @@ def training_config(config: dict[str, Any], tied: bool = False) -> dict[str, Any
         "n_layers": text["num_hidden_layers"],
         "mlp_hidden_size": 2 * text["intermediate_size"],
         "activation_type": "swiglu",
+        "layer_norm_type": "rms",
+        "rope": True,
+        "clip_qkv": None,
         "vocab_size": text["vocab_size"] - 1,
         "embedding_size": text["vocab_size"],
         "additional_vocab_size": 128,
@@ -133,8 +136,10 @@ def training_config(config: dict[str, Any], tied: bool = False) -> dict[str, Any
     model = {
         "model_name": "molmo2",
         "llm": llm,
-        "vision_backbone": {"vit": vit, "vit_layers": features, "pooling_attention_mask": True},
-        "mm_preprocessor": {"video": {"max_fps": [2.0], "pooling_h": 3, "pooling_w": 3, "max_frames": 8}},
+        "vision_backbone": {"vit": vit, "vit_layers": features, "image_pooling_2d": "attention_meanq"},
+        "mm_preprocessor": {
+            "video": {"max_fps": [2.0], "pooling_h": 3, "pooling_w": 3, "per_frame_special_token": True}
+        },
         "bi_directional_attn": "image_tokens",
     }
     return {"run_name": "a run", "model": model, "seed": 1}
