@@ -221,11 +221,11 @@ def test_a_truncated_file_is_damaged(copy: Path) -> None:
         ({"bi_directional_attn": "within_image"}, "bi_directional_attn is 'within_image'"),
         ({"text_config__qk_norm_type": "other"}, "qk_norm_type"),
         ({"text_config__use_qk_norm": False}, "use_qk_norm is False"),
-        ({"text_config__rope_parameters": {"rope_type": "dynamic", "rope_theta": 1.0}}, "type 'dynamic'"),
-        ({"text_config__rope_parameters": {"rope_type": "yarn", "rope_theta": 1.0}}, "type 'yarn' needs factor"),
+        ({"text_config__rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0}}, "type 'dynamic'"),
+        ({"text_config__rope_parameters": {"rope_type": "yarn", "rope_theta": 10000.0}}, "type 'yarn' needs factor"),
         (
             {
-                "text_config__rope_parameters": {"rope_type": "linear", "rope_theta": 1.0, "factor": 2.0},
+                "text_config__rope_parameters": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.0},
                 "text_config__rope_scaling_layers": [2],
             },
             r"rope_scaling_layers \[2\] are not among the 2",
