@@ -14,23 +14,27 @@ from stts_export.checkpoint import Checkpoint, StreamedModules, open_checkpoint
 from stts_export.checkpoint.streaming import real_weights
 from stts_export.graphs.check import (
     Expectation,
+    LanguageCalls,
     check_language,
     check_vision,
     expect_language,
     expect_vision,
 )
-from stts_export.graphs.language_graph import export_language
+from stts_export.graphs.fuse import fuse
+from stts_export.graphs.language_graph import export_language, export_prefill, export_step
 from stts_export.graphs.vision_graph import export_vision
 from stts_export.lowering import CPU, Lowering
 from stts_export.plan import BuildRequest, Plan, check_memory, plan_bundle
 from stts_export.precision import PrecisionPlan, plan_precision, scan, to_half
 from stts_export.precision.sample import ScanRun, scan_lines
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import LANGUAGE, VISION
+from stts_runtime.bundle.manifest import LANGUAGE, PREFILL, VISION, Graph
 from stts_runtime.bundle.publish import check_apart, published
 from stts_runtime.errors import BundleError
 
 Report = Callable[[str], None]
+
+_PREFILL = f"{LANGUAGE}.{PREFILL}"
 
 _RUSAGE_UNIT = 1 if sys.platform == "darwin" else 1024
 """Bytes, or kilobytes, as the platform counts memory."""
@@ -151,8 +155,16 @@ class _Builder:
                 model = export_vision(vision, budget, lowering)
                 exported.append(Exported(f"{VISION}.{budget.name}", lowering, model))
             self.report(f"exporting the language model with a context of {context}{_for(lowering)}")
-            model = export_language(language, context, rows, lowering, visual_dtype)
+            if lowering.prefill_apart:
+                model = export_prefill(language, context, rows, lowering, visual_dtype)
+                exported.append(Exported(_PREFILL, lowering, model))
+                model = export_step(language, context, lowering)
+            else:
+                model = export_language(language, context, rows, lowering, visual_dtype)
             exported.append(Exported(LANGUAGE, lowering, model))
+        for one in exported:
+            if one.lowering.fused:
+                fuse(one.model)
         return exported
 
     def _write(self, exported: Sequence[Exported], formats: Formats) -> None:
@@ -164,17 +176,21 @@ class _Builder:
                 self.report(f"writing the weights of the {kind} graphs")
                 self.writer.weights(of_kind, state, self.modules.read, formats)
             for one in of_kind:
-                path = self.writer.graph(one, formats)
-                self.report(f"checking {_described(one)}")
-                self.report(f"checked {_described(one)}: {self._error(one, path, formats):.1e} from the modules")
+                written = self.writer.graph(one, formats)
+                if one.part != _PREFILL:
+                    self.report(f"checking {_described(one)}")
+                    self.report(f"checked {_described(one)}: {self._error(one, written, formats):.1e} from the modules")
 
-    def _error(self, one: Exported, path: Path, formats: Formats) -> float:
+    def _error(self, one: Exported, written: Graph, formats: Formats) -> float:
         """How far the graph is from the modules. Raises `ExportError` if that is too far."""
+        path, weights = (self.writer.folder / name for name in (written.graph, written.weights))
         if one.part == LANGUAGE:
-            return check_language(path, self.expected_language, formats.language)
+            prefill = self.writer.written(_PREFILL, one.lowering)
+            calls = LanguageCalls(path, weights, self.writer.folder / prefill.graph if prefill else None)
+            return check_language(calls, self.expected_language, formats.language)
         (budget,) = (budget for budget in self.plan.budgets if one.part == f"{VISION}.{budget.name}")
         precision = "bf16" if formats.vision_wide else formats.vision
-        return check_vision(path, self.expected_vision[budget.name], budget, precision)
+        return check_vision(path, weights, self.expected_vision[budget.name], budget, precision)
 
 
 def _described(one: Exported) -> str:

@@ -17,7 +17,7 @@ from stts_export.checkpoint.stream_writer import write_safetensors
 from stts_export.checkpoint.streaming import Read
 from stts_export.graphs.check import check_onnx
 from stts_export.graphs.count import count_multiplications
-from stts_export.graphs.weight_file import refer_to_weight_file, used_weights
+from stts_export.graphs.weight_file import refer_to_weight_file, take_weights_as_inputs, used_weights
 from stts_export.lowering import CPU, Lowering
 from stts_export.plan import TOKENIZER, Plan
 from stts_runtime.budget import TokenBudget
@@ -25,6 +25,7 @@ from stts_runtime.bundle import MANIFEST
 from stts_runtime.bundle.files import record_of
 from stts_runtime.bundle.manifest import (
     LANGUAGE,
+    PREFILL,
     SCHEMA_VERSION,
     VISION,
     Graph,
@@ -56,7 +57,7 @@ class Exported:
     """A graph that has its weights' names, and not yet their file."""
 
     part: str
-    """`vision.<variant>` or `language`."""
+    """`vision.<variant>`, `language` or `language.prefill`."""
     lowering: Lowering
     model: ir.Model
 
@@ -80,16 +81,21 @@ class BundleWriter:
         used = used_weights([one.model for one in exported], state, f"{kind}.")
         write_safetensors(self.folder / _weight_file(kind, formats), used, read)
 
-    def graph(self, exported: Exported, formats: Formats) -> Path:
+    def written(self, part: str, lowering: Lowering) -> Graph | None:
+        """What the manifest will say of a part's graph; None if there is none so far."""
+        return self._graphs.get(part, {}).get(lowering.name)
+
+    def graph(self, exported: Exported, formats: Formats) -> Graph:
         """Writes a graph whose weights are written. Raises `ExportError` if ONNX's checker refuses it."""
         part, lowering, model = exported.part, exported.lowering, exported.model
         weights = _weight_file(exported.kind, formats)
-        refer_to_weight_file(model, self.folder / weights, f"{exported.kind}.")
+        attach = take_weights_as_inputs if lowering.weights_as_inputs else refer_to_weight_file
+        attach(model, self.folder / weights, f"{exported.kind}.")
         path = self.folder / _graph_name(part, lowering)
         ir.save(model, path)
         check_onnx(path)
         halves = formats if lowering.half else FLOAT
-        self._graphs.setdefault(part, {})[lowering.name] = Graph(
+        record = Graph(
             backend=lowering.backend,
             minimum_backend_version=lowering.minimum_backend_version,
             precision=halves.language if exported.kind == LANGUAGE else halves.vision,
@@ -100,7 +106,8 @@ class BundleWriter:
             weights=weights,
             multiplications=count_multiplications(model),
         )
-        return path
+        self._graphs.setdefault(part, {})[lowering.name] = record
+        return record
 
     def manifest(self) -> None:
         """Writes the manifest, which is what makes the folder a bundle."""
@@ -149,6 +156,7 @@ class BundleWriter:
             visual_width=config.width,
             vocabulary=config.vocab,
             graphs=self._graphs[LANGUAGE],
+            prefill=self._graphs.get(f"{LANGUAGE}.{PREFILL}", {}),
         )
 
 

@@ -98,7 +98,7 @@ class Session:
                 )
             self._language.rewind(0)
             self._language.show(vision.visual_tokens)
-            self._language.forward(prefix)
+            self._language.prefill(prefix)
         noise = [NOISE] if self._bundle.manifest.random_weights else []
         spent = {"read": read_milliseconds, **stopwatch.milliseconds}
         return Watched(window, vision, prefix, spent, [*(notes or []), *noise])

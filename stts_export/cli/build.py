@@ -31,6 +31,7 @@ class TargetName(str, Enum):
 
     cpu = "cpu"
     cpu_16bit = "cpu-16bit"
+    cuda = "cuda"
     tensorrt = "tensorrt"
     tensorrt_rtx = "tensorrt-rtx"
 

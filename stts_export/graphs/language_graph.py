@@ -28,6 +28,33 @@ class LanguageGraph(nn.Module):
         return (*output.caches, output.logits.float(), output.next_token)
 
 
+class PrefillGraph(nn.Module):
+    """`Language.prefill` as tensors in and tensors out."""
+
+    def __init__(self, language: Language) -> None:
+        super().__init__()
+        self.language = language
+
+    def forward(
+        self, token_ids_L: Tensor, positions_L: Tensor, slots_L: Tensor, visual_VW: Tensor, *caches: Tensor
+    ) -> tuple[Tensor, ...]:
+        return tuple(self.language.prefill(token_ids_L, positions_L, slots_L, visual_VW, list(caches)))
+
+
+class StepGraph(nn.Module):
+    """`Language.step` as tensors in and tensors out."""
+
+    def __init__(self, language: Language) -> None:
+        super().__init__()
+        self.language = language
+
+    def forward(
+        self, token_ids_L: Tensor, positions_L: Tensor, last: Tensor, *caches: Tensor
+    ) -> tuple[Tensor, ...]:
+        output = self.language.step(token_ids_L, positions_L, last, list(caches))
+        return (*output.caches, output.logits.float(), output.next_token)
+
+
 def input_names(language: Language) -> list[str]:
     return ["token_ids", "positions", "start", "visual_tokens", *cache_names(language.config.layers)]
 
@@ -73,4 +100,43 @@ def export_language(
         dynamic_shapes=({0: length}, {0: length}, None, None, caches),
     )
     model.graph.name = "language"
+    return model
+
+
+def export_prefill(
+    language: Language, context: int, visual_rows: int, lowering: Lowering, visual_dtype: torch.dtype
+) -> ir.Model:
+    """The graph of a prefix with images, for lowerings that have it apart."""
+    length = torch.export.Dim(QUERY_LENGTH, min=2, max=context)
+    names = cache_names(language.config.layers)
+    token_ids, positions, _, visual, *caches = example_call(
+        language, context, visual_rows, lowering.caches_by_head, visual_dtype
+    )
+    model = to_onnx(
+        PrefillGraph(language),
+        (token_ids, positions, positions.clone(), visual, *caches),
+        ["token_ids", "positions", "slots", "visual_tokens", *names],
+        [f"new_{name}" for name in names],
+        lowering,
+        dynamic_shapes=({0: length}, {0: length}, {0: length}, None, tuple(None for _ in names)),
+    )
+    model.graph.name = "prefill"
+    return model
+
+
+def export_step(language: Language, context: int, lowering: Lowering) -> ir.Model:
+    """The graph of everything behind the prefix, for lowerings that have it apart."""
+    length = torch.export.Dim(QUERY_LENGTH, min=1, max=context)
+    names = cache_names(language.config.layers)
+    token_ids, positions, _, _, *caches = example_call(language, context, 1, lowering.caches_by_head)
+    last = torch.tensor([len(token_ids) - 1], dtype=torch.int32)
+    model = to_onnx(
+        StepGraph(language),
+        (token_ids, positions, last, *caches),
+        ["token_ids", "positions", "last", *names],
+        output_names(language),
+        lowering,
+        dynamic_shapes=({0: length}, {0: length}, None, tuple(None for _ in names)),
+    )
+    model.graph.name = "step"
     return model

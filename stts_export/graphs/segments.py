@@ -17,6 +17,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper, numpy_helper
 
+from stts_export.graphs.on_cpu import replace_cuda_only
+from stts_export.graphs.weight_file import refer_from_inputs
 from stts_export.graphs.widen import widen_nodes, widened
 
 Array = NDArray[Any]
@@ -24,9 +26,9 @@ Array = NDArray[Any]
 _WEIGHT_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
-def run_in_segments(path: Path, feeds: Mapping[str, Array], max_weight_bytes: int) -> dict[str, Array]:
+def run_in_segments(path: Path, weights: Path, feeds: Mapping[str, Array], max_weight_bytes: int) -> dict[str, Array]:
     """The graph's outputs by name, for one run."""
-    return SegmentedGraph(path, max_weight_bytes).run(feeds)
+    return SegmentedGraph(path, weights, max_weight_bytes).run(feeds)
 
 
 class SegmentedGraph:
@@ -35,11 +37,13 @@ class SegmentedGraph:
     A piece holds at least one node, so a single larger weight still loads.
     """
 
-    def __init__(self, path: Path, max_weight_bytes: int) -> None:
+    def __init__(self, path: Path, weights: Path, max_weight_bytes: int) -> None:
         self._path = path
         self._model = onnx.load(path, load_external_data=False)
+        refer_from_inputs(self._model, weights)
         graph = self._model.graph
         widen_nodes(graph.node)
+        self._functions = replace_cuda_only(graph.node)
         self._weights = {tensor.name: tensor for tensor in graph.initializer}
         self._pieces = list(_pieces(graph.node, self._weights, max_weight_bytes))
         self._whole: onnxruntime.InferenceSession | None = None
@@ -78,8 +82,9 @@ class SegmentedGraph:
             input=[_described(name, value) for name, value in feeds.items()],
             output=[ValueInfoProto(name=name) for name in outputs],
         )
-        opsets, version = self._model.opset_import, self._model.ir_version
-        piece = helper.make_model(graph, opset_imports=opsets, ir_version=version)
+        opsets = [*self._model.opset_import, *(helper.make_opsetid(f.domain, 1) for f in self._functions[:1])]
+        version = self._model.ir_version
+        piece = helper.make_model(graph, opset_imports=opsets, ir_version=version, functions=self._functions)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         # The piece is no file, and its references to the weight file are relative.

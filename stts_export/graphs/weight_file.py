@@ -10,10 +10,13 @@ import json
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
+from onnx import ModelProto, TensorProto
 from torch import Tensor
 
+from stts_export.errors import ExportError
 from stts_export.graphs.casts import cast_where_used
 
 _DTYPES = {"F32": ir.DataType.FLOAT, "F16": ir.DataType.FLOAT16, "BF16": ir.DataType.BFLOAT16}
@@ -30,9 +33,7 @@ def refer_to_weight_file(model: ir.Model, path: Path, prefix: str) -> None:
 
     A weight that is stored in another type than the graph computes in is cast where it is used.
     """
-    with path.open("rb") as stream:
-        (header_bytes,) = struct.unpack("<Q", stream.read(8))
-        header = json.loads(stream.read(header_bytes))
+    header_bytes, header = _header(path)
     for name, value in list(model.graph.initializers.items()):
         stored = header.get(name.removeprefix(prefix))
         if stored is None or value.const_value is None or not name.startswith(prefix):
@@ -51,3 +52,43 @@ def refer_to_weight_file(model: ir.Model, path: Path, prefix: str) -> None:
             base_dir=path.parent,
         )
         value.name = name.removeprefix(prefix)
+
+
+def take_weights_as_inputs(model: ir.Model, path: Path, prefix: str) -> None:
+    """Turns the graph's weights into inputs that have the names, without `prefix`, which they have in the file.
+
+    Raises `ExportError` for a weight that the file has in another type.
+    """
+    _, header = _header(path)
+    for name, value in list(model.graph.initializers.items()):
+        stored = header.get(name.removeprefix(prefix))
+        if stored is None or not name.startswith(prefix):
+            continue
+        if _DTYPES[stored["dtype"]] != value.dtype:
+            raise ExportError(f"{name} is stored as {stored['dtype']}, and the graph computes in {value.dtype}")
+        del model.graph.initializers[name]
+        value.const_value = None
+        value.name = name.removeprefix(prefix)
+        model.graph.inputs.append(value)
+
+
+def refer_from_inputs(model: ModelProto, path: Path) -> None:
+    """Undoes `take_weights_as_inputs` in a loaded model, for whoever runs it outside of a CUDA engine."""
+    header_bytes, header = _header(path)
+    weights = [value for value in model.graph.input if value.name in header]
+    for value in weights:
+        begin, end = header[value.name]["data_offsets"]
+        tensor = model.graph.initializer.add(name=value.name, data_location=TensorProto.EXTERNAL)
+        tensor.data_type = value.type.tensor_type.elem_type
+        tensor.dims.extend(header[value.name]["shape"])
+        place = {"location": path.name, "offset": str(8 + header_bytes + begin), "length": str(end - begin)}
+        for key, content in place.items():
+            tensor.external_data.add(key=key, value=content)
+        model.graph.input.remove(value)
+
+
+def _header(path: Path) -> tuple[int, dict[str, Any]]:
+    """Bytes of a safetensors file's header, and what it says of every weight."""
+    with path.open("rb") as stream:
+        (header_bytes,) = struct.unpack("<Q", stream.read(8))
+        return header_bytes, json.loads(stream.read(header_bytes))

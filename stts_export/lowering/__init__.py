@@ -4,15 +4,17 @@ Adding a target means adding a table here, not a branch in the model.
 """
 
 from stts_export.lowering.cpu import CPU, CPU_16BIT
+from stts_export.lowering.cuda import CUDA
 from stts_export.lowering.decomposed import TENSORRT_10
 from stts_export.lowering.lowering import Lowering
 from stts_export.lowering.tensorrt import TENSORRT
 
-LOWERINGS: dict[str, Lowering] = {lowering.name: lowering for lowering in (CPU, CPU_16BIT, TENSORRT, TENSORRT_10)}
+LOWERINGS: dict[str, Lowering] = {lowering.name: lowering for lowering in (CPU, CPU_16BIT, CUDA, TENSORRT, TENSORRT_10)}
 
 TARGETS: dict[str, tuple[str, ...]] = {
     "cpu": (CPU.name,),
     "cpu-16bit": (CPU_16BIT.name,),
+    "cuda": (CUDA.name,),
     # The version on the device decides which of the two is compiled; they share their weights.
     "tensorrt": (TENSORRT.name, TENSORRT_10.name),
     "tensorrt-rtx": (TENSORRT.name,),

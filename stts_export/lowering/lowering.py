@@ -28,6 +28,12 @@ class Lowering:
     """Whether caches are written where they lie; else they come out as other tensors."""
     caches_by_head: bool = False
     """Whether caches are (1, kv heads, slots, head width); else (1, slots, kv channels)."""
+    fused: bool = False
+    """Whether neighbouring operators are joined into ONNX Runtime's fused ones (`graphs.fuse`)."""
+    weights_as_inputs: bool = False
+    """Whether graphs take their weights as inputs, so that all of them share one copy on the device."""
+    prefill_apart: bool = False
+    """Whether a prefix with images has a graph of its own."""
 
     @property
     def shares_16_bit_weights(self) -> bool:

@@ -1,8 +1,9 @@
 """The language model: a decoder in the form of Qwen3 or OLMo 3 over a key/value cache of fixed size.
 
-One module serves every call: the image prefix, the question after it, and single tokens. Slots are places in the
-cache, counted from 0 as they are written; positions are what rotary embedding sees and may skip (pruned tokens can
-keep their place in the unpruned prompt).
+`forward` serves every call: the image prefix, the question after it, and single tokens. For engines whose fast kernels
+want to know which of these it is, `prefill` and `step` are the two halves of it. Slots are places in the cache, counted
+from 0 as they are written; positions are what rotary embedding sees and may skip (pruned tokens can keep their place in
+the unpruned prompt).
 
 Image tokens attend to each other in both directions, across frames too, so all of them must come in one call; later
 calls are causal. This module knows nothing of prompts or sampling rules.
@@ -10,6 +11,7 @@ calls are causal. This module knows nothing of prompts or sampling rules.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 
 from stts_export.modules.config import MarkerIds, TextConfig
 from stts_export.modules.layers import Attend, GatedMlp, RmsNorm
-from stts_export.modules.operators import cache_write, masked_attention, rotate
+from stts_export.modules.operators import cache_write, causal_attention, masked_attention, rotate
 from stts_export.modules.rotary import Rotary, rotary_of_layer_kinds
 
 
@@ -136,15 +138,58 @@ class Language(nn.Module):
         `visual_VW` holds the visual tokens of the window in its first rows; the n-th image patch of this call is added
         the n-th row.
         """
-        x = self._embed(token_ids_L, visual_VW)
-        rotary, scaled = self._rotary(positions_L.unsqueeze(0), x.dtype), self.config.rotary.scaled_layers
         seen_LS = self._seen(token_ids_L, start, slots=caches[0].shape[-2])
         new_caches: list[Tensor] = []
-        for number, layer in enumerate(self.language_model.layers):
-            keys, values = caches[2 * number : 2 * number + 2]
-            x = layer(x, rotary[number in scaled], self._cached(keys, values, start, seen_LS, new_caches))
-        logits = self.logits(self.language_model.norm(x[-1:]))
-        return LanguageOutput(logits.argmax(dim=-1), logits, new_caches)
+
+        def attend_of(layer: int) -> Attend:
+            keys, values = caches[2 * layer : 2 * layer + 2]
+            return self._cached(keys, values, start, seen_LS, new_caches)
+
+        x = self._run(self._embed(token_ids_L, visual_VW), positions_L.unsqueeze(0), attend_of)
+        return self._output(x, new_caches)
+
+    def prefill(
+        self, token_ids_L: Tensor, positions_L: Tensor, slots_L: Tensor, visual_VW: Tensor, caches: list[Tensor]
+    ) -> list[Tensor]:
+        """Fills the first L slots, whose numbers `slots_L` holds, with a prefix that has images in it.
+
+        Returns the caches. Which token comes next is not asked.
+        """
+        seen_LL = slots_L[None, :] <= slots_L[:, None]
+        if self.config.two_way_images:
+            is_image_L = self.is_image(token_ids_L)
+            seen_LL = seen_LL | (is_image_L[:, None] & is_image_L[None, :])
+        new_caches: list[Tensor] = []
+
+        def attend_of(layer: int) -> Attend:
+            keys, values = caches[2 * layer : 2 * layer + 2]
+
+            def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+                new_caches.extend((cache_write(keys, k, slots_L[:1]), cache_write(values, v, slots_L[:1])))
+                return masked_attention(q, k, v, seen_LL, self.config.heads, self.config.kv_heads)
+
+            return attend
+
+        self._run(self._embed(token_ids_L, visual_VW), positions_L.unsqueeze(0), attend_of)
+        return new_caches
+
+    def step(self, token_ids_L: Tensor, positions_L: Tensor, last: Tensor, caches: list[Tensor]) -> LanguageOutput:
+        """Appends L tokens without images, the last of them to slot last[0] (int32); `caches` are by head."""
+        new_caches: list[Tensor] = []
+
+        def attend_of(layer: int) -> Attend:
+            keys, values = caches[2 * layer : 2 * layer + 2]
+
+            def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+                heads, kv_heads = self.config.heads, self.config.kv_heads
+                attended, *written = causal_attention(q, k, v, keys, values, last, heads, kv_heads)
+                new_caches.extend(written)
+                return attended
+
+            return attend
+
+        x = self._run(self.language_model.embed_tokens(token_ids_L), positions_L.unsqueeze(0), attend_of)
+        return self._output(x, new_caches)
 
     def sequences(self, token_ids_BL: Tensor, positions_BL: Tensor, visual: Tensor, seen_BLL: Tensor) -> Tensor:
         """Whole sequences at once, without a cache, as in training -> normed rows (B * L, width).
@@ -152,10 +197,7 @@ class Language(nn.Module):
         `visual` (rows, width) holds the visual tokens of all sequences, one after the other; `seen_BLL` says which
         tokens each token attends to.
         """
-        x = self._embed(token_ids_BL.flatten(), visual)
-        rotary, scaled = self._rotary(positions_BL, x.dtype), self.config.rotary.scaled_layers
-        for number, layer in enumerate(self.language_model.layers):
-            x = layer(x, rotary[number in scaled], self._within(seen_BLL))
+        x = self._run(self._embed(token_ids_BL.flatten(), visual), positions_BL, lambda _: self._within(seen_BLL))
         normed: Tensor = self.language_model.norm(x)
         return normed
 
@@ -168,6 +210,17 @@ class Language(nn.Module):
         """Normed rows (rows, width) -> (rows, vocabulary)."""
         head = self.language_model.embed_tokens.base if self.lm_head is None else self.lm_head.weight
         return F.linear(x, head)
+
+    def _run(self, x: Tensor, positions_BL: Tensor, attend_of: Callable[[int], Attend]) -> Tensor:
+        """All layers; `attend_of` gives each its attention."""
+        rotary, scaled = self._rotary(positions_BL, x.dtype), self.config.rotary.scaled_layers
+        for number, layer in enumerate(self.language_model.layers):
+            x = layer(x, rotary[number in scaled], attend_of(number))
+        return x
+
+    def _output(self, x: Tensor, caches: list[Tensor]) -> LanguageOutput:
+        logits = self.logits(self.language_model.norm(x[-1:]))
+        return LanguageOutput(logits.argmax(dim=-1), logits, caches)
 
     def _cached(self, keys: Tensor, values: Tensor, start: Tensor, seen_LS: Tensor, new_caches: list[Tensor]) -> Attend:
         """Appends the layer's caches with the new slots to `new_caches`."""

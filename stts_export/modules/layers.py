@@ -8,14 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stts_export.modules.operators import rms_norm
+from stts_export.modules.operators import gated, rms_norm
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Attention over projected queries, keys and values; the callable knows who sees whom."""
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with biases; `attend` decides which tokens see each other."""
+    """Multi-head self-attention with biases; `attend` decides which tokens see each other.
+
+    Two of its four biases need no pass over the tokens. The keys' adds the same to all logits of a query, which softmax
+    ignores; the values' adds the same to every output, since the weights sum to one, and so joins the last bias.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -25,8 +29,9 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, attend: Attend) -> Tensor:
-        attended: Tensor = self.o_proj(attend(self.q_proj(x), self.k_proj(x), self.v_proj(x)))
-        return attended
+        keys, values = F.linear(x, self.k_proj.weight), F.linear(x, self.v_proj.weight)
+        bias = self.o_proj.bias + F.linear(self.v_proj.bias[None], self.o_proj.weight).squeeze(0)
+        return F.linear(attend(self.q_proj(x), keys, values), self.o_proj.weight, bias)
 
 
 class GroupPooling(nn.Module):
@@ -68,7 +73,7 @@ class GatedMlp(nn.Module):
         self.down_proj = nn.Linear(hidden, output_width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        down: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        down: Tensor = self.down_proj(gated(self.gate_proj(x), self.up_proj(x)))
         return down
 
 

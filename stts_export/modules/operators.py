@@ -14,6 +14,7 @@ S cache slots, H heads, C = heads x head dimension.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,8 @@ from torch import Tensor
 from torch.library import Library
 
 _LIBRARY = Library("stts", "DEF")
+
+Result = TypeVar("Result")
 
 # Dimensions of a cache whose heads are not split.
 _FLAT = 3
@@ -62,6 +65,20 @@ def _masked_attention(q_BLC: Tensor, k: Tensor, v: Tensor, seen_LS: Tensor, head
     return _merge_heads(attended)
 
 
+def _causal_attention(
+    q_BLC: Tensor, k_BLC: Tensor, v_BLC: Tensor, keys: Tensor, values: Tensor, last: Tensor, heads: int, kv_heads: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    first = last.long() - (q_BLC.shape[1] - 1)
+    slot_L = first + torch.arange(q_BLC.shape[1], device=keys.device)
+    seen_LS = torch.arange(keys.shape[-2], device=keys.device)[None, :] <= slot_L[:, None]
+    new_keys, new_values = cache_write(keys, k_BLC, first), cache_write(values, v_BLC, first)
+    return masked_attention(q_BLC, new_keys, new_values, seen_LS, heads, kv_heads), new_keys, new_values
+
+
+def _gated(gate: Tensor, up: Tensor) -> Tensor:
+    return F.silu(gate) * up
+
+
 def _cache_write(cache: Tensor, new_BLC: Tensor, start_B: Tensor) -> Tensor:
     slots_L = start_B[0] + torch.arange(new_BLC.shape[1], device=cache.device)
     new = new_BLC if cache.dim() == _FLAT else _split_heads(new_BLC, cache.shape[1])
@@ -83,12 +100,12 @@ def _keep_highest(scores_n: Tensor, kept: int) -> Tensor:
     return torch.sort(ascending[..., scores_n.shape[-1] - kept :], dim=-1).values
 
 
-def define(schema: str, body: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def define(schema: str, body: Callable[..., Result]) -> Callable[..., Result]:
     """Registers a composite operator of the `stts` namespace and returns its overload, which tables are keyed by."""
     name = schema.partition("(")[0]
     _LIBRARY.define(schema)
     _LIBRARY.impl(name, body, "CompositeImplicitAutograd")
-    overload: Callable[..., Tensor] = getattr(torch.ops.stts, name).default
+    overload: Callable[..., Result] = getattr(torch.ops.stts, name).default
     return overload
 
 
@@ -114,6 +131,17 @@ masked_attention = define(
 
 # The cache, of either layout, with `new` (B, L, C) in the slots from start[0] on; written in place where that works.
 cache_write = define("cache_write(Tensor cache, Tensor new, Tensor start) -> Tensor", _cache_write)
+
+# Writes the L tokens' keys and values into both caches, by head, so that the last of them lies in slot last[0] (int32),
+# and lets each token see all slots up to its own: masked_attention and cache_write in one, for engines that have it so.
+causal_attention = define(
+    "causal_attention(Tensor q, Tensor k, Tensor v, Tensor keys, Tensor values, Tensor last, int heads, int kv_heads)"
+    " -> (Tensor, Tensor, Tensor)",
+    _causal_attention,
+)
+
+# silu(gate) * up.
+gated = define("gated(Tensor gate, Tensor up) -> Tensor", _gated)
 
 # Half-split rotary embedding; cos and sin are (B, L, head dimension / 2).
 rotate = define("rotate(Tensor x, Tensor cos, Tensor sin, int heads) -> Tensor", _rotate)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_export.graphs.check import WHOLE_BYTES, empty_caches
+from stts_export.graphs.check import WHOLE_BYTES, LanguageCalls
 from stts_export.graphs.segments import SegmentedGraph
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines.seam import VisionOutput
@@ -25,8 +25,8 @@ class GraphVision:
         self.lowering = lowering
         record = bundle.manifest.variants[variant]
         self._budget = bundle.manifest.budget(record)
-        bundle.file(record.graphs[lowering].weights)
-        self._graph = SegmentedGraph(bundle.file(record.graphs[lowering].graph), WHOLE_BYTES)
+        graph = record.graphs[lowering]
+        self._graph = SegmentedGraph(bundle.file(graph.graph), bundle.file(graph.weights), WHOLE_BYTES)
 
     def run(self, frames: NDArray[np.uint8], given: NDArray[np.bool_] | None = None) -> VisionOutput:
         if given is not None:
@@ -44,16 +44,16 @@ class GraphVision:
 
 
 class GraphLanguage:
-    """The language model; its caches go in and come out of every call."""
+    """The language model."""
 
     def __init__(self, bundle: Bundle, lowering: str) -> None:
         model = bundle.manifest.language
         self.lowering = lowering
-        bundle.file(model.graphs[lowering].weights)
-        path = bundle.file(model.graphs[lowering].graph)
-        self._graph = SegmentedGraph(path, WHOLE_BYTES)
+        graph, prefill = model.graphs[lowering], model.prefill.get(lowering)
+        self._calls = LanguageCalls(
+            bundle.file(graph.graph), bundle.file(graph.weights), bundle.file(prefill.graph) if prefill else None
+        )
         self._visual = np.zeros((model.visual_rows, model.visual_width), dtype=np.float32)
-        self._caches = empty_caches(path)
         self._logits: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
         self.context, self.length = model.context, 0
         self.shown: Any = None
@@ -62,7 +62,17 @@ class GraphLanguage:
         self._visual[: len(visual_tokens)] = visual_tokens
         self.shown = visual_tokens
 
+    def prefill(self, tokens: Tokens) -> None:
+        self._call(tokens)
+
     def forward(self, tokens: Tokens) -> int:
+        logits = self._call(tokens)
+        if logits is None:
+            raise EngineError("a prefix asks for no next token; it is prefilled")
+        self._logits = logits[0].astype(np.float32)
+        return int(self._logits.argmax())
+
+    def _call(self, tokens: Tokens) -> NDArray[Any] | None:
         if self.length + len(tokens) > self.context:
             raise EngineError(f"{self.length} + {len(tokens)} tokens do not fit a context of {self.context}")
         inputs = {
@@ -71,11 +81,9 @@ class GraphLanguage:
             "start": np.array([self.length]),
             "visual_tokens": self._visual,
         }
-        outputs = self._graph.run({**inputs, **self._caches})
-        self._caches = {name: outputs[f"new_{name}"] for name in self._caches}
-        self._logits = outputs["logits"][0].astype(np.float32)
+        logits = self._calls(inputs)
         self.length += len(tokens)
-        return int(outputs["next_token"][0])
+        return logits
 
     def logits(self) -> NDArray[np.float32]:
         return self._logits

@@ -34,7 +34,7 @@ def said(engine: LanguageEngine, prompted: Prompted, eos_ids: Collection[int], m
     """Answers greedily, from an empty cache; at least one token."""
     engine.rewind(0)
     engine.show(prompted.visual_tokens)
-    engine.forward(prompted.prefix)
+    engine.prefill(prompted.prefix)
     ids, logits = [engine.forward(prompted.asked)], [engine.logits().copy()]
     position = prompted.asked.next_position
     while len(ids) < max_tokens and ids[-1] not in eos_ids:

@@ -50,6 +50,9 @@ class ReferenceLanguage:
     def show(self, visual_tokens: NDArray[np.float32]) -> None:
         self.shown = visual_tokens
 
+    def prefill(self, tokens: Tokens) -> None:
+        self.forward(tokens)
+
     def forward(self, tokens: Tokens) -> int:
         if self.length + len(tokens) > self.context:
             raise EngineError(f"{self.length} + {len(tokens)} tokens do not fit a context of {self.context}")

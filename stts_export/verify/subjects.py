@@ -6,14 +6,16 @@ from typing import NamedTuple, Protocol
 
 from stts_export.verify.bars import BARS, Bar, precision_of
 from stts_export.verify.graphs import GraphLanguage, GraphVision
+from stts_runtime.bench.measure import variants_with
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import LANGUAGE, VISION, Graphs, compilable
-from stts_runtime.engines import EngineName, check_engine, load_language, load_vision
+from stts_runtime.bundle.manifest import LANGUAGE, Graphs, compilable
+from stts_runtime.engines import EngineName, check_engine, flavour_of, load_language, load_vision
 from stts_runtime.engines.onnxruntime_cpu import HALF_WEIGHTS, WHOLE_WEIGHTS, cpu_lowering
+from stts_runtime.engines.onnxruntime_cuda import LOWERING as CUDA
 from stts_runtime.engines.seam import LanguageEngine, VisionEngine
 from stts_runtime.errors import SttsError
 from stts_runtime.passports import EngineStore
-from stts_runtime.tensorrt import FLAVOURS, FlavourName
+from stts_runtime.tensorrt import FLAVOURS
 
 
 class Subject(Protocol):
@@ -49,17 +51,19 @@ def subjects_of(bundle: Bundle) -> tuple[list[Subject], list[NotRun]]:
         subjects.append(EngineSubject(bundle, "cpu"))
     # Where both are there, the engine takes the other.
     others = [HALF_WEIGHTS] if {WHOLE_WEIGHTS, HALF_WEIGHTS} <= lowerings.keys() else []
-    subjects += [GraphSubject(bundle, name) for name in (*others, *compilable(lowerings))]
+    for_gpu = [CUDA] if CUDA in lowerings else []
+    subjects += [GraphSubject(bundle, name) for name in (*others, *for_gpu, *compilable(lowerings))]
+    to_try: list[EngineName] = [name for name in FLAVOURS if EngineStore(bundle.folder).has(LANGUAGE, name)]
     not_run = []
-    for flavour in FLAVOURS:
-        if not EngineStore(bundle.folder).has(LANGUAGE, flavour):
-            continue
+    if for_gpu:
+        to_try.append("cuda")
+    for engine in to_try:
         try:
-            check_engine(bundle, flavour)
+            check_engine(bundle, engine)
         except SttsError as error:
-            not_run.append(NotRun(f"{flavour} engine", str(error)))
+            not_run.append(NotRun(f"{engine} engine", str(error)))
         else:
-            subjects.append(EngineSubject(bundle, flavour))
+            subjects.append(EngineSubject(bundle, engine))
     return subjects, not_run
 
 
@@ -75,10 +79,7 @@ class EngineSubject:
         self.name = f"{engine} engine"
 
     def variants(self) -> list[str]:
-        if self._engine == "cpu":
-            return _answering(self._bundle)
-        store = EngineStore(self._bundle.folder)
-        return [name for name in _answering(self._bundle) if store.has(f"{VISION}.{name}", self._engine)]
+        return variants_with(self._bundle, self._engine)
 
     def vision(self, variant: str) -> VisionEngine:
         return load_vision(self._bundle, variant, self._engine)
@@ -91,10 +92,10 @@ class EngineSubject:
         return BARS[precision_of(self._bundle, graphs[self._lowering(part, graphs, self._engine)])]
 
     def _lowering(self, part: str, graphs: Graphs, engine: EngineName) -> str:
-        if engine == "cpu":
-            return cpu_lowering(self._bundle, graphs)
-        flavour: FlavourName = engine
-        return EngineStore(self._bundle.folder).read(part, flavour).lowering
+        flavour = flavour_of(engine)
+        if flavour is not None:
+            return EngineStore(self._bundle.folder).read(part, flavour).lowering
+        return cpu_lowering(self._bundle, graphs) if engine == "cpu" else CUDA
 
 
 class GraphSubject:

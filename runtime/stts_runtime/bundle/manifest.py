@@ -14,10 +14,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from stts_runtime.budget import Scope, TokenBudget
 from stts_runtime.errors import UserError
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """Raised whenever an older runtime could not use a newer bundle; older bundles keep working (`upgrade.py`).
 
-1: the first. 2: variants with the budget `given`. 3: graphs in several lowerings."""
+1: the first. 2: variants with the budget `given`. 3: graphs in several lowerings. 4: a prefill
+graph of its own, work that grows with the square of the tokens."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
@@ -33,6 +34,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=1, le=1 << 20)]
 VISION: Final = "vision"
 LANGUAGE: Final = "language"
+PREFILL: Final = "prefill"
 MAX_FRAMES: Final = 1 << 12
 Small = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
 TokenId = Annotated[int, Field(ge=0, le=1 << 31)]
@@ -40,7 +42,7 @@ Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length
 Version = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=30)]
 Positions = Literal["original", "compact"]
 Precision = Literal["fp32", "fp16", "bf16"]
-Backend = Literal["onnxruntime-cpu", "tensorrt"]
+Backend = Literal["onnxruntime-cpu", "onnxruntime-cuda", "tensorrt"]
 """What this version can run graphs with, or compile them with; a newer bundle may name another."""
 
 
@@ -56,13 +58,14 @@ class FileRecord(_Record):
 
 
 class Work(_Record):
-    """Multiplications counted in the graph: `fixed` a call and `per_token` of each query token."""
+    """Multiplications counted in the graph, of a call with so many query tokens."""
 
     fixed: Annotated[int, Field(ge=0)]
     per_token: Annotated[int, Field(ge=0)] = 0
+    per_token_squared: Annotated[int, Field(ge=0)] = 0
 
     def of(self, tokens: int) -> int:
-        return self.fixed + tokens * self.per_token
+        return self.fixed + tokens * self.per_token + tokens**2 * self.per_token_squared
 
 
 class Graph(_Record):
@@ -124,6 +127,8 @@ class LanguageModel(_Record):
     visual_width: Count
     vocabulary: Count
     graphs: Graphs
+    prefill: dict[Label, Graph] = {}
+    """Graphs of the image prefix, of lowerings that have it apart; `graphs` then holds what comes behind it."""
 
 
 class VisionModel(_Record):
@@ -158,7 +163,7 @@ class Prompt(_Record):
 
 
 class Manifest(_Record):
-    schema_version: Literal[3]
+    schema_version: Literal[4]
     created: str
     producer: str
     built_with: dict[str, str]
@@ -180,6 +185,8 @@ class Manifest(_Record):
             self._check_variant(name, variant)
         if any(graphs.keys() != self.language.graphs.keys() for graphs in self.parts().values()):
             raise ValueError("its parts are not all written in the same lowerings")
+        if not self.language.prefill.keys() <= self.language.graphs.keys():
+            raise ValueError("a prefill graph is of a lowering that the language model is not written in")
         if self.default_keep not in {variant.keep for variant in self.variants.values() if not variant.is_control}:
             raise ValueError(f"no variant has the default keep {self.default_keep:g}")
         if max(variant.kept_groups for variant in self.variants.values()) > self.language.visual_rows:
@@ -215,5 +222,6 @@ class Manifest(_Record):
 
     def used_files(self) -> list[str]:
         """Every file that some graph or the prompt needs."""
-        graphs = [graph for part in self.parts().values() for graph in part.values()]
+        parts = (*self.parts().values(), self.language.prefill)
+        graphs = [graph for part in parts for graph in part.values()]
         return sorted({name for graph in graphs for name in (graph.graph, graph.weights)} | {self.prompt.tokenizer})

@@ -14,7 +14,7 @@ _SAID_ONCE = ("built_with", "build_command")
 def upgraded(content: dict[str, Any]) -> dict[str, Any]:
     """The manifest as a current one; a current one as it is. Raises KeyError or TypeError if it is none at all."""
     if content["schema_version"] > _ONE_TARGET:
-        return content
+        return {**content, "schema_version": SCHEMA_VERSION}
     engine = content["language"]["engine"]
     return {
         **content,

@@ -1,6 +1,14 @@
 """Engines: what runs a bundle's graphs. The pipeline sees `VisionEngine` and `LanguageEngine` only."""
 
-from stts_runtime.engines.load import EngineChoice, EngineName, check_engine, choose_engine, load_language, load_vision
+from stts_runtime.engines.load import (
+    EngineChoice,
+    EngineName,
+    check_engine,
+    choose_engine,
+    flavour_of,
+    load_language,
+    load_vision,
+)
 from stts_runtime.engines.seam import LanguageEngine, VisionEngine, VisionOutput
 
 __all__ = [
@@ -11,6 +19,7 @@ __all__ = [
     "VisionOutput",
     "check_engine",
     "choose_engine",
+    "flavour_of",
     "load_language",
     "load_vision",
 ]

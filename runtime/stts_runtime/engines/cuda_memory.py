@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import weakref
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -62,14 +64,34 @@ class DeviceArray:
     shape: tuple[int, ...]
     item_bytes: int
     dtype: np.dtype[Any] | None
+    owner: DeviceArray | None = None
+    """Whose memory this is a view of, and keeps alive; None where it is its own."""
+
+    def view(self) -> DeviceArray:
+        """The same memory as an object of its own."""
+        return replace(self, owner=self.owner or self)
 
     @property
     def size_bytes(self) -> int:
         return prod(self.shape) * self.item_bytes
 
 
+class PinnedArray:
+    """An array of the host that copies need not stage first. `values` is what lies in it."""
+
+    def __init__(self, cuda: Cuda, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        size = max(prod(shape) * dtype.itemsize, 1)
+        self.address = int(cuda.call("cudaHostAlloc", size, 0))
+        memory = (ctypes.c_ubyte * size).from_address(self.address)
+        bytes_of_it: NDArray[np.uint8] = np.ctypeslib.as_array(memory)[: prod(shape) * dtype.itemsize]
+        self.values: NDArray[Any] = bytes_of_it.view(dtype).reshape(shape)
+        weakref.finalize(self, cuda.api.cudaFreeHost, self.address)
+
+
 class Stream:
-    """A CUDA stream with the allocations and copies that belong to it; copies from and to the host wait for the end."""
+    """A CUDA stream with the allocations and copies that belong to it; copies from and to the host wait for the end,
+    unless the host's memory is pinned.
+    """
 
     def __init__(self, cuda: Cuda) -> None:
         self.cuda = cuda
@@ -93,6 +115,17 @@ class Stream:
         self.cuda.call("cudaMemcpyAsync", target.address, source.ctypes.data, source.nbytes, kind, self.handle)
         # Memory that is not pinned is staged, but only a synchronised stream promises that `source` was read.
         self.synchronize()
+
+    def upload_pinned(self, target: DeviceArray, source: PinnedArray) -> None:
+        """Copies in the order of the stream; `source` stays as it is until then."""
+        kind = self.cuda.api.cudaMemcpyKind.cudaMemcpyHostToDevice
+        size = min(source.values.nbytes, target.size_bytes)
+        self.cuda.call("cudaMemcpyAsync", target.address, source.address, size, kind, self.handle)
+
+    def download_pinned(self, target: PinnedArray, source: DeviceArray) -> None:
+        """Copies in the order of the stream; `target` holds it once the stream was synchronised."""
+        kind = self.cuda.api.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        self.cuda.call("cudaMemcpyAsync", target.address, source.address, source.size_bytes, kind, self.handle)
 
     def download(self, source: DeviceArray) -> NDArray[Any]:
         """A copy on the host; bfloat16, which numpy has no type for, as float32."""
@@ -133,3 +166,34 @@ class CapturedWork:
 
     def launch(self) -> None:
         self._stream.cuda.call("cudaGraphLaunch", self._executable, self._stream.handle)
+
+
+class RepeatedWork:
+    """Work on a stream whose shapes and addresses never change: captured once it has settled, then launched whole."""
+
+    def __init__(
+        self, stream: Stream, work: Callable[[], None], runs_before: int = 1, may_capture: bool = True
+    ) -> None:
+        """`runs_before` runs settle what a library puts off until it knows shapes and addresses."""
+        self._stream, self._work = stream, work
+        self._runs_before, self._may_capture = runs_before, may_capture
+        self._captured: CapturedWork | None = None
+
+    def __call__(self) -> None:
+        if self._captured is not None:
+            self._captured.launch()
+        elif self._runs_before or not self._may_capture:
+            self._work()
+            self._runs_before = max(self._runs_before - 1, 0)
+        else:
+            self._capture()
+
+    def _capture(self) -> None:
+        try:
+            self._captured = CapturedWork(self._stream, self._work)
+        except EngineError:
+            # Some work synchronises inside, which a capture forbids. It runs as before.
+            self._may_capture = False
+            self._work()
+        else:
+            self._captured.launch()

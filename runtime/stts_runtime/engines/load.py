@@ -9,13 +9,15 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import LANGUAGE
 from stts_runtime.device import this_device
 from stts_runtime.engines.onnxruntime_cpu import CpuLanguage, CpuVision
+from stts_runtime.engines.onnxruntime_cuda import LOWERING as CUDA
+from stts_runtime.engines.onnxruntime_cuda import CudaLanguage, CudaVision, check_cuda
 from stts_runtime.engines.seam import LanguageEngine, VisionEngine
 from stts_runtime.engines.tensorrt import TensorRtLanguage, TensorRtVision, checked_plan
 from stts_runtime.passports import EngineStore
-from stts_runtime.tensorrt import FLAVOURS
+from stts_runtime.tensorrt import FLAVOURS, FlavourName
 
-EngineName = Literal["cpu", "tensorrt", "tensorrt-rtx"]
-"""`cpu`, or a `FlavourName`."""
+EngineName = Literal["cpu", "cuda", "tensorrt", "tensorrt-rtx"]
+"""`cpu`, `cuda`, or a `FlavourName`."""
 
 
 @dataclass(frozen=True)
@@ -27,34 +29,48 @@ class EngineChoice:
 
 
 def choose_engine(bundle: Bundle, wanted: EngineName | None = None) -> EngineChoice:
-    """What was asked for; else what the bundle was compiled for, if there is a GPU; else the CPU.
+    """What was asked for; else, if there is a GPU, what the bundle was compiled for, or `cuda` if it has graphs for
+    it; else the CPU.
 
-    A compiled engine that does not fit this device is an error when it is loaded, and no reason to fall back to
-    something much slower.
+    An engine that does not fit this device is an error when it is loaded, and no reason to fall back to something much
+    slower.
     """
     if wanted is not None:
         return EngineChoice(wanted)
-    compiled = [flavour for flavour in FLAVOURS if EngineStore(bundle.folder).has(LANGUAGE, flavour)]
-    if not compiled:
+    for_gpu: list[EngineName] = [name for name in FLAVOURS if EngineStore(bundle.folder).has(LANGUAGE, name)]
+    if CUDA in bundle.manifest.language.graphs:
+        for_gpu.append("cuda")
+    if not for_gpu:
         return EngineChoice("cpu")
     device = this_device()
     if device.gpu is None:
-        note = f"the {compiled[0]} engines of this bundle are not used: no NVIDIA GPU here ({device.no_gpu_because})"
+        note = f"the {for_gpu[0]} engines of this bundle are not used: no NVIDIA GPU here ({device.no_gpu_because})"
         return EngineChoice("cpu", (note,))
-    return EngineChoice(compiled[0])
+    return EngineChoice(for_gpu[0])
+
+
+def flavour_of(engine: EngineName) -> FlavourName | None:
+    """What compiled an engine; None for those that are not compiled."""
+    return next((flavour for flavour in FLAVOURS if flavour == engine), None)
 
 
 def check_engine(bundle: Bundle, engine: EngineName) -> None:
     """Raises `BundleError` if the language model, which everything needs, has no engine that would load here."""
-    if engine != "cpu":
+    if engine == "cuda":
+        check_cuda(bundle, bundle.manifest.language.graphs)
+    elif engine != "cpu":
         checked_plan(bundle, LANGUAGE, engine)
 
 
 def load_vision(bundle: Bundle, variant: str, engine: EngineName = "cpu") -> VisionEngine:
     """Checks and loads one vision variant."""
-    return CpuVision(bundle, variant) if engine == "cpu" else TensorRtVision(bundle, variant, engine)
+    if engine == "cpu":
+        return CpuVision(bundle, variant)
+    return CudaVision.open(bundle, variant) if engine == "cuda" else TensorRtVision(bundle, variant, engine)
 
 
 def load_language(bundle: Bundle, engine: EngineName = "cpu") -> LanguageEngine:
     """Checks and loads the language model, with an empty cache."""
-    return CpuLanguage(bundle) if engine == "cpu" else TensorRtLanguage(bundle, engine)
+    if engine == "cpu":
+        return CpuLanguage(bundle)
+    return CudaLanguage.open(bundle) if engine == "cuda" else TensorRtLanguage(bundle, engine)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +12,10 @@ from numpy.typing import NDArray
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Graphs, major_minor
 from stts_runtime.engines.names import cache_names
+from stts_runtime.engines.onnxruntime_calls import SILENT, foreign_errors_as, onnxruntime_for
 from stts_runtime.engines.seam import VisionOutput, check_choice
-from stts_runtime.errors import BundleError, EngineError, MissingExtraError, SttsError
+from stts_runtime.errors import BundleError, EngineError
 from stts_runtime.prompt import Tokens
-
-# Whatever it has to say comes back as an exception.
-_SILENT = 4
 
 _TYPES = {"tensor(uint8)": np.uint8, "tensor(int64)": np.int64, "tensor(float)": np.float32}
 WHOLE_WEIGHTS = "cpu"
@@ -33,13 +29,7 @@ Signature = dict[str, tuple[type[np.generic], tuple[int | None, ...]]]
 
 
 def _onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise MissingExtraError(
-            "onnxruntime is not installed, and the bundle's cpu engines run on it: pip install 'stts-export[cpu]'"
-        ) from None
-    return onnxruntime
+    return onnxruntime_for("cpu", "cpu")
 
 
 def cpu_lowering(bundle: Bundle, graphs: Graphs) -> str:
@@ -69,24 +59,6 @@ def cpu_lowering(bundle: Bundle, graphs: Graphs) -> str:
     return name
 
 
-@contextmanager
-def _foreign_errors_as(error_type: type[SttsError], what: str) -> Iterator[None]:
-    """Turns ONNX Runtime's own exceptions into ours."""
-    try:
-        yield
-    except _foreign_errors() as error:
-        message = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise error_type(f"{what}: ONNX Runtime says: {message}") from error
-
-
-def _foreign_errors() -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises: classes of its own, which have no common base, and what its binding raises."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    own = [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
-    return (*own, RuntimeError, ValueError)
-
-
 def _session(bundle: Bundle, graphs: Graphs, lowering: str, inputs: Signature, outputs: Signature) -> Any:
     """A session whose files and signature have been checked."""
     # All of them: which weight file a graph refers to stands in the graph itself.
@@ -94,12 +66,12 @@ def _session(bundle: Bundle, graphs: Graphs, lowering: str, inputs: Signature, o
     graph = bundle.file(graphs[lowering].graph)
     ort = _onnxruntime()
     options = ort.SessionOptions()
-    options.log_severity_level = _SILENT
+    options.log_severity_level = SILENT
     # Vision and language are sessions with threads of their own, and idle threads that spin take the cores away from
     # the session whose turn it is. A decode step pays a little for it, vision gains much more (docs/performance.md).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     unwanted = _WIDENS_ONCE if lowering == HALF_WEIGHTS else []
-    with _foreign_errors_as(BundleError, f"{graph} cannot be loaded"):
+    with foreign_errors_as(BundleError, f"{graph} cannot be loaded"):
         session = ort.InferenceSession(
             str(graph), sess_options=options, providers=["CPUExecutionProvider"], disabled_optimizers=unwanted
         )
@@ -141,7 +113,7 @@ class CpuVision:
         check_choice(given, self._budget)
         if given is not None:
             inputs["kept_groups"] = np.flatnonzero(given)
-        with _foreign_errors_as(EngineError, "vision"):
+        with foreign_errors_as(EngineError, "vision"):
             outputs = self._session.run(None, inputs)
         shape = (self._budget.frames, self._budget.groups)
         if self._budget.keep == 1:
@@ -201,11 +173,14 @@ class CpuLanguage:
         self._visual[: len(visual_tokens)] = visual_tokens
         self.shown = visual_tokens
 
+    def prefill(self, tokens: Tokens) -> None:
+        self.forward(tokens)
+
     def forward(self, tokens: Tokens) -> int:
         if self.length + len(tokens) > self.context:
             raise EngineError(f"{self.length} + {len(tokens)} tokens do not fit a context of {self.context}")
         start = np.array([self.length], dtype=np.int64)
-        with _foreign_errors_as(EngineError, "language model"):
+        with foreign_errors_as(EngineError, "language model"):
             self._binding.bind_cpu_input("token_ids", tokens.ids)
             self._binding.bind_cpu_input("positions", tokens.positions)
             self._binding.bind_cpu_input("start", start)

@@ -54,6 +54,10 @@ class LanguageEngine(Protocol):
         """Makes these the visual tokens that image patches in later calls refer to."""
         ...
 
+    def prefill(self, tokens: Tokens) -> None:
+        """Fills the empty cache with a prefix that has images in it; what comes next is not asked."""
+        ...
+
     def forward(self, tokens: Tokens) -> int:
         """Appends tokens to the cache and returns the greedy choice of the next one."""
         ...

@@ -19,7 +19,7 @@ from stts_runtime.device import Device, this_device
 from stts_runtime.engines.cuda_memory import DeviceArray, Stream, load_cuda
 from stts_runtime.engines.names import cache_names
 from stts_runtime.engines.seam import VisionOutput, check_choice
-from stts_runtime.engines.tensorrt_context import LoadedEngine, RepeatedRun
+from stts_runtime.engines.tensorrt_context import LoadedEngine
 from stts_runtime.errors import BundleError, EngineError
 from stts_runtime.passports import EngineStore, Passport, check_device, check_installed, check_passport
 from stts_runtime.passports.store import again
@@ -82,7 +82,7 @@ class TensorRtVision:
         self._arrays = {name: self._loaded.array(name) for name in names}
         context = self._loaded.context()
         context.bind(self._arrays)
-        self._run = RepeatedRun(self._loaded, context)
+        self._run = context.repeated()
 
     def run(self, frames: NDArray[np.uint8], given: NDArray[np.bool_] | None = None) -> VisionOutput:
         """RGB frames (T, H, W, 3) uint8 -> the window's visual tokens, on the device until the next run."""
@@ -103,23 +103,14 @@ class TensorRtVision:
 
     def _output(self, given: NDArray[np.bool_] | None) -> VisionOutput:
         arrays, stream = self._arrays, self._loaded.stream
-        tokens = arrays["visual_tokens"]
         # An object of its own for every window: who holds it can tell windows apart.
-        visual = _View(tokens.address, tokens.shape, tokens.item_bytes, tokens.dtype, owner=tokens)
+        visual = arrays["visual_tokens"].view()
         shape = self._budget.frames, self._budget.groups
         if self._budget.keep == 1:
             return VisionOutput(visual, np.ones(shape, dtype=np.bool_), None)
         kept = np.zeros(shape, dtype=np.bool_)
         kept.reshape(-1)[stream.download(arrays["kept_groups"])] = True
         return VisionOutput(visual, kept if given is None else given, stream.download(arrays["scores"]))
-
-
-class _View(DeviceArray):
-    """The same memory as `owner`, which it keeps alive."""
-
-    def __init__(self, *fields: Any, owner: DeviceArray) -> None:
-        super().__init__(*fields)
-        object.__setattr__(self, "owner", owner)
 
 
 class TensorRtLanguage:
@@ -151,6 +142,9 @@ class TensorRtLanguage:
         self._loaded.stream.copy(self._arrays["visual_tokens"], visual_tokens)
         self._loaded.stream.synchronize()
         self.shown = visual_tokens
+
+    def prefill(self, tokens: Tokens) -> None:
+        self.forward(tokens)
 
     def forward(self, tokens: Tokens) -> int:
         if self.length + len(tokens) > self.context:
@@ -189,7 +183,7 @@ class _Calls:
         for context in (self._any, one):
             context.bind(bindings)
         one.set_length(1)
-        self._one = RepeatedRun(loaded, one)
+        self._one = one.repeated()
 
     def run(self, length: int) -> None:
         if length == 1:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from stts_runtime.engines.cuda_memory import CapturedWork, DeviceArray, Stream
+from stts_runtime.engines.cuda_memory import DeviceArray, RepeatedWork, Stream
 from stts_runtime.errors import EngineError
 from stts_runtime.outputs import written_whole
 from stts_runtime.tensorrt import Flavour, Log, made, make_logger
@@ -97,43 +97,12 @@ class Context:
         if not self._context.execute_async_v3(int(self._loaded.stream.handle)):
             raise self._refused("the engine did not run")
 
+    def repeated(self) -> RepeatedWork:
+        """For a context whose shapes never change; TensorRT-RTX captures by itself (`KernelCache`)."""
+        return RepeatedWork(self._loaded.stream, self.enqueue, may_capture=self._loaded.flavour.name == "tensorrt")
+
     def _refused(self, otherwise: str) -> EngineError:
         return EngineError(f"{self._loaded.flavour.name}: {self._loaded.log.explain(otherwise)}")
-
-
-class RepeatedRun:
-    """A context whose shapes never change: from its second run on a CUDA graph, where the flavour leaves that to us.
-
-    TensorRT-RTX captures by itself (`KernelCache`).
-    """
-
-    def __init__(self, loaded: LoadedEngine, context: Context) -> None:
-        self._loaded, self._context = loaded, context
-        self._may_capture = loaded.flavour.name == "tensorrt"
-        self._ran = False
-        self._captured: CapturedWork | None = None
-
-    def __call__(self) -> None:
-        if self._captured is not None:
-            self._captured.launch()
-            return
-        if self._ran and self._may_capture:
-            self._capture()
-        else:
-            # The first run settles what TensorRT puts off until it knows shapes and addresses.
-            self._context.enqueue()
-            self._ran = True
-
-    def _capture(self) -> None:
-        try:
-            self._captured = CapturedWork(self._loaded.stream, self._context.enqueue)
-        except EngineError:
-            # Some engines synchronise inside, which a capture forbids. They run as before.
-            self._may_capture = False
-            self._loaded.log.errors.clear()
-            self._context.enqueue()
-        else:
-            self._captured.launch()
 
 
 class KernelCache:

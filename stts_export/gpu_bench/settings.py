@@ -1,0 +1,76 @@
+"""What is measured: a model's size, and windows of so many frames at so many keep ratios."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from stts_export.checkpoint.byte_tokenizer import byte_level_tokenizer
+from stts_export.checkpoint.sizes import SIZES, model_config
+from stts_export.modules.config import ModelConfig
+from stts_runtime.budget import TokenBudget
+
+# A timestamp between frames, the opening, a question; as prompts of this size have them.
+_TEXT_TOKENS_A_FRAME = 5
+_MARKS_A_FRAME = 2
+_OPENING_TOKENS = 12
+_BEHIND_THE_PREFIX = 512
+_STEP = 64
+
+
+class Settings(BaseModel):
+    """What a folder of graphs was exported for; `settings.json` in it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: str
+    windows: list[tuple[int, float]]
+    """Frames and keep ratio."""
+    precision: str
+
+    def model(self) -> ModelConfig:
+        size = SIZES[self.size]
+        return model_config(size, byte_level_tokenizer(size.vocab), 0.5)
+
+    def budgets(self) -> list[TokenBudget]:
+        groups = self.model().vision.groups
+        return [TokenBudget(frames, groups, keep) for frames, keep in self.windows]
+
+    @property
+    def context(self) -> int:
+        """Slots for the longest prefix and what comes behind it."""
+        longest = max(prefix_tokens(budget) for budget in self.budgets())
+        return -(-(longest + _BEHIND_THE_PREFIX) // _STEP) * _STEP
+
+    @property
+    def visual_rows(self) -> int:
+        return max(budget.kept for budget in self.budgets())
+
+
+def prefix_tokens(budget: TokenBudget) -> int:
+    """Tokens of a window's prefix."""
+    return _OPENING_TOKENS + budget.kept + budget.frames * (_MARKS_A_FRAME + _TEXT_TOKENS_A_FRAME)
+
+
+@dataclass(frozen=True)
+class GraphFolder:
+    """Graphs that take their weights as inputs, and nothing else: small enough to carry to a GPU."""
+
+    path: Path
+
+    def vision(self, budget: TokenBudget) -> Path:
+        return self.path / f"{budget.name}.onnx"
+
+    @property
+    def prefill(self) -> Path:
+        return self.path / "prefill.onnx"
+
+    @property
+    def step(self) -> Path:
+        return self.path / "step.onnx"
+
+    @property
+    def settings(self) -> Settings:
+        return Settings.model_validate_json((self.path / "settings.json").read_bytes())

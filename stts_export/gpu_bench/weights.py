@@ -1,0 +1,46 @@
+"""Random weights on the GPU, which modules and engines share: one copy for both sides of a comparison."""
+
+from __future__ import annotations
+
+import math
+import zlib
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stts_runtime.engines.cuda_memory import DeviceArray
+
+_NUMPY: dict[torch.dtype, np.dtype[np.generic] | None] = {
+    torch.float16: np.dtype(np.float16),
+    torch.float32: np.dtype(np.float32),
+    torch.bfloat16: None,
+}
+
+
+def fill(module: nn.Module, seed: int) -> None:
+    """Replaces placeholders by seeded random weights on the GPU, as `checkpoint.random` scales them."""
+    for prefix, owner in module.named_modules():
+        for name, parameter in list(owner.named_parameters(recurse=False)):
+            full_name = f"{prefix}.{name}" if prefix else name
+            setattr(owner, name, nn.Parameter(_random(full_name, parameter, seed), requires_grad=False))
+
+
+def _random(name: str, like: Tensor, seed: int) -> Tensor:
+    generator = torch.Generator("cuda").manual_seed(zlib.crc32(f"{seed} {name}".encode()))
+    noise = torch.randn(like.shape, generator=generator, device="cuda", dtype=like.dtype)
+    if name.endswith("norm.weight") or ".layer_norm" in name or "layernorm" in name:
+        return noise * 0.1 + (0.0 if name.endswith("bias") else 1.0)
+    if like.dim() == 2 and "embed" not in name:
+        return noise / math.sqrt(like.shape[1])
+    return noise * 0.1
+
+
+def device_arrays(module: nn.Module) -> dict[str, DeviceArray]:
+    """The module's weights by name, where they lie; valid for as long as the module."""
+    return {name: _array(tensor) for name, tensor in module.state_dict().items()}
+
+
+def _array(tensor: Tensor) -> DeviceArray:
+    assert tensor.is_contiguous()
+    return DeviceArray(tensor.data_ptr(), tuple(tensor.shape), tensor.element_size(), _NUMPY[tensor.dtype])
