@@ -158,7 +158,7 @@ class _Builder:
             if lowering.prefill_apart:
                 model = export_prefill(language, context, rows, lowering, visual_dtype)
                 exported.append(Exported(_PREFILL, lowering, model))
-                model = export_step(language, context, lowering)
+                model = export_step(language, context, self.plan.positions, lowering)
             else:
                 model = export_language(language, context, rows, lowering, visual_dtype)
             exported.append(Exported(LANGUAGE, lowering, model))

@@ -18,7 +18,7 @@ from stts_export.precision import Half
 from stts_runtime.budget import Scope, TokenBudget
 from stts_runtime.bundle.manifest import MAX_FRAMES, Positions, Prompt
 from stts_runtime.errors import UserError
-from stts_runtime.prompt import PromptBuilder
+from stts_runtime.prompt import PromptBuilder, Tokens
 
 TOKENIZER = "tokenizer.json"
 DEFAULT_TARGET = "cpu"
@@ -61,6 +61,8 @@ class Plan:
     half: Half
     prompt: Prompt
     context: int
+    positions: int
+    """Rotary positions lie below this: a pruned prompt can skip some, so that there are more of them than slots."""
     default_keep: float
     command: str
     """What rebuilds the bundle, with the names of folders and not their paths: a bundle travels."""
@@ -86,13 +88,15 @@ def plan_bundle(request: BuildRequest, checkpoint: Checkpoint) -> Plan:
         positions=positions,
         tokenizer=TOKENIZER,
     )
-    longest = max(_prefix_tokens(PromptBuilder(text.tokenizer, prompt), budget) for budget in budgets)
+    prefixes = [_longest_prefix(PromptBuilder(text.tokenizer, prompt), budget) for budget in budgets]
+    context = _context(request, max(map(len, prefixes)))
     return Plan(
         budgets=budgets,
         lowerings=_lowerings(request),
         half=request.half,
         prompt=prompt,
-        context=_context(request, longest),
+        context=context,
+        positions=context + max(prefix.next_position - len(prefix) for prefix in prefixes),
         default_keep=_default_keep(checkpoint, budgets),
         command=_command(request),
         notes=notes,
@@ -145,11 +149,11 @@ def _positions(request: BuildRequest, checkpoint: Checkpoint) -> tuple[Positions
     return "original", [note]
 
 
-def _prefix_tokens(prompts: PromptBuilder, budget: TokenBudget) -> int:
-    """Tokens of the longest video prefix that the variant can make."""
+def _longest_prefix(prompts: PromptBuilder, budget: TokenBudget) -> Tokens:
+    """The longest video prefix that the variant can make."""
     kept = np.zeros((budget.frames, budget.groups), dtype=np.bool_)
     kept.reshape(-1)[: budget.kept] = True
-    return len(prompts.video([_LATEST_TIME_SECONDS] * budget.frames, kept))
+    return prompts.video([_LATEST_TIME_SECONDS] * budget.frames, kept)
 
 
 def _context(request: BuildRequest, longest_prefix: int) -> int:

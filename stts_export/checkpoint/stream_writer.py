@@ -15,6 +15,8 @@ from torch import Tensor
 from stts_export.errors import CheckpointError
 
 _NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+_ALIGNED = 16
+"""Bytes; what fast products ask of their matrices."""
 _ALIGNMENT = 8
 """Of the header's length, as the format wants it."""
 
@@ -22,10 +24,12 @@ _ALIGNMENT = 8
 def write_safetensors(
     path: Path, like: Mapping[str, Tensor], read: Callable[[str], Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Writes the weights that `read` gives by name, with shapes and dtypes as in `like`: wide types first, so that all
-    are aligned. `like` may hold placeholders.
+    """Writes the weights that `read` gives by name, with shapes and dtypes as in `like`, which may hold placeholders.
+
+    Engines use the data where it lies: what is a multiple of `_ALIGNED` bytes comes first, so that all of that is
+    aligned, and projections that an engine may join follow each other.
     """
-    ordered = sorted(like.items(), key=lambda item: (-item[1].element_size(), item[0]))
+    ordered = sorted(like.items(), key=_place)
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     end = 0
     for name, tensor in ordered:
@@ -39,6 +43,14 @@ def write_safetensors(
             weight = read(name).to(tensor.dtype).contiguous()
             _check_fits(name, weight)
             stream.write(weight.flatten().view(torch.uint8).numpy().data)
+
+
+def _place(named: tuple[str, Tensor]) -> tuple[int, bool, str]:
+    name, tensor = named
+    uneven = tensor.numel() * tensor.element_size() % _ALIGNED != 0
+    for order, part in enumerate(("q_proj", "k_proj", "v_proj")):
+        name = name.replace(part, f"qkv_proj.{order}")
+    return -tensor.element_size(), uneven, name
 
 
 def _check_fits(name: str, weight: Tensor) -> None:

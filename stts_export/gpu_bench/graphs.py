@@ -11,6 +11,7 @@ from torch import nn
 from stts_export.checkpoint.streaming import placeholder
 from stts_export.gpu_bench.settings import GraphFolder, Settings
 from stts_export.graphs.fuse import fuse
+from stts_export.graphs.join import join_products
 from stts_export.graphs.language_graph import export_prefill, export_step
 from stts_export.graphs.vision_graph import export_vision
 from stts_export.lowering.cuda import CUDA
@@ -33,7 +34,7 @@ def export_graphs(settings: Settings, folder: GraphFolder, report: Callable[[str
     report(f"exporting the language model with a context of {settings.context}")
     rows, dtype = settings.visual_rows, vision.multi_modal_projector.dtype
     _save(export_prefill(language, settings.context, rows, CUDA, dtype), "language.", folder.prefill)
-    _save(export_step(language, settings.context, CUDA), "language.", folder.step)
+    _save(export_step(language, settings.context, settings.context + settings.skipped, CUDA), "language.", folder.step)
     (folder.path / "settings.json").write_text(settings.model_dump_json())
 
 
@@ -56,6 +57,7 @@ def _save(model: ir.Model, prefix: str, path: object) -> None:
             value.const_value = None
             value.name = name.removeprefix(prefix)
             model.graph.inputs.append(value)
+    join_products(model)
     ir.save(model, str(path))
 
 

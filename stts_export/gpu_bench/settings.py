@@ -45,6 +45,11 @@ class Settings(BaseModel):
         return -(-(longest + _BEHIND_THE_PREFIX) // _STEP) * _STEP
 
     @property
+    def skipped(self) -> int:
+        """Positions that the most pruned window leaves out."""
+        return max(budget.visual_tokens - budget.kept for budget in self.budgets())
+
+    @property
     def visual_rows(self) -> int:
         return max(budget.kept for budget in self.budgets())
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stts_export.modules.language import RotaryAttention
 from stts_runtime.engines.cuda_memory import DeviceArray
+from stts_runtime.engines.cuda_weights import Weights
 
 _NUMPY: dict[torch.dtype, np.dtype[np.generic] | None] = {
     torch.float16: np.dtype(np.float16),
@@ -24,6 +27,16 @@ def fill(module: nn.Module, seed: int) -> None:
         for name, parameter in list(owner.named_parameters(recurse=False)):
             full_name = f"{prefix}.{name}" if prefix else name
             setattr(owner, name, nn.Parameter(_random(full_name, parameter, seed), requires_grad=False))
+    for owner in module.modules():
+        if isinstance(owner, RotaryAttention):
+            _put_side_by_side([owner.q_proj, owner.k_proj, owner.v_proj])
+
+
+def _put_side_by_side(projections: Sequence[nn.Linear]) -> None:
+    """In one block of memory, as a bundle's weight file has them."""
+    block = torch.cat([projection.weight for projection in projections])
+    for projection, rows in zip(projections, block.split([p.out_features for p in projections]), strict=True):
+        projection.weight = nn.Parameter(rows, requires_grad=False)
 
 
 def _random(name: str, like: Tensor, seed: int) -> Tensor:
@@ -36,9 +49,9 @@ def _random(name: str, like: Tensor, seed: int) -> Tensor:
     return noise * 0.1
 
 
-def device_arrays(module: nn.Module) -> dict[str, DeviceArray]:
+def device_arrays(module: nn.Module) -> Weights:
     """The module's weights by name, where they lie; valid for as long as the module."""
-    return {name: _array(tensor) for name, tensor in module.state_dict().items()}
+    return Weights({name: _array(tensor) for name, tensor in module.state_dict().items()})
 
 
 def _array(tensor: Tensor) -> DeviceArray:

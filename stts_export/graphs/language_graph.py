@@ -44,14 +44,12 @@ class PrefillGraph(nn.Module):
 class StepGraph(nn.Module):
     """`Language.step` as tensors in and tensors out."""
 
-    def __init__(self, language: Language) -> None:
+    def __init__(self, language: Language, positions: int) -> None:
         super().__init__()
-        self.language = language
+        self.language, self._tables = language, language.rotary_tables(positions)
 
-    def forward(
-        self, token_ids_L: Tensor, positions_L: Tensor, last: Tensor, *caches: Tensor
-    ) -> tuple[Tensor, ...]:
-        output = self.language.step(token_ids_L, positions_L, last, list(caches))
+    def forward(self, token_ids_L: Tensor, positions_L: Tensor, last: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
+        output = self.language.step(token_ids_L, positions_L, last, list(caches), self._tables)
         return (*output.caches, output.logits.float(), output.next_token)
 
 
@@ -124,15 +122,15 @@ def export_prefill(
     return model
 
 
-def export_step(language: Language, context: int, lowering: Lowering) -> ir.Model:
-    """The graph of everything behind the prefix, for lowerings that have it apart."""
+def export_step(language: Language, context: int, positions: int, lowering: Lowering) -> ir.Model:
+    """The graph of everything behind the prefix, for lowerings that have it apart; for positions below `positions`."""
     length = torch.export.Dim(QUERY_LENGTH, min=1, max=context)
     names = cache_names(language.config.layers)
-    token_ids, positions, _, _, *caches = example_call(language, context, 1, lowering.caches_by_head)
+    token_ids, places, _, _, *caches = example_call(language, context, 1, lowering.caches_by_head)
     last = torch.tensor([len(token_ids) - 1], dtype=torch.int32)
     model = to_onnx(
-        StepGraph(language),
-        (token_ids, positions, last, *caches),
+        StepGraph(language, positions),
+        (token_ids, places, last, *caches),
         ["token_ids", "positions", "last", *names],
         output_names(language),
         lowering,

@@ -15,6 +15,7 @@ from stts_export.lowering.contrib import DOMAIN
 
 op = Opset("", 24)
 _OURS = Opset("stts", 1)
+_CONTRIB = Opset(DOMAIN, 1)
 
 
 @script(_OURS, default_opset=op)
@@ -41,14 +42,66 @@ def PackedMultiHeadAttention(  # type: ignore[no-untyped-def]  # noqa: N802
     return attended
 
 
-_FUNCTIONS = {function.name: function.to_function_proto() for function in (PackedMultiHeadAttention,)}
+@script(_OURS, default_opset=op)
+def GroupQueryAttention(  # type: ignore[no-untyped-def]  # noqa: N802
+    query,
+    key,  # noqa: ARG001
+    value,  # noqa: ARG001
+    past_key,
+    past_value,
+    seqlens_k,
+    total_sequence_length,
+    cos_cache,
+    sin_cache,
+    position_ids,
+    attention_bias,  # noqa: ARG001
+    head_sink,  # noqa: ARG001
+    k_scale,  # noqa: ARG001
+    v_scale,  # noqa: ARG001
+    q_norm_weight,
+    k_norm_weight,
+    num_heads: int,
+    kv_num_heads: int,
+    do_rotary: int,
+    qk_norm_epsilon: float,
+):
+    """The norms apart, and the rest as ONNX Runtime's CPU provider has it; the query holds keys and values too."""
+    width = op.Shape(past_key, start=3, end=4)
+    kv_channels = op.Mul(op.Shape(past_key, start=1, end=2), width)
+    q_channels = op.Sub(op.Shape(query, start=2, end=3), op.Mul(kv_channels, 2))
+    q, k, v = op.Split(query, op.Concat(q_channels, kv_channels, kv_channels, axis=0), axis=2)
+    heads = op.Concat(op.Constant(value_ints=[0, 0, -1]), width, axis=0)
+    q_normed = op.RMSNormalization(op.Reshape(q, heads), q_norm_weight, epsilon=qk_norm_epsilon)
+    k_normed = op.RMSNormalization(op.Reshape(k, heads), k_norm_weight, epsilon=qk_norm_epsilon)
+    output, present_key, present_value = _CONTRIB.GroupQueryAttention(
+        op.Reshape(q_normed, op.Constant(value_ints=[0, 0, -1])),
+        op.Reshape(k_normed, op.Constant(value_ints=[0, 0, -1])),
+        v,
+        past_key,
+        past_value,
+        seqlens_k,
+        total_sequence_length,
+        cos_cache,
+        sin_cache,
+        position_ids,
+        num_heads=num_heads,
+        kv_num_heads=kv_num_heads,
+        do_rotary=do_rotary,
+    )
+    return output, present_key, present_value
+
+
+_FUNCTIONS = {
+    function.name: function.to_function_proto() for function in (PackedMultiHeadAttention, GroupQueryAttention)
+}
 
 
 def replace_cuda_only(nodes: Iterable[NodeProto]) -> list[FunctionProto]:
     """Makes nodes call the functions instead, in place; returns the functions that they need."""
     used = set()
     for node in nodes:
-        if node.domain == DOMAIN and node.op_type in _FUNCTIONS:
+        # Without norms the CPU provider has the second as well.
+        if node.domain == DOMAIN and len(node.input) == len(_FUNCTIONS.get(node.op_type, FunctionProto()).input):
             node.domain = _OURS.domain
             used.add(node.op_type)
     return [_FUNCTIONS[name] for name in sorted(used)]

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from stts_export.errors import ExportError
 from stts_export.graphs.casts import cast_where_used
+from stts_export.graphs.join import JOINED_BY, join_products
 
 _DTYPES = {"F32": ir.DataType.FLOAT, "F16": ir.DataType.FLOAT16, "BF16": ir.DataType.BFLOAT16}
 
@@ -55,7 +56,8 @@ def refer_to_weight_file(model: ir.Model, path: Path, prefix: str) -> None:
 
 
 def take_weights_as_inputs(model: ir.Model, path: Path, prefix: str) -> None:
-    """Turns the graph's weights into inputs that have the names, without `prefix`, which they have in the file.
+    """Turns the graph's weights into inputs that have the names, without `prefix`, which they have in the file, and
+    joins products.
 
     Raises `ExportError` for a weight that the file has in another type.
     """
@@ -70,17 +72,19 @@ def take_weights_as_inputs(model: ir.Model, path: Path, prefix: str) -> None:
         value.const_value = None
         value.name = name.removeprefix(prefix)
         model.graph.inputs.append(value)
+    join_products(model)
 
 
 def refer_from_inputs(model: ModelProto, path: Path) -> None:
     """Undoes `take_weights_as_inputs` in a loaded model, for whoever runs it outside of a CUDA engine."""
     header_bytes, header = _header(path)
-    weights = [value for value in model.graph.input if value.name in header]
+    weights = [value for value in model.graph.input if value.name.partition(JOINED_BY)[0] in header]
     for value in weights:
-        begin, end = header[value.name]["data_offsets"]
+        parts = [header[name]["data_offsets"] for name in value.name.split(JOINED_BY)]
+        (begin, _), (_, end) = parts[0], parts[-1]
         tensor = model.graph.initializer.add(name=value.name, data_location=TensorProto.EXTERNAL)
         tensor.data_type = value.type.tensor_type.elem_type
-        tensor.dims.extend(header[value.name]["shape"])
+        tensor.dims.extend(size.dim_value for size in value.type.tensor_type.shape.dim)
         place = {"location": path.name, "offset": str(8 + header_bytes + begin), "length": str(end - begin)}
         for key, content in place.items():
             tensor.external_data.add(key=key, value=content)

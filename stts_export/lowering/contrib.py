@@ -59,12 +59,31 @@ packed_multi_head_attention = _operator(
     required=3,
 )
 
-# Causal attention over caches (1, kv heads, slots, head width) that it writes, in place where they are bound so.
+# Causal attention over caches (1, kv heads, slots, head width) that it writes, in place where they are bound so. The
+# query may hold keys and values too, (1, L, channels of all three); with norms and tables it norms and turns them.
 group_query_attention = _operator(
     "GroupQueryAttention",
-    ("query", "key", "value", "past_key", "past_value", "seqlens_k", "total_sequence_length"),
+    (
+        "query",
+        "key",
+        "value",
+        "past_key",
+        "past_value",
+        "seqlens_k",
+        "total_sequence_length",
+        "cos_cache",
+        "sin_cache",
+        "position_ids",
+        "attention_bias",
+        "head_sink",
+        "k_scale",
+        "v_scale",
+        "q_norm_weight",
+        "k_norm_weight",
+    ),
     outputs=("output", "present_key", "present_value"),
-    attributes={"num_heads": _INT, "kv_num_heads": _INT, "scale": _FLOAT},
+    attributes={"num_heads": _INT, "kv_num_heads": _INT, "do_rotary": _INT, "qk_norm_epsilon": _FLOAT},
+    required=1,
 )
 
 # GELU in its tanh form, of x or of x + bias.

@@ -21,6 +21,8 @@ from stts_export.modules.packing import packed_attention
 
 _BIAS_CHANNELS = 8
 """Added to every head for the bias: kernels want head widths in steps of 8."""
+_ROTARY_STEP = 16
+"""Of the head widths for which GroupQueryAttention norms and turns by itself."""
 
 
 def attention(q: Value, k: Value, v: Value, heads: int) -> Value:
@@ -85,17 +87,59 @@ def masked_attention(q: Value, k: Value, v: Value, seen: Value, heads: int, kv_h
 
 
 def causal_attention(
-    q: Value, k: Value, v: Value, keys: Value, values: Value, last: Value, heads: int, kv_heads: int
+    q: Value,
+    k: Value,
+    v: Value,
+    q_norm: Value,
+    k_norm: Value,
+    eps: float,
+    cos: Value,
+    sin: Value,
+    positions: Value,
+    keys: Value,
+    values: Value,
+    last: Value,
+    heads: int,
+    kv_heads: int,
 ) -> tuple[Value, ...]:
     """Writes the caches in place where they are bound so. The operator asks for the total length on the host, which a
     CUDA graph cannot change: it gets the largest, and the kernels read the true one on the device.
     """
-    (slots,) = constant(keys, 2)
+    slots, width = constant(keys, 2, 3)
     total = op.Cast(op.Constant(value_int=slots), to=ir.DataType.INT32)
-    attended, new_keys, new_values = contrib.group_query_attention(
-        q, k, v, keys, values, last, total, num_heads=heads, kv_num_heads=kv_heads
-    )
-    return attended, new_keys, new_values
+    kinds = {"num_heads": heads, "kv_num_heads": kv_heads}
+    behind = (keys, values, last, total)
+    if width % _ROTARY_STEP or constant(q_norm, 0) != [width]:
+        q = _turned(q, q_norm, eps, cos, sin, positions, heads)
+        k = _turned(k, k_norm, eps, cos, sin, positions, kv_heads)
+        attended, new_keys, new_values = contrib.group_query_attention(q, k, op.Unsqueeze(v, [0]), *behind, **kinds)
+    else:
+        joined = op.Unsqueeze(op.Concat(q, k, v, axis=1), [0])
+        tables = (cos, sin, op.Unsqueeze(positions, [0]))
+        norms = (None, None, None, None, q_norm, k_norm)
+        attended, new_keys, new_values = contrib.group_query_attention(
+            joined, None, None, *behind, *tables, *norms, **kinds, do_rotary=1, qk_norm_epsilon=eps
+        )
+    return op.Squeeze(attended, [0]), new_keys, new_values
+
+
+def _turned(x: Value, norm: Value, eps: float, cos: Value, sin: Value, positions: Value, heads: int) -> Value:
+    """Rows (L, C) normed and turned, apart from the operator, which has conditions: (1, L, C)."""
+    (channels,), (width,) = constant(x, 1), constant(norm, 0)
+    normed = op.RMSNormalization(op.Reshape(x, [0, channels // width, width]), norm, epsilon=eps)
+    rows = [op.Unsqueeze(op.Gather(table, positions, axis=0), [0]) for table in (cos, sin)]
+    return op.RotaryEmbedding(op.Reshape(normed, [1, -1, channels]), *rows, num_heads=heads)
+
+
+def group_mean(x: Value) -> Value:
+    """As a product: the provider's mean over a dimension in the middle is far slower. Halves of halves are exact, and
+    so is the rest of the divisor, so that only the quotient is rounded; the sum is no larger than twice the mean.
+    """
+    (patches,) = constant(x, 1)
+    part = 0.5 ** (patches.bit_length() - 1)
+    weights = op.Expand(op.CastLike(op.Constant(value_float=part), x), [1, patches])
+    total = op.Squeeze(op.MatMul(weights, x), [1])
+    return op.Div(total, op.CastLike(op.Constant(value_float=patches * part), x))
 
 
 def cache_write(cache: Value, new: Value, start: Value) -> Value:
@@ -150,6 +194,7 @@ CUDA = Lowering(
         packed_attention: packed,
         operators.masked_attention: masked_attention,
         operators.causal_attention: causal_attention,
+        operators.group_mean: group_mean,
         operators.cache_write: cache_write,
         operators.rms_norm: rms_norm,
         operators.gated: gated,
@@ -165,4 +210,3 @@ CUDA = Lowering(
     prefill_apart=True,
 )
 """One table for fp16 and bf16."""
-

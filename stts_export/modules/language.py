@@ -51,8 +51,23 @@ class Embedding(nn.Module):
         return torch.where((token_ids < vocab)[:, None], base, marks)
 
 
+class Projected(NamedTuple):
+    """Raw queries, keys and values of a layer: rows (B * L, channels)."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+
+
+AttendProjected = Callable[["RotaryAttention", Projected], Tensor]
+"""A layer's attention and its projections -> rows (B * L, channels)."""
+
+
 class RotaryAttention(nn.Module):
-    """Attention with grouped queries and rotary positions; `attend` knows the cache and who sees whom."""
+    """Attention with grouped queries and rotary positions; `attend` knows the cache and who sees whom.
+
+    It gets the raw projections, and `turned` makes of them what attends.
+    """
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -66,17 +81,28 @@ class RotaryAttention(nn.Module):
         self.q_norm = RmsNorm(channels if whole else config.head_width, config.norm_eps)
         self.k_norm = RmsNorm(kv_channels if whole else config.head_width, config.norm_eps)
 
-    def forward(self, x: Tensor, rotary: Rotary, attend: Attend) -> Tensor:
-        """Rows (B * L, width) -> rows; `attend` gets queries, keys and values as (B, L, channels)."""
-        q = rotate(self._normed(self.q_proj(x), self.q_norm, rotary), rotary.cos, rotary.sin, self.heads)
-        k = rotate(self._normed(self.k_proj(x), self.k_norm, rotary), rotary.cos, rotary.sin, self.kv_heads)
-        attended: Tensor = self.o_proj(attend(q, k, _by_sequence(self.v_proj(x), rotary)).flatten(0, 1))
+    def forward(self, x: Tensor, attend: AttendProjected) -> Tensor:
+        """Rows (B * L, width) -> rows."""
+        attended: Tensor = self.o_proj(attend(self, Projected(self.q_proj(x), self.k_proj(x), self.v_proj(x))))
         return attended
+
+    def turned(self, projected: Projected, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries and keys, normed and turned, and values: each (B, L, channels)."""
+        q = rotate(self._normed(projected.q, self.q_norm, rotary), rotary.cos, rotary.sin, self.heads)
+        k = rotate(self._normed(projected.k, self.k_norm, rotary), rotary.cos, rotary.sin, self.kv_heads)
+        return q, k, _by_sequence(projected.v, rotary)
 
     def _normed(self, projected: Tensor, norm: RmsNorm, rotary: Rotary) -> Tensor:
         """Norms as many channels of rows at once as the norm is wide: (B, L, C)."""
         normed: Tensor = norm(projected.unflatten(-1, (-1, norm.weight.shape[0])))
         return _by_sequence(normed.flatten(1), rotary)
+
+
+def _turning(rotary: Rotary, attend: Attend) -> AttendProjected:
+    def attend_turned(attention: RotaryAttention, projected: Projected) -> Tensor:
+        return attend(*attention.turned(projected, rotary)).flatten(0, 1)
+
+    return attend_turned
 
 
 def _by_sequence(rows: Tensor, rotary: Rotary) -> Tensor:
@@ -93,12 +119,12 @@ class DecoderLayer(nn.Module):
         self.mlp = GatedMlp(config.width, config.mlp_width, config.width)
         self.norm_after = config.norm_after
 
-    def forward(self, x: Tensor, rotary: Rotary, attend: Attend) -> Tensor:
+    def forward(self, x: Tensor, attend: AttendProjected) -> Tensor:
         if self.norm_after:
-            x = x + self.input_layernorm(self.self_attn(x, rotary, attend))
+            x = x + self.input_layernorm(self.self_attn(x, attend))
             change: Tensor = self.post_attention_layernorm(self.mlp(x))
         else:
-            x = x + self.self_attn(self.input_layernorm(x), rotary, attend)
+            x = x + self.self_attn(self.input_layernorm(x), attend)
             change = self.mlp(self.post_attention_layernorm(x))
         return x + change
 
@@ -173,23 +199,33 @@ class Language(nn.Module):
         self._run(self._embed(token_ids_L, visual_VW), positions_L.unsqueeze(0), attend_of)
         return new_caches
 
-    def step(self, token_ids_L: Tensor, positions_L: Tensor, last: Tensor, caches: list[Tensor]) -> LanguageOutput:
-        """Appends L tokens without images, the last of them to slot last[0] (int32); `caches` are by head."""
+    def step(
+        self,
+        token_ids_L: Tensor,
+        positions_L: Tensor,
+        last: Tensor,
+        caches: list[Tensor],
+        tables: dict[bool, Rotary],
+    ) -> LanguageOutput:
+        """Appends L tokens without images, the last of them to slot last[0] (int32); `caches` are by head.
+
+        `tables` are `rotary_tables`, with a row for every position.
+        """
         new_caches: list[Tensor] = []
-
-        def attend_of(layer: int) -> Attend:
-            keys, values = caches[2 * layer : 2 * layer + 2]
-
-            def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-                heads, kv_heads = self.config.heads, self.config.kv_heads
-                attended, *written = causal_attention(q, k, v, keys, values, last, heads, kv_heads)
-                new_caches.extend(written)
-                return attended
-
-            return attend
-
-        x = self._run(self.language_model.embed_tokens(token_ids_L), positions_L.unsqueeze(0), attend_of)
+        scaled = self.config.rotary.scaled_layers
+        x = self.language_model.embed_tokens(token_ids_L)
+        for number, layer in enumerate(self.language_model.layers):
+            keys, values = caches[2 * number : 2 * number + 2]
+            attend = self._stepping(positions_L, tables[number in scaled], keys, values, last, new_caches)
+            x = layer(x, attend)
         return self._output(x, new_caches)
+
+    def rotary_tables(self, positions: int) -> dict[bool, Rotary]:
+        """Cosines and sines (positions, head width / 2) of layers with scaling (True) and of those without."""
+        weight = self.language_model.norm.weight
+        numbers = torch.arange(positions, device=weight.device).unsqueeze(0)
+        by_kind = self._rotary(numbers, weight.dtype)
+        return {scaled: Rotary(*(x.squeeze(0) for x in rotary)) for scaled, rotary in by_kind.items()}
 
     def sequences(self, token_ids_BL: Tensor, positions_BL: Tensor, visual: Tensor, seen_BLL: Tensor) -> Tensor:
         """Whole sequences at once, without a cache, as in training -> normed rows (B * L, width).
@@ -212,11 +248,35 @@ class Language(nn.Module):
         return F.linear(x, head)
 
     def _run(self, x: Tensor, positions_BL: Tensor, attend_of: Callable[[int], Attend]) -> Tensor:
-        """All layers; `attend_of` gives each its attention."""
+        """All layers; `attend_of` gives each its attention over (B, L, channels)."""
         rotary, scaled = self._rotary(positions_BL, x.dtype), self.config.rotary.scaled_layers
         for number, layer in enumerate(self.language_model.layers):
-            x = layer(x, rotary[number in scaled], attend_of(number))
+            x = layer(x, _turning(rotary[number in scaled], attend_of(number)))
         return x
+
+    def _stepping(
+        self, positions_L: Tensor, table: Rotary, keys: Tensor, values: Tensor, last: Tensor, new_caches: list[Tensor]
+    ) -> AttendProjected:
+        """Appends the layer's caches with the new slots to `new_caches`."""
+
+        def attend(attention: RotaryAttention, projected: Projected) -> Tensor:
+            attended, *written = causal_attention(
+                *projected,
+                attention.q_norm.weight,
+                attention.k_norm.weight,
+                attention.q_norm.eps,
+                *table,
+                positions_L,
+                keys,
+                values,
+                last,
+                self.config.heads,
+                self.config.kv_heads,
+            )
+            new_caches.extend(written)
+            return attended
+
+        return attend
 
     def _output(self, x: Tensor, caches: list[Tensor]) -> LanguageOutput:
         logits = self.logits(self.language_model.norm(x[-1:]))

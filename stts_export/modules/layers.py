@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stts_export.modules.operators import gated, rms_norm
+from stts_export.modules.operators import gated, group_mean, rms_norm
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Attention over projected queries, keys and values; the callable knows who sees whom."""
@@ -53,7 +53,7 @@ class GroupPooling(nn.Module):
 
     def forward(self, x_KPD: Tensor) -> Tensor:
         """(groups, patches a group, width) -> (groups, output width)."""
-        query_HKd = self.q_proj(x_KPD.mean(dim=1)).unflatten(-1, (self.heads, -1)).transpose(0, 1)
+        query_HKd = self.q_proj(group_mean(x_KPD)).unflatten(-1, (self.heads, -1)).transpose(0, 1)
         keys_HdD, values_HdD = (p.weight.unflatten(0, (self.heads, -1)) for p in (self.k_proj, self.v_proj))
         query_KHD = (query_HKd @ keys_HdD).transpose(0, 1) * query_HKd.shape[-1] ** -0.5
         weights_KHP = torch.softmax(query_KHD @ x_KPD.transpose(1, 2), dim=-1)

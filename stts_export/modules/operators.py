@@ -66,13 +66,38 @@ def _masked_attention(q_BLC: Tensor, k: Tensor, v: Tensor, seen_LS: Tensor, head
 
 
 def _causal_attention(
-    q_BLC: Tensor, k_BLC: Tensor, v_BLC: Tensor, keys: Tensor, values: Tensor, last: Tensor, heads: int, kv_heads: int
+    q_LC: Tensor,
+    k_LC: Tensor,
+    v_LC: Tensor,
+    q_norm: Tensor,
+    k_norm: Tensor,
+    eps: float,
+    cos_Pr: Tensor,
+    sin_Pr: Tensor,
+    positions_L: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    last: Tensor,
+    heads: int,
+    kv_heads: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    first = last.long() - (q_BLC.shape[1] - 1)
-    slot_L = first + torch.arange(q_BLC.shape[1], device=keys.device)
+    cos, sin = (table.index_select(0, positions_L).unsqueeze(0) for table in (cos_Pr, sin_Pr))
+
+    def turned(x_LC: Tensor, weight: Tensor, count: int) -> Tensor:
+        normed = rms_norm(x_LC.unflatten(-1, (-1, weight.shape[0])), weight, eps)
+        return rotate(normed.flatten(1).unsqueeze(0), cos, sin, count)
+
+    first = last.long() - (q_LC.shape[0] - 1)
+    slot_L = first + torch.arange(q_LC.shape[0], device=keys.device)
     seen_LS = torch.arange(keys.shape[-2], device=keys.device)[None, :] <= slot_L[:, None]
-    new_keys, new_values = cache_write(keys, k_BLC, first), cache_write(values, v_BLC, first)
-    return masked_attention(q_BLC, new_keys, new_values, seen_LS, heads, kv_heads), new_keys, new_values
+    new_keys = cache_write(keys, turned(k_LC, k_norm, kv_heads), first)
+    new_values = cache_write(values, v_LC.unsqueeze(0), first)
+    attended = masked_attention(turned(q_LC, q_norm, heads), new_keys, new_values, seen_LS, heads, kv_heads)
+    return attended.squeeze(0), new_keys, new_values
+
+
+def _group_mean(x_KPD: Tensor) -> Tensor:
+    return x_KPD.mean(dim=1)
 
 
 def _gated(gate: Tensor, up: Tensor) -> Tensor:
@@ -132,13 +157,18 @@ masked_attention = define(
 # The cache, of either layout, with `new` (B, L, C) in the slots from start[0] on; written in place where that works.
 cache_write = define("cache_write(Tensor cache, Tensor new, Tensor start) -> Tensor", _cache_write)
 
-# Writes the L tokens' keys and values into both caches, by head, so that the last of them lies in slot last[0] (int32),
-# and lets each token see all slots up to its own: masked_attention and cache_write in one, for engines that have it so.
+# All of a decoder layer's attention but its projections, for engines that have it in one: queries and keys (L, C) are
+# normed, as many channels at once as the norm is wide, and turned by their positions' rows of the tables (positions,
+# head width / 2); keys and values are written into the caches, by head, so that the last token lies in slot last[0]
+# (int32); and each token sees all slots up to its own. Gives (L, C) and the caches.
 causal_attention = define(
-    "causal_attention(Tensor q, Tensor k, Tensor v, Tensor keys, Tensor values, Tensor last, int heads, int kv_heads)"
-    " -> (Tensor, Tensor, Tensor)",
+    "causal_attention(Tensor q, Tensor k, Tensor v, Tensor q_norm, Tensor k_norm, float eps, Tensor cos, Tensor sin, "
+    "Tensor positions, Tensor keys, Tensor values, Tensor last, int heads, int kv_heads) -> (Tensor, Tensor, Tensor)",
     _causal_attention,
 )
+
+# The mean of each group's patches: (K, P, D) -> (K, D).
+group_mean = define("group_mean(Tensor x) -> Tensor", _group_mean)
 
 # silu(gate) * up.
 gated = define("gated(Tensor gate, Tensor up) -> Tensor", _gated)

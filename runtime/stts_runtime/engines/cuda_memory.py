@@ -116,11 +116,15 @@ class Stream:
         # Memory that is not pinned is staged, but only a synchronised stream promises that `source` was read.
         self.synchronize()
 
-    def upload_pinned(self, target: DeviceArray, source: PinnedArray) -> None:
-        """Copies in the order of the stream; `source` stays as it is until then."""
+    def upload_pinned(self, target: DeviceArray, source: PinnedArray, begin: int = 0, end: int | None = None) -> None:
+        """Copies rows `begin` to `end`, or what the target holds, in the order of the stream; `source` stays as it is
+        until then.
+        """
         kind = self.cuda.api.cudaMemcpyKind.cudaMemcpyHostToDevice
-        size = min(source.values.nbytes, target.size_bytes)
-        self.cuda.call("cudaMemcpyAsync", target.address, source.address, size, kind, self.handle)
+        row = source.values.nbytes // len(source.values)
+        size = min(source.values.nbytes if end is None else end * row, target.size_bytes) - begin * row
+        addresses = target.address + begin * row, source.address + begin * row
+        self.cuda.call("cudaMemcpyAsync", *addresses, size, kind, self.handle)
 
     def download_pinned(self, target: PinnedArray, source: DeviceArray) -> None:
         """Copies in the order of the stream; `target` holds it once the stream was synchronised."""

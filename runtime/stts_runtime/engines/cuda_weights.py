@@ -10,6 +10,7 @@ import mmap
 import struct
 import weakref
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import numpy as np
 from stts_runtime.engines.cuda_memory import DeviceArray, Stream
 from stts_runtime.errors import BundleError
 
-_ALIGNMENT = 256
+JOINED_BY = "+"
+_CHUNK_BYTES = 1 << 26
 _MAX_HEADER_BYTES = 1 << 26
 _TYPES: dict[str, tuple[int, np.dtype[Any] | None]] = {
     "F32": (4, np.dtype(np.float32)),
@@ -28,25 +30,22 @@ _TYPES: dict[str, tuple[int, np.dtype[Any] | None]] = {
 _loaded: weakref.WeakValueDictionary[tuple[Path, int], DeviceWeights] = weakref.WeakValueDictionary()
 
 
-class DeviceWeights(Mapping[str, DeviceArray]):
-    """A file's weights by name, all in one block of memory that lives as long as this."""
+class Weights(Mapping[str, DeviceArray]):
+    """Weights in device memory by name. Names joined by "+" are weights one below the other in that memory."""
 
-    def __init__(self, path: Path, stream: Stream) -> None:
-        """Raises `BundleError` for a file that is not as the format has it."""
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            self._arrays, places, size = _placed(path, content)
-            self._block = stream.zeros((size,), 1, np.dtype(np.uint8))
-            for name, (begin, end) in places.items():
-                array = self._arrays[name] = self._moved(self._arrays[name])
-                # A copy per weight, so that no more than one is held beside the file.
-                values = np.frombuffer(content, dtype=np.uint8, count=end - begin, offset=begin).copy()
-                stream.upload(DeviceArray(array.address, values.shape, 1, values.dtype), values)
-
-    def _moved(self, array: DeviceArray) -> DeviceArray:
-        return DeviceArray(self._block.address + array.address, array.shape, array.item_bytes, array.dtype)
+    def __init__(self, arrays: Mapping[str, DeviceArray]) -> None:
+        self._arrays = arrays
 
     def __getitem__(self, name: str) -> DeviceArray:
-        return self._arrays[name]
+        parts = [self._arrays[part] for part in name.split(JOINED_BY)]
+        first, end = parts[0], parts[0].address
+        for part in parts:
+            if part.address != end or part.shape[1:] != first.shape[1:] or part.dtype != first.dtype:
+                raise KeyError(name)
+            end += part.size_bytes
+        if len(parts) == 1:
+            return first
+        return replace(first.view(), shape=(sum(part.shape[0] for part in parts), *first.shape[1:]))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)
@@ -54,9 +53,25 @@ class DeviceWeights(Mapping[str, DeviceArray]):
     def __len__(self) -> int:
         return len(self._arrays)
 
-    @property
-    def size_bytes(self) -> int:
-        return self._block.size_bytes
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.partition(JOINED_BY)[0] in self._arrays
+
+
+class DeviceWeights(Weights):
+    """A file's weights, in one block of memory that lives as long as they, in the order of the file."""
+
+    def __init__(self, path: Path, stream: Stream) -> None:
+        """Raises `BundleError` for a file that is not as the format has it."""
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            arrays, begin = _arrays(path, content)
+            block = stream.zeros((len(content) - begin,), 1, np.dtype(np.uint8))
+            for offset in range(begin, len(content), _CHUNK_BYTES):
+                # A copy of it, since the mapping must have no views when it is closed.
+                values = np.frombuffer(content, np.uint8, min(_CHUNK_BYTES, len(content) - offset), offset).copy()
+                stream.upload(replace(block.view(), address=block.address + offset - begin, shape=values.shape), values)
+        placed = {name: replace(one, address=block.address + one.address, owner=block) for name, one in arrays.items()}
+        super().__init__(placed)
+        self.size_bytes = block.size_bytes
 
 
 def device_weights(path: Path, stream: Stream) -> DeviceWeights:
@@ -68,24 +83,24 @@ def device_weights(path: Path, stream: Stream) -> DeviceWeights:
     return weights
 
 
-def _placed(path: Path, content: mmap.mmap) -> tuple[dict[str, DeviceArray], dict[str, tuple[int, int]], int]:
-    """Arrays at their offsets in a block, where each lies in the file, and the size of the block."""
-    arrays, places, size = {}, {}, 0
+def _arrays(path: Path, content: mmap.mmap) -> tuple[dict[str, DeviceArray], int]:
+    """Arrays whose addresses are offsets into the data, and where in the file the data begins."""
+    arrays = {}
     try:
         (header_bytes,) = struct.unpack_from("<Q", content)
-        if header_bytes > _MAX_HEADER_BYTES:
+        begin = 8 + header_bytes
+        if not 0 < header_bytes <= min(_MAX_HEADER_BYTES, len(content) - 8):
             raise ValueError("its header is too long")
-        header = json.loads(content[8 : 8 + header_bytes])
+        header = json.loads(content[8:begin])
         for name, entry in header.items():
             if name == "__metadata__":
                 continue
             item_bytes, dtype = _TYPES[entry["dtype"]]
-            begin, end = (8 + header_bytes + int(offset) for offset in entry["data_offsets"])
-            array = DeviceArray(size, tuple(map(int, entry["shape"])), item_bytes, dtype)
-            if not 8 <= begin <= end <= len(content) or array.size_bytes != end - begin:
+            first, last = map(int, entry["data_offsets"])
+            array = DeviceArray(first, tuple(map(int, entry["shape"])), item_bytes, dtype)
+            if not 0 <= first <= last <= len(content) - begin or array.size_bytes != last - first:
                 raise ValueError(f"{name} does not lie in it")
-            arrays[name], places[name] = array, (begin, end)
-            size += -(-(end - begin) // _ALIGNMENT) * _ALIGNMENT
+            arrays[name] = array
     except (KeyError, TypeError, ValueError, struct.error) as error:
         raise BundleError(f"{path} is damaged: it is no safetensors file ({error})") from None
-    return arrays, places, size
+    return arrays, begin

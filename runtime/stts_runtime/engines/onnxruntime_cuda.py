@@ -29,6 +29,9 @@ LOWERING = "cuda"
 # ONNX Runtime allocates in the first run and settles in the second.
 _RUNS_BEFORE_CAPTURE = 2
 
+_FRAMES_AT_ONCE = 8
+"""While some go up, the next are copied into pinned memory."""
+
 _PREFILL_STEP = 64
 """Prefixes are padded to a multiple, since the attention kernel is planned anew for every length."""
 
@@ -88,8 +91,10 @@ class CudaVision:
         check_choice(given, self._budget)
         if frames.shape != self._frames.values.shape:
             raise EngineError(f"frames are {frames.shape} and the engine takes {self._frames.values.shape}")
-        np.copyto(self._frames.values, frames)
-        self._stream.upload_pinned(self._arrays["frames"], self._frames)
+        for begin in range(0, len(frames), _FRAMES_AT_ONCE):
+            end = min(begin + _FRAMES_AT_ONCE, len(frames))
+            self._frames.values[begin:end] = frames[begin:end]
+            self._stream.upload_pinned(self._arrays["frames"], self._frames, begin, end)
         if given is not None:
             self._host["kept_groups"].values[:] = np.flatnonzero(given)
             self._stream.upload_pinned(self._arrays["kept_groups"], self._host["kept_groups"])
