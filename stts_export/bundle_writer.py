@@ -104,7 +104,7 @@ class BundleWriter:
             caches_in_place=lowering.caches_in_place,
             graph=path.name,
             weights=weights,
-            multiplications=count_multiplications(model),
+            multiplications=count_multiplications(model).total,
         )
         self._graphs.setdefault(part, {})[lowering.name] = record
         return record

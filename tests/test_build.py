@@ -80,8 +80,8 @@ def test_graphs_tell_nothing_about_the_build_machine(micro_bundle: Bundle) -> No
 def test_segments_give_what_the_whole_graph_gives(micro_bundle: Bundle) -> None:
     path = micro_bundle.folder / "vision.clip-t3-k0.5.onnx"
     frames = np.random.default_rng(0).integers(0, 256, (3, 84, 84, 3), dtype=np.uint8)
-    whole = run_in_segments(path, {"frames": frames}, 1 << 40)
-    pieces = run_in_segments(path, {"frames": frames}, 10_000)
+    whole = run_in_segments(path, micro_bundle.folder / "vision.safetensors", {"frames": frames}, 1 << 40)
+    pieces = run_in_segments(path, micro_bundle.folder / "vision.safetensors", {"frames": frames}, 10_000)
     for name, value in whole.items():
         np.testing.assert_allclose(pieces[name], value, atol=1e-6)
     assert not list(micro_bundle.folder.glob(".partial-*"))

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import onnx_ir as ir
 import torch
-from torch import nn
+from torch import Tensor
 
 from stts_export.checkpoint.streaming import placeholder
-from stts_export.gpu_bench.settings import GraphFolder, Settings
+from stts_export.gpu_bench.settings import GraphFolder, GraphWork, Settings
+from stts_export.graphs.count import count_multiplications
 from stts_export.graphs.fuse import fuse
-from stts_export.graphs.join import join_products
 from stts_export.graphs.language_graph import export_prefill, export_step
 from stts_export.graphs.vision_graph import export_vision
+from stts_export.graphs.weight_file import take_as_inputs, used_weights
 from stts_export.lowering.cuda import CUDA
 from stts_export.modules.config import ModelConfig
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
 from stts_export.precision.half import DTYPES, PrecisionPlan, to_half
+from stts_runtime.bundle.manifest import LANGUAGE, VISION
 
 
 def export_graphs(settings: Settings, folder: GraphFolder, report: Callable[[str], None]) -> None:
@@ -28,14 +31,19 @@ def export_graphs(settings: Settings, folder: GraphFolder, report: Callable[[str
     half = settings.precision
     assert half in DTYPES
     to_half(vision, language, PrecisionPlan(half))
+    state = {VISION: vision.state_dict(), LANGUAGE: language.state_dict()}
+    work = {}
     for budget in settings.budgets():
         report(f"exporting vision {budget.name}")
-        _save(export_vision(vision, budget, CUDA), "vision.", folder.vision(budget))
-    report(f"exporting the language model with a context of {settings.context}")
-    rows, dtype = settings.visual_rows, vision.multi_modal_projector.dtype
-    _save(export_prefill(language, settings.context, rows, CUDA, dtype), "language.", folder.prefill)
-    _save(export_step(language, settings.context, settings.context + settings.skipped, CUDA), "language.", folder.step)
-    (folder.path / "settings.json").write_text(settings.model_dump_json())
+        work[budget.name] = _save(export_vision(vision, budget, CUDA), VISION, state, folder.vision(budget))
+    context, rows, dtype = settings.context, settings.visual_rows, vision.multi_modal_projector.dtype
+    report(f"exporting the language model with a context of {context}")
+    work[folder.prefill.stem] = _save(
+        export_prefill(language, context, rows, CUDA, dtype), LANGUAGE, state, folder.prefill
+    )
+    step = export_step(language, context, context + settings.skipped, CUDA)
+    work[folder.step.stem] = _save(step, LANGUAGE, state, folder.step)
+    (folder.path / "settings.json").write_text(settings.model_copy(update={"work": work}).model_dump_json(indent=1))
 
 
 def weightless(config: ModelConfig) -> tuple[Vision, Language]:
@@ -49,17 +57,9 @@ def weightless(config: ModelConfig) -> tuple[Vision, Language]:
     return vision, language
 
 
-def _save(model: ir.Model, prefix: str, path: object) -> None:
+def _save(model: ir.Model, kind: str, state: Mapping[str, Mapping[str, Tensor]], path: Path) -> GraphWork:
     fuse(model)
-    for name, value in list(model.graph.initializers.items()):
-        if name.startswith(prefix):
-            del model.graph.initializers[name]
-            value.const_value = None
-            value.name = name.removeprefix(prefix)
-            model.graph.inputs.append(value)
-    join_products(model)
-    ir.save(model, str(path))
-
-
-def parameters(*modules: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor for module in modules for name, tensor in module.state_dict().items()}
+    take_as_inputs(model, [f"{kind}.{name}" for name in used_weights([model], state[kind], f"{kind}.")], f"{kind}.")
+    ir.save(model, path)
+    counted = count_multiplications(model)
+    return GraphWork(products=counted.products, attention=counted.attention)

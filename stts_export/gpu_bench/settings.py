@@ -5,19 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from stts_export.checkpoint.byte_tokenizer import byte_level_tokenizer
 from stts_export.checkpoint.sizes import SIZES, model_config
-from stts_export.modules.config import ModelConfig
+from stts_export.modules.config import MarkerIds, ModelConfig
 from stts_runtime.budget import TokenBudget
+from stts_runtime.bundle.manifest import Work
+from stts_runtime.prompt import Tokens
 
 # A timestamp between frames, the opening, a question; as prompts of this size have them.
 _TEXT_TOKENS_A_FRAME = 5
 _MARKS_A_FRAME = 2
 _OPENING_TOKENS = 12
+_TEXT_TOKEN = 1
 _BEHIND_THE_PREFIX = 512
 _STEP = 64
+
+
+class GraphWork(BaseModel):
+    """Multiplications of a graph."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    products: Work
+    attention: Work
 
 
 class Settings(BaseModel):
@@ -29,6 +42,8 @@ class Settings(BaseModel):
     windows: list[tuple[int, float]]
     """Frames and keep ratio."""
     precision: str
+    work: dict[str, GraphWork] = {}
+    """By graph, once they are exported."""
 
     def model(self) -> ModelConfig:
         size = SIZES[self.size]
@@ -57,6 +72,18 @@ class Settings(BaseModel):
 def prefix_tokens(budget: TokenBudget) -> int:
     """Tokens of a window's prefix."""
     return _OPENING_TOKENS + budget.kept + budget.frames * (_MARKS_A_FRAME + _TEXT_TOKENS_A_FRAME)
+
+
+def prefix(budget: TokenBudget, markers: MarkerIds) -> Tokens:
+    """A window's prefix, as if every frame but a whole first one kept the same."""
+    ids = [_TEXT_TOKEN] * _OPENING_TOKENS
+    left = budget.kept
+    for number in range(budget.frames):
+        kept = budget.groups if number == 0 else left // (budget.frames - number)
+        left -= kept
+        ids += [_TEXT_TOKEN] * _TEXT_TOKENS_A_FRAME
+        ids += [markers.frame_start, *[markers.image_patch] * kept, markers.frame_end]
+    return Tokens(np.array(ids), np.arange(len(ids)), len(ids))
 
 
 @dataclass(frozen=True)

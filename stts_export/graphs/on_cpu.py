@@ -34,11 +34,14 @@ def PackedMultiHeadAttention(  # type: ignore[no-untyped-def]  # noqa: N802
     for number in range(sequences):
         begin = op.Cast(op.Gather(cumulative_sequence_length, op.Unsqueeze(number, [0])), to=7)
         end = op.Cast(op.Gather(cumulative_sequence_length, op.Unsqueeze(number + 1, [0])), to=7)
-        q = op.Unsqueeze(op.Slice(query, begin, end, [0]), [0])
-        k = op.Unsqueeze(op.Slice(key, begin, end, [0]), [0])
-        v = op.Unsqueeze(op.Slice(value, begin, end, [0]), [0])
+        # Of an empty sequence, which the operator below does not take, some row is computed and dropped again.
+        first = op.Min(begin, op.Sub(op.Shape(query, start=0, end=1), op.Constant(value_ints=[1])))
+        last = op.Max(end, op.Add(first, op.Constant(value_ints=[1])))
+        q = op.Unsqueeze(op.Slice(query, first, last, [0]), [0])
+        k = op.Unsqueeze(op.Slice(key, first, last, [0]), [0])
+        v = op.Unsqueeze(op.Slice(value, first, last, [0]), [0])
         own = op.Squeeze(op.Attention(q, k, v, q_num_heads=num_heads, kv_num_heads=num_heads), [0])
-        attended = op.Concat(attended, own, axis=0)
+        attended = op.Concat(attended, op.Slice(own, [0], op.Sub(end, begin), [0]), axis=0)
     return attended
 
 

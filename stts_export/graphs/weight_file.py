@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +62,20 @@ def take_weights_as_inputs(model: ir.Model, path: Path, prefix: str) -> None:
     Raises `ExportError` for a weight that the file has in another type.
     """
     _, header = _header(path)
-    for name, value in list(model.graph.initializers.items()):
-        stored = header.get(name.removeprefix(prefix))
-        if stored is None or not name.startswith(prefix):
-            continue
-        if _DTYPES[stored["dtype"]] != value.dtype:
-            raise ExportError(f"{name} is stored as {stored['dtype']}, and the graph computes in {value.dtype}")
-        del model.graph.initializers[name]
+    names = [
+        name for name in model.graph.initializers if name.startswith(prefix) and name.removeprefix(prefix) in header
+    ]
+    for name in names:
+        stored, dtype = header[name.removeprefix(prefix)]["dtype"], model.graph.initializers[name].dtype
+        if _DTYPES[stored] != dtype:
+            raise ExportError(f"{name} is stored as {stored}, and the graph computes in {dtype}")
+    take_as_inputs(model, names, prefix)
+
+
+def take_as_inputs(model: ir.Model, names: Sequence[str], prefix: str) -> None:
+    """The same for these initializers, whatever file they will be in."""
+    for name in names:
+        value = model.graph.initializers.pop(name)
         value.const_value = None
         value.name = name.removeprefix(prefix)
         model.graph.inputs.append(value)

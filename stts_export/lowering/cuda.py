@@ -135,9 +135,10 @@ def group_mean(x: Value) -> Value:
     """As a product: the provider's mean over a dimension in the middle is far slower. Halves of halves are exact, and
     so is the rest of the divisor, so that only the quotient is rounded; the sum is no larger than twice the mean.
     """
-    (patches,) = constant(x, 1)
+    groups, patches = constant(x, 0, 1)
     part = 0.5 ** (patches.bit_length() - 1)
-    weights = op.Expand(op.CastLike(op.Constant(value_float=part), x), [1, patches])
+    # One row for every group: products that share a factor are run over lists of addresses, made on the host.
+    weights = op.Expand(op.CastLike(op.Constant(value_float=part), x), [groups, 1, patches])
     total = op.Squeeze(op.MatMul(weights, x), [1])
     return op.Div(total, op.CastLike(op.Constant(value_float=patches * part), x))
 

@@ -58,13 +58,21 @@ def subjects_of(bundle: Bundle) -> tuple[list[Subject], list[NotRun]]:
     if for_gpu:
         to_try.append("cuda")
     for engine in to_try:
-        try:
-            check_engine(bundle, engine)
-        except SttsError as error:
-            not_run.append(NotRun(f"{engine} engine", str(error)))
-        else:
+        because = _does_not_load(bundle, engine)
+        if because is None:
             subjects.append(EngineSubject(bundle, engine))
+        else:
+            not_run.append(NotRun(f"{engine} engine", because))
     return subjects, not_run
+
+
+def _does_not_load(bundle: Bundle, engine: EngineName) -> str | None:
+    """The reason; None if the engine loads."""
+    try:
+        check_engine(bundle, engine)
+    except SttsError as error:
+        return str(error)
+    return None
 
 
 def _answering(bundle: Bundle) -> list[str]:

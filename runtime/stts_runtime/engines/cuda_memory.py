@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_runtime.errors import EngineError, MissingExtraError, UserError
+from stts_runtime.errors import EngineError, MissingExtraError, SttsError, UserError
 
 _OUT_OF_MEMORY = 2
 
@@ -76,6 +77,11 @@ class DeviceArray:
         return prod(self.shape) * self.item_bytes
 
 
+def _when_released(owner: object, free: Callable[..., object], what: object) -> None:
+    """Calls `free(what)` once nobody holds `owner`; at the end of the process the system does it, in any order."""
+    weakref.finalize(owner, free, what).atexit = False
+
+
 class PinnedArray:
     """An array of the host that copies need not stage first. `values` is what lies in it."""
 
@@ -85,7 +91,7 @@ class PinnedArray:
         memory = (ctypes.c_ubyte * size).from_address(self.address)
         bytes_of_it: NDArray[np.uint8] = np.ctypeslib.as_array(memory)[: prod(shape) * dtype.itemsize]
         self.values: NDArray[Any] = bytes_of_it.view(dtype).reshape(shape)
-        weakref.finalize(self, cuda.api.cudaFreeHost, self.address)
+        _when_released(self, cuda.api.cudaFreeHost, self.address)
 
 
 class Stream:
@@ -96,13 +102,13 @@ class Stream:
     def __init__(self, cuda: Cuda) -> None:
         self.cuda = cuda
         self.handle = cuda.call("cudaStreamCreateWithFlags", cuda.api.cudaStreamNonBlocking)
-        weakref.finalize(self, cuda.api.cudaStreamDestroy, self.handle)
+        _when_released(self, cuda.api.cudaStreamDestroy, self.handle)
 
     def zeros(self, shape: tuple[int, ...], item_bytes: int, dtype: np.dtype[Any] | None) -> DeviceArray:
         """A new array, freed with the last reference to it."""
         size = max(prod(shape) * item_bytes, 1)
         array = DeviceArray(int(self.cuda.call("cudaMalloc", size)), shape, item_bytes, dtype)
-        weakref.finalize(array, self.cuda.api.cudaFree, array.address)
+        _when_released(array, self.cuda.api.cudaFree, array.address)
         self.cuda.call("cudaMemsetAsync", array.address, 0, size, self.handle)
         return array
 
@@ -155,18 +161,34 @@ class Stream:
 class CapturedWork:
     """Work on a stream that was captured once and is launched whole afterwards."""
 
-    def __init__(self, stream: Stream, work: Any) -> None:
-        """Captures `work()`, which must only enqueue; raises `EngineError` if it cannot be captured."""
+    def __init__(self, stream: Stream, work: Callable[[], None]) -> None:
+        """Captures `work()`, which must only enqueue; raises `SttsError` if it cannot be captured."""
         cuda, self._stream = stream.cuda, stream
-        mode = cuda.api.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        # Relaxed: a library may still allocate, which is no work on the stream.
+        mode = cuda.api.cudaStreamCaptureMode.cudaStreamCaptureModeRelaxed
         cuda.call("cudaStreamBeginCapture", stream.handle, mode)
         try:
             work()
+        except BaseException:
+            cuda.api.cudaStreamEndCapture(stream.handle)
+            # Who asks for the last error next would take what a capture forbids for a failure of its own.
+            cuda.api.cudaGetLastError()
+            raise
+        graph = cuda.call("cudaStreamEndCapture", stream.handle)
+        try:
+            self._check_repeatable(cuda, graph)
+            self._executable = cuda.call("cudaGraphInstantiate", graph, 0)
         finally:
-            graph = cuda.call("cudaStreamEndCapture", stream.handle)
-        self._executable = cuda.call("cudaGraphInstantiate", graph, 0)
-        cuda.call("cudaGraphDestroy", graph)
-        weakref.finalize(self, cuda.api.cudaGraphExecDestroy, self._executable)
+            cuda.call("cudaGraphDestroy", graph)
+        _when_released(self, cuda.api.cudaGraphExecDestroy, self._executable)
+
+    @staticmethod
+    def _check_repeatable(cuda: Cuda, graph: Any) -> None:
+        """Raises `EngineError` for a call back into the host: a library frees memory in it, once."""
+        _, count = cuda.call("cudaGraphGetNodes", graph, 0)
+        nodes, _ = cuda.call("cudaGraphGetNodes", graph, count)
+        if any(cuda.call("cudaGraphNodeGetType", node) == cuda.api.cudaGraphNodeType.cudaGraphNodeTypeHost for node in nodes):
+            raise EngineError("the work calls back into the host, which cannot be repeated")
 
     def launch(self) -> None:
         self._stream.cuda.call("cudaGraphLaunch", self._executable, self._stream.handle)
@@ -175,29 +197,24 @@ class CapturedWork:
 class RepeatedWork:
     """Work on a stream whose shapes and addresses never change: captured once it has settled, then launched whole."""
 
-    def __init__(
-        self, stream: Stream, work: Callable[[], None], runs_before: int = 1, may_capture: bool = True
-    ) -> None:
-        """`runs_before` runs settle what a library puts off until it knows shapes and addresses."""
+    def __init__(self, stream: Stream, work: Callable[[], None], runs_before: int = 1, attempts: int = 1) -> None:
+        """`runs_before` runs settle what a library puts off until it knows shapes and addresses. A capture that fails,
+        since the work waits or allocates inside, is tried `attempts` times; the work then runs as before.
+        """
         self._stream, self._work = stream, work
-        self._runs_before, self._may_capture = runs_before, may_capture
+        self._runs_before, self._attempts = runs_before, attempts
         self._captured: CapturedWork | None = None
 
     def __call__(self) -> None:
-        if self._captured is not None:
-            self._captured.launch()
-        elif self._runs_before or not self._may_capture:
+        if self._captured is None and not self._runs_before and self._attempts:
+            self._capture()
+        if self._captured is None:
             self._work()
             self._runs_before = max(self._runs_before - 1, 0)
         else:
-            self._capture()
+            self._captured.launch()
 
     def _capture(self) -> None:
-        try:
+        self._attempts -= 1
+        with suppress(SttsError):
             self._captured = CapturedWork(self._stream, self._work)
-        except EngineError:
-            # Some work synchronises inside, which a capture forbids. It runs as before.
-            self._may_capture = False
-            self._work()
-        else:
-            self._captured.launch()

@@ -6,8 +6,8 @@ It knows nothing of frames, tokens or bundles. Nothing here waits for the device
 from __future__ import annotations
 
 import functools
-import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from stts_runtime.device import this_device
 from stts_runtime.engines.cuda_memory import DeviceArray, Stream, load_cuda
 from stts_runtime.engines.onnxruntime_calls import SILENT, foreign_errors_as, onnxruntime_for
-from stts_runtime.errors import BundleError, EngineError, MissingExtraError
+from stts_runtime.errors import BundleError, EngineError, MissingExtraError, SttsError
 
 _PROVIDER = "CUDAExecutionProvider"
 _INSTALL = "pip uninstall onnxruntime; pip install 'stts-export[cuda]'"
@@ -38,7 +38,6 @@ _NUMPY_TYPES: dict[str, tuple[int, np.dtype[Any] | None]] = {
     "tensor(float16)": (2, np.dtype(np.float16)),
     "tensor(bfloat16)": (2, None),
 }
-_streams: weakref.WeakValueDictionary[str, Stream] = weakref.WeakValueDictionary()
 
 
 def cuda_runtime() -> Any:
@@ -59,18 +58,18 @@ def _load_cuda_libraries() -> None:
     onnxruntime_for("cuda", "cuda").preload_dlls(directory="")
 
 
+@functools.cache
 def shared_stream() -> Stream:
-    """The stream that all sessions of this process take turns on. Raises `EngineError` without a GPU."""
+    """The stream that all sessions of this process take turns on; ONNX Runtime uses it until the last of them is gone,
+    so it stays. Raises `EngineError` without a GPU.
+    """
     device = this_device()
     if device.gpu is None:
         raise EngineError(
             f"the cuda engine needs an NVIDIA GPU, and there is none here ({device.no_gpu_because}); `--engine cpu` "
             "runs without one where the bundle has graphs for it"
         )
-    stream = _streams.get("stream")
-    if stream is None:
-        stream = _streams["stream"] = Stream(load_cuda())
-    return stream
+    return Stream(load_cuda())
 
 
 class CudaSession:
@@ -98,6 +97,11 @@ class CudaSession:
         self.outputs = [value.name for value in outputs]
         self.inputs = [value.name for value in inputs if value.name not in weights]
         self.signature = {value.name: (tuple(value.shape), _NUMPY_TYPES[value.type]) for value in (*inputs, *outputs)}
+
+    def __del__(self) -> None:
+        # ONNX Runtime gives memory back when the device reaches the end of a run, and must still be there then.
+        with suppress(SttsError):
+            self.stream.synchronize()
 
     def array(self, name: str, longest: int = 1) -> DeviceArray:
         """A zeroed array for a tensor; `longest` is the size of its symbolic length."""

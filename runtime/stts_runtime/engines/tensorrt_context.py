@@ -99,7 +99,8 @@ class Context:
 
     def repeated(self) -> RepeatedWork:
         """For a context whose shapes never change; TensorRT-RTX captures by itself (`KernelCache`)."""
-        return RepeatedWork(self._loaded.stream, self.enqueue, may_capture=self._loaded.flavour.name == "tensorrt")
+        may_capture = self._loaded.flavour.name == "tensorrt"
+        return RepeatedWork(self._loaded.stream, self.enqueue, attempts=int(may_capture))
 
     def _refused(self, otherwise: str) -> EngineError:
         return EngineError(f"{self._loaded.flavour.name}: {self._loaded.log.explain(otherwise)}")

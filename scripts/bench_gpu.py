@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Times engines of a released model's size, with random weights, on a GPU, beside the same modules in torch.
+
+Two steps, since GPUs may be hired by the minute: `graphs FOLDER` exports the graphs, without weights, on any machine;
+`run FOLDER` makes weights of a seed on the GPU and measures. It needs the extras `export` and `cuda`.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from stts_export.gpu_bench.graphs import export_graphs
+from stts_export.gpu_bench.plots import write_plots
+from stts_export.gpu_bench.run import GpuBench
+from stts_export.gpu_bench.settings import GraphFolder, Settings
+from stts_export.precision.half import Half
+from stts_runtime.outputs import written_whole
+
+WINDOWS = [
+    (16, 1.0),
+    (16, 0.5),
+    (64, 1.0),
+    (64, 0.7),
+    (64, 0.5),
+    (64, 0.3),
+    (128, 1.0),
+    (128, 0.5),
+    (256, 1.0),
+    (256, 0.5),
+]
+
+app = typer.Typer(help=__doc__, add_completion=False)
+Folder = Annotated[Path, typer.Argument(help="Folder of the graphs.")]
+
+
+@app.command()
+def graphs(
+    folder: Folder,
+    size: Annotated[str, typer.Option(help="As in scripts/random_checkpoint.py.")] = "molmo2-4b",
+    precision: Annotated[Half, typer.Option()] = "fp16",
+    window: Annotated[Optional[list[str]], typer.Option(help="Frames and keep, as in 64:0.5; repeatable.")] = None,
+) -> None:
+    """Exports the graphs, without weights: a few MB."""
+    windows = [_window(text) for text in window] if window else WINDOWS
+    export_graphs(Settings(size=size, windows=windows, precision=precision), GraphFolder(folder), _say)
+
+
+@app.command()
+def run(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(help="Report, .json; a picture is written beside it.")],
+    rounds: Annotated[int, typer.Option(min=3)] = 9,
+) -> None:
+    """Measures, and writes the report and a picture of it."""
+    report = GpuBench(GraphFolder(folder), rounds, _say).run(shlex.join(["scripts/bench_gpu.py", *sys.argv[1:]]))
+    with written_whole(out) as scratch:
+        scratch.write_text(report.model_dump_json(indent=1) + "\n")
+    write_plots(report, out.with_suffix(".png"))
+
+
+def _window(text: str) -> tuple[int, float]:
+    frames, _, keep = text.partition(":")
+    return int(frames), float(keep)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    app()
