@@ -221,7 +221,12 @@ class cudaMemcpyKind(IntEnum):  # noqa: N801
 
 
 class cudaStreamCaptureMode(IntEnum):  # noqa: N801
-    cudaStreamCaptureModeThreadLocal = 1
+    cudaStreamCaptureModeRelaxed = 2
+
+
+class cudaGraphNodeType(IntEnum):  # noqa: N801
+    cudaGraphNodeTypeKernel = 0
+    cudaGraphNodeTypeHost = 3
 
 
 OK = cudaError_t.cudaSuccess
@@ -233,10 +238,12 @@ class FakeCuda:
     cudaError_t = cudaError_t
     cudaMemcpyKind = cudaMemcpyKind
     cudaStreamCaptureMode = cudaStreamCaptureMode
+    cudaGraphNodeType = cudaGraphNodeType
     cudaStreamNonBlocking = 1
 
     def __init__(self, memory_bytes: int = 1 << 30, captures: bool = True) -> None:
         self.memory: dict[int, Any] = {}
+        self.pinned: dict[int, Any] = {}
         self.free_bytes, self.captures = memory_bytes, captures
         self.capturing: list[Callable[[], None]] | None = None
         self.launched = 0
@@ -246,6 +253,21 @@ class FakeCuda:
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         assert size <= ctypes.sizeof(self.memory[address])
         return np.frombuffer(self.memory[address], dtype=dtype, count=int(np.prod(shape))).reshape(shape)
+
+    def holds(self, address: int, count: int) -> bool:
+        """Whether so many bytes from an address on lie in one allocation."""
+        return any(
+            start <= address and address + count <= start + ctypes.sizeof(it) for start, it in self.memory.items()
+        )
+
+    def cudaHostAlloc(self, size: int, flags: int) -> tuple[cudaError_t, int]:  # noqa: N802
+        buffer = ctypes.create_string_buffer(size)
+        self.pinned[ctypes.addressof(buffer)] = buffer
+        return OK, ctypes.addressof(buffer)
+
+    def cudaFreeHost(self, ptr: int) -> tuple[cudaError_t]:  # noqa: N802
+        del self.pinned[ptr]
+        return (OK,)
 
     def do(self, work: Callable[[], None]) -> None:
         if self.capturing is None:
@@ -278,7 +300,7 @@ class FakeCuda:
             cudaMemcpyKind.cudaMemcpyDeviceToHost: [src],
             cudaMemcpyKind.cudaMemcpyDeviceToDevice: [dst, src],
         }[kind]
-        if not all(address in self.memory and ctypes.sizeof(self.memory[address]) >= count for address in device):
+        if not all(self.holds(address, count) for address in device):
             return (cudaError_t.cudaErrorInvalidValue,)
         ctypes.memmove(dst, src, count)
         return (OK,)
@@ -302,6 +324,16 @@ class FakeCuda:
     def cudaStreamEndCapture(self, stream: int) -> tuple[cudaError_t, Any]:  # noqa: N802
         captured, self.capturing = self.capturing, None
         return OK, captured
+
+    def cudaGraphGetNodes(self, graph: Any, numNodes: int = 0) -> tuple[cudaError_t, Any, int]:  # noqa: N802
+        return OK, graph[:numNodes], len(graph)
+
+    def cudaGraphNodeGetType(self, node: Any) -> tuple[cudaError_t, cudaGraphNodeType]:  # noqa: N802
+        is_host = getattr(node, "calls_the_host", False)
+        return OK, cudaGraphNodeType.cudaGraphNodeTypeHost if is_host else cudaGraphNodeType.cudaGraphNodeTypeKernel
+
+    def cudaGetLastError(self) -> tuple[cudaError_t]:  # noqa: N802
+        return (OK,)
 
     def cudaGraphInstantiate(self, graph: Any, flags: int) -> tuple[cudaError_t, Any]:  # noqa: N802
         return OK, graph

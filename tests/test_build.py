@@ -83,7 +83,7 @@ def test_segments_give_what_the_whole_graph_gives(micro_bundle: Bundle) -> None:
     whole = run_in_segments(path, micro_bundle.folder / "vision.safetensors", {"frames": frames}, 1 << 40)
     pieces = run_in_segments(path, micro_bundle.folder / "vision.safetensors", {"frames": frames}, 10_000)
     for name, value in whole.items():
-        np.testing.assert_allclose(pieces[name], value, atol=1e-6)
+        np.testing.assert_allclose(pieces[name], value, atol=1e-5)
     assert not list(micro_bundle.folder.glob(".partial-*"))
 
 
@@ -261,6 +261,8 @@ def test_multiplications_are_those_of_the_layers(micro_bundle: Bundle) -> None:
     """Counted by hand for the unpruned micro model, 3 frames of 36 patches."""
     width, mlp, tokens, layers = 32, 48, 3 * 36, 5
     blocks = layers * tokens * (4 * width * width + 2 * width * mlp + 2 * 36 * width)
+    # The values' bias joins the output's, by way of the output's weights.
+    blocks += layers * width * width
     embedding = tokens * 588 * width
     groups, features, hidden, text = 12, 64, 64, 48
     projections = groups * (features * width * 3 + width * width)

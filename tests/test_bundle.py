@@ -39,8 +39,8 @@ def test_no_bundle_and_no_manifest(tmp_path: Path) -> None:
 
 
 def test_a_newer_schema_asks_for_a_newer_runtime(copy: Path) -> None:
-    change_manifest(copy, lambda content: content.update(schema_version=4))
-    with pytest.raises(BundleError, match=r"newer stts-export \(schema 4\).*pip install -U"):
+    change_manifest(copy, lambda content: content.update(schema_version=5))
+    with pytest.raises(BundleError, match=r"newer stts-export \(schema 5\).*pip install -U"):
         Bundle.open(copy)
 
 
@@ -247,7 +247,9 @@ def test_the_best_variant_is_chosen(micro_bundle: Bundle) -> None:
         micro_bundle.choose(1, None, None, at_most=2)
 
 
-@pytest.mark.parametrize(("schema", "lowerings"), [(1, ["cpu"]), (2, ["cpu"]), (3, ["cpu", "tensorrt", "tensorrt-10"])])
+@pytest.mark.parametrize(
+    ("schema", "lowerings"), [(1, ["cpu"]), (2, ["cpu"]), (3, ["cpu", "tensorrt", "tensorrt-10"]), (4, ["cpu", "cuda"])]
+)
 def test_a_frozen_bundle_of_every_schema_still_answers(clip: Path, schema: int, lowerings: list[str]) -> None:
     bundle = Bundle.open(DATA / f"bundle-v{schema}")
     assert json.loads((bundle.folder / MANIFEST).read_text())["schema_version"] == schema

@@ -110,9 +110,44 @@ def test_cpu(module: Module, python: tuple[int, int], ready: bool, sentence: str
     )
 
 
-def test_cuda_has_no_engine_yet_and_no_command_changes_that() -> None:
-    assert cuda_target() == Target(
-        name="cuda", ready=False, can_compile=False, because="This version has no engine for it yet.", command=None
+ON_GPU = Module("ONNX Runtime", "1.31.1", None, ("CUDAExecutionProvider", "CPUExecutionProvider"))
+REPLACE = "pip uninstall -y onnxruntime && pip install 'stts-export[cuda]'"
+CUDA_EXTRA = "pip install 'stts-export[cuda]'"
+
+
+@pytest.mark.parametrize(
+    ("device", "onnxruntime", "bindings", "sentence", "command"),
+    [
+        (HOPPER, ON_GPU, BINDINGS, "ONNX Runtime 1.31.1 runs the graphs for it as they are, without compiling.", None),
+        (BARE, ON_GPU, BINDINGS, f"Its engines run on an NVIDIA GPU, and {NO_DRIVER}.", None),
+        (ADA, missing(ON_GPU), BINDINGS, "ONNX Runtime is not installed.", CUDA_EXTRA),
+        (
+            ADA,
+            replace(ON_GPU, providers=("CPUExecutionProvider",)),
+            BINDINGS,
+            "The ONNX Runtime 1.31.1 that is installed has no CUDA provider.",
+            REPLACE,
+        ),
+        (
+            ADA,
+            replace(ON_GPU, version="1.30.0"),
+            BINDINGS,
+            "ONNX Runtime 1.30.0 is installed, and its graphs need ONNX Runtime 1.31 or newer.",
+            CUDA_EXTRA,
+        ),
+        (
+            ADA,
+            ON_GPU,
+            missing(BINDINGS),
+            "Cuda engines need cuda-bindings, and cuda-bindings is not installed.",
+            "pip install 'cuda-bindings==13.*'",
+        ),
+    ],
+)
+def test_cuda(device: Device, onnxruntime: Module, bindings: Module, sentence: str, command: str | None) -> None:
+    ready = sentence.startswith("ONNX Runtime 1.31.1 runs")
+    assert cuda_target(device, onnxruntime, bindings) == Target(
+        name="cuda", ready=ready, can_compile=False, because=sentence, command=command
     )
 
 

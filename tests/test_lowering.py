@@ -14,10 +14,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stts_export.graphs.on_cpu import replace_cuda_only
 from stts_export.graphs.to_onnx import to_onnx
 from stts_export.lowering import LOWERINGS, TARGETS, Lowering
 from stts_export.modules import operators
 from stts_export.modules.operators import cache_write, keep_highest, masked_attention
+from stts_export.modules.packing import packed_attention
 from stts_runtime.bundle import Bundle
 
 
@@ -32,9 +34,11 @@ class Call(nn.Module):
 
 def through_onnx(lowering: Lowering, call: Call, *inputs: Tensor) -> np.ndarray:
     names = [f"input{number}" for number in range(len(inputs))]
-    model = to_onnx(call, inputs, names, ["output"], lowering)
-    content = ir.to_proto(model).SerializeToString()
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    model = ir.to_proto(to_onnx(call, inputs, names, ["output"], lowering))
+    functions = replace_cuda_only(model.graph.node)
+    model.functions.extend(functions)
+    model.opset_import.extend(onnx.helper.make_opsetid(domain, 1) for domain in {one.domain for one in functions})
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {name: value.numpy() for name, value in zip(names, inputs, strict=True)})[0]
 
 
@@ -55,7 +59,47 @@ CALLS: dict[str, tuple[Call, tuple[Tensor, ...]]] = {
     "rotate": (Call(operators.rotate, 2), (tokens(1, 5, 16), tokens(1, 5, 4), tokens(1, 6, 4)[:, :5])),
     "rms_norm": (Call(operators.rms_norm, 1e-6), (tokens(5, 16) * 100, tokens(16))),
     "keep_highest": (Call(keep_highest, 4), (tokens(1, 9),)),
+    "gated": (Call(operators.gated), (tokens(5, 16), tokens(6, 16)[:5])),
+    "group_mean": (Call(operators.group_mean), (tokens(5, 9, 16),)),
+    # The second frame keeps nothing, the last neither.
+    "packed_attention": (
+        Call(packed_attention, 4, 4, 2),
+        (tokens(14, 16), tokens(15, 16)[:14], tokens(16, 16)[:14], torch.tensor([0, 0, 0, 0, 2, 2, 2])),
+    ),
 }
+
+
+class Step(nn.Module):
+    """Three tokens behind slot 4, of 4 heads over 2, of width 16 (which fused operators take) or 8 (which they do not).
+
+    `norm` is how many channels are normed at once.
+    """
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, norms: Tensor, tables: Tensor, cache: Tensor) -> Tensor:
+        positions, last = torch.tensor([9, 10, 11]), torch.tensor([6], dtype=torch.int32)
+        q_norm, k_norm = norms[: q.shape[1]], norms[: k.shape[1]]
+        if norms.shape[0] == cache.shape[-1]:
+            q_norm, k_norm = norms, norms
+        return operators.causal_attention(
+            q, k, v, q_norm, k_norm, 1e-6, tables[0], tables[1], positions, cache, cache, last, 4, 2
+        )[0]
+
+
+@pytest.mark.parametrize(
+    "lowering", [one for one in LOWERINGS.values() if one.caches_by_head], ids=lambda one: one.name
+)
+@pytest.mark.parametrize(("width", "normed_at_once"), [(16, 16), (8, 8), (16, 64)])
+def test_a_step_attends_to_its_cache(lowering: Lowering, width: int, normed_at_once: int) -> None:
+    inputs = (
+        tokens(3, 4 * width),
+        tokens(4, 2 * width)[:3],
+        tokens(5, 2 * width)[:3],
+        tokens(normed_at_once),
+        tokens(2, 12, width // 2),
+        tokens(1, 2, 10, width),
+    )
+    wanted = Step()(*inputs).numpy()
+    np.testing.assert_allclose(through_onnx(lowering, Step(), *inputs), wanted, atol=5e-6)
 
 
 @pytest.mark.parametrize("lowering", LOWERINGS.values(), ids=lambda lowering: lowering.name)
@@ -65,7 +109,9 @@ def test_a_lowering_computes_what_the_body_computes(name: str, lowering: Lowerin
     np.testing.assert_allclose(through_onnx(lowering, call, *inputs), call(*inputs).numpy(), atol=2e-6, rtol=2e-6)
 
 
-@pytest.mark.parametrize("lowering", LOWERINGS.values(), ids=lambda lowering: lowering.name)
+@pytest.mark.parametrize(
+    "lowering", [one for one in LOWERINGS.values() if not one.prefill_apart], ids=lambda lowering: lowering.name
+)
 @pytest.mark.parametrize("start", [0, 3, 7])
 def test_caches_of_either_layout_are_written_and_read(lowering: Lowering, start: int) -> None:
     heads, kv_heads, width, slots = 4, 2, 8, 10

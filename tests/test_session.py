@@ -39,6 +39,9 @@ class FakeLanguage:
     def show(self, visual_tokens: Any) -> None:
         self.shown = visual_tokens
 
+    def prefill(self, tokens: Tokens) -> None:
+        self.forward(tokens)
+
     def forward(self, tokens: Tokens) -> int:
         self.calls.append((self.length, len(tokens)))
         self.positions += tokens.positions.tolist()

@@ -105,7 +105,7 @@ def test_cuda_calls_have_the_parameters_of_cuda_python(name: str) -> None:
     """cuda-python's docstrings begin with the signature, as in `cudaFree(devPtr)`."""
     signature = (inspect.getdoc(getattr(cuda_runtime, name)) or "").splitlines()[0]
     listed = signature.removeprefix(f"{name}(").removesuffix(")").split(", ")
-    real = [part.split(":")[0].split()[-1] for part in listed]
+    real = [part.split(":")[0].split("=")[0].split()[-1] for part in listed if part]
     wanted = list(inspect.signature(getattr(fake_tensorrt.FakeCuda, name)).parameters)[1:]
     assert real == wanted
 
@@ -113,7 +113,8 @@ def test_cuda_calls_have_the_parameters_of_cuda_python(name: str) -> None:
 def test_cuda_constants_exist() -> None:
     for name in ("cudaMemcpyHostToDevice", "cudaMemcpyDeviceToHost", "cudaMemcpyDeviceToDevice"):
         assert getattr(cuda_runtime.cudaMemcpyKind, name) == getattr(fake_tensorrt.cudaMemcpyKind, name)
-    assert cuda_runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal == 1
+    assert cuda_runtime.cudaStreamCaptureMode.cudaStreamCaptureModeRelaxed == 2
+    assert cuda_runtime.cudaGraphNodeType.cudaGraphNodeTypeHost == 3
     assert cuda_runtime.cudaError_t.cudaErrorMemoryAllocation == 2
     assert cuda_runtime.cudaStreamNonBlocking == 1
 

@@ -40,7 +40,7 @@ def key_biased_attention(q: Value, k: Value, v: Value, bias: Value, heads: int) 
         unscaled = op.Mul(op.Cast(bias, to=ir.DataType.FLOAT), op.Constant(value_float=head_width**0.5))
         high = op.Cast(unscaled, to=ir.DataType.FLOAT16)
         low = op.Cast(op.Sub(unscaled, op.Cast(high, to=ir.DataType.FLOAT)), to=ir.DataType.FLOAT16)
-        parts = [op.Unsqueeze(part, [2, 3]) for part in (high, low)]
+        parts = [op.CastLike(op.Unsqueeze(part, [2, 3]), q) for part in (high, low)]
         channels = op.Pad(op.Concat(*parts, axis=3), [0, 0, 0, 0, 0, 0, 0, _BIAS_CHANNELS - 2])
         of_heads = op.Expand(channels, [rows, keys, heads, _BIAS_CHANNELS])
         by_token = [op.Reshape(x, [0, 0, heads, head_width]) for x in (q, k)]

@@ -26,7 +26,7 @@ def examine(folder: Path, device: Device, root: Path = ROOT) -> Report:
     return Report(
         targets=[
             cpu_target(onnxruntime, sys.version_info[:2]),
-            cuda_target(),
+            cuda_target(device, onnxruntime, bindings),
             tensorrt_target(device, tensorrt, bindings, has_apt_module(root)),
             rtx_target(device, rtx, bindings),
         ],

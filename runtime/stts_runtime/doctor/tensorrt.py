@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from stts_runtime.device import Device
+from stts_runtime.doctor.bindings import bindings_obstacle
 from stts_runtime.doctor.modules import Module, numbers
 from stts_runtime.doctor.report import Fact, Target
 
@@ -38,9 +39,7 @@ def has_apt_module(root: Path) -> bool:
 
 def tensorrt_target(device: Device, tensorrt: Module, bindings: Module, apt_module: bool) -> Target:
     """`apt_module` says whether `has_apt_module`."""
-    obstacle = _tensorrt_obstacle(device, tensorrt, apt_module) or _bindings_obstacle(
-        device, tensorrt, bindings, _EXTRA
-    )
+    obstacle = _tensorrt_obstacle(device, tensorrt, apt_module) or bindings_obstacle(device, tensorrt, bindings, _EXTRA)
     because, command = obstacle or (f"TensorRT {tensorrt.version} builds and runs engines on {_this(device)}", None)
     return Target(name="tensorrt", ready=not obstacle, can_compile=not obstacle, because=f"{because}.", command=command)
 
@@ -72,7 +71,7 @@ def _tensorrt_missing(device: Device, apt_module: bool) -> tuple[str, str | None
 def rtx_target(device: Device, rtx: Module, bindings: Module) -> Target:
     never = _why_never(device)
     obstacle = _rtx_obstacle(rtx) if never is None else _only_compiles(device, rtx, never)
-    obstacle = obstacle or _bindings_obstacle(device, rtx, bindings, _RTX_EXTRA)
+    obstacle = obstacle or bindings_obstacle(device, rtx, bindings, _RTX_EXTRA)
     because, command = obstacle or (f"TensorRT-RTX {rtx.version} compiles and runs engines on {_this(device)}", None)
     return Target(
         name="tensorrt-rtx",
@@ -108,23 +107,6 @@ def _only_compiles(device: Device, rtx: Module, never: str) -> tuple[str, str | 
     if device.l4t is not None or not rtx.is_missing:
         return f"{rtx.because}, and it could not run: {never}", None
     return f"{rtx.because}; with it, this machine could compile for others, but not run: {never}", _RTX_EXTRA
-
-
-def _bindings_obstacle(device: Device, user: Module, bindings: Module, extra: str) -> tuple[str, str | None] | None:
-    """Engines of both flavours are fed through cuda-bindings, whose major version the driver has to know."""
-    matching = f"pip install 'cuda-bindings=={_major(device)}.*'" if device.cuda else extra
-    if bindings.version is None:
-        because = f"{user.label} engines need cuda-bindings, and {bindings.because}"
-        return because, matching if bindings.is_missing else None
-    if device.cuda and numbers(bindings.version)[0] > _major(device):
-        because = f"cuda-bindings {bindings.version} is newer than the driver, which is for CUDA {device.cuda}"
-        # Elsewhere the wheels of TensorRT may be too new as well, and the driver is what to update.
-        return (because, matching) if device.l4t else (f"{because}; update the driver", None)
-    return None
-
-
-def _major(device: Device) -> int:
-    return numbers(device.cuda or "")[0]
 
 
 def _this(device: Device) -> str:

@@ -187,7 +187,10 @@ class CapturedWork:
         """Raises `EngineError` for a call back into the host: a library frees memory in it, once."""
         _, count = cuda.call("cudaGraphGetNodes", graph, 0)
         nodes, _ = cuda.call("cudaGraphGetNodes", graph, count)
-        if any(cuda.call("cudaGraphNodeGetType", node) == cuda.api.cudaGraphNodeType.cudaGraphNodeTypeHost for node in nodes):
+        if any(
+            cuda.call("cudaGraphNodeGetType", node) == cuda.api.cudaGraphNodeType.cudaGraphNodeTypeHost
+            for node in nodes
+        ):
             raise EngineError("the work calls back into the host, which cannot be repeated")
 
     def launch(self) -> None:

@@ -94,6 +94,8 @@ class Context:
 
     def enqueue(self) -> None:
         """Runs on the stream; returns before the device is done."""
+        # An old message explains no later failure.
+        self._loaded.log.errors.clear()
         if not self._context.execute_async_v3(int(self._loaded.stream.handle)):
             raise self._refused("the engine did not run")
 

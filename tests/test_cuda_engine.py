@@ -1,0 +1,136 @@
+"""The cuda engine on fakes that compute (tests/fake_onnxruntime.py): bindings, padding, caches, captures, weights."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stts_export.build import build_bundle
+from stts_export.plan import BuildRequest
+from stts_runtime.bundle import Bundle
+from stts_runtime.device import Device
+from stts_runtime.device.gpu import Gpu
+from stts_runtime.engines import cuda_session, load_language, load_vision
+from stts_runtime.engines.cuda_memory import CapturedWork, Cuda, RepeatedWork, Stream
+from stts_runtime.engines.cuda_weights import DeviceWeights
+from stts_runtime.errors import BundleError, EngineError, MissingExtraError
+from stts_runtime.session import Session
+from stts_runtime.video import VideoFile, window_of_file
+from tests.fake_onnxruntime import FakeOnnxRuntime
+from tests.fake_tensorrt import FakeCuda
+
+HOPPER = Device("linux-x86_64", Gpu("NVIDIA H100", "sm90", 85 * 10**9), "580.65.06", None, None, "13.0")
+
+
+@pytest.fixture(scope="module")
+def bundle(micro_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """3 frames at keep 1 and 0.5, for the CPU and for cuda; do not change it."""
+    out = tmp_path_factory.mktemp("bundles") / "cuda"
+    return build_bundle(BuildRequest(micro_checkpoint, out, [3], [1.0, 0.5], ["clip"], targets=["cpu", "cuda"]))
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOnnxRuntime]:
+    cuda = FakeCuda()
+    module = FakeOnnxRuntime(cuda)
+    cuda_session.shared_stream.cache_clear()
+    monkeypatch.setattr(cuda_session, "this_device", lambda: HOPPER)
+    monkeypatch.setattr(cuda_session, "load_cuda", lambda: Cuda(cuda))
+    for place in ("cuda_session", "onnxruntime_cuda"):
+        monkeypatch.setattr(f"stts_runtime.engines.{place}.cuda_runtime", lambda: module)
+    yield module
+    cuda_session.shared_stream.cache_clear()
+
+
+@pytest.mark.parametrize("variant", ["full-t3", "clip-t3-k0.5"])
+def test_vision_gives_what_the_cpu_gives(bundle: Bundle, fake: FakeOnnxRuntime, variant: str) -> None:
+    size = bundle.manifest.vision.image_size
+    engine, wanted = load_vision(bundle, variant, "cuda"), load_vision(bundle, variant)
+    for seed in range(4):
+        frames = np.random.default_rng(seed).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+        got, expected = engine.run(frames), wanted.run(frames)
+        np.testing.assert_array_equal(got.kept, expected.kept)
+        tokens = engine.downloaded(got)
+        error = np.linalg.norm(tokens - expected.visual_tokens) / np.linalg.norm(expected.visual_tokens)
+        assert error < 5e-3
+    assert (len(fake.runs), fake.cuda.launched) == (3, 2), "two runs settle, the third is captured and launched"
+
+
+def test_a_session_answers_as_on_the_cpu(bundle: Bundle, fake: FakeOnnxRuntime, clip: Path) -> None:
+    window = window_of_file(VideoFile(str(clip)), 3, bundle.manifest.max_fps, bundle.manifest.vision.image_size)
+    texts = []
+    for engine in ("cuda", "cpu"):
+        session = Session.open(bundle, "clip-t3-k0.5", engine=engine)
+        watched = session.watch(window)
+        texts.append([session.ask(watched, question, 6).answer for question in ("Who?", "What moves there?")])
+    assert texts[0] == texts[1]
+    prefills = [length for name, length in fake.runs if "prefill" in name]
+    assert prefills == [64], "padded to a multiple, so that kernels are planned once"
+
+
+def test_variants_and_language_graphs_share_their_weights(bundle: Bundle, fake: FakeOnnxRuntime) -> None:
+    weights = {name: (bundle.folder / f"{name}.16bit.safetensors").stat().st_size for name in ("vision", "language")}
+    engines = [load_vision(bundle, variant, "cuda") for variant in bundle.manifest.variants]
+    taken = (1 << 30) - fake.cuda.free_bytes
+    assert weights["vision"] - 20_000 < taken < 2 * weights["vision"]
+    engines.append(load_language(bundle, "cuda"))
+    largest = max(len(memory.raw) for memory in fake.cuda.memory.values())
+    assert largest <= max(weights.values()), "in one block each"
+    del engines
+    gc.collect()
+    assert not fake.cuda.memory, "and freed with the last engine"
+
+
+def test_a_machine_without_a_gpu_says_so_in_one_line(bundle: Bundle) -> None:
+    cuda_session.shared_stream.cache_clear()
+    with pytest.raises(EngineError, match=r"needs an NVIDIA GPU, and there is none here .*--engine cpu"):
+        load_vision(bundle, "full-t3", "cuda")
+
+
+def test_a_bundle_without_cuda_graphs_names_the_command(micro_bundle: Bundle, fake: FakeOnnxRuntime) -> None:
+    with pytest.raises(BundleError, match=r"no graphs for the cuda engine .*--target cuda --force"):
+        load_language(micro_bundle, "cuda")
+
+
+def test_an_onnxruntime_without_cuda_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MissingExtraError, match=r"no CUDA provider.*stts-export\[cuda\]"):
+        cuda_session.cuda_runtime()
+
+
+def test_joined_names_are_rows_of_both(bundle: Bundle) -> None:
+    stream = Stream(Cuda(FakeCuda()))
+    weights = DeviceWeights(bundle.folder / "language.16bit.safetensors", stream)
+    names = [f"language_model.layers.0.self_attn.{part}_proj.weight" for part in "qkv"]
+    joined = stream.download(weights["+".join(names)])
+    np.testing.assert_array_equal(joined, np.concatenate([stream.download(weights[name]) for name in names]))
+    with pytest.raises(KeyError):
+        weights["+".join(reversed(names))]
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff" * 8, b"\x02\0\0\0\0\0\0\0{]"])
+def test_a_damaged_weight_file_is_said_to_be_damaged(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(damage or b"\0")
+    with pytest.raises(BundleError, match="damaged"):
+        DeviceWeights(path, Stream(Cuda(FakeCuda())))
+
+
+def test_work_that_calls_the_host_is_not_repeated() -> None:
+    """ONNX Runtime frees memory in such calls; a second time would free it again."""
+    cuda, runs = FakeCuda(), []
+
+    def call() -> None:
+        runs.append(1)
+
+    call.calls_the_host = True  # type: ignore[attr-defined]
+    stream = Stream(Cuda(cuda))
+    work = RepeatedWork(stream, lambda: cuda.do(call))
+    for _ in range(4):
+        work()
+    assert (len(runs), cuda.launched) == (4, 0)
+    with pytest.raises(EngineError, match="cannot be repeated"):
+        CapturedWork(stream, lambda: cuda.do(call))
