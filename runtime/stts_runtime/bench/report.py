@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -186,7 +187,8 @@ def machine() -> Machine:
         cores=psutil.cpu_count() or 0,
         memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
         python=platform.python_version(),
-        onnxruntime=_version("onnxruntime"),
+        # Packages of several names hold the module; what is loaded says its own version.
+        onnxruntime=getattr(sys.modules.get("onnxruntime"), "__version__", None) or _version("onnxruntime"),
         gpu=device.gpu.name if device.gpu else None,
         driver=device.driver,
     )

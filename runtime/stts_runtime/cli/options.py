@@ -11,5 +11,6 @@ from stts_runtime.engines import EngineName
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder made by `stts-export build`.")]
 EngineOption = Annotated[
-    Optional[EngineName], typer.Option(help="What runs the model. Default: what the bundle was compiled for, else cpu.")
+    Optional[EngineName],
+    typer.Option(help="What runs the model. Default: on a GPU what the bundle was compiled or built for, else cpu."),
 ]
