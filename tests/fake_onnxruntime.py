@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from stts_export.graphs.on_cpu import replace_cuda_only
+from stts_export.graphs.on_cpu import make_runnable_on_cpu
 from tests.fake_tensorrt import FakeCuda
 
 __version__ = onnxruntime.__version__
@@ -70,9 +70,7 @@ class FakeSession:
     def __init__(self, module: FakeOnnxRuntime, path: Path) -> None:
         self._module, self._name = module, path.name
         model = onnx.load(path, load_external_data=False)
-        functions = replace_cuda_only(model.graph.node)
-        model.functions.extend(functions)
-        model.opset_import.extend(onnx.helper.make_opsetid(domain, 1) for domain in {one.domain for one in functions})
+        make_runnable_on_cpu(model)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         self._real = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stts_export.graphs.on_cpu import replace_cuda_only
+from stts_export.graphs.on_cpu import make_runnable_on_cpu
 from stts_export.graphs.to_onnx import to_onnx
 from stts_export.lowering import LOWERINGS, TARGETS, Lowering
 from stts_export.modules import operators
@@ -35,9 +35,7 @@ class Call(nn.Module):
 def through_onnx(lowering: Lowering, call: Call, *inputs: Tensor) -> np.ndarray:
     names = [f"input{number}" for number in range(len(inputs))]
     model = ir.to_proto(to_onnx(call, inputs, names, ["output"], lowering))
-    functions = replace_cuda_only(model.graph.node)
-    model.functions.extend(functions)
-    model.opset_import.extend(onnx.helper.make_opsetid(domain, 1) for domain in {one.domain for one in functions})
+    make_runnable_on_cpu(model)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {name: value.numpy() for name, value in zip(names, inputs, strict=True)})[0]
 

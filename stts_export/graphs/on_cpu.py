@@ -5,9 +5,7 @@ They say what the operator means and are slow.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from onnx import FunctionProto, NodeProto
+from onnx import FunctionProto, ModelProto, helper
 from onnxscript import script
 from onnxscript.values import Opset
 
@@ -99,12 +97,14 @@ _FUNCTIONS = {
 }
 
 
-def replace_cuda_only(nodes: Iterable[NodeProto]) -> list[FunctionProto]:
-    """Makes nodes call the functions instead, in place; returns the functions that they need."""
+def make_runnable_on_cpu(model: ModelProto) -> None:
+    """Makes the nodes of a graph call the functions instead, in place."""
     used = set()
-    for node in nodes:
+    for node in model.graph.node:
         # Without norms the CPU provider has the second as well.
         if node.domain == DOMAIN and len(node.input) == len(_FUNCTIONS.get(node.op_type, FunctionProto()).input):
             node.domain = _OURS.domain
             used.add(node.op_type)
-    return [_FUNCTIONS[name] for name in sorted(used)]
+    if used:
+        model.functions.extend(_FUNCTIONS[name] for name in sorted(used))
+        model.opset_import.append(helper.make_opsetid(_OURS.domain, 1))

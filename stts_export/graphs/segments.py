@@ -17,7 +17,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper, numpy_helper
 
-from stts_export.graphs.on_cpu import replace_cuda_only
+from stts_export.graphs.on_cpu import make_runnable_on_cpu
 from stts_export.graphs.weight_file import refer_from_inputs
 from stts_export.graphs.widen import widen_nodes, widened
 
@@ -43,7 +43,7 @@ class SegmentedGraph:
         refer_from_inputs(self._model, weights)
         graph = self._model.graph
         widen_nodes(graph.node)
-        self._functions = replace_cuda_only(graph.node)
+        make_runnable_on_cpu(self._model)
         self._weights = {tensor.name: tensor for tensor in graph.initializer}
         self._pieces = list(_pieces(graph.node, self._weights, max_weight_bytes))
         self._whole: onnxruntime.InferenceSession | None = None
@@ -82,9 +82,10 @@ class SegmentedGraph:
             input=[_described(name, value) for name, value in feeds.items()],
             output=[ValueInfoProto(name=name) for name in outputs],
         )
-        opsets = [*self._model.opset_import, *(helper.make_opsetid(f.domain, 1) for f in self._functions[:1])]
-        version = self._model.ir_version
-        piece = helper.make_model(graph, opset_imports=opsets, ir_version=version, functions=self._functions)
+        model = self._model
+        piece = helper.make_model(
+            graph, opset_imports=model.opset_import, ir_version=model.ir_version, functions=model.functions
+        )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         # The piece is no file, and its references to the weight file are relative.
