@@ -123,6 +123,30 @@ def test_bf16_throughout_builds_is_checked_and_compiles(micro_checkpoint: Path, 
     assert {passport.precision for passport in passports} == {"bf16"}
 
 
+CUDA_BFLOAT16 = {
+    *("Add", "Div", "Gemm", "LayerNormalization", "MatMul", "Mul", "RMSNormalization", "RotaryEmbedding", "Softmax"),
+    *("FastGelu", "GroupQueryAttention", "QuickGelu", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization"),
+    # These move or choose values of any type.
+    *("Cast", "Concat", "Expand", "Gather", "Reshape", "Slice", "Split", "Squeeze", "TensorScatter", "Transpose"),
+    *("Unsqueeze", "Where"),
+}
+"""The operators of ours whose CUDA kernels, in the library of onnxruntime-gpu 1.31.1, exist for bfloat16."""
+
+
+def test_bf16_goes_only_into_operators_that_have_it_on_cuda(micro_checkpoint: Path, tmp_path: Path) -> None:
+    bundle = build_bundle(request(micro_checkpoint, tmp_path / "bundle", targets=["cuda"], half="bf16"))
+    graphs = {graph.graph for part in bundle.manifest.parts().values() for graph in part.values()}
+    graphs.add(bundle.manifest.language.prefill["cuda"].graph)
+    for name in graphs:
+        graph = onnx.load(bundle.folder / name, load_external_data=False).graph
+        described = [*graph.value_info, *graph.input, *graph.output]
+        kinds = {value.name: value.type.tensor_type.elem_type for value in described}
+        kinds |= {weight.name: weight.data_type for weight in graph.initializer}
+        taking = {node.op_type for node in graph.node if any(kinds.get(x) == TensorProto.BFLOAT16 for x in node.input)}
+        assert "Gemm" in taking, name
+        assert taking <= CUDA_BFLOAT16, name
+
+
 def test_16_bit_graphs_share_one_weight_file(tensorrt_bundle: Bundle) -> None:
     graphs = tensorrt_bundle.manifest.parts()
     assert {part[name].weights for part in graphs.values() for name in ("tensorrt", "tensorrt-10")} == {

@@ -25,7 +25,7 @@ class LanguageGraph(nn.Module):
         self, token_ids_L: Tensor, positions_L: Tensor, start: Tensor, visual_VW: Tensor, *caches: Tensor
     ) -> tuple[Tensor, ...]:
         output = self.language(token_ids_L, positions_L, start, visual_VW, list(caches))
-        return (*output.caches, output.logits.float(), output.next_token)
+        return (*output.caches, output.logits, output.next_token)
 
 
 class PrefillGraph(nn.Module):
@@ -50,7 +50,7 @@ class StepGraph(nn.Module):
 
     def forward(self, token_ids_L: Tensor, positions_L: Tensor, last: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
         output = self.language.step(token_ids_L, positions_L, last, list(caches), self._tables)
-        return (*output.caches, output.logits.float(), output.next_token)
+        return (*output.caches, output.logits, output.next_token)
 
 
 def input_names(language: Language) -> list[str]:

@@ -28,7 +28,7 @@ class LanguageOutput(NamedTuple):
     next_token: Tensor
     """(1,) int64, the greedy choice after the last token."""
     logits: Tensor
-    """(1, vocabulary) of the last token."""
+    """(1, vocabulary) of the last token, in float32."""
     caches: list[Tensor]
     """Keys and values of every layer in turn, of the layout that came in."""
 
@@ -279,7 +279,8 @@ class Language(nn.Module):
         return attend
 
     def _output(self, x: Tensor, caches: list[Tensor]) -> LanguageOutput:
-        logits = self.logits(self.language_model.norm(x[-1:]))
+        # ONNX Runtime on CUDA has no argmax of bfloat16; in float32 it is the same token.
+        logits = self.logits(self.language_model.norm(x[-1:])).float()
         return LanguageOutput(logits.argmax(dim=-1), logits, caches)
 
     def _cached(self, keys: Tensor, values: Tensor, start: Tensor, seen_LS: Tensor, new_caches: list[Tensor]) -> Attend:
