@@ -46,7 +46,7 @@ def load_cuda() -> Cuda:
         from cuda.bindings import runtime
     except ModuleNotFoundError:
         raise MissingExtraError(
-            "cuda-bindings (cuda-python) is not installed, and TensorRT engines keep their tensors with it: "
+            "cuda-bindings (cuda-python) is not installed, and engines on the GPU keep their tensors with it: "
             "pip install 'cuda-bindings==13.*', or 12.* for CUDA 12"
         ) from None
     except (ImportError, OSError) as error:
