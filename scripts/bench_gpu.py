@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Optional
 
+import torch
 import typer
 
 from stts_export.gpu_bench.graphs import export_graphs
@@ -19,7 +20,9 @@ from stts_export.gpu_bench.plots import write_plots
 from stts_export.gpu_bench.run import GpuBench
 from stts_export.gpu_bench.settings import GraphFolder, Settings
 from stts_export.precision.half import Half
-from stts_runtime.outputs import written_whole
+from stts_runtime.cli.entry import run_app
+from stts_runtime.errors import UserError
+from stts_runtime.outputs import check_place, written_whole
 
 WINDOWS = [
     (16, 1.0),
@@ -34,7 +37,7 @@ WINDOWS = [
     (256, 0.5),
 ]
 
-app = typer.Typer(help=__doc__, add_completion=False)
+app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 Folder = Annotated[Path, typer.Argument(help="Folder of the graphs.")]
 
 
@@ -57,6 +60,9 @@ def run(
     rounds: Annotated[int, typer.Option(min=3)] = 9,
 ) -> None:
     """Measures, and writes the report and a picture of it."""
+    check_place(out, [".json"])
+    if not torch.cuda.is_available():
+        raise UserError("no CUDA device was found; what is measured here runs on one")
     report = GpuBench(GraphFolder(folder), rounds, _say).run(shlex.join(["scripts/bench_gpu.py", *sys.argv[1:]]))
     with written_whole(out) as scratch:
         scratch.write_text(report.model_dump_json(indent=1) + "\n")
@@ -65,7 +71,10 @@ def run(
 
 def _window(text: str) -> tuple[int, float]:
     frames, _, keep = text.partition(":")
-    return int(frames), float(keep)
+    try:
+        return int(frames), float(keep)
+    except ValueError:
+        raise UserError(f"a window is frames and keep, as in 64:0.5, and not {text!r}") from None
 
 
 def _say(line: str) -> None:
@@ -73,4 +82,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    sys.exit(run_app(app, "bench_gpu.py"))

@@ -13,9 +13,8 @@ from typing import Annotated
 import typer
 
 from stts_export.checkpoint.random import write_random_checkpoint
-from stts_export.checkpoint.sizes import SIZES
+from stts_export.checkpoint.sizes import SIZES, size_named
 from stts_runtime.cli.entry import run_app
-from stts_runtime.errors import UserError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -27,9 +26,7 @@ def write(
     seed: Annotated[int, typer.Option(help="Seed of the weights.")] = 0,
     plain: Annotated[bool, typer.Option("--plain", help="A plain Molmo2 without a scorer.")] = False,
 ) -> None:
-    if size not in SIZES:
-        raise UserError(f"unknown size {size!r}; there is {', '.join(SIZES)}")
-    write_random_checkpoint(out, SIZES[size], seed, None if plain else 0.5)
+    write_random_checkpoint(out, size_named(size), seed, None if plain else 0.5)
     print(out)
 
 

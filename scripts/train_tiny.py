@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from stts_export.checkpoint.sizes import SIZES
+from stts_export.checkpoint.sizes import SIZES, size_named
 from stts_export.training.card import Provenance, model_card
 from stts_export.training.loop import Report, Run
 from stts_export.training.recipe import Recipe
@@ -48,15 +48,14 @@ def train(
     commit: Annotated[Optional[str], typer.Option(help="For the model card. Default: git's HEAD.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it is a checkpoint.")] = False,
 ) -> None:
-    if size not in SIZES:
-        raise UserError(f"unknown size {size!r}; there is {', '.join(SIZES)}")
+    chosen = size_named(size)
     # Whatever could go wrong at the end is tried before the minutes are spent.
     name = _device_name(device)
     command = shlex.join(["python", "scripts/train_tiny.py", *sys.argv[1:]])
     provenance = Provenance(name, commit or _head(), command)
     check_free(out, _replaceable(force))
     recipe = Recipe(
-        size=SIZES[size],
+        size=chosen,
         seed=seed,
         minutes=minutes,
         steps=steps,

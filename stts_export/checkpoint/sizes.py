@@ -18,6 +18,7 @@ from stts_export.modules.config import (
     VisionConfig,
     YarnScaling,
 )
+from stts_runtime.errors import UserError
 
 EXTRA_VOCAB = 128
 PATCH_SIZE = 14
@@ -70,6 +71,14 @@ SIZES = {
         378, 1152, 25, 16, 4304, (-1, -7), 3, 4304, 4096, 32, 32, 32, 128, 11_008, 100_278, 5e5, olmo=True
     ),
 }
+
+
+def size_named(name: str) -> Size:
+    """Raises `UserError` if there is none of that name."""
+    if name not in SIZES:
+        raise UserError(f"unknown size {name!r}; there is {', '.join(SIZES)}")
+    return SIZES[name]
+
 
 # Every fourth layer of OLMo 3 sees its whole context, and only those have their positions scaled.
 _SCALED_EVERY = 4

@@ -22,11 +22,16 @@ from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
 from stts_export.precision.half import DTYPES, PrecisionPlan, to_half
 from stts_runtime.bundle.manifest import LANGUAGE, VISION
+from stts_runtime.bundle.publish import published
 
 
 def export_graphs(settings: Settings, folder: GraphFolder, report: Callable[[str], None]) -> None:
-    """Writes the graphs that the settings ask for."""
-    folder.path.mkdir(parents=True)
+    """Writes the graphs that the settings ask for; raises `UserError` if the folder exists or the size is unknown."""
+    with published(folder.path) as scratch:
+        _export(settings, GraphFolder(scratch), report)
+
+
+def _export(settings: Settings, folder: GraphFolder, report: Callable[[str], None]) -> None:
     vision, language = weightless(settings.model())
     half = settings.precision
     assert half in DTYPES

@@ -9,10 +9,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from stts_export.checkpoint.byte_tokenizer import byte_level_tokenizer
-from stts_export.checkpoint.sizes import SIZES, model_config
+from stts_export.checkpoint.sizes import model_config, size_named
 from stts_export.modules.config import MarkerIds, ModelConfig
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle.manifest import Work
+from stts_runtime.errors import UserError
 from stts_runtime.prompt import Tokens
 
 # A timestamp between frames, the opening, a question; as prompts of this size have them.
@@ -46,7 +47,7 @@ class Settings(BaseModel):
     """By graph, once they are exported."""
 
     def model(self) -> ModelConfig:
-        size = SIZES[self.size]
+        size = size_named(self.size)
         return model_config(size, byte_level_tokenizer(size.vocab), 0.5)
 
     def budgets(self) -> list[TokenBudget]:
@@ -105,4 +106,8 @@ class GraphFolder:
 
     @property
     def settings(self) -> Settings:
-        return Settings.model_validate_json((self.path / "settings.json").read_bytes())
+        """Raises `UserError` if the folder was not written whole: its settings come last."""
+        try:
+            return Settings.model_validate_json((self.path / "settings.json").read_bytes())
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.path} is not a folder of graphs: {error}") from None
