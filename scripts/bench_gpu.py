@@ -17,7 +17,7 @@ import typer
 
 from stts_export.gpu_bench.graphs import export_graphs
 from stts_export.gpu_bench.plots import write_plots
-from stts_export.gpu_bench.run import GpuBench
+from stts_export.gpu_bench.run import run_bench
 from stts_export.gpu_bench.settings import GraphFolder, Settings
 from stts_export.precision.half import Half
 from stts_runtime.cli.entry import run_app
@@ -63,7 +63,7 @@ def run(
     check_place(out, [".json"])
     if not torch.cuda.is_available():
         raise UserError("no CUDA device was found; what is measured here runs on one")
-    report = GpuBench(GraphFolder(folder), rounds, _say).run(shlex.join(["scripts/bench_gpu.py", *sys.argv[1:]]))
+    report = run_bench(GraphFolder(folder), rounds, shlex.join(["scripts/bench_gpu.py", *sys.argv[1:]]), _say)
     with written_whole(out) as scratch:
         scratch.write_text(report.model_dump_json(indent=1) + "\n")
     write_plots(report, out.with_suffix(".png"))

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from stts_export.checkpoint.streaming import placeholder
-from stts_export.gpu_bench.settings import GraphFolder, GraphWork, Settings
+from stts_export.gpu_bench.settings import GraphFolder, GraphWork, Settings, prefix_tokens
 from stts_export.graphs.count import count_multiplications
 from stts_export.graphs.fuse import fuse
 from stts_export.graphs.language_graph import export_prefill, export_step
+from stts_export.graphs.live import peak_bytes
 from stts_export.graphs.vision_graph import export_vision
 from stts_export.graphs.weight_file import take_as_inputs, used_weights
 from stts_export.lowering.cuda import CUDA
@@ -40,14 +41,14 @@ def _export(settings: Settings, folder: GraphFolder, report: Callable[[str], Non
     work = {}
     for budget in settings.budgets():
         report(f"exporting vision {budget.name}")
-        work[budget.name] = _save(export_vision(vision, budget, CUDA), VISION, state, folder.vision(budget))
+        graph = _saved(export_vision(vision, budget, CUDA), VISION, state, folder.vision(budget))
+        work[budget.name] = _work(graph)
     context, rows, dtype = settings.context, settings.visual_rows, vision.multi_modal_projector.dtype
     report(f"exporting the language model with a context of {context}")
-    work[folder.prefill.stem] = _save(
-        export_prefill(language, context, rows, CUDA, dtype), LANGUAGE, state, folder.prefill
-    )
-    step = export_step(language, context, context + settings.skipped, CUDA)
-    work[folder.step.stem] = _save(step, LANGUAGE, state, folder.step)
+    prefill = export_prefill(language, context, rows, CUDA, dtype)
+    longest = max(prefix_tokens(budget) for budget in settings.budgets())
+    work[folder.prefill.stem] = _work(_saved(prefill, LANGUAGE, state, folder.prefill), longest)
+    _saved(export_step(language, context, context + settings.skipped, CUDA), LANGUAGE, state, folder.step)
     (folder.path / "settings.json").write_text(settings.model_copy(update={"work": work}).model_dump_json(indent=1))
 
 
@@ -62,9 +63,13 @@ def weightless(config: ModelConfig) -> tuple[Vision, Language]:
     return vision, language
 
 
-def _save(model: ir.Model, kind: str, state: Mapping[str, Mapping[str, Tensor]], path: Path) -> GraphWork:
+def _saved(model: ir.Model, kind: str, state: Mapping[str, Mapping[str, Tensor]], path: Path) -> ir.Model:
     fuse(model)
     take_as_inputs(model, [f"{kind}.{name}" for name in used_weights([model], state[kind], f"{kind}.")], f"{kind}.")
     ir.save(model, path)
+    return model
+
+
+def _work(model: ir.Model, tokens: int = 1) -> GraphWork:
     counted = count_multiplications(model)
-    return GraphWork(products=counted.products, attention=counted.attention)
+    return GraphWork(products=counted.products, attention=counted.attention, live_bytes=peak_bytes(model, tokens))

@@ -31,7 +31,7 @@ def _windows(report: GpuReport) -> dict[tuple[int, float], dict[str, float]]:
     """Milliseconds of vision and prefill together, by frames and keep, then by what ran them."""
     found: dict[tuple[int, float], dict[str, float]] = {}
     for row in report.rows:
-        if row.stage != "decode":
+        if row.stage in ("vision", "prefill"):
             own = found.setdefault((row.frames, row.keep), {})
             for runner in (_ENGINE, _TORCH):
                 own[runner] = own.get(runner, 0) + row.milliseconds[runner].median

@@ -13,7 +13,7 @@ class _Part(BaseModel):
 
 
 class Row(_Part):
-    """One stage of one window, by what ran it: `engine`, `torch eager`, `torch compile` and so on."""
+    """One stage of one window, by what ran it."""
 
     stage: str
     variant: str
@@ -32,12 +32,23 @@ class Row(_Part):
 
 
 class Memory(_Part):
-    """Of the GPU, in GB, behind the first runs."""
+    """Of the GPU, in GB; what the engine cannot do without, and what it takes."""
 
-    weights: float
+    weights_gb: float
     """Once, whatever number of engines takes them."""
-    engines: float
-    """All else that loading and running the engines took: caches, inputs and outputs, activations, workspaces."""
+    bound_gb: float
+    """Caches, frames and visual tokens."""
+    live_gb: float
+    """The graph's own tensors at the fullest moment of a run, each freed behind its last use."""
+    engines_gb: float
+    """All that loading and running the engines took beside the weights, behind the first runs."""
+    most_gb: float
+    """The same at the fullest moment of loading and the first runs."""
+
+    @property
+    def share(self) -> float:
+        """Of what it cannot do without, that the engine holds behind its first runs."""
+        return (self.weights_gb + self.engines_gb) / (self.weights_gb + self.bound_gb + self.live_gb)
 
 
 class GpuReport(_Part):

@@ -22,6 +22,10 @@ _MARKS_A_FRAME = 2
 _OPENING_TOKENS = 12
 _TEXT_TOKEN = 1
 _BEHIND_THE_PREFIX = 512
+_QUESTION_TOKENS = 12
+ANSWER_TOKENS = 16
+COMPILED_FRAMES = 64
+"""torch.compile takes minutes a shape, so one is enough."""
 _STEP = 64
 
 
@@ -32,6 +36,8 @@ class GraphWork(BaseModel):
 
     products: Work
     attention: Work
+    live_bytes: int
+    """What its own tensors take at the fullest moment of a run with the longest prefix."""
 
 
 class Settings(BaseModel):
@@ -85,6 +91,12 @@ def prefix(budget: TokenBudget, markers: MarkerIds) -> Tokens:
         ids += [_TEXT_TOKEN] * _TEXT_TOKENS_A_FRAME
         ids += [markers.frame_start, *[markers.image_patch] * kept, markers.frame_end]
     return Tokens(np.array(ids), np.arange(len(ids)), len(ids))
+
+
+def question(length: int) -> Tokens:
+    """What is asked behind a prefix of that length."""
+    positions = np.arange(length, length + _QUESTION_TOKENS)
+    return Tokens(np.full(_QUESTION_TOKENS, _TEXT_TOKEN), positions, length + _QUESTION_TOKENS)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from stts_export.checkpoint import Checkpoint
-from stts_export.modules.config import VisionConfig
+from stts_export.molmo2_inputs import molmo2_inputs
 from stts_export.verify.bars import MOLMO2_LOGITS
 from stts_export.verify.language_stage import Said
 from stts_export.verify.report import Finding
@@ -71,7 +71,7 @@ def compare_with_molmo2(
 
 
 def _answer(checkpoint: Checkpoint, frames: NDArray[np.uint8], prompt: NDArray[np.int64], tokens: int) -> Said:
-    with _quiet():
+    with quiet_transformers():
         from transformers import Molmo2ForConditionalGeneration
 
         loader: Any = Molmo2ForConditionalGeneration
@@ -80,7 +80,7 @@ def _answer(checkpoint: Checkpoint, frames: NDArray[np.uint8], prompt: NDArray[n
         except (OSError, ValueError, RuntimeError, AttributeError, KeyError, TypeError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise NotComparableError(f"transformers cannot load the checkpoint: {reason}") from None
-        inputs = _inputs(checkpoint, frames, prompt)
+        inputs = molmo2_inputs(checkpoint.config, torch.from_numpy(frames), torch.from_numpy(prompt))
         with torch.no_grad():
             generated = model.generate(
                 **inputs,
@@ -95,41 +95,8 @@ def _answer(checkpoint: Checkpoint, frames: NDArray[np.uint8], prompt: NDArray[n
     return Said(ids, [logits[0].float().numpy() for logits in generated.logits])
 
 
-def _inputs(checkpoint: Checkpoint, frames: NDArray[np.uint8], prompt: NDArray[np.int64]) -> dict[str, Any]:
-    """What transformers' processor makes: row-major patches, and for every visual token the patches that it pools."""
-    config, markers = checkpoint.config.vision, checkpoint.config.markers
-    count, side = len(frames), config.groups_per_side
-    ids = torch.from_numpy(prompt).unsqueeze(0)
-    marks = torch.tensor([markers.image_patch, markers.frame_start, markers.frame_end])
-    windows = _windows(config)
-    offsets = torch.arange(count)[:, None, None] * config.patches
-    inputs = {
-        "input_ids": ids,
-        "pixel_values_videos": _patches(frames, config),
-        "video_token_pooling": (windows[None] + offsets).reshape(-1, config.patches_per_group),
-        "video_grids": torch.tensor([[count, side, side]]),
-    }
-    # It makes image tokens see each other in both directions, which not every configuration wants.
-    if not checkpoint.config.text.two_way_images:
-        return inputs
-    return {**inputs, "mm_token_type_ids": torch.isin(ids, marks).long()}
-
-
-def _patches(frames: NDArray[np.uint8], config: VisionConfig) -> torch.Tensor:
-    grid, pixel = config.grid, frames.shape[1] // config.grid
-    scaled = (torch.from_numpy(frames).float() / 255 - 0.5) / 0.5
-    tiles = scaled.reshape(len(frames), grid, pixel, grid, pixel, 3).permute(0, 1, 3, 2, 4, 5)
-    return tiles.reshape(len(frames), config.patches, config.patch_values)
-
-
-def _windows(config: VisionConfig) -> torch.Tensor:
-    side, pool = config.groups_per_side, config.pool
-    numbers = torch.arange(config.patches).reshape(side, pool, side, pool)
-    return numbers.permute(0, 2, 1, 3).reshape(config.groups, config.patches_per_group)
-
-
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Loading says that torchvision is missing and that our settings are not its own."""
     from transformers.utils import logging as library
 

@@ -81,6 +81,8 @@ class CudaSession:
         self.stream, self._weights = stream, weights
         options = onnxruntime.SessionOptions()
         options.log_severity_level = SILENT
+        # With a pattern it allocates all of a run once more, in one piece, and keeps what the first run took.
+        options.enable_mem_pattern = False
         # A node that the CPU would have to run is a mistake in the graph, and slow.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         provider = {
