@@ -2,6 +2,7 @@
 
 SttsError                 something went wrong on our side: exit code 1
 ├── EngineError           an engine or its library failed
+├── SinkError             a record that cannot be kept
 └── UserError             something the user can put right: exit code 2
     ├── BundleError       not a bundle, damaged, or made for another runtime
     ├── SourceError       a video that cannot be opened, decoded or sampled as asked
@@ -20,6 +21,10 @@ class SttsError(Exception):
 
 class EngineError(SttsError):
     """An engine, or the library under it, failed."""
+
+
+class SinkError(SttsError):
+    """A record cannot be kept: a full disk, say."""
 
 
 class UserError(SttsError):

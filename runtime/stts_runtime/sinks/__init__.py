@@ -1,0 +1,1 @@
+"""Where records go: the screen, files, webhooks, brokers, pictures and metrics."""

@@ -1,0 +1,1 @@
+"""Live video: windows of bounded cost, the novelty gate, many streams on one engine."""
