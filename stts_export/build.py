@@ -16,17 +16,21 @@ from stts_export.graphs.check import (
     Expectation,
     LanguageCalls,
     check_language,
+    check_live,
     check_vision,
     expect_language,
+    expect_live,
     expect_vision,
 )
 from stts_export.graphs.fuse import fuse
 from stts_export.graphs.language_graph import export_language, export_prefill, export_step
+from stts_export.graphs.live_graph import export_live
 from stts_export.graphs.vision_graph import export_vision
 from stts_export.lowering import CPU, Lowering
 from stts_export.plan import BuildRequest, Plan, check_memory, plan_bundle
 from stts_export.precision import PrecisionPlan, plan_precision, scan, to_half
 from stts_export.precision.sample import ScanRun, scan_lines
+from stts_runtime.budget import LiveBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import LANGUAGE, PREFILL, VISION, Graph
 from stts_runtime.bundle.publish import check_apart, published
@@ -117,8 +121,15 @@ class _Builder:
             for budget in self.plan.budgets:
                 self.report(f"computing what vision {budget.name} must give")
                 self.expected_vision[budget.name] = expect_vision(vision, budget)
+            for live in self._live_budgets:
+                self.report(f"computing what vision {live.name} must give")
+                self.expected_vision[live.name] = expect_live(vision, live)
             self.report("computing what the language model must give")
             self.expected_language = expect_language(language, self.plan.context, self.plan.visual_rows)
+
+    @property
+    def _live_budgets(self) -> list[LiveBudget]:
+        return self.plan.live.budgets if self.plan.live else []
 
     def _halved(self) -> Formats:
         """Turns the modules into 16 bits, once all that needs them in float32 is done."""
@@ -154,6 +165,9 @@ class _Builder:
                 self.report(f"exporting vision {budget.name}{_for(lowering)}")
                 model = export_vision(vision, budget, lowering)
                 exported.append(Exported(f"{VISION}.{budget.name}", lowering, model))
+            for live in self._live_budgets:
+                self.report(f"exporting vision {live.name}{_for(lowering)}")
+                exported.append(Exported(f"{VISION}.{live.name}", lowering, export_live(vision, live, lowering)))
             self.report(f"exporting the language model with a context of {context}{_for(lowering)}")
             if lowering.prefill_apart:
                 model = export_prefill(language, context, rows, lowering, visual_dtype)
@@ -188,9 +202,13 @@ class _Builder:
             prefill = self.writer.written(_PREFILL, one.lowering)
             calls = LanguageCalls(path, weights, self.writer.folder / prefill.graph if prefill else None)
             return check_language(calls, self.expected_language, formats.language)
-        (budget,) = (budget for budget in self.plan.budgets if one.part == f"{VISION}.{budget.name}")
+        name = one.part.removeprefix(f"{VISION}.")
         precision = "bf16" if formats.vision_wide else formats.vision
-        return check_vision(path, weights, self.expected_vision[budget.name], budget, precision)
+        for live in self._live_budgets:
+            if name == live.name:
+                return check_live(path, weights, self.expected_vision[name], live, precision)
+        (budget,) = (budget for budget in self.plan.budgets if name == budget.name)
+        return check_vision(path, weights, self.expected_vision[name], budget, precision)
 
 
 def _described(one: Exported) -> str:

@@ -19,7 +19,7 @@ from stts_export.graphs.check import check_onnx
 from stts_export.graphs.count import count_multiplications
 from stts_export.graphs.weight_file import refer_to_weight_file, take_weights_as_inputs, used_weights
 from stts_export.lowering import CPU, Lowering
-from stts_export.plan import TOKENIZER, Plan
+from stts_export.plan import TOKENIZER, LivePlan, Plan
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import MANIFEST
 from stts_runtime.bundle.files import record_of
@@ -30,6 +30,8 @@ from stts_runtime.bundle.manifest import (
     VISION,
     Graph,
     LanguageModel,
+    Live,
+    LiveVariant,
     Manifest,
     Precision,
     VisionModel,
@@ -131,6 +133,7 @@ class BundleWriter:
                 pool=vision.pool,
             ),
             variants={budget.name: self._variant(budget) for budget in self.plan.budgets},
+            live=None if self.plan.live is None else self._live(self.plan.live),
             language=self._language_model(),
             prompt=self.plan.prompt,
             files={path.name: record_of(path) for path in sorted(self.folder.iterdir())},
@@ -145,6 +148,16 @@ class BundleWriter:
             kept_groups=budget.kept,
             graphs=self._graphs[f"{VISION}.{budget.name}"],
         )
+
+    def _live(self, plan: LivePlan) -> Live:
+        variants = {
+            budget.name: LiveVariant(
+                keep=budget.keep, kept_groups=budget.kept, graphs=self._graphs[f"{VISION}.{budget.name}"]
+            )
+            for budget in plan.budgets
+        }
+        width = self.checkpoint.config.vision.width
+        return Live(frames=plan.frames, key_every=plan.key_every, pooled_width=width, variants=variants)
 
     def _language_model(self) -> LanguageModel:
         config = self.checkpoint.config.text

@@ -15,7 +15,7 @@ from stts_export.errors import CheckpointError
 from stts_export.graphs.check import WHOLE_BYTES
 from stts_export.lowering import LOWERINGS, TARGETS, Lowering
 from stts_export.precision import Half
-from stts_runtime.budget import Scope, TokenBudget
+from stts_runtime.budget import LiveBudget, Scope, TokenBudget
 from stts_runtime.bundle.manifest import MAX_FRAMES, Positions, Prompt
 from stts_runtime.errors import UserError
 from stts_runtime.prompt import PromptBuilder, Tokens
@@ -53,10 +53,30 @@ class BuildRequest:
 
 
 @dataclass(frozen=True)
+class LivePlan:
+    """Frames of a stream, one at a time, and the longest window made of them."""
+
+    budgets: list[LiveBudget]
+    frames: int
+
+    @property
+    def key_every(self) -> int:
+        """So that a window holds two key frames at the most."""
+        return -(-self.frames // 2)
+
+    @property
+    def kept(self) -> int:
+        """Visual tokens of the fullest window."""
+        between = max(budget.kept for budget in self.budgets if not budget.is_key)
+        return 2 * self.budgets[0].groups + (self.frames - 2) * between
+
+
+@dataclass(frozen=True)
 class Plan:
     """A request that can be met."""
 
     budgets: list[TokenBudget]
+    live: LivePlan | None
     lowerings: list[Lowering]
     half: Half
     prompt: Prompt
@@ -70,8 +90,8 @@ class Plan:
 
     @property
     def visual_rows(self) -> int:
-        """Visual tokens of the largest variant."""
-        return max(budget.kept for budget in self.budgets)
+        """Visual tokens of the largest window."""
+        return max([budget.kept for budget in self.budgets] + ([self.live.kept] if self.live else []))
 
 
 def plan_bundle(request: BuildRequest, checkpoint: Checkpoint) -> Plan:
@@ -88,10 +108,14 @@ def plan_bundle(request: BuildRequest, checkpoint: Checkpoint) -> Plan:
         positions=positions,
         tokenizer=TOKENIZER,
     )
-    prefixes = [_longest_prefix(PromptBuilder(text.tokenizer, prompt), budget) for budget in budgets]
+    live, prompts = _live(budgets), PromptBuilder(text.tokenizer, prompt)
+    windows = [(budget.frames, budget.kept) for budget in budgets] + ([(live.frames, live.kept)] if live else [])
+    groups = checkpoint.config.vision.groups
+    prefixes = [_longest_prefix(prompts, frames, groups, kept) for frames, kept in windows]
     context = _context(request, max(map(len, prefixes)))
     return Plan(
         budgets=budgets,
+        live=live,
         lowerings=_lowerings(request),
         half=request.half,
         prompt=prompt,
@@ -129,6 +153,16 @@ def _budgets(request: BuildRequest, checkpoint: Checkpoint) -> list[TokenBudget]
     return list(budgets.values())
 
 
+def _live(budgets: Sequence[TokenBudget]) -> LivePlan | None:
+    """Windows of the budget `frame` can be made a frame at a time, so streams can have them."""
+    windows = [budget for budget in budgets if budget.scope == "frame"]
+    if not windows:
+        return None
+    keeps = dict.fromkeys([1.0, *(budget.keep for budget in windows)])
+    groups = windows[0].groups
+    return LivePlan([LiveBudget(groups, keep) for keep in keeps], max(budget.frames for budget in windows))
+
+
 def _scopes(request: BuildRequest, keep: float) -> Sequence[Scope]:
     """Unpruned windows have no budget to spread; they are listed once, under `clip`."""
     return request.budgets if keep < 1 else ("clip",)
@@ -149,11 +183,11 @@ def _positions(request: BuildRequest, checkpoint: Checkpoint) -> tuple[Positions
     return "original", [note]
 
 
-def _longest_prefix(prompts: PromptBuilder, budget: TokenBudget) -> Tokens:
-    """The longest video prefix that the variant can make."""
-    kept = np.zeros((budget.frames, budget.groups), dtype=np.bool_)
-    kept.reshape(-1)[: budget.kept] = True
-    return prompts.video([_LATEST_TIME_SECONDS] * budget.frames, kept)
+def _longest_prefix(prompts: PromptBuilder, frames: int, groups: int, kept_groups: int) -> Tokens:
+    """The longest prefix that a window of so many kept groups can make."""
+    kept = np.zeros((frames, groups), dtype=np.bool_)
+    kept.reshape(-1)[:kept_groups] = True
+    return prompts.video([_LATEST_TIME_SECONDS] * frames, kept)
 
 
 def _context(request: BuildRequest, longest_prefix: int) -> int:

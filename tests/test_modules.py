@@ -13,7 +13,7 @@ from stts_export.checkpoint import Modules, open_checkpoint
 from stts_export.errors import CheckpointError
 from stts_export.modules.config import VisionConfig
 from stts_export.modules.layers import GroupPooling
-from stts_export.modules.scorer import key_bias
+from stts_export.modules.scorer import key_bias, without_first
 from stts_export.modules.vit import group_order, patches_of_frames
 from stts_runtime.budget import TokenBudget
 
@@ -54,6 +54,7 @@ def test_group_pooling_equals_attention_with_projected_keys_and_values() -> None
 def test_key_bias_spans_each_row_and_spares_the_first_frame() -> None:
     scores = torch.tensor([[0.9, 0.1, 0.5, 0.4], [0.2, 0.6, 0.3, 0.3]])
     bias = key_bias(scores[None], groups_per_side=2, patches_per_group=9, rescale_minimum=0.1353352832366127)
+    bias = without_first(bias)
     by_group = bias.reshape(2, 4, 9)
     assert (by_group[0] == 0).all()
     expected = torch.tensor([-2.0, 0.0, -2.0, -2.0])

@@ -80,3 +80,36 @@ class TokenBudget:
         """Name of the vision variant, such as `clip-t8-k0.5`."""
         prefix = "full" if self.keep == 1 else self.scope
         return f"{prefix}-t{self.frames}" + ("" if self.keep == 1 else f"-k{self.keep:g}")
+
+
+@dataclass(frozen=True)
+class LiveBudget:
+    """One frame of a stream, budget `frame`: a key frame (keep 1) stays whole as a window's first frame does, and those
+    between keep `keep` of their groups.
+
+    Raises `UserError` where no such budget exists.
+    """
+
+    groups: int
+    keep: float
+
+    def __post_init__(self) -> None:
+        check_keep(self.keep)
+
+    @property
+    def is_key(self) -> bool:
+        return self.keep == 1
+
+    @property
+    def kept(self) -> int:
+        return self.groups if self.is_key else self.pair.kept_per_later_frame
+
+    @property
+    def pair(self) -> TokenBudget:
+        """The window of a key frame and this one."""
+        return TokenBudget(2, self.groups, self.keep, "frame")
+
+    @property
+    def name(self) -> str:
+        """Name of the vision variant, such as `live-k0.5`."""
+        return "live-key" if self.is_key else f"live-k{self.keep:g}"

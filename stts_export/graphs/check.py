@@ -16,13 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from stts_export.errors import ExportError
-from stts_export.graphs import language_graph, vision_graph
+from stts_export.graphs import language_graph, live_graph, vision_graph
 from stts_export.graphs.language_graph import LanguageGraph
+from stts_export.graphs.live_graph import LiveGraph
 from stts_export.graphs.segments import SegmentedGraph, run_in_segments
 from stts_export.graphs.vision_graph import VisionGraph
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
-from stts_runtime.budget import TokenBudget
+from stts_runtime.budget import LiveBudget, TokenBudget
 from stts_runtime.bundle.manifest import Precision
 
 Array = NDArray[Any]
@@ -78,6 +79,25 @@ def expect_vision(vision: Vision, budget: TokenBudget) -> Expectation:
         {name: tensor.numpy() for name, tensor in zip(vision_graph.input_names(budget), inputs, strict=True)},
         {name: tensor.numpy() for name, tensor in zip(vision_graph.output_names(budget), outputs, strict=True)},
     )
+
+
+def expect_live(vision: Vision, budget: LiveBudget) -> Expectation:
+    """Runs the modules, in float32, on an example frame."""
+    inputs = live_graph.example_call(vision)
+    with torch.no_grad():
+        outputs = LiveGraph(vision, budget)(*inputs)
+    return Expectation(
+        {name: tensor.numpy() for name, tensor in zip(live_graph.INPUTS, inputs, strict=True)},
+        {name: tensor.numpy() for name, tensor in zip(live_graph.OUTPUTS, outputs, strict=True)},
+    )
+
+
+def check_live(path: Path, weights: Path, expected: Expectation, budget: LiveBudget, precision: Precision) -> float:
+    """As `check_vision`, and compares what goes on to the next frame too."""
+    got = run_in_segments(path, weights, expected.inputs, WHOLE_BYTES)
+    for what in ("pooled", "change"):
+        _within(path.name, what, got[what], expected.outputs[what], TOLERANCES[precision])
+    return compare_vision(path.name, got, expected.outputs, budget.pair, TOLERANCES[precision])
 
 
 def check_vision(path: Path, weights: Path, expected: Expectation, budget: TokenBudget, precision: Precision) -> float:

@@ -35,21 +35,34 @@ class TokenScorer(nn.Module):
 
     def forward(self, hidden_BTGPD: Tensor) -> Tensor:
         """Output of layer `prune_at`, not normed, by group -> scores (B, T, G) float32 in (0, 1); high is important."""
-        shape = hidden_BTGPD.shape[:3]
-        pooled_BTGD = self.patch_token_pooler(hidden_BTGPD.float().flatten(0, 2)).unflatten(0, shape)
+        pooled_BTGD = self.pooled(hidden_BTGPD)
         previous_BTGD = torch.cat((torch.zeros_like(pooled_BTGD[:, :1]), pooled_BTGD[:, :-1]), dim=1)
+        return self.scored(previous_BTGD, pooled_BTGD)
+
+    def pooled(self, hidden_BTGPD: Tensor) -> Tensor:
+        """One vector a group, (B, T, G, D) float32: all that the next frame needs to know of this one."""
+        pooled: Tensor = self.patch_token_pooler(hidden_BTGPD.float().flatten(0, 2)).unflatten(
+            0, hidden_BTGPD.shape[:3]
+        )
+        return pooled
+
+    def scored(self, previous_BTGD: Tensor, pooled_BTGD: Tensor) -> Tensor:
         pairs = torch.cat((previous_BTGD, pooled_BTGD), dim=-1).flatten(0, 2)
-        return torch.sigmoid(self.mlp(pairs)).reshape(shape)
+        return torch.sigmoid(self.mlp(pairs)).reshape(pooled_BTGD.shape[:3])
 
 
 def key_bias(scores_BTG: Tensor, groups_per_side: int, patches_per_group: int, rescale_minimum: float) -> Tensor:
     """Log attention bias of every patch, (B, T, N) float32 in group order.
 
     Each row of a frame's patch grid is rescaled by its own minimum and maximum to [rescale_minimum, 1]. A group's
-    patches share its score, so a row of patches has the extremes of its row of groups. A clip's first frame gets none.
+    patches share its score, so a row of patches has the extremes of its row of groups.
     """
     rows_BTRC = scores_BTG.unflatten(2, (groups_per_side, groups_per_side))
     low, high = rows_BTRC.amin(dim=-1, keepdim=True), rows_BTRC.amax(dim=-1, keepdim=True)
-    factor_BTG = ((rows_BTRC - low) / (high - low + 1e-6) * (1 - rescale_minimum) + rescale_minimum).flatten(2)
-    log_BTG = torch.cat((torch.zeros_like(factor_BTG[:, :1]), factor_BTG[:, 1:].log()), dim=1)
-    return log_BTG.repeat_interleave(patches_per_group, dim=2)
+    factor_BTG: Tensor = ((rows_BTRC - low) / (high - low + 1e-6) * (1 - rescale_minimum) + rescale_minimum).flatten(2)
+    return factor_BTG.log().repeat_interleave(patches_per_group, dim=2)
+
+
+def without_first(bias_BTN: Tensor) -> Tensor:
+    """No bias for a clip's first frame, which is kept whole."""
+    return torch.cat((torch.zeros_like(bias_BTN[:, :1]), bias_BTN[:, 1:]), dim=1)

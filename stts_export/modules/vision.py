@@ -20,7 +20,7 @@ from stts_export.modules.layers import Attend
 from stts_export.modules.operators import attention, key_biased_attention
 from stts_export.modules.packing import packed_attention
 from stts_export.modules.refill import with_refill
-from stts_export.modules.scorer import TokenScorer, key_bias
+from stts_export.modules.scorer import TokenScorer, key_bias, without_first
 from stts_export.modules.selection import kept_groups
 from stts_export.modules.vit import VisionTransformer, patches_of_frames
 from stts_runtime.budget import TokenBudget
@@ -154,7 +154,7 @@ class Vision(nn.Module):
         x = self.vision_tower.embed(patches_BTNP.flatten(0, 1))
         if budget.keep == 1:
             everywhere = whole_frames(frames, self.config.vision.heads)
-            by_layer, _ = self._run(x, range(self.config.vision.layers), everywhere, layers)
+            by_layer, _ = self.run_blocks(x, range(self.config.vision.layers), everywhere, layers)
             return Hidden(by_layer, None, None)
         return self._pruned(x, frames, budget, layers, given_BK, refill)
 
@@ -177,21 +177,28 @@ class Vision(nn.Module):
         vision, scorer = self.config.vision, self.config.scorer
         if scorer is None or self.temporal_token_scorer is None:
             raise ValueError("a model without a scorer runs at keep 1 only")
-        cut, heads = scorer.prune_at + 1, vision.heads
-        before, x = self._run(x, range(cut), whole_frames(frames, heads), layers)
+        cut = scorer.prune_at + 1
+        before, x = self.run_blocks(x, range(cut), whole_frames(frames, vision.heads), layers)
         scores_BTG = self.temporal_token_scorer(by_group(x, budget.frames, vision))
-        bias_BTN = key_bias(scores_BTG, vision.groups_per_side, vision.patches_per_group, scorer.rescale_minimum)
-        biased, x = self._run(x, range(cut, cut + 1), biased_frames(bias_BTN.flatten(0, 1), heads), layers)
+        attend = self.biased(scores_BTG, spare_first=True)
+        biased, x = self.run_blocks(x, range(cut, cut + 1), attend, layers)
         kept_BK = kept_groups(scores_BTG, budget) if given_BK is None else given_BK
         behind = self._refilled if refill else self._kept_only
         after = behind(x, kept_BK, budget, layers)
         return Hidden({**before, **biased, **after}, scores_BTG, kept_BK)
 
+    def biased(self, scores_BTG: Tensor, *, spare_first: bool) -> Attend:
+        """The attention of the layer that scores bias; a clip's first frame, which is kept whole, is spared."""
+        vision, scorer = self.config.vision, self.config.scorer
+        assert scorer is not None
+        bias_BTN = key_bias(scores_BTG, vision.groups_per_side, vision.patches_per_group, scorer.rescale_minimum)
+        return biased_frames((without_first(bias_BTN) if spare_first else bias_BTN).flatten(0, 1), vision.heads)
+
     def _kept_only(self, x: Tensor, kept_BK: Tensor, budget: TokenBudget, layers: frozenset[int]) -> dict[int, Tensor]:
         """The layers behind the cut, from rows of all patches: outputs for the kept ones."""
         x = take_groups(x, across_clips(kept_BK, budget), self.config.vision)
         attend = kept_frames(kept_BK, budget, self.config.vision.heads)
-        outputs, _ = self._run(x, self._behind_the_cut(), attend, layers)
+        outputs, _ = self.run_blocks(x, self._behind_the_cut(), attend, layers)
         return outputs
 
     def _refilled(self, x: Tensor, kept_BK: Tensor, budget: TokenBudget, layers: frozenset[int]) -> dict[int, Tensor]:
@@ -200,7 +207,7 @@ class Vision(nn.Module):
         staying_K = with_refill(kept_K, budget.frames, budget.groups)
         attend = _masked_frames(staying_K.unsqueeze(0), budget, self.config.vision.heads)
         x = take_groups(x, staying_K, self.config.vision)
-        outputs, _ = self._run(x, self._behind_the_cut(), attend, layers)
+        outputs, _ = self.run_blocks(x, self._behind_the_cut(), attend, layers)
         place_K = torch.searchsorted(staying_K, kept_K)
         return {layer: take_groups(rows, place_K, self.config.vision) for layer, rows in outputs.items()}
 
@@ -208,9 +215,10 @@ class Vision(nn.Module):
         assert self.config.scorer is not None
         return range(self.config.scorer.prune_at + 2, self.config.vision.layers)
 
-    def _run(
+    def run_blocks(
         self, x: Tensor, blocks: range, attend: Attend, layers: frozenset[int]
     ) -> tuple[dict[int, Tensor], Tensor]:
+        """Rows of patches through the blocks of these numbers: outputs of those among `layers`, and of the last."""
         outputs = {}
         for number in blocks:
             x = self.vision_tower.layers[number](x, attend)

@@ -87,6 +87,23 @@ class Bundle:
             )
         return max(short, key=lambda name: _preference(short[name]))
 
+    def choose_live(self, keep: float | None) -> dict[bool, str]:
+        """Names of the live variants: True for key frames, False for those between, at the wanted keep."""
+        live = self.manifest.live
+        if live is None:
+            raise BundleError(
+                f"{self.folder} has no variants for single frames, which streams need; build it with --budget frame: "
+                f"{self.manifest.build_command}"
+            )
+        between = {name: variant.keep for name, variant in live.variants.items() if variant.keep < 1}
+        wanted = min(between.values(), key=lambda one: abs(one - self.manifest.default_keep)) if keep is None else keep
+        check_keep(wanted)
+        key = next(name for name, variant in live.variants.items() if variant.keep == 1)
+        for name, own in {**between, key: 1.0}.items():
+            if abs(own - wanted) < 1e-6:
+                return {True: key, False: name}
+        raise BundleError(f"{self.folder} has no live variant with keep {wanted:g}; it has {', '.join(live.variants)}")
+
 
 def _preference(variant: VisionVariant) -> tuple[int, bool]:
     return variant.frames, variant.budget == "clip"

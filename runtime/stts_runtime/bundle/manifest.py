@@ -11,14 +11,14 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from stts_runtime.budget import Scope, TokenBudget
+from stts_runtime.budget import LiveBudget, Scope, TokenBudget
 from stts_runtime.errors import UserError
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 """Raised whenever an older runtime could not use a newer bundle; older bundles keep working (`upgrade.py`).
 
 1: the first. 2: variants with the budget `given`. 3: graphs in several lowerings. 4: a prefill
-graph of its own, work that grows with the square of the tokens."""
+graph of its own, work that grows with the square of the tokens. 5: frames of a stream."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
@@ -117,6 +117,26 @@ class VisionVariant(_Record):
         return self.budget == "given"
 
 
+class LiveVariant(_Record):
+    """The vision graph of one frame of a stream: key frames have keep 1."""
+
+    keep: Annotated[float, Field(gt=0, le=1)]
+    kept_groups: Count
+    graphs: Graphs
+
+
+class Live(_Record):
+    """What looks at streams, a frame at a time: key frames, and at least one keep ratio for those between."""
+
+    frames: Small
+    """Of the longest window that the language model was built for."""
+    key_every: Small
+    """Two key frames lie at least so many frames apart, or such a window does not fit the language model."""
+    pooled_width: Count
+    """Of the features that a frame hands on to the next: (groups, width) float32."""
+    variants: Annotated[dict[Label, LiveVariant], Field(min_length=2)]
+
+
 class LanguageModel(_Record):
     """The language model and what its inputs look like."""
 
@@ -163,7 +183,7 @@ class Prompt(_Record):
 
 
 class Manifest(_Record):
-    schema_version: Literal[4]
+    schema_version: Literal[5]
     created: str
     producer: str
     built_with: dict[str, str]
@@ -175,6 +195,7 @@ class Manifest(_Record):
     max_fps: Annotated[float, Field(gt=0, le=1000)]
     vision: VisionModel
     variants: Annotated[dict[Label, VisionVariant], Field(min_length=1)]
+    live: Live | None = None
     language: LanguageModel
     prompt: Prompt
     files: dict[FileName, FileRecord]
@@ -183,6 +204,7 @@ class Manifest(_Record):
     def _consistent(self) -> Manifest:
         for name, variant in self.variants.items():
             self._check_variant(name, variant)
+        self._check_live()
         if any(graphs.keys() != self.language.graphs.keys() for graphs in self.parts().values()):
             raise ValueError("its parts are not all written in the same lowerings")
         if not self.language.prefill.keys() <= self.language.graphs.keys():
@@ -208,13 +230,28 @@ class Manifest(_Record):
                 f"variant {name} with {variant.kept_groups} groups should be {budget.name} with {budget.kept}"
             )
 
+    def _check_live(self) -> None:
+        if self.live is None:
+            return
+        for name, variant in self.live.variants.items():
+            budget = LiveBudget(self.vision.groups, variant.keep)
+            if (name, variant.kept_groups) != (budget.name, budget.kept):
+                raise ValueError(f"live variant {name} should be {budget.name} with {budget.kept} groups")
+        if 1 not in {variant.keep for variant in self.live.variants.values()}:
+            raise ValueError("there are frames of a stream and no key frames")
+
     def budget(self, variant: VisionVariant) -> TokenBudget:
         return TokenBudget(variant.frames, self.vision.groups, variant.keep, variant.budget)
 
     def parts(self) -> dict[str, Graphs]:
-        """The graphs of every part: `vision.<variant>` for each variant, and `language`."""
-        vision = {f"{VISION}.{name}": variant.graphs for name, variant in self.variants.items()}
-        return {**vision, LANGUAGE: self.language.graphs}
+        """The graphs of every part: `vision.<variant>` for each variant, live ones included, and `language`."""
+        graphs = {name: variant.graphs for name, variant in self.variants.items()}
+        if self.live is not None:
+            graphs |= {name: variant.graphs for name, variant in self.live.variants.items()}
+        return {
+            **{f"{VISION}.{name}": of_variant for name, of_variant in graphs.items()},
+            LANGUAGE: self.language.graphs,
+        }
 
     def rebuild_for(self, target: str) -> str:
         """The command that builds the bundle again with another target; it travelled, so its paths are names."""

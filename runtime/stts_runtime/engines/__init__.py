@@ -7,19 +7,23 @@ from stts_runtime.engines.load import (
     choose_engine,
     flavour_of,
     load_language,
+    load_live,
     load_vision,
 )
-from stts_runtime.engines.seam import LanguageEngine, VisionEngine, VisionOutput
+from stts_runtime.engines.seam import LanguageEngine, LiveOutput, LiveVisionEngine, VisionEngine, VisionOutput
 
 __all__ = [
     "EngineChoice",
     "EngineName",
     "LanguageEngine",
+    "LiveOutput",
+    "LiveVisionEngine",
     "VisionEngine",
     "VisionOutput",
     "check_engine",
     "choose_engine",
     "flavour_of",
     "load_language",
+    "load_live",
     "load_vision",
 ]

@@ -154,6 +154,13 @@ class Stream:
         kind = self.cuda.api.cudaMemcpyKind.cudaMemcpyDeviceToDevice
         self.cuda.call("cudaMemcpyAsync", target.address, source.address, source.size_bytes, kind, self.handle)
 
+    def put(self, target: DeviceArray, source: DeviceArray | NDArray[Any]) -> None:
+        """`copy` or `upload`, by where the source lies."""
+        if isinstance(source, DeviceArray):
+            self.copy(target, source)
+        else:
+            self.upload(target, source)
+
     def synchronize(self) -> None:
         self.cuda.call("cudaStreamSynchronize", self.handle)
 

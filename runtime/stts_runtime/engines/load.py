@@ -8,10 +8,12 @@ from typing import Literal
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import LANGUAGE
 from stts_runtime.device import this_device
+from stts_runtime.engines.live_cpu import CpuLive
+from stts_runtime.engines.live_device import DeviceLive
 from stts_runtime.engines.onnxruntime_cpu import CpuLanguage, CpuVision
 from stts_runtime.engines.onnxruntime_cuda import LOWERING as CUDA
 from stts_runtime.engines.onnxruntime_cuda import CudaLanguage, CudaVision, check_cuda
-from stts_runtime.engines.seam import LanguageEngine, VisionEngine
+from stts_runtime.engines.seam import LanguageEngine, LiveVisionEngine, VisionEngine
 from stts_runtime.engines.tensorrt import TensorRtLanguage, TensorRtVision, checked_plan
 from stts_runtime.passports import EngineStore
 from stts_runtime.tensorrt import FLAVOURS, FlavourName
@@ -67,6 +69,13 @@ def load_vision(bundle: Bundle, variant: str, engine: EngineName = "cpu") -> Vis
     if engine == "cpu":
         return CpuVision(bundle, variant)
     return CudaVision.open(bundle, variant) if engine == "cuda" else TensorRtVision(bundle, variant, engine)
+
+
+def load_live(bundle: Bundle, keep: float, engine: EngineName = "cpu") -> LiveVisionEngine:
+    """Checks and loads what looks at streams: key frames, and those between at `keep`."""
+    if engine == "cpu":
+        return CpuLive(bundle, keep)
+    return DeviceLive.on_cuda(bundle, keep) if engine == "cuda" else DeviceLive.on_tensorrt(bundle, keep, engine)
 
 
 def load_language(bundle: Bundle, engine: EngineName = "cpu") -> LanguageEngine:

@@ -59,7 +59,7 @@ def cpu_lowering(bundle: Bundle, graphs: Graphs) -> str:
     return name
 
 
-def _session(bundle: Bundle, graphs: Graphs, lowering: str, inputs: Signature, outputs: Signature) -> Any:
+def cpu_session(bundle: Bundle, graphs: Graphs, lowering: str, inputs: Signature, outputs: Signature) -> Any:
     """A session whose files and signature have been checked."""
     # All of them: which weight file a graph refers to stands in the graph itself.
     bundle.verify_all()
@@ -105,7 +105,7 @@ class CpuVision:
             outputs["scores"] = np.float32, (self._budget.frames, self._budget.groups)
             (inputs if record.is_control else outputs)["kept_groups"] = np.int64, (kept,)
         self.lowering = cpu_lowering(bundle, record.graphs)
-        self._session = _session(bundle, record.graphs, self.lowering, inputs, outputs)
+        self._session = cpu_session(bundle, record.graphs, self.lowering, inputs, outputs)
 
     def run(self, frames: NDArray[np.uint8], given: NDArray[np.bool_] | None = None) -> VisionOutput:
         """RGB frames (T, H, W, 3) uint8 -> the window's visual tokens, in numpy."""
@@ -155,7 +155,7 @@ class CpuLanguage:
             "next_token": (np.int64, (1,)),
         }
         self.lowering = cpu_lowering(bundle, model.graphs)
-        self._session = _session(bundle, model.graphs, self.lowering, inputs, outputs)
+        self._session = cpu_session(bundle, model.graphs, self.lowering, inputs, outputs)
         self._binding = self._session.io_binding()
         # Kept here for as long as the engine lives: the binding of some versions holds no reference of its own.
         self._caches = [self._bound_cache(name, shape) for name, (_, shape) in caches.items()]

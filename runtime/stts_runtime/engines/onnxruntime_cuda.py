@@ -27,7 +27,7 @@ from stts_runtime.prompt import Tokens
 LOWERING = "cuda"
 
 # ONNX Runtime allocates in its first runs, and may do so once more, which a capture forbids.
-_RUNS_BEFORE_CAPTURE, _ATTEMPTS = 2, 3
+RUNS_BEFORE_CAPTURE, ATTEMPTS = 2, 3
 
 _FRAMES_AT_ONCE = 8
 """While some go up, the next are copied into pinned memory."""
@@ -54,7 +54,7 @@ def check_cuda(bundle: Bundle, graphs: Graphs) -> Graph:
     return graph
 
 
-def _session(bundle: Bundle, graph: Graph) -> CudaSession:
+def cuda_session(bundle: Bundle, graph: Graph) -> CudaSession:
     bundle.verify_all()
     stream = shared_stream()
     weights = device_weights(bundle.file(graph.weights), stream)
@@ -72,7 +72,7 @@ class CudaVision:
         self._arrays = {name: self._session.array(name) for name in (*self._session.inputs, *self._session.outputs)}
         call = self._session.call()
         call.bind(self._arrays)
-        self.enqueue = RepeatedWork(stream, call.enqueue, _RUNS_BEFORE_CAPTURE, _ATTEMPTS)
+        self.enqueue = RepeatedWork(stream, call.enqueue, RUNS_BEFORE_CAPTURE, ATTEMPTS)
         """Runs the graph on what was uploaded last, without waiting; for benchmarks."""
         self._frames = PinnedArray(stream.cuda, self._arrays["frames"].shape, np.dtype(np.uint8))
         self._host = {
@@ -85,7 +85,7 @@ class CudaVision:
     def open(cls, bundle: Bundle, variant: str) -> CudaVision:
         """Loads a variant of a bundle."""
         record = bundle.manifest.variants[variant]
-        return cls(_session(bundle, check_cuda(bundle, record.graphs)), bundle.manifest.budget(record))
+        return cls(cuda_session(bundle, check_cuda(bundle, record.graphs)), bundle.manifest.budget(record))
 
     def run(self, frames: NDArray[np.uint8], given: NDArray[np.bool_] | None = None) -> VisionOutput:
         """RGB frames (T, H, W, 3) uint8 -> the window's visual tokens, on the device until the next run."""
@@ -141,7 +141,7 @@ class CudaLanguage:
         for call in (self._any, one):
             call.bind({**in_place, **self._outputs})
         one.bind(self._inputs.tokens(1))
-        self._one = RepeatedWork(stream, one.enqueue, _RUNS_BEFORE_CAPTURE, _ATTEMPTS)
+        self._one = RepeatedWork(stream, one.enqueue, RUNS_BEFORE_CAPTURE, ATTEMPTS)
 
     @classmethod
     def open(cls, bundle: Bundle) -> CudaLanguage:
@@ -150,10 +150,10 @@ class CudaLanguage:
         step, prefill = check_cuda(bundle, model.graphs), model.prefill.get(LOWERING)
         if prefill is None:
             raise BundleError(f"{bundle.folder} has no graph of the image prefix for the cuda engine; build it again")
-        return cls(_session(bundle, prefill), _session(bundle, step))
+        return cls(cuda_session(bundle, prefill), cuda_session(bundle, step))
 
-    def show(self, visual_tokens: DeviceArray) -> None:
-        self._stream.copy(self._visual, visual_tokens)
+    def show(self, visual_tokens: DeviceArray | NDArray[Any]) -> None:
+        self._stream.put(self._visual, visual_tokens)
         self.shown = visual_tokens
 
     def prefill(self, tokens: Tokens) -> None:

@@ -40,6 +40,33 @@ class VisionEngine(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class LiveOutput:
+    """What one frame of a stream gave, in the host's memory."""
+
+    visual_tokens: NDArray[Any]
+    """(K, width), in the type that the language engine of the same backend takes; bfloat16 as uint16."""
+    kept: NDArray[np.bool_]
+    """(G,): which groups have a visual token."""
+    scores: NDArray[np.float32]
+    """(G,) in (0, 1)."""
+    change: NDArray[np.float32]
+    """(G,), 0 to 1: how far each group is from the frame before."""
+    pooled: NDArray[np.float32]
+    """(G, D): what the next frame of the same stream is given as `previous`."""
+
+
+class LiveVisionEngine(Protocol):
+    """Frames of streams, one at a time. It keeps nothing between two runs, so streams can share it."""
+
+    keep: float
+    """Of the frames that are no key frames."""
+
+    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.float32] | None, *, key: bool) -> LiveOutput:
+        """An RGB frame (H, W, 3) of exactly the model's size; `previous` is None for a stream's first."""
+        ...
+
+
 class LanguageEngine(Protocol):
     """The language model with its cache of `context` slots, of which the first `length` are filled."""
 
@@ -51,7 +78,9 @@ class LanguageEngine(Protocol):
     """The visual tokens that were shown last; None before the first."""
 
     def show(self, visual_tokens: Any) -> None:
-        """Makes these the visual tokens that image patches in later calls refer to."""
+        """Makes these the visual tokens that image patches in later calls refer to: a `VisionOutput`'s, or rows in
+        the host's memory as `LiveOutput` has them.
+        """
         ...
 
     def prefill(self, tokens: Tokens) -> None:

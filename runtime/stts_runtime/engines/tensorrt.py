@@ -57,7 +57,7 @@ def _missing(bundle: Bundle, part: str, name: FlavourName, device: Device) -> Bu
     return BundleError(f"{what}; compile it on this machine: {again(bundle.folder, part, name)}")
 
 
-def _load(bundle: Bundle, part: str, name: FlavourName, names: list[str]) -> tuple[LoadedEngine, Passport]:
+def load_engine(bundle: Bundle, part: str, name: FlavourName, names: list[str]) -> tuple[LoadedEngine, Passport]:
     flavour, passport, plan = checked_plan(bundle, part, name)
     gpu = this_device().gpu
     # One file an engine: whoever saves one writes it whole.
@@ -77,7 +77,7 @@ class TensorRtVision:
         record = manifest.variants[variant]
         self._budget = manifest.budget(record)
         names = ["frames", "visual_tokens", *(["scores", "kept_groups"] if record.is_pruned else [])]
-        self._loaded, passport = _load(bundle, f"{VISION}.{variant}", flavour, names)
+        self._loaded, passport = load_engine(bundle, f"{VISION}.{variant}", flavour, names)
         self.lowering = passport.lowering
         self._arrays = {name: self._loaded.array(name) for name in names}
         context = self._loaded.context()
@@ -124,7 +124,7 @@ class TensorRtLanguage:
         inputs = ["token_ids", "positions", "start", "visual_tokens"]
         outputs = ["logits", "next_token"]
         names = [*inputs, *outputs, *caches, *(f"new_{name}" for name in caches)]
-        self._loaded, passport = _load(bundle, LANGUAGE, flavour, names)
+        self._loaded, passport = load_engine(bundle, LANGUAGE, flavour, names)
         self.lowering = passport.lowering
         self._arrays = {name: self._loaded.array(name, longest=model.context) for name in (*inputs, *outputs)}
         in_place = model.graphs[passport.lowering].caches_in_place
@@ -138,8 +138,8 @@ class TensorRtLanguage:
         ways = [(first, first)] if in_place else [(first, second), (second, first)]
         return [_Calls(self._loaded, self._arrays, old, new) for old, new in ways]
 
-    def show(self, visual_tokens: DeviceArray) -> None:
-        self._loaded.stream.copy(self._arrays["visual_tokens"], visual_tokens)
+    def show(self, visual_tokens: DeviceArray | NDArray[Any]) -> None:
+        self._loaded.stream.put(self._arrays["visual_tokens"], visual_tokens)
         self._loaded.stream.synchronize()
         self.shown = visual_tokens
 

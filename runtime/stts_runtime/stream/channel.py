@@ -1,0 +1,150 @@
+"""One stream's turn: which frames are looked at, when an answer is due, and what it says of both."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from stts_runtime.answer import TokenRecord
+from stts_runtime.errors import UserError
+from stts_runtime.sources.source import Source
+from stts_runtime.stream.novelty import Gate
+from stts_runtime.stream.record import AgeRecord, StageRecord, StreamAnswer
+from stts_runtime.stream.ring import SeenFrame
+from stts_runtime.stream.watcher import Said, Watcher
+
+LATE = "late"
+"""A frame that should have been looked at and was not, since something else took the time."""
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a stream is asked for."""
+
+    questions: Sequence[str]
+    gate: Gate
+    max_tokens: int
+    frames_per_second: float
+
+    def __post_init__(self) -> None:
+        if not self.questions:
+            raise UserError("a stream needs at least one question to answer")
+
+
+class Channel:
+    """A source, its watcher and its gate. Used from the pipeline's thread alone."""
+
+    def __init__(self, name: str, source: Source, watcher: Watcher, orders: Orders) -> None:
+        """Raises `PromptError` for a question that cannot be asked about a full window."""
+        watcher.check_questions(orders.questions)
+        self.name, self.source, self._watcher, self._orders = name, source, watcher, orders
+        self._period = 1 / orders.frames_per_second
+        self._due_seconds: float | None = None
+        self._answered_seconds: float | None = None
+        self._wanted: str | None = None
+        self._answers = 0
+        self._highest_novelty = 0.0
+        self._dropped: Counter[str] = Counter()
+        self._told: Counter[str] = Counter()
+        self.skipped = 0
+        """Full windows about which the gate saw no reason to ask."""
+
+    @property
+    def over(self) -> bool:
+        return self.source.status.over
+
+    def look(self) -> SeenFrame | None:
+        """Takes the next frame that is due through the vision engine; None if there is none yet."""
+        while (frame := self.source.take(0.0)) is not None:
+            if self._due_seconds is None or frame.seconds >= self._due_seconds:
+                self._count_late(frame.seconds)
+                seen = self._watcher.see(frame)
+                self._decide(seen)
+                return seen
+        return None
+
+    @property
+    def wanted(self) -> str | None:
+        """Why an answer is due; None if none is."""
+        newest = self._watcher.ring.newest
+        never_full = newest is not None and self._answered_seconds is None and not self._watcher.ring.is_full
+        return "the source ended before a window was full" if self.over and never_full else self._wanted
+
+    @property
+    def answered_seconds(self) -> float:
+        """Stream time of the newest frame of the last answer; -1 before the first."""
+        return -1.0 if self._answered_seconds is None else self._answered_seconds
+
+    def answer(self) -> list[StreamAnswer]:
+        """Answers every question about the window as it is now. Raises `ValueError` if no answer is due."""
+        reason = self.wanted
+        if reason is None:
+            raise ValueError(f"no answer of {self.name} is due")
+        records = [
+            self._record(self._watcher.ask(question, self._orders.max_tokens), reason)
+            for question in self._orders.questions
+        ]
+        newest = self._watcher.ring.newest
+        assert newest is not None
+        self._answered_seconds, self._highest_novelty, self._wanted = newest.seconds, 0.0, None
+        return records
+
+    def _decide(self, seen: SeenFrame) -> None:
+        """A reason stands until the answer is given, whatever comes after."""
+        self._highest_novelty = max(self._highest_novelty, seen.novelty)
+        if not self._watcher.ring.is_full or self._wanted is not None:
+            return
+        pause = math.inf if self._answered_seconds is None else seen.seconds - self._answered_seconds
+        self._wanted = self._orders.gate.reason(self._highest_novelty, pause)
+        self.skipped += self._wanted is None
+
+    def _count_late(self, seconds: float) -> None:
+        """Looks are due at whole periods; a frame that comes a little after its moment is none the worse."""
+        due = seconds if self._due_seconds is None else self._due_seconds
+        missed = int((seconds - due) / self._period) if self.source.live else 0
+        self._dropped[LATE] += missed
+        self._due_seconds = max(due + (missed + 1) * self._period, seconds)
+
+    def _record(self, said: Said, reason: str) -> StreamAnswer:
+        self._answers += 1
+        frames = self._watcher.ring.frames
+        kept = [int(frame.output.kept.sum()) for frame in frames]
+        milliseconds = {name: round(value, 3) for name, value in said.milliseconds.items()}
+        ages = (said.first_token_at, said.last_token_at)
+        first, last = (round((moment - frames[-1].captured) * 1000, 1) for moment in ages)
+        return StreamAnswer(
+            stream=self.name,
+            number=self._answers,
+            created=now(),
+            question=said.question,
+            answer=said.text,
+            finish="end" if said.ended else "length",
+            trigger=reason,
+            novelty=round(self._highest_novelty, 4),
+            times_seconds=[round(frame.seconds, 3) for frame in frames],
+            key_frames=[frame.is_key for frame in frames],
+            kept_per_frame=kept,
+            tokens=TokenRecord(
+                visual_in=sum(frame.output.kept.size for frame in frames),
+                visual_kept=sum(kept),
+                prompt=said.prompt_tokens,
+                generated=said.generated,
+            ),
+            milliseconds=StageRecord(vision=round(frames[-1].vision_ms, 3), **milliseconds),
+            age_ms=AgeRecord(at_first_token=first, at_last_token=last),
+            dropped=self._newly_dropped(),
+        )
+
+    def _newly_dropped(self) -> dict[str, int]:
+        """Since the last record. What the source calls late was not wanted: it shows more frames than are due."""
+        total = Counter({cause: count for cause, count in self.source.drops.items() if cause != LATE}) + self._dropped
+        new = total - self._told
+        self._told = total
+        return dict(new)
+
+
+def now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

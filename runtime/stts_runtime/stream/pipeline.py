@@ -1,0 +1,96 @@
+"""Many streams on one engine: every round each stream has one look, and the one that waited longest one answer.
+
+So a frame waits at most for one look of every stream and one answer, whatever the others do. Under overload live
+sources hand on their freshest frame and the looks that were missed are counted; an answer that waits is about the
+window as it is when its turn comes.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from stts_runtime.sources.state import Status
+from stts_runtime.stream.channel import Channel, now
+from stts_runtime.stream.record import Record, StreamAnswer, StreamEvent
+from stts_runtime.stream.ring import SeenFrame
+
+_IDLE_SECONDS = 0.02
+"""Between two rounds in which no stream had a frame."""
+
+
+class Listener(Protocol):
+    """Who is told what happens, in the pipeline's thread: sinks, metrics, previews."""
+
+    def saw(self, channel: Channel, frame: SeenFrame) -> None: ...
+
+    def said(self, record: Record) -> None: ...
+
+
+class Events:
+    """Changes of state from the sources' threads, for the pipeline's."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[StreamEvent] = queue.SimpleQueue()
+
+    def of(self, stream: str, status: Status) -> None:
+        self._waiting.put(StreamEvent(stream=stream, created=now(), state=status.state.value, reason=status.reason))
+
+    def drain(self) -> list[StreamEvent]:
+        events = []
+        with suppress(queue.Empty):
+            while True:
+                events.append(self._waiting.get_nowait())
+        return events
+
+
+class Pipeline:
+    """Runs until every source is over, or until it is told to stop."""
+
+    def __init__(self, channels: Sequence[Channel], events: Events, listeners: Sequence[Listener]) -> None:
+        self._channels, self._events, self._listeners = list(channels), events, list(listeners)
+
+    def run(self, stop: threading.Event) -> None:
+        """Closes the sources whatever happens. What is being answered when `stop` is set is finished first."""
+        try:
+            while not stop.is_set() and self._round():
+                pass
+        finally:
+            for channel in self._channels:
+                channel.source.close()
+            self._tell(self._events.drain())
+
+    def _round(self) -> bool:
+        """One look each and one answer; whether there is anything left to do."""
+        ended = all(channel.over for channel in self._channels)
+        looked = [self._look(channel) for channel in self._channels]
+        answered = self._answer()
+        self._tell(self._events.drain())
+        if any(looked) or answered:
+            return True
+        if not ended:
+            threading.Event().wait(_IDLE_SECONDS)
+        return not ended
+
+    def _look(self, channel: Channel) -> bool:
+        frame = channel.look()
+        if frame is None:
+            return False
+        for listener in self._listeners:
+            listener.saw(channel, frame)
+        return True
+
+    def _answer(self) -> bool:
+        wanting = [channel for channel in self._channels if channel.wanted is not None]
+        if not wanting:
+            return False
+        self._tell(min(wanting, key=lambda channel: channel.answered_seconds).answer())
+        return True
+
+    def _tell(self, records: Sequence[StreamAnswer] | Sequence[StreamEvent]) -> None:
+        for record in records:
+            for listener in self._listeners:
+                listener.said(record)
