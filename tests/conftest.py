@@ -53,7 +53,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tensorrt_bundle(micro_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """3 frames at keep 1 and 0.5, written for the CPU and for TensorRT both ways; do not change it, copy it."""
+    """3 frames at keep 1 and 0.5, both budgets, for the CPU and for TensorRT both ways; do not change it, copy it."""
     out = tmp_path_factory.mktemp("bundles") / "tensorrt"
-    request = BuildRequest(micro_checkpoint, out, [3], [1.0, 0.5], ["clip"], targets=["cpu", "tensorrt"])
+    request = BuildRequest(micro_checkpoint, out, [3], [1.0, 0.5], ["clip", "frame"], targets=["cpu", "tensorrt"])
     return build_bundle(request)

@@ -39,8 +39,8 @@ def test_no_bundle_and_no_manifest(tmp_path: Path) -> None:
 
 
 def test_a_newer_schema_asks_for_a_newer_runtime(copy: Path) -> None:
-    change_manifest(copy, lambda content: content.update(schema_version=5))
-    with pytest.raises(BundleError, match=r"newer stts-export \(schema 5\).*pip install -U"):
+    change_manifest(copy, lambda content: content.update(schema_version=6))
+    with pytest.raises(BundleError, match=r"newer stts-export \(schema 6\).*pip install -U"):
         Bundle.open(copy)
 
 
@@ -181,7 +181,7 @@ def test_a_changed_file_is_hashed_again(copy: Path) -> None:
 
 def test_a_bundle_without_graphs_for_the_cpu_says_how_to_have_them(copy: Path) -> None:
     def other_target(content: dict[str, Any]) -> None:
-        for part in (*content["variants"].values(), content["language"]):
+        for part in (*content["variants"].values(), *content["live"]["variants"].values(), content["language"]):
             part["graphs"] = {"tensorrt": part["graphs"]["cpu"]}
 
     change_manifest(copy, other_target)
@@ -248,7 +248,8 @@ def test_the_best_variant_is_chosen(micro_bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize(
-    ("schema", "lowerings"), [(1, ["cpu"]), (2, ["cpu"]), (3, ["cpu", "tensorrt", "tensorrt-10"]), (4, ["cpu", "cuda"])]
+    ("schema", "lowerings"),
+    [(1, ["cpu"]), (2, ["cpu"]), (3, ["cpu", "tensorrt", "tensorrt-10"]), (4, ["cpu", "cuda"]), (5, ["cpu"])],
 )
 def test_a_frozen_bundle_of_every_schema_still_answers(clip: Path, schema: int, lowerings: list[str]) -> None:
     bundle = Bundle.open(DATA / f"bundle-v{schema}")

@@ -18,10 +18,12 @@ from stts_runtime.engines import cuda_session, load_language, load_vision
 from stts_runtime.engines.cuda_memory import CapturedWork, Cuda, RepeatedWork, Stream
 from stts_runtime.engines.cuda_weights import DeviceWeights
 from stts_runtime.errors import BundleError, EngineError, MissingExtraError
+from stts_runtime.prompt import Tokens
 from stts_runtime.session import Session
 from stts_runtime.video import VideoFile, window_of_file
 from tests.fake_onnxruntime import FakeOnnxRuntime
 from tests.fake_tensorrt import FakeCuda
+from tests.test_live import check_against_the_cpu
 
 HOPPER = Device("linux-x86_64", Gpu("NVIDIA H100", "sm90", 85 * 10**9), "580.65.06", None, None, "13.0")
 
@@ -30,7 +32,8 @@ HOPPER = Device("linux-x86_64", Gpu("NVIDIA H100", "sm90", 85 * 10**9), "580.65.
 def bundle(micro_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """3 frames at keep 1 and 0.5, for the CPU and for cuda; do not change it."""
     out = tmp_path_factory.mktemp("bundles") / "cuda"
-    return build_bundle(BuildRequest(micro_checkpoint, out, [3], [1.0, 0.5], ["clip"], targets=["cpu", "cuda"]))
+    budgets = ["clip", "frame"]
+    return build_bundle(BuildRequest(micro_checkpoint, out, [3], [1.0, 0.5], budgets, targets=["cpu", "cuda"]))
 
 
 @pytest.fixture
@@ -72,9 +75,27 @@ def test_a_session_answers_as_on_the_cpu(bundle: Bundle, fake: FakeOnnxRuntime, 
     assert prefills == [64], "padded to a multiple, so that kernels are planned once"
 
 
+def test_frames_of_a_stream_are_those_of_the_cpu(bundle: Bundle, fake: FakeOnnxRuntime) -> None:
+    check_against_the_cpu(bundle, "cuda")
+
+
+def test_visual_tokens_from_the_host_are_shown_as_those_on_the_device(bundle: Bundle, fake: FakeOnnxRuntime) -> None:
+    size, language = bundle.manifest.vision.image_size, load_language(bundle, "cuda")
+    vision = load_vision(bundle, "full-t3", "cuda")
+    output = vision.run(np.full((3, size, size, 3), 99, dtype=np.uint8))
+    patch, logits = bundle.manifest.prompt.image_patch_id, []
+    for shown in (output.visual_tokens, vision.downloaded(output).astype(np.float16)):
+        language.rewind(0)
+        language.show(shown)
+        language.prefill(Tokens(np.array([1, *[patch] * 12, 3]), np.arange(14), 14))
+        language.forward(Tokens(np.array([4]), np.array([14]), 15))
+        logits.append(language.logits())
+    np.testing.assert_array_equal(*logits)
+
+
 def test_variants_and_language_graphs_share_their_weights(bundle: Bundle, fake: FakeOnnxRuntime) -> None:
     weights = {name: (bundle.folder / f"{name}.16bit.safetensors").stat().st_size for name in ("vision", "language")}
-    engines = [load_vision(bundle, variant, "cuda") for variant in bundle.manifest.variants]
+    engines = [load_vision(bundle, variant, "cuda") for variant in ("full-t3", "clip-t3-k0.5")]
     taken = (1 << 30) - fake.cuda.free_bytes
     assert weights["vision"] - 20_000 < taken < 2 * weights["vision"]
     engines.append(load_language(bundle, "cuda"))

@@ -28,6 +28,7 @@ from stts_runtime.video import VideoFile, window_of_file
 from tests import fake_tensorrt
 from tests.compiled import WORKSTATION, with_engines
 from tests.fake_tensorrt import FakeCuda
+from tests.test_live import check_against_the_cpu
 
 FLAVOURS: list[FlavourName] = ["tensorrt", "tensorrt-rtx"]
 
@@ -107,6 +108,14 @@ def test_the_language_model_answers_as_on_the_cpu(
         calls = [[11, 12], [13], [14]]
     with pytest.raises(EngineError, match="do not fit a context"):
         language.forward(tokens([1] * bundle.manifest.language.context, 0))
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("lowering", ["tensorrt", "tensorrt-10"])
+def test_frames_of_a_stream_are_those_of_the_cpu(
+    tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, flavour: FlavourName, lowering: str
+) -> None:
+    check_against_the_cpu(with_engines(tensorrt_bundle, tmp_path, flavour, lowering), flavour)
 
 
 def test_a_session_runs_on_compiled_engines(

@@ -73,13 +73,20 @@ def _variants(bundle: Bundle) -> Table:
             str(variant.frames),
             f"{variant.keep:g}",
             f"{variant.kept_groups} of {manifest.budget(variant).visual_tokens}",
-            f"{_first(variant.graphs).multiplications.fixed / 1e9:.3g}",
+            _giga_macs(variant.graphs),
             _graphs(variant.graphs),
         )
+    for name, frame in manifest.live.variants.items() if manifest.live else ():
+        kept = f"{frame.kept_groups} of {manifest.vision.groups}"
+        table.add_row(f"{name} (stream)", "1", f"{frame.keep:g}", kept, _giga_macs(frame.graphs), _graphs(frame.graphs))
     graphs = manifest.language.graphs
     macs = f"{_first(graphs).multiplications.per_token / 1e9:.3g} a token"
     table.add_row("language", "", "", f"context {manifest.language.context}", macs, _graphs(graphs))
     return table
+
+
+def _giga_macs(graphs: Graphs) -> str:
+    return f"{_first(graphs).multiplications.fixed / 1e9:.3g}"
 
 
 def _first(graphs: Graphs) -> Graph:

@@ -33,14 +33,15 @@ class Part:
 
 
 def parts_of(bundle: Bundle, flavour: Flavour, variants: Sequence[str]) -> list[Part]:
-    """The named variants, or all, and the language model, which every one of them needs.
+    """The named variants, or all, live ones included, and the language model, which every one of them needs.
 
     Raises `UserError` for a variant that is not there, and `BundleError` if no graph suits this version of TensorRT.
     """
-    unknown = [name for name in variants if name not in bundle.manifest.variants]
+    known = [part.removeprefix(f"{VISION}.") for part in bundle.manifest.parts() if part != LANGUAGE]
+    unknown = [name for name in variants if name not in known]
     if unknown:
-        raise UserError(f"{bundle.folder} has no variant {unknown[0]!r}; it has {', '.join(bundle.manifest.variants)}")
-    names = [f"{VISION}.{name}" for name in variants or bundle.manifest.variants]
+        raise UserError(f"{bundle.folder} has no variant {unknown[0]!r}; it has {', '.join(known)}")
+    names = [f"{VISION}.{name}" for name in variants or known]
     return [_part(bundle, flavour, name) for name in (*names, LANGUAGE)]
 
 
