@@ -6,7 +6,7 @@ Source of the rounding: the reference implementation of arXiv 2603.18004 (it com
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from stts_runtime.errors import UserError
 Scope = Literal["clip", "frame", "given"]
 AnsweringScope = Literal["clip", "frame"]
 """All but controls, which need to be told what to keep."""
+
+KEY_FRAMES: Final = "live-key"
+"""Name of the vision variant for a stream's key frames."""
 
 
 def check_keep(keep: float) -> None:
@@ -112,4 +115,4 @@ class LiveBudget:
     @property
     def name(self) -> str:
         """Name of the vision variant, such as `live-k0.5`."""
-        return "live-key" if self.is_key else f"live-k{self.keep:g}"
+        return KEY_FRAMES if self.is_key else f"live-k{self.keep:g}"

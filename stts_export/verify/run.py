@@ -22,6 +22,7 @@ from stts_export.verify.language_stage import Prompted, Said, compare_logits, co
 from stts_export.verify.overflow import scan_for_overflow
 from stts_export.verify.reference import ReferenceLanguage, reference_vision
 from stts_export.verify.report import Finding, VerifyReport
+from stts_export.verify.streamed import live_windows
 from stts_export.verify.subjects import Subject, subjects_of
 from stts_export.verify.vision_stage import compare_choice, compare_scores, compare_tokens
 from stts_export.verify.weights import compare_weights
@@ -159,20 +160,24 @@ class _Verifier:
                 for subject in subjects:
                     yield from self._subject(subject, expected)
             yield from self._overflow(expected)
-            for one in expected.values():
-                yield from self._deviations(one)
+            for name, one in expected.items():
+                # What deviates in a stream, deviates in its window.
+                if name in self.bundle.manifest.variants:
+                    yield from self._deviations(one)
             yield from self._molmo2(expected)
 
     def _variants(self) -> list[str]:
         """Raises `UserError` for a variant that the bundle does not have."""
         answering = [name for name, variant in self.bundle.manifest.variants.items() if not variant.is_control]
+        answering += live_windows(self.bundle)
         for name in self.request.variants:
             if name not in answering:
                 raise UserError(f"{self.bundle.folder} has no variant {name}; it has {', '.join(answering)}")
         return [name for name in answering if not self.request.variants or name in self.request.variants]
 
     def _budget(self, variant: str) -> TokenBudget:
-        return self.bundle.manifest.budget(self.bundle.manifest.variants[variant])
+        manifest, live = self.bundle.manifest, live_windows(self.bundle)
+        return live[variant] if variant in live else manifest.budget(manifest.variants[variant])
 
     def _frames(self, variant: str) -> Frames:
         video, max_fps = self.request.frames_from, self.bundle.manifest.max_fps
@@ -230,12 +235,12 @@ class _Verifier:
         tokens = engine.downloaded(got)
         if one.seen.scores is not None and got.scores is not None:
             yield compare_scores(subject.name, variant, got.scores, one.seen.scores, bar)
-            yield compare_choice(subject.name, one.budget, got, one.seen, bar)
+            yield compare_choice(subject.name, variant, one.budget, got, one.seen, bar)
         # The same choice on both sides, so that one group more or less does not hide what the layers do.
         seen = one.seen
         if not np.array_equal(got.kept, seen.kept):
             seen = reference_vision(self.modules.vision, one.frames.pixels, one.budget, given=got.kept)
-        features = compare_tokens(subject.name, one.budget, tokens, seen.visual_tokens, bar)
+        features = compare_tokens(subject.name, variant, one.budget, tokens, seen.visual_tokens, bar)
         yield features
 
         prompted = self._prompted(one.frames, got)

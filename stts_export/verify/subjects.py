@@ -6,10 +6,12 @@ from typing import NamedTuple, Protocol
 
 from stts_export.verify.bars import BARS, Bar, precision_of
 from stts_export.verify.graphs import GraphLanguage, GraphVision
+from stts_export.verify.streamed import StreamedWindow, live_windows
 from stts_runtime.bench.measure import variants_with
+from stts_runtime.budget import KEY_FRAMES, TokenBudget
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import LANGUAGE, Graphs, compilable
-from stts_runtime.engines import EngineName, check_engine, flavour_of, load_language, load_vision
+from stts_runtime.bundle.manifest import LANGUAGE, VISION, Graphs, compilable
+from stts_runtime.engines import EngineName, check_engine, flavour_of, load_language, load_live, load_vision
 from stts_runtime.engines.onnxruntime_cpu import HALF_WEIGHTS, WHOLE_WEIGHTS, cpu_lowering
 from stts_runtime.engines.onnxruntime_cuda import LOWERING as CUDA
 from stts_runtime.engines.seam import LanguageEngine, VisionEngine
@@ -87,10 +89,22 @@ class EngineSubject:
         self.name = f"{engine} engine"
 
     def variants(self) -> list[str]:
-        return variants_with(self._bundle, self._engine)
+        return [*variants_with(self._bundle, self._engine), *self._live()]
 
     def vision(self, variant: str) -> VisionEngine:
-        return load_vision(self._bundle, variant, self._engine)
+        if variant not in self._live():
+            return load_vision(self._bundle, variant, self._engine)
+        live = load_live(self._bundle, self._live()[variant].keep, self._engine)
+        return StreamedWindow(live, self.name)
+
+    def _live(self) -> dict[str, TokenBudget]:
+        """What of them this engine has."""
+        flavour, windows = flavour_of(self._engine), live_windows(self._bundle)
+        if flavour is None:
+            return windows
+        store = EngineStore(self._bundle.folder)
+        has_keys = store.has(f"{VISION}.{KEY_FRAMES}", flavour)
+        return {name: one for name, one in windows.items() if has_keys and store.has(f"{VISION}.{name}", flavour)}
 
     def language(self) -> LanguageEngine:
         return load_language(self._bundle, self._engine)

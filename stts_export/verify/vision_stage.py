@@ -32,7 +32,9 @@ def compare_scores(
     )
 
 
-def compare_choice(subject: str, budget: TokenBudget, got: VisionOutput, wanted: VisionOutput, bar: Bar) -> Finding:
+def compare_choice(
+    subject: str, variant: str, budget: TokenBudget, got: VisionOutput, wanted: VisionOutput, bar: Bar
+) -> Finding:
     """The kept sets, and how near to the cut the groups lie that only one side keeps."""
     assert wanted.scores is not None
     overlap = float((got.kept & wanted.kept).sum() / (got.kept | wanted.kept).sum())
@@ -46,7 +48,7 @@ def compare_choice(subject: str, budget: TokenBudget, got: VisionOutput, wanted:
     passes = overlap >= bar.overlap and farthest <= bar.cut_margin
     return Finding(
         subject=subject,
-        variant=budget.name,
+        variant=variant,
         stage="kept set",
         status=_status(passes),
         measured=", ".join(parts),
@@ -57,13 +59,13 @@ def compare_choice(subject: str, budget: TokenBudget, got: VisionOutput, wanted:
 
 
 def compare_tokens(
-    subject: str, budget: TokenBudget, got: NDArray[np.float32], wanted: NDArray[np.float32], bar: Bar
+    subject: str, variant: str, budget: TokenBudget, got: NDArray[np.float32], wanted: NDArray[np.float32], bar: Bar
 ) -> Finding:
     """Visual tokens (K, width) of the same kept set."""
     error = relative_error(got, wanted)
     return Finding(
         subject=subject,
-        variant=budget.name,
+        variant=variant,
         stage="visual tokens",
         status=_status(error <= bar.features),
         measured=f"error {error:.1e} at the same kept set",

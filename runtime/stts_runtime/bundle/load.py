@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from stts_runtime.budget import check_keep
+from stts_runtime.budget import KEY_FRAMES, check_keep
 from stts_runtime.bundle.files import Fingerprint, fingerprint, plain_file, verify
 from stts_runtime.bundle.manifest import SCHEMA_VERSION, Manifest, VisionVariant
 from stts_runtime.bundle.upgrade import upgraded
@@ -98,10 +98,9 @@ class Bundle:
         between = {name: variant.keep for name, variant in live.variants.items() if variant.keep < 1}
         wanted = min(between.values(), key=lambda one: abs(one - self.manifest.default_keep)) if keep is None else keep
         check_keep(wanted)
-        key = next(name for name, variant in live.variants.items() if variant.keep == 1)
-        for name, own in {**between, key: 1.0}.items():
+        for name, own in {**between, KEY_FRAMES: 1.0}.items():
             if abs(own - wanted) < 1e-6:
-                return {True: key, False: name}
+                return {True: KEY_FRAMES, False: name}
         raise BundleError(f"{self.folder} has no live variant with keep {wanted:g}; it has {', '.join(live.variants)}")
 
 
