@@ -14,6 +14,7 @@ from contextlib import suppress
 from stts_runtime.sources.faults import Lost, Stalled
 
 _LAST_WORDS = 400
+_END_SECONDS = 1.0
 _CHUNK = 1 << 20
 
 
@@ -98,11 +99,15 @@ class ChildPipe:
         return said
 
     def _what_ended(self) -> str:
-        self._child.kill()
+        try:
+            code = self._child.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "the pipeline sent its end"
         while self._hear():
             pass
         words = " ".join(self._said.decode(errors="replace").split())
-        return f"the pipeline ended: {words or 'no reason given'}"
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        return f"the pipeline {how}: {words or 'no reason given'}"
 
 
 def _dying_with_us() -> list[str]:

@@ -45,7 +45,7 @@ _ANSWERS = {
     "DecoderNotFoundError": Refused("nothing here decodes the codec of this video"),
     "DemuxerNotFoundError": Refused("FFmpeg was built without this kind of stream"),
     "ProtocolNotFoundError": Refused("FFmpeg was built without this protocol"),
-    "EOFError": Ended("the stream ended"),
+    "EOFError": Ended("the other side ended the stream"),
     "InvalidDataError": Lost("what came is no video that FFmpeg knows"),
 }
 _SYSTEM = {

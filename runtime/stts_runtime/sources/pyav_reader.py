@@ -15,11 +15,12 @@ from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from numpy.typing import NDArray
 
-from stts_runtime.sources.faults import Lost, Refused, Stalled, fault_of
+from stts_runtime.sources.faults import Ended, Lost, Refused, Stalled, fault_of
 from stts_runtime.sources.picture import Picture
 from stts_runtime.sources.spec import host_and_port
 
-_TIMED_OUT = (av.error.ExitError, av.error.TimeoutError)
+# Of a time limit, which FFmpeg reports as one of several errors.
+_NEARLY = 0.95
 
 
 class PyAVReader:
@@ -29,9 +30,7 @@ class PyAVReader:
     Decodes on the GPU (NVDEC) where its driver's library is there and FFmpeg supports the codec, else on the CPU.
     """
 
-    def __init__(
-        self, place: str, options: Mapping[str, str], open_seconds: float | None, read_seconds: float | None
-    ) -> None:
+    def __init__(self, place: str, options: Mapping[str, str], open_seconds: float, read_seconds: float) -> None:
         self.corrupt = 0
         self._place, self._options = place, dict(options)
         self._open_seconds, self._read_seconds = open_seconds, read_seconds
@@ -40,8 +39,10 @@ class PyAVReader:
         self._decoded: deque[Picture] = deque()
         # False from a loss to the next key frame: what lies between refers to what is not there.
         self._whole = False
+        self._had_key = False
 
     def open(self) -> None:
+        began = time.monotonic()
         try:
             self._container = av.open(
                 self._place,
@@ -49,9 +50,9 @@ class PyAVReader:
                 timeout=(self._open_seconds, self._read_seconds),
                 hwaccel=HWAccel("cuda", allow_software_fallback=True) if has_nvdec() else None,
             )
-        except _TIMED_OUT:
-            raise Lost(f"no answer for {self._open_seconds:.1f} s") from None
         except av.FFmpegError as error:
+            if _over(began, self._open_seconds):
+                raise Lost(f"no answer for {self._open_seconds:.1f} s") from None
             raise fault_of(error) from None
         self._packets = self._container.demux(self._video())
 
@@ -89,14 +90,18 @@ class PyAVReader:
         raise Refused("the stream holds no video, or its codec is unknown")
 
     def _next_packet(self) -> av.Packet[av.VideoStream]:
+        began = time.monotonic()
+        fault: Lost = Ended("the other side ended the stream")
         try:
-            return next(self._packets)
-        except StopIteration:
-            raise fault_of(av.error.EOFError(0, "")) from None
-        except _TIMED_OUT:
-            raise Stalled(f"no packet for {self._read_seconds:.1f} s") from None
+            packet = next(self._packets, None)
         except av.FFmpegError as error:
-            raise fault_of(error) from None
+            packet, fault = None, fault_of(error)
+        # Also with a packet: when the time is over, FFmpeg may hand on what it has of one.
+        if _over(began, self._read_seconds):
+            raise Stalled(f"no packet for {self._read_seconds:.1f} s")
+        if packet is None:
+            raise fault
+        return packet
 
     def _decode(self, packet: av.Packet[av.VideoStream]) -> None:
         arrived = time.monotonic()
@@ -104,9 +109,12 @@ class PyAVReader:
             frames = packet.decode()
         except av.FFmpegError:
             frames, self._whole = [], False
-            self.corrupt += 1
+            self.corrupt += int(self._had_key)
         if packet.is_corrupt:
             self._whole = False
+        self._had_key = self._had_key or packet.is_keyframe
+        # Decoders keep silent about what comes before the first key frame.
+        self.corrupt += int(not frames and not self._had_key and packet.size > 0)
         for frame in frames:
             self._sort(frame, arrived)
 
@@ -116,6 +124,10 @@ class PyAVReader:
             self._decoded.append(Picture(frame.time, arrived, partial(_bgr, frame), partial(_first_plane, frame)))
         else:
             self.corrupt += 1
+
+
+def _over(began: float, limit_seconds: float) -> bool:
+    return time.monotonic() - began > _NEARLY * limit_seconds
 
 
 def check_host(url: str) -> None:
