@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stts_runtime.errors import SourceError
-from stts_runtime.video import VideoFile, redacted, rule_count, sample_times, window_of_file
+from stts_runtime.sources.redaction import redacted
+from stts_runtime.video import VideoFile, rule_count, sample_times, window_of_file
 from stts_runtime.video.file_source import _timeline
 from stts_runtime.video.resize import squashed
 from stts_runtime.video.sampling import shown_at

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# OpenCV and the FFmpeg inside it read these when first used, and would write their own lines to stderr.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
-
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.errors import SourceError
+from stts_runtime.opencv import cv2
+from stts_runtime.sources.redaction import redacted
 from stts_runtime.video.sampling import Times
 
-# From the scheme to the last @: a password may itself hold @ and /. Values of a query may be tokens.
-_CREDENTIALS = re.compile(r"(?<=:/)(/*)\S*@")
-_QUERY_VALUES = re.compile(r"(?<==)[^&#\s]+")
 _WHOLE_SHARE = 0.95
-
-
-def redacted(source: str) -> str:
-    """`source` without the user name, password and query values of a URL."""
-    if ":/" not in source:
-        return source
-    place, mark, query = _CREDENTIALS.sub(r"\1***@", source).partition("?")
-    return place + mark + _QUERY_VALUES.sub("***", query)
 
 
 def check_source(source: str) -> None:

@@ -1,0 +1,66 @@
+"""What can go wrong with a source, in words for whoever is woken by it."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, ClassVar
+
+from stts_runtime.errors import SourceError
+from stts_runtime.sources.state import State
+
+if TYPE_CHECKING:
+    import av
+
+
+class Lost(SourceError):  # noqa: N818 - a state of the world, and mostly no error of ours
+    """No connection, or one that ended: trying again may help."""
+
+    state: ClassVar[State] = State.RECONNECTING
+
+
+class Stalled(Lost):
+    """Connected, and nothing comes."""
+
+    state = State.STALLED
+
+
+class Refused(Lost):
+    """It stays so until somebody changes something."""
+
+    state = State.REFUSED
+
+
+class Ended(Lost):
+    """The other side says that this was all."""
+
+
+_ANSWERS = {
+    "HTTPUnauthorizedError": Refused("the server refused the user name or password (401)"),
+    "HTTPForbiddenError": Refused("the server does not let this user in (403)"),
+    "HTTPNotFoundError": Refused("the server has nothing under this path (404)"),
+    "HTTPBadRequestError": Refused("the server does not understand the request (400)"),
+    "HTTPTooManyRequestsError": Lost("the server has too many requests (429)"),
+    "HTTPServerError": Lost("the server failed (an answer of 500 or above)"),
+    "HTTPOtherClientError": Refused("the server refused the request (an answer of 4xx)"),
+    "DecoderNotFoundError": Refused("nothing here decodes the codec of this video"),
+    "DemuxerNotFoundError": Refused("FFmpeg was built without this kind of stream"),
+    "ProtocolNotFoundError": Refused("FFmpeg was built without this protocol"),
+    "EOFError": Ended("the other side ended the stream"),
+    "InvalidDataError": Lost("what came is no video that FFmpeg knows"),
+}
+_SYSTEM = {
+    errno.ECONNREFUSED: Lost("nothing listens there (connection refused)"),
+    errno.ECONNRESET: Lost("the other side broke the connection"),
+    errno.EPIPE: Lost("the other side broke the connection"),
+    errno.EHOSTUNREACH: Lost("the host cannot be reached (no route to it)"),
+    errno.ENETUNREACH: Lost("the network cannot be reached"),
+    errno.ETIMEDOUT: Lost("the host does not answer (connection timed out)"),
+    errno.EIO: Lost("the connection failed (input/output error)"),
+}
+
+
+def fault_of(error: av.FFmpegError) -> Lost:
+    """FFmpeg's error in plain words, and without the URL that its own text holds."""
+    known = _ANSWERS.get(type(error).__name__) or _SYSTEM.get(error.errno or 0)
+    # A new one each time: an exception keeps the frames that it passed through.
+    return type(known)(*known.args) if known else Lost(f"FFmpeg failed: {error.strerror}")

@@ -1,0 +1,96 @@
+"""One connection of a live source, read in a thread of its own that can be left behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from stts_runtime.sources.faults import Lost, Stalled
+from stts_runtime.sources.freeze import FreezeWatch
+from stts_runtime.sources.picture import Picture
+from stts_runtime.sources.reader import Reader
+from stts_runtime.sources.settings import LiveSettings
+
+
+class Pump:
+    """Reads until something fails or it is abandoned, and closes the reader in the end.
+
+    A reader that hangs cannot be interrupted: who has waited for long enough sets `abandoned` and goes on. The thread
+    ends by itself once its reader comes back.
+    """
+
+    def __init__(self, reader: Reader, settings: LiveSettings, give: Callable[[Pump, Picture, bool], None]) -> None:
+        """`give` is told, in this thread, of each picture, and whether it is worth handing on."""
+        self._reader, self._settings, self._give = reader, settings, give
+        self._freeze = FreezeWatch(settings.frozen_seconds)
+        self._opened: float | None = None
+        self._sign = self._picture = time.monotonic()
+        self._fault: Lost | None = None
+        self.pictures = 0
+        self.abandoned = False
+        self._thread = threading.Thread(target=self._run, name="stts-source-reader", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self, seconds: float) -> None:
+        self._thread.join(seconds)
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
+    def healthy_seconds(self) -> float:
+        """From the connection to its last picture."""
+        return self._picture - self._opened if self._opened else 0.0
+
+    @property
+    def frozen(self) -> bool:
+        return self._freeze.frozen
+
+    @property
+    def corrupt(self) -> int:
+        return self._reader.corrupt
+
+    def fault(self) -> Lost | None:
+        """What ended it, or the silence that should end it."""
+        return self._fault or self._silence(time.monotonic())
+
+    def _silence(self, now: float) -> Lost | None:
+        settings = self._settings
+        # Readers that notice by themselves, and know more about it, go first.
+        patience = min(1.0, 0.5 * settings.stall_seconds)
+        if self._opened is None:
+            late = now - self._sign > settings.open_seconds + patience
+            return Lost(f"no answer for {settings.open_seconds:.1f} s") if late else None
+        if now - self._sign > settings.stall_seconds + patience:
+            return Stalled(f"no packet for {settings.stall_seconds:.1f} s")
+        if now - self._picture > settings.key_frame_seconds:
+            return Stalled(f"packets come, but no whole picture for {settings.key_frame_seconds:.1f} s")
+        return None
+
+    def _run(self) -> None:
+        try:
+            self._read()
+        except Lost as fault:
+            self._fault = fault
+        except Exception as error:  # noqa: BLE001 - whatever a decoder raises, the source goes on
+            self._fault = Lost(f"the reader failed with {type(error).__name__}")
+
+    def _read(self) -> None:
+        try:
+            self._reader.open()
+            self._opened = self._sign = self._picture = time.monotonic()
+            while not self.abandoned:
+                self._take(self._reader.read())
+        finally:
+            self._reader.close()
+
+    def _take(self, picture: Picture | None) -> None:
+        self._sign = time.monotonic()
+        if picture is not None:
+            self._picture = self._sign
+            self.pictures += 1
+            self._give(self, picture, self._freeze.passes(picture))

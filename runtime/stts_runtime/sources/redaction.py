@@ -1,0 +1,24 @@
+"""Sources in words that may be shown: without user names, passwords and tokens."""
+
+from __future__ import annotations
+
+import re
+
+# From the scheme to the last @: a password may itself hold @ and /. Values of a query may be tokens.
+_CREDENTIALS = re.compile(r"(?<=:/)(/*)\S*@")
+_QUERY_VALUES = re.compile(r"(?<==)[^&#\s]+")
+# Properties of GStreamer elements such as rtspsrc and souphttpsrc.
+_PROPERTIES = re.compile(
+    r"\b((?:[\w-]*-)?(?:id|pw|user|username|password|token|secret|key)\s*=\s*)(\"[^\"]*\"|\S+)", re.I
+)
+_PIPELINE = "gst:"
+
+
+def redacted(source: str) -> str:
+    """`source` without the user name, password and query values of a URL, or of the elements of a pipeline."""
+    if source.startswith(_PIPELINE):
+        source = _PROPERTIES.sub(r"\1***", source)
+    if ":/" not in source:
+        return source
+    place, mark, query = _CREDENTIALS.sub(r"\1***@", source).partition("?")
+    return place + mark + _QUERY_VALUES.sub("***", query)

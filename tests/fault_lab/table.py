@@ -1,0 +1,29 @@
+"""What was found, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.fault_lab.faults import Finding
+
+
+def show(findings: dict[str, Finding], console: Console) -> None:
+    table = Table("fault", "state", "reason", "noticed s", "recovered s", "dropped", title="fault lab")
+    for name, found in findings.items():
+        dropped = ", ".join(f"{count} {cause}" for cause, count in found.drops.items() if count)
+        times = (f"{value:.1f}" if value is not None else "-" for value in _times(found))
+        table.add_row(name, found.state.value, found.reason, *times, dropped or "-")
+    console.print(table)
+
+
+def write(findings: dict[str, Finding], path: Path) -> None:
+    path.write_text(json.dumps({name: asdict(found) for name, found in findings.items()}, indent=2) + "\n")
+
+
+def _times(found: Finding) -> tuple[float | None, float | None]:
+    return found.noticed_seconds, found.recovered_seconds
