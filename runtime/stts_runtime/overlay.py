@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -24,45 +24,50 @@ _DIMMED = 0.22
 _FRAMES_PER_SECOND = 2
 
 
-def write_overlay(path: Path, window: Window, kept: NDArray[np.bool_], caption: str) -> None:
+def write_overlay(path: Path, window: Window, kept: NDArray[np.bool_], title: str) -> None:
     """Writes a sheet of all frames (.png) or a slide show at two frames a second (.mp4).
 
-    `kept` is (T, G); `caption` goes into the first line.
+    `kept` is (T, G); `title` goes into the first line.
     """
     frames, sheet = list(_frames(window, kept)), path.suffix.lower() == ".png"
     with written_whole(path) as scratch:
-        written = _write_sheet(scratch, frames, caption) if sheet else _write_video(scratch, frames)
+        written = _write_sheet(scratch, frames, title) if sheet else _write_video(scratch, frames)
         if not written:
             raise UserError(f"{path} cannot be written")
 
 
+def dimmed(image: Image, kept: NDArray[np.bool_]) -> Image:
+    """A BGR picture (H, W, 3) with its dropped groups dark; `kept` is (G,), G a square, row by row."""
+    side = math.isqrt(kept.size)
+    height, width = image.shape[:2]
+    bright = cv2.resize(kept.reshape(side, side).astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
+    return (image * (_DIMMED + (1 - _DIMMED) * bright[..., None])).astype(np.uint8)
+
+
+def caption(width: int, lines: Sequence[str]) -> Image:
+    """A dark strip of that width with one line of text under the other. Signs that are not ASCII come out as `?`."""
+    strip = np.full((_CAPTION_HEIGHT * len(lines), width, 3), 24, dtype=np.uint8)
+    for row, line in enumerate(lines):
+        place = (6, 16 + row * _CAPTION_HEIGHT)
+        cv2.putText(strip, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
+    return strip
+
+
 def _frames(window: Window, kept: NDArray[np.bool_]) -> Iterator[Image]:
     """BGR pictures with a caption strip, in the source's proportions."""
-    side = math.isqrt(kept.shape[1])
     width = min(_MAX_WIDTH, max(2, round(_HEIGHT * window.aspect / 2) * 2))
     for pixels, time, row in zip(window.frames, window.times_seconds, kept, strict=True):
-        frame = cv2.resize(pixels[..., ::-1], (width, _HEIGHT), interpolation=cv2.INTER_AREA)
-        bright = cv2.resize(
-            row.reshape(side, side).astype(np.float32), (width, _HEIGHT), interpolation=cv2.INTER_NEAREST
-        )
-        factor = _DIMMED + (1 - _DIMMED) * bright[..., None]
-        strip = np.full((_CAPTION_HEIGHT, width, 3), 24, dtype=np.uint8)
-        _write_text(strip, f"{time:.1f} s  {int(row.sum())}/{row.size}")
-        yield np.vstack([strip, (frame * factor).astype(np.uint8)])
+        frame = cv2.resize(pixels[..., ::-1], (width, _HEIGHT), interpolation=cv2.INTER_AREA).astype(np.uint8)
+        text = f"{time:.1f} s  {int(row.sum())}/{row.size}"
+        yield np.vstack([caption(width, [text]), dimmed(frame, row)])
 
 
-def _write_text(strip: Image, text: str) -> None:
-    cv2.putText(strip, text, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
-
-
-def _write_sheet(path: Path, frames: list[Image], caption: str) -> bool:
+def _write_sheet(path: Path, frames: list[Image], title: str) -> bool:
     columns = math.ceil(math.sqrt(len(frames)))
     blank = np.full_like(frames[0], 24)
     padded = frames + [blank] * (-len(frames) % columns)
     rows = [np.hstack(padded[start : start + columns]) for start in range(0, len(padded), columns)]
-    head = np.full((_CAPTION_HEIGHT, rows[0].shape[1], 3), 24, dtype=np.uint8)
-    _write_text(head, caption)
-    return bool(cv2.imwrite(str(path), np.vstack([head, *rows])))
+    return bool(cv2.imwrite(str(path), np.vstack([caption(rows[0].shape[1], [title]), *rows])))
 
 
 def _write_video(path: Path, frames: list[Image]) -> bool:

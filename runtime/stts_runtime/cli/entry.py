@@ -13,8 +13,8 @@ from types import FrameType, TracebackType
 import typer
 from typer.exceptions import TyperException
 
-from stts_runtime.cli.text import visible
 from stts_runtime.errors import SttsError
+from stts_runtime.visible import visible
 
 TRACEBACK_VARIABLE = "STTS_TRACEBACK"
 

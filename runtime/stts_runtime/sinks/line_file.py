@@ -1,0 +1,146 @@
+"""A file that lines are appended to, each with a single write: whoever kills the process, the last line is whole.
+
+A line is with the operating system when `append` returns, so it outlives the process. It is on the disk after the next
+fsync, which comes at most once a second, when a line is written, and at every change of file: a power cut takes the
+lines since then. What it tears is set aside at the next start.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from stts_runtime.errors import SinkError, UserError
+from stts_runtime.sinks.numbered import Series
+
+_SYNC_PAUSE_SECONDS = 1.0
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """A file of `max_bytes`, or of another day (UTC), is moved aside; `keep` of those stay."""
+
+    max_bytes: int
+    keep: int
+    daily: bool = True
+
+
+class LineFile:
+    """One process at a time. Raises `UserError` if `path` cannot be opened for writing or another process holds it."""
+
+    def __init__(
+        self,
+        path: Path,
+        rotation: Rotation,
+        tell: Callable[[str], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.path, self._rotation, self._clock = path, rotation, clock
+        self._series = Series(path, rotation.keep)
+        self._synced = 0.0
+        self._file = self._opened()
+        try:
+            self._repair(tell)
+            state = os.fstat(self._file)
+            self._bytes, self._day = state.st_size, _day(state.st_mtime if state.st_size else clock())
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def append(self, line: bytes) -> None:
+        """`line` is without its end. Raises `SinkError` if it cannot be written, and then nothing of it is there."""
+        whole = line + b"\n"
+        try:
+            self._rotate_before(len(whole))
+            self._write(whole)
+        except OSError as error:
+            raise SinkError(f"{self.path}: {error.strerror}") from None
+        except UserError as error:
+            raise SinkError(str(error)) from None
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.fsync(self._file)
+            os.close(self._file)
+            self._file = -1
+
+    def _opened(self) -> int:
+        try:
+            file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be opened for writing: {error.strerror}") from None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+            raise UserError(f"{self.path} is being written by another process; name another file") from None
+        return file
+
+    def _repair(self, tell: Callable[[str], None]) -> None:
+        size = os.fstat(self._file).st_size
+        whole = _end_of_last_line(self._file, size)
+        if whole == size:
+            return
+        aside = self.path.with_name(f"{self.path.name}.torn")
+        with aside.open("ab") as torn:
+            torn.write(os.pread(self._file, size - whole, whole) + b"\n")
+        os.ftruncate(self._file, whole)
+        tell(f"{self.path} ended in half a line, which a power cut leaves; it was moved to {aside.name}")
+
+    def _rotate_before(self, more: int) -> None:
+        full = self._bytes and self._bytes + more > self._rotation.max_bytes
+        today = _day(self._clock())
+        if full or (self._rotation.daily and self._bytes and today != self._day):
+            self._rotate()
+        self._day = today
+
+    def _rotate(self) -> None:
+        os.fsync(self._file)
+        # It may have been moved away by somebody else, or by us before a failure to open the next.
+        with suppress(FileNotFoundError):
+            self.path.rename(self._series.next())
+        fresh = self._opened()
+        os.close(self._file)
+        self._file, self._bytes = fresh, 0
+        self._series.prune()
+
+    def _write(self, whole: bytes) -> None:
+        written = 0
+        try:
+            written = os.write(self._file, whole)
+        finally:
+            if written < len(whole):
+                os.ftruncate(self._file, self._bytes)
+        if written < len(whole):
+            raise SinkError(f"{self.path}: the disk is full")
+        self._bytes += len(whole)
+        self._sync_now_and_then()
+
+    def _sync_now_and_then(self) -> None:
+        now = time.monotonic()
+        if now - self._synced >= _SYNC_PAUSE_SECONDS:
+            os.fsync(self._file)
+            self._synced = now
+
+
+def _day(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).date().isoformat()
+
+
+def _end_of_last_line(file: int, size: int) -> int:
+    """The number of bytes up to and with the last line end."""
+    end = size
+    while end:
+        start = max(0, end - _BLOCK)
+        found = os.pread(file, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0

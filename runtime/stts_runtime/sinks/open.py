@@ -1,0 +1,67 @@
+"""From what the user wrote to the sink that it means."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from stts_runtime.sinks.config import (
+    FileConfig,
+    MqttConfig,
+    ScreenConfig,
+    SinkConfig,
+    WebhookConfig,
+    parse_sink,
+)
+from stts_runtime.sinks.courier import Courier
+from stts_runtime.sinks.file import FileSink
+from stts_runtime.sinks.line_file import LineFile, Rotation
+from stts_runtime.sinks.notices import Tell
+from stts_runtime.sinks.screen import ScreenSink
+from stts_runtime.sinks.sink import Sink
+from stts_runtime.sinks.spool import Spool
+from stts_runtime.sinks.spooled import SpooledSink
+
+_REFUSED = Rotation(max_bytes=16_000_000, keep=1, daily=False)
+
+
+def open_sink(spec: str | SinkConfig, state: Path, tell: Tell) -> Sink:
+    """`state` is the folder for spools; `tell` gets single lines for people, without credentials, from any thread.
+
+    Raises `UserError` for what cannot work, `MissingExtraError` for a library that is not there.
+    """
+    config = parse_sink(spec) if isinstance(spec, str) else spec
+    if isinstance(config, ScreenConfig):
+        return ScreenSink(config.format)
+    if isinstance(config, FileConfig):
+        return FileSink(config, tell)
+    return _spooled(config, state, tell)
+
+
+def _spooled(config: WebhookConfig | MqttConfig, state: Path, tell: Tell) -> SpooledSink:
+    courier = _courier(config)
+    place = state / _file_name(config.name)
+    spool = Spool(place.with_name(f"{place.name}.spool"), config.spool_bytes, tell)
+    try:
+        refused = LineFile(place.with_name(f"{place.name}.refused.jsonl"), _REFUSED, tell)
+    except BaseException:
+        spool.close()
+        raise
+    return SpooledSink(config.name, spool, courier, refused, tell)
+
+
+def _courier(config: WebhookConfig | MqttConfig) -> Courier:
+    if isinstance(config, MqttConfig):
+        from stts_runtime.sinks.mqtt import Mqtt
+
+        return Mqtt(config)
+    from stts_runtime.sinks.webhook import Webhook
+
+    return Webhook(config)
+
+
+def _file_name(name: str) -> str:
+    """Tells names apart that differ in signs alone. `name` has no credentials, so neither has this."""
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:60]
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

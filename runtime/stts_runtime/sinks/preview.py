@@ -1,0 +1,104 @@
+"""A video of what the model saw: kept patches bright, dropped ones dark, the latest answer above.
+
+MP4 in fragments, one a frame: a killed process leaves a file that plays up to its last moments.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from stts_runtime.errors import SinkError
+from stts_runtime.extras import stream_extra
+from stts_runtime.overlay import Image, caption, dimmed
+from stts_runtime.sinks.numbered import Series
+
+with stream_extra("av", "previews"):
+    import av
+    import av.error
+    from av.container import OutputContainer
+    from av.video.stream import VideoStream
+
+_MAX_WIDTH = 640
+_LINES = 3
+_LETTER_WIDTH = 8
+_TICKS = 1000
+_KEY_EVERY = 30
+_OPTIONS = {"movflags": "empty_moov+default_base_moof+frag_every_frame", "flush_packets": "1"}
+
+
+class Preview:
+    """Writes `name.000001.mp4` and on beside `path`: a new file every `segment_seconds`, of which `keep` stay."""
+
+    def __init__(self, path: Path, segment_seconds: float = 3600.0, keep: int = 24) -> None:
+        self._series, self._segment_seconds = Series(path, keep), segment_seconds
+        self._segment: _Segment | None = None
+
+    def show(self, image: NDArray[np.uint8], kept: NDArray[np.bool_], text: str, seconds: float) -> None:
+        """Adds a picture: `image` is BGR (H, W, 3), `kept` (G,), `seconds` on the stream's own time line.
+
+        A picture that is no newer than the last is left out. Raises `SinkError` if it cannot be written.
+        """
+        try:
+            self._segment_at(seconds, image).add(dimmed(image, kept), text, seconds)
+        except (OSError, av.error.FFmpegError) as error:
+            self._segment = None
+            raise SinkError(f"the preview cannot be written: {error.strerror}") from None
+
+    def close(self) -> None:
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
+
+    def _segment_at(self, seconds: float, image: NDArray[np.uint8]) -> _Segment:
+        if self._segment is not None and seconds - self._segment.start >= self._segment_seconds:
+            self.close()
+        if self._segment is None:
+            self._segment = _Segment(self._series.next(), image.shape[1] / image.shape[0], seconds)
+            self._series.prune()
+        return self._segment
+
+
+class _Segment:
+    """One file; its proportions are those of its first picture."""
+
+    def __init__(self, path: Path, aspect: float, start: float) -> None:
+        self.start, self._last = start, -1
+        self._width = _MAX_WIDTH
+        self._height = max(2, round(_MAX_WIDTH / aspect / 2) * 2)
+        self._file: OutputContainer = av.open(str(path), "w", format="mp4", options=_OPTIONS)
+        self._stream = self._video()
+        self._file.start_encoding()
+
+    def add(self, image: Image, text: str, seconds: float) -> None:
+        ticks = round((seconds - self.start) * _TICKS)
+        if ticks <= self._last:
+            return
+        self._last = ticks
+        scaled = cv2.resize(image, (self._width, self._height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+        lines = textwrap.wrap(text, self._width // _LETTER_WIDTH)[:_LINES]
+        picture = np.vstack([caption(self._width, lines + [""] * (_LINES - len(lines))), scaled])
+        frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+        frame.pts, frame.time_base = ticks, Fraction(1, _TICKS)
+        self._file.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        self._file.mux(self._stream.encode(None))
+        self._file.close()
+
+    def _video(self) -> VideoStream:
+        # Every wheel of PyAV has x264; an FFmpeg of somebody's own may not.
+        codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+        fast = {"preset": "veryfast", "tune": "zerolatency"} if codec == "libx264" else {}
+        stream = self._file.add_stream(codec, rate=_TICKS, options=fast)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height = self._width, self._height + caption(2, [""] * _LINES).shape[0]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, _TICKS)
+        stream.codec_context.gop_size = _KEY_EVERY
+        return stream

@@ -1,0 +1,40 @@
+"""Records on standard output: JSON lines for programs, short lines for people.
+
+The one sink that may wait: whoever pipes the output into something slow asks for that.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Literal, TextIO
+
+from stts_runtime.errors import SinkError
+from stts_runtime.stream.record import Record, StreamEvent
+from stts_runtime.visible import visible
+
+
+class ScreenSink:
+    name = "stdout"
+
+    def __init__(self, form: Literal["json", "text"], stream: TextIO | None = None) -> None:
+        self._form, self._stream = form, stream or sys.stdout
+
+    def write(self, record: Record) -> None:
+        line = record.model_dump_json() if self._form == "json" else text_line(record)
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except OSError as error:
+            raise SinkError(f"the output cannot be written: {error.strerror}") from None
+
+    def close(self, seconds: float) -> None:
+        """Nothing waits here."""
+
+
+def text_line(record: Record) -> str:
+    """One line without control characters: when, which stream, and what it says."""
+    if isinstance(record, StreamEvent):
+        return visible(f"{record.created}  {record.stream}  {record.state}: {record.reason}")
+    age = record.age_ms.at_last_token / 1000
+    answer = " ".join(record.answer.split())
+    return visible(f"{record.created}  {record.stream}  {answer}  ({record.trigger}; {age:.1f} s after the frame)")

@@ -1,0 +1,125 @@
+"""Records by HTTP POST. Texts of errors are our own: those of `requests` hold the address with all that is in it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ssl
+import time
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+
+from stts_runtime.extras import stream_extra
+from stts_runtime.sinks.config import WebhookConfig
+from stts_runtime.sinks.courier import AwayError, RefusedError
+
+with stream_extra("requests", "webhooks"):
+    import requests
+    import requests.auth
+    import urllib3
+
+_MOST_OF_A_REPLY = 65536
+_CONNECT_SECONDS = 5.0
+_COME_BACK = frozenset({408, 425, 429})
+
+
+class Webhook:
+    """A 2xx is a receipt. 4xx refuses the record, but for 408, 425 and 429; all else means to try again later.
+
+    `Idempotency-Key` is a hash of the body: the same record, sent twice, has the same.
+    """
+
+    def __init__(self, config: WebhookConfig) -> None:
+        """Reads the secrets; raises `UserError` if one is missing."""
+        self._url = config.to
+        self._timeout = (min(_CONNECT_SECONDS, config.timeout), config.timeout)
+        self._key = config.signing_key.read().encode() if config.signing_key else None
+        self._session = requests.Session()
+        self._session.headers["Content-Type"] = "application/json"
+        if config.ca_file:
+            self._session.verify = str(config.ca_file)
+        if config.token:
+            self._session.auth = _Bearer(config.token.read())
+
+    def deliver(self, body: bytes) -> None:
+        try:
+            with self._session.post(
+                self._url,
+                data=body,
+                headers=self._headers(body),
+                timeout=self._timeout,
+                allow_redirects=False,
+                stream=True,
+            ) as reply:
+                _judge(reply)
+                # Only a connection whose reply was read can be used again.
+                with suppress(urllib3.exceptions.HTTPError, OSError):
+                    reply.raw.read(_MOST_OF_A_REPLY)
+        except (requests.RequestException, OSError, ValueError) as error:
+            raise AwayError(_reason(error)) from None
+
+    def tend(self) -> None:
+        """Nothing to keep up between requests."""
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _headers(self, body: bytes) -> dict[str, str]:
+        headers = {"Idempotency-Key": hashlib.sha256(body).hexdigest()[:32]}
+        if self._key:
+            headers["X-Stts-Signature"] = "sha256=" + hmac.new(self._key, body, "sha256").hexdigest()
+        return headers
+
+
+class _Bearer(requests.auth.AuthBase):
+    """As an `auth`, and not a header, it is not replaced by what ~/.netrc has for the host."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def _judge(reply: requests.Response) -> None:
+    code = reply.status_code
+    if 200 <= code < 300:
+        return
+    if 400 <= code < 500 and code not in _COME_BACK:
+        raise RefusedError(f"the receiver refuses with HTTP {code}")
+    hint = ", a redirection; give the final address" if 300 <= code < 400 else ""
+    raise AwayError(f"the receiver answers HTTP {code}{hint}", _asked(reply.headers.get("Retry-After")))
+
+
+def _asked(retry_after: str | None) -> float | None:
+    """Seconds, from a number of them or from a date."""
+    if not retry_after:
+        return None
+    if retry_after.strip().isdecimal():
+        return float(retry_after)
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, requests.ConnectTimeout):
+        return "no connection in time"
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    cause = _cause(error)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {cause.verify_message}"
+    if isinstance(cause, OSError) and cause.strerror:
+        return f"no connection: {cause.strerror}"
+    return f"no connection ({type(error).__name__})"
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The innermost error: `requests` and urllib3 wrap it several times, in `args` and in `reason`."""
+    inner = getattr(error, "reason", None)
+    if not isinstance(inner, BaseException):
+        inner = next((one for one in error.args if isinstance(one, BaseException)), error.__context__)
+    return error if inner is None or (isinstance(error, OSError) and error.strerror) else _cause(inner)

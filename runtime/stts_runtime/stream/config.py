@@ -1,0 +1,108 @@
+"""What `stts-runtime stream` is told: one bundle, and the cameras that it looks at. See docs/examples/cameras.yaml."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, model_validator
+
+from stts_runtime.engines import EngineName
+from stts_runtime.quantities import Seconds
+from stts_runtime.settings import Settings
+from stts_runtime.sinks.config import AnySink, ScreenConfig, SinkConfig
+from stts_runtime.stream.when import When
+
+Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+
+
+class Asking(Settings):
+    """What to ask, when, and who gets the answers."""
+
+    questions: tuple[Question, ...] = ()
+    when: When | None = None
+    """None asks about every window."""
+    longest_pause: Seconds | None = None
+    """An answer comes after so long though nothing is new; None waits for ever."""
+    shortest_pause: Seconds = 0.0
+    """No answer comes sooner after the last one, whatever is new."""
+    sinks: tuple[AnySink, ...] = (ScreenConfig(),)
+
+    @model_validator(mode="after")
+    def _pauses_in_order(self) -> Asking:
+        if self.longest_pause is not None and self.longest_pause < self.shortest_pause:
+            raise ValueError("longest_pause should not be below shortest_pause")
+        return self
+
+
+class Listen(Settings):
+    """Where metrics can be fetched; in a file `ADDRESS:PORT`."""
+
+    address: str
+    port: Annotated[int, Field(ge=0, le=65535)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parsed(cls, given: object) -> object:
+        address, colon, port = given.rpartition(":") if isinstance(given, str) else ("", "", "")
+        if not (address and colon and port.isdecimal()):
+            raise ValueError("it should be ADDRESS:PORT: 127.0.0.1:9109")
+        return {"address": address.strip("[]"), "port": port}
+
+
+class StreamEntry(Asking):
+    """A camera, stream or file. What it does not set of `Asking`, the file's own setting decides."""
+
+    name: Name
+    source: Annotated[str, StringConstraints(min_length=1)]
+
+
+class StreamConfig(Asking):
+    """A whole file. Relative paths start at the working directory."""
+
+    bundle: Path
+    engine: EngineName | None = None
+    keep: Annotated[float, Field(gt=0, le=1)] | None = None
+    frames: Annotated[int, Field(ge=1)] | None = None
+    """Of a window."""
+    key_every: Annotated[int, Field(ge=1)] = 8
+    """Every so many frames one is kept without regard to the one before it."""
+    max_tokens: Annotated[int, Field(ge=1)] = 64
+    metrics: Listen | None = None
+    state: Path | None = None
+    """The folder of the spools; see `state_folder`."""
+    streams: Annotated[tuple[StreamEntry, ...], Field(min_length=1)]
+
+    def asking(self, entry: StreamEntry) -> Asking:
+        """The settings of one of the streams, its own before the file's."""
+        return Asking(
+            **{
+                field: getattr(entry if field in entry.model_fields_set else self, field)
+                for field in Asking.model_fields
+            }
+        )
+
+    @property
+    def all_sinks(self) -> tuple[SinkConfig, ...]:
+        """Each once, however many streams write to it."""
+        return tuple(dict.fromkeys(sink for entry in self.streams for sink in self.asking(entry).sinks))
+
+    @property
+    def state_folder(self) -> Path:
+        """`state`; or systemd's StateDirectory=; or the user's folder for such things."""
+        given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+        home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        return self.state or Path(given or Path(home) / "stts")
+
+    @model_validator(mode="after")
+    def _each_stream_can_work(self) -> StreamConfig:
+        often = [name for name, count in Counter(entry.name for entry in self.streams).items() if count > 1]
+        if often:
+            raise ValueError(f"each stream needs a name of its own, and these come twice: {', '.join(often)}")
+        for entry in self.streams:
+            if not self.asking(entry).questions:
+                raise ValueError(f"stream {entry.name} has nothing to answer: give `questions` there or for all")
+        return self

@@ -1,0 +1,126 @@
+"""Reading a configuration file, in YAML or TOML. Nothing of its text is repeated in messages: it may hold passwords."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from stts_runtime.errors import UserError
+from stts_runtime.extras import stream_extra
+from stts_runtime.settings import mistakes
+from stts_runtime.stream.config import StreamConfig
+
+with stream_extra("pyyaml", "configuration files"):
+    import yaml
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    with stream_extra("tomli", "configuration files in TOML"):
+        import tomli as tomllib
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_PASSWORD_IN_CLEAR = re.compile(r"://[^\s/@:\"']*:(?!\$\{)[^\s@\"']+@")
+_WITH_VARIABLES = ("source", "sinks")
+
+
+def load_config(path: Path) -> StreamConfig:
+    """Raises `UserError` with one line: the file, the key, and what is allowed there.
+
+    `${NAME}` in sources and sinks is replaced by that environment variable.
+    """
+    content = _parsed(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path} should hold settings: bundle, streams, ...")
+    try:
+        return StreamConfig.model_validate(_filled_in(content, path))
+    except ValidationError as error:
+        raise UserError(f"{path}: {mistakes(error)}") from None
+
+
+def exposed_password(path: Path) -> str | None:
+    """A line of warning if everybody on this machine can read a password in the file."""
+    if not path.stat().st_mode & stat.S_IROTH or not _PASSWORD_IN_CLEAR.search(_text(path)):
+        return None
+    return f"{path} holds a password and everybody can read it: chmod 640 it, or write ${{NAME}} for the password"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text") from None
+
+
+def _parsed(path: Path) -> Any:
+    if path.suffix not in (".yaml", ".yml", ".toml"):
+        raise UserError(f"{path.name} should end in .yaml, .yml or .toml")
+    text = _text(path)
+    try:
+        # The loader is a SafeLoader.
+        return tomllib.loads(text) if path.suffix == ".toml" else yaml.load(text, _UniqueKeys)  # noqa: S506
+    except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} {_what_is_wrong(error)}") from None
+
+
+def _what_is_wrong(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
+        twice = ": this key is there twice" if isinstance(error, _TwiceError) else ""
+        return f"is not valid YAML at line {mark.line + 1}, column {mark.column + 1}{twice}"
+    where = re.search(r"line \d+, column \d+", str(error))
+    return f"cannot be parsed at {where[0]}" if where else "cannot be parsed to its end"
+
+
+def _filled_in(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Replaces variables where secrets belong, for all streams and in each."""
+    filled = {key: _replaced(value, f"{path}: {key}") if key == "sinks" else value for key, value in content.items()}
+    if isinstance(streams := content.get("streams"), list):
+        filled["streams"] = [_stream(entry, f"{path}: streams.{index}") for index, entry in enumerate(streams)]
+    return filled
+
+
+def _stream(entry: Any, place: str) -> Any:
+    if not isinstance(entry, dict):
+        return entry
+    return {
+        key: _replaced(value, f"{place}.{key}") if key in _WITH_VARIABLES else value for key, value in entry.items()
+    }
+
+
+def _replaced(value: Any, place: str) -> Any:
+    if isinstance(value, str):
+        return _VARIABLE.sub(lambda found: _variable(found[1], place), value)
+    if isinstance(value, list):
+        return [_replaced(one, place) for one in value]
+    if isinstance(value, dict):
+        return {key: _replaced(one, place) for key, one in value.items()}
+    return value
+
+
+def _variable(name: str, place: str) -> str:
+    if not (value := os.environ.get(name)):
+        raise UserError(f"{place} needs the environment variable {name}, which is not set")
+    return value
+
+
+class _TwiceError(yaml.MarkedYAMLError):
+    """A key that comes twice, of which YAML would silently take the second."""
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[object] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise _TwiceError(problem_mark=key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else key)
+        return super().construct_mapping(node, deep)
