@@ -9,13 +9,13 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_BYTES = {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9}
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {"": 1.0, "B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9}
+_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 
 
 def parse_seconds(value: object) -> float:
-    """Seconds of a number, or of a text such as `250ms`, `90s`, `5m`, `1.5h`, `2d`. Raises `ValueError`."""
+    """Seconds of a number, or of a text such as `2`, `250ms`, `90s`, `5m`, `1.5h`, `2d`. Raises `ValueError`."""
     return _parse(value, _SECONDS, "a time is a number of seconds, or a text such as 250ms, 90s, 5m, 2h, 1d")
 
 

@@ -16,6 +16,7 @@ from stts_runtime.cli.compile import compile_command
 from stts_runtime.cli.doctor import doctor_command
 from stts_runtime.cli.options import BundleArgument, EngineOption
 from stts_runtime.cli.show import console, show_answer, show_bundle
+from stts_runtime.cli.stream import stream_command
 from stts_runtime.passports import verified_engines
 
 app = typer.Typer(
@@ -72,6 +73,7 @@ def inspect(bundle: BundleArgument, as_json: JsonOption = False) -> None:
         show_bundle(opened, engines)
 
 
+app.command("stream")(stream_command)
 app.command("bench")(bench_command)
 app.command("compile")(compile_command)
 app.command("doctor")(doctor_command)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from datetime import datetime, timezone
 
 from stts_runtime.answer import TokenRecord
 from stts_runtime.errors import UserError
+from stts_runtime.sources.frame import Frame
 from stts_runtime.sources.source import Source
 from stts_runtime.stream.novelty import Gate
 from stts_runtime.stream.record import AgeRecord, StageRecord, StreamAnswer
@@ -18,6 +18,14 @@ from stts_runtime.stream.watcher import Said, Watcher
 
 LATE = "late"
 """A frame that should have been looked at and was not, since something else took the time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A frame that was looked at, while its picture is still there."""
+
+    frame: Frame
+    seen: SeenFrame
 
 
 @dataclass(frozen=True)
@@ -56,14 +64,14 @@ class Channel:
     def over(self) -> bool:
         return self.source.status.over
 
-    def look(self) -> SeenFrame | None:
+    def look(self) -> Look | None:
         """Takes the next frame that is due through the vision engine; None if there is none yet."""
         while (frame := self.source.take(0.0)) is not None:
             if self._due_seconds is None or frame.seconds >= self._due_seconds:
                 self._count_late(frame.seconds)
                 seen = self._watcher.see(frame)
                 self._decide(seen)
-                return seen
+                return Look(frame, seen)
         return None
 
     @property
@@ -97,8 +105,10 @@ class Channel:
         self._highest_novelty = max(self._highest_novelty, seen.novelty)
         if not self._watcher.ring.is_full or self._wanted is not None:
             return
-        pause = math.inf if self._answered_seconds is None else seen.seconds - self._answered_seconds
-        self._wanted = self._orders.gate.reason(self._highest_novelty, pause)
+        if self._answered_seconds is None:
+            self._wanted = "the first window"
+            return
+        self._wanted = self._orders.gate.reason(self._highest_novelty, seen.seconds - self._answered_seconds)
         self.skipped += self._wanted is None
 
     def _count_late(self, seconds: float) -> None:

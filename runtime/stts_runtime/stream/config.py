@@ -68,10 +68,12 @@ class StreamConfig(Asking):
     keep: Annotated[float, Field(gt=0, le=1)] | None = None
     frames: Annotated[int, Field(ge=1)] | None = None
     """Of a window."""
-    key_every: Annotated[int, Field(ge=1)] = 8
-    """Every so many frames one is kept without regard to the one before it."""
+    key_every: Annotated[int, Field(ge=1)] | None = None
+    """Every so many frames one is kept whole; None: once a window."""
     max_tokens: Annotated[int, Field(ge=1)] = 64
     metrics: Listen | None = None
+    preview: Path | None = None
+    """A folder for videos of what was kept, one series a stream."""
     state: Path | None = None
     """The folder of the spools; see `state_folder`."""
     streams: Annotated[tuple[StreamEntry, ...], Field(min_length=1)]

@@ -14,7 +14,7 @@ class KeyRule:
 
     every: int
     at_least: int
-    jump: float
+    jump: float = 0.5
     """Novelty of a frame above which the next is a key frame."""
 
     def is_key(self, since_key: int | None, last_novelty: float) -> bool:

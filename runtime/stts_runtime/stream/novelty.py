@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,23 +12,12 @@ from stts_runtime.errors import UserError
 
 _SHARE = 9
 """A ninth of the picture: the smallest of what matters is larger than a group, and noise is everywhere a little."""
-_CONDITION = re.compile(r"\s*novelty\s*>=?\s*(\d*\.?\d+)\s*")
 
 
 def novelty(change: NDArray[np.float32]) -> float:
     """Mean of the ninth of the groups that changed most, 0 to 1; a stream's first frame has 1."""
     count = math.ceil(len(change) / _SHARE)
     return float(np.sort(change)[-count:].mean())
-
-
-def threshold(condition: str) -> float:
-    """`novelty>0.3` -> 0.3. Raises `UserError` for anything else."""
-    found = _CONDITION.fullmatch(condition)
-    if found is None or not 0 <= float(found[1]) <= 1:
-        raise UserError(
-            f"a condition is novelty>NUMBER with a number from 0 to 1, as in novelty>0.15; got {condition!r}"
-        )
-    return float(found[1])
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ from contextlib import suppress
 from typing import Protocol
 
 from stts_runtime.sources.state import Status
-from stts_runtime.stream.channel import Channel, now
+from stts_runtime.stream.channel import Channel, Look, now
 from stts_runtime.stream.record import Record, StreamAnswer, StreamEvent
-from stts_runtime.stream.ring import SeenFrame
 
 _IDLE_SECONDS = 0.02
 """Between two rounds in which no stream had a frame."""
@@ -25,7 +24,7 @@ _IDLE_SECONDS = 0.02
 class Listener(Protocol):
     """Who is told what happens, in the pipeline's thread: sinks, metrics, previews."""
 
-    def saw(self, channel: Channel, frame: SeenFrame) -> None: ...
+    def saw(self, channel: Channel, look: Look) -> None: ...
 
     def said(self, record: Record) -> None: ...
 
@@ -76,11 +75,11 @@ class Pipeline:
         return not ended
 
     def _look(self, channel: Channel) -> bool:
-        frame = channel.look()
-        if frame is None:
+        look = channel.look()
+        if look is None:
             return False
         for listener in self._listeners:
-            listener.saw(channel, frame)
+            listener.saw(channel, look)
         return True
 
     def _answer(self) -> bool:
