@@ -112,9 +112,12 @@ def _from_file(path: Path, settings: dict[str, Any]) -> StreamConfig:
     beside = sorted(settings.keys() - {"sinks"})
     if beside:
         raise UserError(f"{', '.join(beside)}: given beside --config; put it into {path}")
-    from stts_runtime.stream.config_file import load_config
+    from stts_runtime.stream.config_file import exposed_password, load_config
 
-    return load_config(path)
+    config = load_config(path)
+    if warning := exposed_password(path):
+        _tell(f"warning: {warning}")
+    return config
 
 
 def _stopped_by_signals() -> threading.Event:
