@@ -42,6 +42,8 @@ class ChildPipe:
             os.close(theirs)
         assert self._child.stderr is not None
         self._errors = self._child.stderr.fileno()
+        # A grandchild may keep it open for longer than the child lives.
+        os.set_blocking(self._errors, False)
         self._said = b""
         self._buffer = bytearray()
         self._selector = selectors.DefaultSelector()
@@ -94,7 +96,9 @@ class ChildPipe:
 
     def _hear(self) -> bytes:
         """Something from its standard error, of which the end is kept."""
-        said = os.read(self._errors, 4096)
+        said = b""
+        with suppress(BlockingIOError):
+            said = os.read(self._errors, 4096)
         self._said = (self._said + said)[-_LAST_WORDS:]
         return said
 

@@ -37,7 +37,7 @@ class FolderReader:
             raise SourceError(f"{self._folder} cannot be read: {error.strerror}") from None
         if not found:
             raise SourceError(f"{self._folder} holds no image; allowed are {', '.join(sorted(_SUFFIXES))}")
-        self._images = enumerate(sorted(found, key=lambda path: natural_key(path.name)))
+        self._images = enumerate(sorted(found, key=lambda path: (natural_key(path.name), path.name)))
 
     def read(self) -> Picture | None:
         number, path = next(self._images, (0, None))
@@ -55,10 +55,10 @@ class FolderReader:
         self._images = iter(())
 
 
-def natural_key(name: str) -> list[tuple[int, str]]:
-    """Sorts runs of digits by their value."""
+def natural_key(name: str) -> list[tuple[bool, int, str]]:
+    """Sorts runs of digits by their value, and before letters."""
     parts = re.findall(r"\d+|\D+", name)
-    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in parts]
+    return [(False, int(part), "") if part.isdecimal() else (True, 0, part.lower()) for part in parts]
 
 
 def _decoded(path: Path) -> cv2.typing.MatLike | None:

@@ -61,7 +61,8 @@ def _recording(spec: Spec, on_status: StatusListener | None, settings: LiveSetti
         raise _no_pyav() from None
     # A path is made absolute: FFmpeg takes what stands before a colon for a protocol.
     place = spec.place if "://" in spec.place else str(Path(spec.place).absolute())
-    return FileFrames(spec.name, PyAVReader(place, {}, settings.open_seconds, settings.open_seconds), on_status)
+    reader = PyAVReader(place, {}, settings.open_seconds, settings.open_seconds, settings.nvdec)
+    return FileFrames(spec.name, reader, on_status)
 
 
 def _no_pyav() -> MissingExtraError:

@@ -27,13 +27,15 @@ class PyAVReader:
     """The first video stream of a URL or file.
 
     Pictures before the first key frame, damaged ones, and all that refer to a damaged one are dropped and counted.
-    Decodes on the GPU (NVDEC) where its driver's library is there and FFmpeg supports the codec, else on the CPU.
     """
 
-    def __init__(self, place: str, options: Mapping[str, str], open_seconds: float, read_seconds: float) -> None:
+    def __init__(
+        self, place: str, options: Mapping[str, str], open_seconds: float, read_seconds: float, nvdec: bool
+    ) -> None:
         self.corrupt = 0
         self._place, self._options = place, dict(options)
         self._open_seconds, self._read_seconds = open_seconds, read_seconds
+        self._hardware = HWAccel("cuda", allow_software_fallback=True) if nvdec and _has_nvdec() else None
         self._container: InputContainer | None = None
         self._packets: Iterator[av.Packet[av.VideoStream]] = iter(())
         self._decoded: deque[Picture] = deque()
@@ -48,7 +50,7 @@ class PyAVReader:
                 self._place,
                 options=self._options,
                 timeout=(self._open_seconds, self._read_seconds),
-                hwaccel=HWAccel("cuda", allow_software_fallback=True) if has_nvdec() else None,
+                hwaccel=self._hardware,
             )
         except av.FFmpegError as error:
             if _over(began, self._open_seconds):
@@ -140,8 +142,8 @@ def check_host(url: str) -> None:
 
 
 @cache
-def has_nvdec() -> bool:
-    """Whether the NVIDIA driver's decoder can be loaded."""
+def _has_nvdec() -> bool:
+    """Whether the NVIDIA driver's decoder can be loaded: FFmpeg opens nothing if it is asked for in vain."""
     try:
         ctypes.CDLL("libnvcuvid.so.1")
     except OSError:

@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class LiveSettings:
-    """All in seconds but `transport`."""
+    """Seconds, but for the last two."""
 
     open_seconds: float = 10.0
     """For an answer to a new connection."""
@@ -26,3 +26,7 @@ class LiveSettings:
     """Before asking again a server that refuses us after it had let us in; cameras lock out who asks too often."""
     transport: Literal["tcp", "udp"] = "tcp"
     """Of RTSP."""
+    nvdec: bool = False
+    """Decode streams and files on the GPU where the driver's library is there and supports the codec, else on the CPU.
+    Through FFmpeg. It has not been run on hardware yet.
+    """

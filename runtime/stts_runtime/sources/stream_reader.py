@@ -16,7 +16,7 @@ class StreamReader(PyAVReader):
         options = {"fpsprobesize": "0"}
         if url.lower().startswith("rtsp"):
             options["rtsp_transport"] = settings.transport
-        super().__init__(url, options, settings.open_seconds, settings.stall_seconds)
+        super().__init__(url, options, settings.open_seconds, settings.stall_seconds, settings.nvdec)
 
     def open(self) -> None:
         check_host(self._url)
