@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import requests
 
 from stts_runtime.errors import MissingExtraError, SinkError, UserError
 from stts_runtime.sinks import open_sink, parse_sink
@@ -418,6 +419,57 @@ def test_an_address_with_credentials_leaves_no_trace_of_them(tmp_path):
     assert not [text for text in [*told, *names, sink.name, sink._thread.name] if "hunter2" in text]
     assert not [content for content in contents if b"hunter2" in content]
     assert len(names) == 2
+
+
+def test_only_a_certificate_of_the_named_authority_is_trusted(tmp_path, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", requests.certs.where())
+    told, certificate = [], Path(__file__).parent / "data" / "localhost.pem"
+    with web_receiver(certificate=certificate) as receiver:
+        url = f"https://localhost:{receiver.port}/hook"
+        doubting = webhook(tmp_path, url, told)
+        doubting.write(answer(1))
+        until(lambda: told)
+        doubting.close(1)
+        assert receiver.requests == []
+        webhook(tmp_path, url, told, ca_file=certificate).close(5)
+    assert receiver.numbers() == [1]
+    assert told[0].startswith("there: its certificate is not trusted: self-signed certificate;")
+
+
+SENDER = """
+import sys
+from pathlib import Path
+from tests.receivers import answer
+from stts_runtime.sinks import open_sink
+sink = open_sink(sys.argv[1], Path(sys.argv[2]), lambda text: None)
+first = int(sys.argv[3])
+for number in range(first, first + int(sys.argv[4])):
+    sink.write(answer(number, "x" * (number * 37 % 900)))
+    print(number, flush=True)
+if len(sys.argv) > 5:
+    sink.close(10)
+else:
+    sys.stdin.read()
+"""
+
+
+def test_a_sender_that_is_killed_at_work_loses_nothing_and_keeps_the_order(tmp_path):
+    root = Path(__file__).parent.parent
+    environment = {**os.environ, "PYTHONPATH": f"{root / 'runtime'}:{root}"}
+    with web_receiver() as receiver:
+        command = [sys.executable, "-c", SENDER, receiver.url(), tmp_path]
+        for first in (1, 101):
+            arguments = [*command, str(first), "100"]
+            streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            with subprocess.Popen(arguments, text=True, env=environment, **streams) as child:
+                assert [int(next(child.stdout)) for _ in range(100)][-1] == first + 99
+                child.kill()
+        subprocess.run([*command, "201", "1", "close"], check=True, env=environment, stdout=subprocess.DEVNULL)
+    received = receiver.numbers()
+    assert sorted(set(received)) == list(range(1, 202))
+    # The one that was under way may come twice, right after itself.
+    assert received == sorted(received)
+    assert len(received) <= 203
 
 
 def test_a_user_in_the_address_is_basic_authentication(tmp_path):
