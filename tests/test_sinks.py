@@ -21,7 +21,7 @@ from stts_runtime.sinks.line_file import LineFile, Rotation
 from stts_runtime.sinks.mqtt import Mqtt
 from stts_runtime.sinks.screen import ScreenSink, text_line
 from stts_runtime.sinks.secret import Secret
-from stts_runtime.sinks.spool import Spool
+from stts_runtime.sinks.spool import Backlog, Spool
 from stts_runtime.sinks.spooled import Pauses, SpooledSink
 from stts_runtime.sinks.webhook import Webhook
 from stts_runtime.stream.record import StreamAnswer, StreamEvent
@@ -244,7 +244,8 @@ def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):
 
 
 WRITER = """
-import sys
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.receivers import answer
@@ -259,18 +260,21 @@ while True:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_whoever_kills_it_the_last_line_is_whole(tmp_path, how):
-    path, root = tmp_path / "a.jsonl", Path(__file__).parent.parent
+def test_whoever_ends_it_all_that_was_written_is_there_in_whole_lines(tmp_path, how):
+    path, root, told = tmp_path / "a.jsonl", Path(__file__).parent.parent, []
     environment = {**os.environ, "PYTHONPATH": str(root / "runtime")}
     command = [sys.executable, "-c", WRITER, path, root]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
         said = [int(next(child.stdout)) for _ in range(50)]
         os.kill(child.pid, how)
         said += [int(line) for line in child.stdout if line.endswith("\n")]
-    assert path.read_bytes().endswith(b"\n")
+    # Only SIGKILL can stop the system in the middle of a write.
+    assert how == signal.SIGKILL or path.read_bytes().endswith(b"\n")
+    LineFile(path, ROTATION, told.append).close()
     numbers = [line["number"] for line in lines(path)]
     assert numbers == list(range(1, len(numbers) + 1))
     assert said[-1] <= len(numbers) <= said[-1] + 1
+    assert bool(told) == (tmp_path / "a.jsonl.torn").exists()
 
 
 # Webhooks
@@ -316,6 +320,7 @@ def test_a_refused_record_is_set_aside_and_does_not_block(tmp_path):
         sink = webhook(tmp_path, receiver.url(), told)
         for number in range(1, 4):
             sink.write(answer(number))
+        until(lambda: sink.backlog == Backlog(waiting=0, dropped=0, refused=2))
         sink.close(5)
     assert receiver.numbers() == [1, 2, 3]
     assert [line["number"] for line in lines(tmp_path / "a.refused.jsonl")] == [1, 2]
