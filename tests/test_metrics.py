@@ -71,9 +71,10 @@ def test_spools_are_read_when_asked():
     metrics, backlog = StreamMetrics(), [Backlog(3, 0)]
     metrics.watch_spool("hook", lambda: backlog[0])
     assert value(metrics, 'stts_spool_records{sink="hook"}') == 3
-    backlog[0] = Backlog(1, 7)
+    backlog[0] = Backlog(1, 7, 2)
     assert value(metrics, 'stts_spool_records{sink="hook"}') == 1
     assert value(metrics, 'stts_spool_dropped_total{sink="hook"}') == 7
+    assert value(metrics, 'stts_refused_records_total{sink="hook"}') == 2
     assert value(metrics, "stts_resident_bytes") > 10_000_000
 
 

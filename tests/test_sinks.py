@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import requests
 
 from stts_runtime.errors import MissingExtraError, SinkError, UserError
 from stts_runtime.sinks import open_sink, parse_sink
@@ -20,7 +21,7 @@ from stts_runtime.sinks.line_file import LineFile, Rotation
 from stts_runtime.sinks.mqtt import Mqtt
 from stts_runtime.sinks.screen import ScreenSink, text_line
 from stts_runtime.sinks.secret import Secret
-from stts_runtime.sinks.spool import Spool
+from stts_runtime.sinks.spool import Backlog, Spool
 from stts_runtime.sinks.spooled import Pauses, SpooledSink
 from stts_runtime.sinks.webhook import Webhook
 from stts_runtime.stream.record import StreamAnswer, StreamEvent
@@ -243,7 +244,8 @@ def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):
 
 
 WRITER = """
-import sys
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.receivers import answer
@@ -258,18 +260,21 @@ while True:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_whoever_kills_it_the_last_line_is_whole(tmp_path, how):
-    path, root = tmp_path / "a.jsonl", Path(__file__).parent.parent
+def test_whoever_ends_it_all_that_was_written_is_there_in_whole_lines(tmp_path, how):
+    path, root, told = tmp_path / "a.jsonl", Path(__file__).parent.parent, []
     environment = {**os.environ, "PYTHONPATH": str(root / "runtime")}
     command = [sys.executable, "-c", WRITER, path, root]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
         said = [int(next(child.stdout)) for _ in range(50)]
         os.kill(child.pid, how)
         said += [int(line) for line in child.stdout if line.endswith("\n")]
-    assert path.read_bytes().endswith(b"\n")
+    # Only SIGKILL can stop the system in the middle of a write.
+    assert how == signal.SIGKILL or path.read_bytes().endswith(b"\n")
+    LineFile(path, ROTATION, told.append).close()
     numbers = [line["number"] for line in lines(path)]
     assert numbers == list(range(1, len(numbers) + 1))
     assert said[-1] <= len(numbers) <= said[-1] + 1
+    assert bool(told) == (tmp_path / "a.jsonl.torn").exists()
 
 
 # Webhooks
@@ -315,6 +320,7 @@ def test_a_refused_record_is_set_aside_and_does_not_block(tmp_path):
         sink = webhook(tmp_path, receiver.url(), told)
         for number in range(1, 4):
             sink.write(answer(number))
+        until(lambda: sink.backlog == Backlog(waiting=0, dropped=0, refused=2))
         sink.close(5)
     assert receiver.numbers() == [1, 2, 3]
     assert [line["number"] for line in lines(tmp_path / "a.refused.jsonl")] == [1, 2]
@@ -418,6 +424,57 @@ def test_an_address_with_credentials_leaves_no_trace_of_them(tmp_path):
     assert not [text for text in [*told, *names, sink.name, sink._thread.name] if "hunter2" in text]
     assert not [content for content in contents if b"hunter2" in content]
     assert len(names) == 2
+
+
+def test_only_a_certificate_of_the_named_authority_is_trusted(tmp_path, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", requests.certs.where())
+    told, certificate = [], Path(__file__).parent / "data" / "localhost.pem"
+    with web_receiver(certificate=certificate) as receiver:
+        url = f"https://localhost:{receiver.port}/hook"
+        doubting = webhook(tmp_path, url, told)
+        doubting.write(answer(1))
+        until(lambda: told)
+        doubting.close(1)
+        assert receiver.requests == []
+        webhook(tmp_path, url, told, ca_file=certificate).close(5)
+    assert receiver.numbers() == [1]
+    assert told[0].startswith("there: its certificate is not trusted: self-signed certificate;")
+
+
+SENDER = """
+import sys
+from pathlib import Path
+from tests.receivers import answer
+from stts_runtime.sinks import open_sink
+sink = open_sink(sys.argv[1], Path(sys.argv[2]), lambda text: None)
+first = int(sys.argv[3])
+for number in range(first, first + int(sys.argv[4])):
+    sink.write(answer(number, "x" * (number * 37 % 900)))
+    print(number, flush=True)
+if len(sys.argv) > 5:
+    sink.close(10)
+else:
+    sys.stdin.read()
+"""
+
+
+def test_a_sender_that_is_killed_at_work_loses_nothing_and_keeps_the_order(tmp_path):
+    root = Path(__file__).parent.parent
+    environment = {**os.environ, "PYTHONPATH": f"{root / 'runtime'}:{root}"}
+    with web_receiver() as receiver:
+        command = [sys.executable, "-c", SENDER, receiver.url(), tmp_path]
+        for first in (1, 101):
+            arguments = [*command, str(first), "100"]
+            streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            with subprocess.Popen(arguments, text=True, env=environment, **streams) as child:
+                assert [int(next(child.stdout)) for _ in range(100)][-1] == first + 99
+                child.kill()
+        subprocess.run([*command, "201", "1", "close"], check=True, env=environment, stdout=subprocess.DEVNULL)
+    received = receiver.numbers()
+    assert sorted(set(received)) == list(range(1, 202))
+    # The one that was under way may come twice, right after itself.
+    assert received == sorted(received)
+    assert len(received) <= 203
 
 
 def test_a_user_in_the_address_is_basic_authentication(tmp_path):

@@ -1,8 +1,9 @@
-"""A file that lines are appended to, each with a single write: whoever kills the process, the last line is whole.
+"""A file that lines are appended to, each with a single write.
 
 A line is with the operating system when `append` returns, so it outlives the process. It is on the disk after the next
 fsync, which comes at most once a second, when a line is written, and at every change of file: a power cut takes the
-lines since then. What it tears is set aside at the next start.
+lines since then. SIGTERM that is handled leaves whole lines; kill -9 may cut the one that is being written, where it
+crosses a page of memory, and a power cut any. That piece is set aside at the next start.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class LineFile:
         with aside.open("ab") as torn:
             torn.write(os.pread(self._file, size - whole, whole) + b"\n")
         os.ftruncate(self._file, whole)
-        tell(f"{self.path} ended in half a line, which a power cut leaves; it was moved to {aside.name}")
+        tell(f"{self.path} ended in half a line, as a power cut or kill -9 leaves it; that was moved to {aside.name}")
 
     def _rotate_before(self, more: int) -> None:
         full = self._bytes and self._bytes + more > self._rotation.max_bytes

@@ -133,13 +133,14 @@ class _Spools(Collector):
             self._watched[sink] = backlog
 
     def collect(self) -> Iterator[Metric]:
-        records = GaugeMetricFamily("stts_spool_records", "Records that wait on the disk", labels=["sink"])
+        waiting = GaugeMetricFamily("stts_spool_records", "Records that wait on the disk", labels=["sink"])
         dropped = CounterMetricFamily("stts_spool_dropped", "Records dropped from a full spool", labels=["sink"])
+        refused = CounterMetricFamily("stts_refused_records", "Records that the receiver refused", labels=["sink"])
         with self._lock:
             watched = dict(self._watched)
         for sink, read in watched.items():
             backlog = read()
-            records.add_metric([sink], backlog.waiting)
+            waiting.add_metric([sink], backlog.waiting)
             dropped.add_metric([sink], backlog.dropped)
-        yield records
-        yield dropped
+            refused.add_metric([sink], backlog.refused)
+        yield from (waiting, dropped, refused)

@@ -26,10 +26,11 @@ class Parcel:
 
 @dataclass(frozen=True)
 class Backlog:
-    """How many wait, and how many were dropped for want of space since the start."""
+    """How many wait; and since the start, how many were dropped for want of space or refused by the receiver."""
 
     waiting: int
     dropped: int
+    refused: int = 0
 
 
 class Spool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stts_runtime.errors import SinkError
 from stts_runtime.sinks.courier import AwayError, Courier, RefusedError
@@ -50,13 +50,13 @@ class SpooledSink:
         self._say_refused, self._say_dropped, self._say_failed = Seldom(tell), Seldom(tell), Seldom(tell)
         self._work, self._closing = threading.Event(), threading.Event()
         self._deadline = float("inf")
-        self._failures = 0
+        self._failures, self._refusals = 0, 0
         self._thread = threading.Thread(target=self._run, name=f"sink {name}", daemon=True)
         self._thread.start()
 
     @property
     def backlog(self) -> Backlog:
-        return self._spool.backlog
+        return replace(self._spool.backlog, refused=self._refusals)
 
     def write(self, record: Record) -> None:
         if self._closing.is_set():
@@ -118,6 +118,7 @@ class SpooledSink:
             self._courier.deliver(parcel.body)
         except RefusedError as refusal:
             self._refused.append(parcel.body)
+            self._refusals += 1
             self._say_refused(f"{self.name}: {refusal}; the record was set aside in {self._refused.path.name}")
 
     def _back(self) -> None:

@@ -33,11 +33,11 @@ class Webhook:
         """Reads the secrets; raises `UserError` if one is missing."""
         self._url = config.to
         self._timeout = (min(_CONNECT_SECONDS, config.timeout), config.timeout)
+        # Given with each request: of a session's, $REQUESTS_CA_BUNDLE would win.
+        self._verify = str(config.ca_file) if config.ca_file else True
         self._key = config.signing_key.read().encode() if config.signing_key else None
         self._session = requests.Session()
         self._session.headers["Content-Type"] = "application/json"
-        if config.ca_file:
-            self._session.verify = str(config.ca_file)
         if config.token:
             self._session.auth = _Bearer(config.token.read())
 
@@ -48,6 +48,7 @@ class Webhook:
                 data=body,
                 headers=self._headers(body),
                 timeout=self._timeout,
+                verify=self._verify,
                 allow_redirects=False,
                 stream=True,
             ) as reply:
