@@ -57,7 +57,7 @@ T_95 = 2.05
 def soak(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Built with --budget frame.")],
     out: Annotated[Path, typer.Option(help="Report to write, .json.")],
-    minutes: Annotated[float, typer.Option(min=1)] = 30.0,
+    minutes: Annotated[float, typer.Option(min=6)] = 30.0,
     restart_minutes: Annotated[float, typer.Option(min=0.2, help="Between two restarts of a server.")] = 2.0,
     plot: Annotated[Optional[Path], typer.Option(help="Picture to write, .png.")] = None,
 ) -> None:

@@ -186,14 +186,22 @@ def test_who_waited_longest_is_answered_first_and_nobody_is_left_out(engines: En
     names = ["a", "b", "c"]
     heard = run(*(channel(engines, FakeSource(np.arange(9) / 2), name=name) for name in names))
     order = [answer.stream for answer in heard.answers]
-    assert order[:3] == names
+    assert order == names * 7
+    assert [name for name, _ in heard.frames][:9] == names * 3, "one look each, whoever is answered"
+    times = [answer.times_seconds[-1] for answer in heard.answers if answer.stream == "c"]
+    assert times == [1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0], "a file waits for its answers"
+
+
+def test_a_live_stream_is_looked_at_while_another_is_answered(engines: Engines) -> None:
+    names = ["a", "b", "c"]
+    heard = run(*(channel(engines, FakeSource(np.arange(9) / 2, live=True), name=name) for name in names))
+    assert [name for name, _ in heard.frames] == names * 9
+    order = [answer.stream for answer in heard.answers]
     assert all(set(order[start : start + 3]) == set(names) for start in range(0, len(order), 3))
-    looks = [name for name, _ in heard.frames]
-    assert looks == names * 9, "one look each, whoever is answered"
 
 
 def test_an_answer_that_had_to_wait_is_about_the_window_as_it_is_then(engines: Engines) -> None:
-    sources = [FakeSource(np.arange(6) / 2), FakeSource(np.arange(6) / 2)]
+    sources = [FakeSource(np.arange(6) / 2, live=True), FakeSource(np.arange(6) / 2, live=True)]
     heard = run(*(channel(engines, source, name=str(number)) for number, source in enumerate(sources)))
     assert next(answer.times_seconds[-1] for answer in heard.answers if answer.stream == "1") == 1.5
 

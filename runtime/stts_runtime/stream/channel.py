@@ -65,7 +65,12 @@ class Channel:
         return self.source.status.over
 
     def look(self) -> Look | None:
-        """Takes the next frame that is due through the vision engine; None if there is none yet."""
+        """Takes the next frame that is due through the vision engine; None if there is none yet.
+
+        A file waits for its answer; time that goes on without us does not.
+        """
+        if self._wanted is not None and not self.source.live:
+            return None
         while (frame := self.source.take(0.0)) is not None:
             if self._due_seconds is None or frame.seconds >= self._due_seconds:
                 self._count_late(frame.seconds)
