@@ -236,6 +236,21 @@ def pipeline_killed() -> Finding:
     return finding
 
 
+def pipeline_that_is_none() -> Finding:
+    with Viewer("gst:nosuchelement user-pw=secret") as viewer:
+        noticed = viewer.until_state(State.REFUSED)
+        return _found(viewer, State.REFUSED, noticed, None)
+
+
+def pipeline_with_a_wrong_password() -> Finding:
+    with RtspServer(h264(), user="admin", password="secret") as server:
+        place = server.url.replace("://", "://admin:guessed@")
+        with Viewer(f"gst:rtspsrc location={place} ! decodebin") as viewer:
+            noticed = viewer.until_state(State.REFUSED)
+            assert not any("guessed" in status.reason for status in viewer.statuses)
+            return _found(viewer, State.REFUSED, noticed, None)
+
+
 def _pipelines() -> Iterator[psutil.Process]:
     for child in psutil.Process(os.getpid()).children(recursive=True):
         if child.name() == "gst-launch-1.0":
@@ -271,5 +286,7 @@ FAULTS = [
     Fault("timestamps that jump", timestamps_that_jump, State.LIVE, "pictures come"),
     Fault("slow viewer", slow_viewer, State.LIVE, "pictures come"),
     Fault("frozen picture", frozen_picture, State.STALLED, "the picture has not changed for 1 s", 3),
+    Fault("pipeline that is none", pipeline_that_is_none, State.REFUSED, "nosuchelement", 3),
+    Fault("pipeline, wrong password", pipeline_with_a_wrong_password, State.REFUSED, "nauthorized", 4),
     Fault("GStreamer child killed", pipeline_killed, State.RECONNECTING, "the pipeline was ended by SIGKILL", 2, 4),
 ]
