@@ -27,7 +27,8 @@ from stts_runtime.sources.folder_reader import natural_key
 from stts_runtime.sources.freeze import FreezeWatch
 from stts_runtime.sources.live_source import LiveSource
 from stts_runtime.sources.picture import Picture
-from stts_runtime.sources.spec import Kind, parse_spec
+from stts_runtime.sources.pyav_reader import check_host
+from stts_runtime.sources.spec import Kind, host_and_port, parse_spec
 from stts_runtime.sources.timeline import FileTimeline, LiveTimeline
 from tests.clips import level
 
@@ -105,6 +106,24 @@ def test_nonsense_is_refused_in_one_line_without_the_password(text: str) -> None
 )
 def test_pipelines_are_shown_without_credentials(source: str, shown: str) -> None:
     assert redacted(source) == shown
+
+
+def test_a_host_is_read_the_way_ffmpeg_does() -> None:
+    assert host_and_port("rtsp://admin:p%2Fw@Cam7:554/stream@main?a=b@c") == ("cam7", 554)
+    assert host_and_port("rtsp://[::1]:8554/x") == ("::1", 8554)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("rtsp://admin:word@Cam7.invalid/x", "the host name cam7.invalid is not known"),
+        ("rtsp://admin.invalid:5/word@cam7.invalid/x", "the host name is not known"),
+    ],
+)
+def test_an_unknown_host_is_named_and_a_user_never(url: str, reason: str) -> None:
+    with pytest.raises(Lost) as caught:
+        check_host(url)
+    assert str(caught.value) == reason
 
 
 def test_a_spec_shows_no_password() -> None:

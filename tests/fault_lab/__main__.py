@@ -11,11 +11,14 @@ from tests.fault_lab.faults import FAULTS
 from tests.fault_lab.server import HOW_TO_INSTALL, is_installed
 from tests.fault_lab.table import show, write
 
+_WIDTH = 160
+
 
 def main() -> None:
     if not is_installed():
         sys.exit(HOW_TO_INSTALL)
-    console = Console()
+    # A pipe or a file has no width of its own.
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     findings, wrong = {}, []
     for fault in FAULTS:
         with console.status(fault.name):

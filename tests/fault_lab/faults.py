@@ -106,6 +106,16 @@ def silent_stall() -> Finding:
         return _found(viewer, State.STALLED, noticed, recovered)
 
 
+def slow_to_answer() -> Finding:
+    with RtspServer(h264()) as server, Proxy(server.port) as proxy:
+        proxy.delay_seconds = QUICK.open_seconds + 1
+        with Viewer(_through(proxy)) as viewer:
+            noticed = viewer.until_state(State.RECONNECTING)
+            proxy.delay_seconds = 0.0
+            recovered = viewer.until_frames(1)
+            return _found(viewer, State.RECONNECTING, noticed, recovered)
+
+
 def packet_loss() -> Finding:
     """Pictures of many packets: those with a hole are dropped, and what refers to them."""
     with RtspServer(h264(packet=200)) as server, Proxy(server.port) as proxy, Viewer(_through(proxy)) as viewer:
@@ -236,6 +246,21 @@ def pipeline_killed() -> Finding:
     return finding
 
 
+def pipeline_that_is_none() -> Finding:
+    with Viewer("gst:nosuchelement user-pw=secret") as viewer:
+        noticed = viewer.until_state(State.REFUSED)
+        return _found(viewer, State.REFUSED, noticed, None)
+
+
+def pipeline_with_a_wrong_password() -> Finding:
+    with RtspServer(h264(), user="admin", password="secret") as server:
+        place = server.url.replace("://", "://admin:guessed@")
+        with Viewer(f"gst:rtspsrc location={place} ! decodebin") as viewer:
+            noticed = viewer.until_state(State.REFUSED)
+            assert not any("guessed" in status.reason for status in viewer.statuses)
+            return _found(viewer, State.REFUSED, noticed, None)
+
+
 def _pipelines() -> Iterator[psutil.Process]:
     for child in psutil.Process(os.getpid()).children(recursive=True):
         if child.name() == "gst-launch-1.0":
@@ -259,6 +284,9 @@ FAULTS = [
     Fault("server killed and restarted", server_restarted, State.RECONNECTING, "", 2, 6),
     Fault("connection cut", connection_cut, State.RECONNECTING, "", 2, 6),
     Fault("silent stall, then resumes", silent_stall, State.STALLED, "no packet for 1.0 s", _STALLS + 1.5, 6),
+    Fault(
+        "server slow to answer", slow_to_answer, State.RECONNECTING, "no answer for 2.0 s", QUICK.open_seconds + 2, 8
+    ),
     Fault("a fifth of the packets lost", packet_loss, State.LIVE, "pictures come", 6, 6),
     Fault("start within a group of pictures", start_within_a_group, State.LIVE, "pictures come", None, 7),
     Fault("wrong password", wrong_password, State.REFUSED, "user name or password (401)", 3),
@@ -271,5 +299,7 @@ FAULTS = [
     Fault("timestamps that jump", timestamps_that_jump, State.LIVE, "pictures come"),
     Fault("slow viewer", slow_viewer, State.LIVE, "pictures come"),
     Fault("frozen picture", frozen_picture, State.STALLED, "the picture has not changed for 1 s", 3),
+    Fault("pipeline that is none", pipeline_that_is_none, State.REFUSED, "nosuchelement", 3),
+    Fault("pipeline, wrong password", pipeline_with_a_wrong_password, State.REFUSED, "nauthorized", 4),
     Fault("GStreamer child killed", pipeline_killed, State.RECONNECTING, "the pipeline was ended by SIGKILL", 2, 4),
 ]

@@ -25,6 +25,7 @@ class Proxy:
         self.late_by = 0
         """So many of a connection's first RTP packets are dropped, as for a client who comes later."""
         self.delay_seconds = 0.0
+        """Before each message is forwarded."""
         self.connections = 0
         """So many clients came."""
         self._random = random.Random(0)

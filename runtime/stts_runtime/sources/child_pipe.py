@@ -109,8 +109,8 @@ class ChildPipe:
             return "the pipeline sent its end"
         while self._hear():
             pass
-        words = " ".join(self._said.decode(errors="replace").split())
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        words = " ".join(self._said.decode(errors="replace").partition("Additional debug info")[0].split())
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else "ended"
         return f"the pipeline {how}: {words or 'no reason given'}"
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from stts_runtime.errors import MissingExtraError, SourceError
 from stts_runtime.opencv import cv2
 from stts_runtime.sources.child_pipe import ChildPipe
-from stts_runtime.sources.faults import Lost
+from stts_runtime.sources.faults import Lost, Refused
 from stts_runtime.sources.picture import Picture
 from stts_runtime.sources.redaction import redacted
 from stts_runtime.sources.settings import LiveSettings
@@ -26,6 +26,8 @@ _END = (
     "! videoconvert ! videoscale add-borders=false "
     "! video/x-raw,format=I420,width=[8,16384,8],height=[2,16384,2] ! y4menc ! fdsink sync=false"
 )
+# A pipeline that is none, or a wrong password: GStreamer tells them in words alone.
+_REFUSAL = re.compile(r"erroneous pipeline|unauthorized|not authorized", re.IGNORECASE)
 _SIZE = re.compile(rb"YUV4MPEG2 .*W(\d+) H(\d+)")
 _CSI = (
     "nvarguscamerasrc sensor-id={number} ! video/x-raw(memory:NVMM),format=NV12 ! nvvidconv ! video/x-raw,format=I420"
@@ -95,7 +97,8 @@ class GStreamerReader:
             return self._child.line(seconds)
         except Lost as fault:
             # GStreamer's own words may repeat the pipeline.
-            raise type(fault)(redacted(f"gst:{fault}").removeprefix("gst:")) from None
+            words = redacted(f"gst:{fault}").removeprefix("gst:")
+            raise (Refused if _REFUSAL.search(words) else type(fault))(words) from None
 
     def _take_header(self, line: bytes) -> None:
         size = _SIZE.match(line)

@@ -26,6 +26,7 @@ from stts_runtime.sources.timeline import LiveTimeline
 _TICK_SECONDS = 0.1
 _CLOSE_SECONDS = 1.5
 _MOST_HANGING = 4
+_MOST_UNTOLD = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,7 @@ class LiveSource:
         self._drops = {"late": 0, "corrupt": 0, "frozen": 0}
         self._closed = self._was_live = False
         self._status = Status(State.CONNECTING, "connecting", time.monotonic())
-        self._untold = deque([self._status])
+        self._untold = deque([self._status], maxlen=_MOST_UNTOLD)
         self._pump: Pump | None = None
         self._hanging: list[Pump] = []
         # Guards all of the above; told of pictures, states and the wish to close.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from stts_runtime.sources.faults import Ended, Lost, Refused, Stalled, fault_of
 from stts_runtime.sources.picture import Picture
+from stts_runtime.sources.redaction import redacted
 from stts_runtime.sources.spec import host_and_port
 
 # Of a time limit, which FFmpeg reports as one of several errors.
@@ -138,7 +139,9 @@ def check_host(url: str) -> None:
     try:
         socket.getaddrinfo(host, None)
     except (OSError, UnicodeError):
-        raise Lost(f"the host name {host} is not known") from None
+        # What seems to be the host may be the user, where a / in a password was not written as %2F.
+        shown = f"{host} " if host in redacted(url).lower() else ""
+        raise Lost(f"the host name {shown}is not known") from None
 
 
 @cache

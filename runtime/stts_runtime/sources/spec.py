@@ -85,15 +85,16 @@ def _url(text: str) -> tuple[Kind | None, str]:
 
 
 def host_and_port(url: str) -> tuple[str, int | None]:
-    """Without the brackets of an IPv6 address; the port is None where the URL gives none.
+    """As FFmpeg reads them, without the brackets of an IPv6 address; the port is None where the URL gives none.
 
     Raises `SourceError` for a port that is none.
     """
     try:
-        parts = urlsplit(redacted(url))
+        parts = urlsplit(url)
         return parts.hostname or "", parts.port
     except ValueError:
-        raise SourceError(f"{redacted(url)}: host and port cannot be read; write HOST:PORT") from None
+        hint = "write HOST:PORT, and / ? # in a password as %2F %3F %23"
+        raise SourceError(f"{redacted(url)}: host and port cannot be read; {hint}") from None
 
 
 def _kind_of_path(text: str) -> Kind:
