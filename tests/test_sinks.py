@@ -593,3 +593,9 @@ def test_no_thread_stays_behind(tmp_path):
         sink.close(5)
         until(lambda: not [one for one in threading.enumerate() if one.name.startswith(("sink", "paho"))])
     assert not sink._thread.is_alive()
+
+
+def test_sinks_without_a_network_need_none_of_its_libraries():
+    root = Path(__file__).parent.parent
+    code = "import sys, stts_runtime.sinks; sys.exit(bool({'requests', 'paho', 'av'} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(root / "runtime")})
