@@ -74,7 +74,10 @@ def web_receiver(port: int = 0, certificate: Path | None = None) -> Iterator[Rec
         wbufsize = -1  # in one packet: two would wait for each other
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            length = int(self.headers["Content-Length"])
+            body = self.rfile.read(length)
+            if len(body) < length:  # a client that was killed
+                raise ConnectionAbortedError
             time.sleep(receiver.delay_seconds)
             receiver.requests.append(Request(self.path, dict(self.headers), body))
             status, headers = receiver.replies.pop(0) if receiver.replies else (200, {})
