@@ -188,13 +188,14 @@ def test_a_password_that_everybody_can_read_gets_a_warning(tmp_path, mode, sourc
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [(3, 3), (0.5, 0.5), ("250ms", 0.25), ("90s", 90), ("5m", 300), ("1.5 h", 5400), ("1d", 86400)]
+    ("text", "seconds"),
+    [(3, 3), (0.5, 0.5), ("5", 5), ("250ms", 0.25), ("90s", 90), ("5m", 300), ("1.5 h", 5400), ("1d", 86400)],
 )
 def test_times_are_written_as_people_do(text, seconds):
     assert parse_seconds(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["5", "5 min", "-3s", "s", "", None, True, float("nan"), "1e3s", [1]])
+@pytest.mark.parametrize("text", ["5 min", "-3s", "s", "", None, True, float("nan"), "1e3s", [1]])
 def test_other_times_are_refused(text):
     with pytest.raises(ValueError, match="a time is a number of seconds"):
         parse_seconds(text)
