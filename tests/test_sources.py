@@ -26,8 +26,9 @@ from stts_runtime.sources.faults import Lost, Refused, Stalled, fault_of
 from stts_runtime.sources.folder_reader import natural_key
 from stts_runtime.sources.freeze import FreezeWatch
 from stts_runtime.sources.live_source import LiveSource
+from stts_runtime.sources.nvdec import has_nvdec
 from stts_runtime.sources.picture import Picture
-from stts_runtime.sources.pyav_reader import check_host
+from stts_runtime.sources.pyav_reader import PyAVReader, _bgr, check_host
 from stts_runtime.sources.spec import Kind, host_and_port, parse_spec
 from stts_runtime.sources.timeline import FileTimeline, LiveTimeline
 from tests.clips import level
@@ -444,6 +445,28 @@ def test_a_file_gives_every_frame_in_order(clip: Path) -> None:
         (State.LIVE, "reading"),
         (State.ENDED, "read to its end"),
     ]
+
+
+def test_pictures_of_nvdec_have_the_colours_of_the_cpu() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    planar = av.VideoFrame.from_ndarray(noise, format="rgb24").reformat(format="yuv420p")
+    semi_planar = planar.reformat(format="nv12")
+    np.testing.assert_array_equal(_bgr(semi_planar), _bgr(planar))
+
+
+@pytest.mark.gpu
+def test_nvdec_decodes_what_the_cpu_does(clip: Path) -> None:
+    assert has_nvdec()
+    pictures = []
+    for nvdec in (False, True):
+        reader = PyAVReader(str(clip), {}, 10.0, 10.0, nvdec)
+        reader.open()
+        picture = next(found for _ in range(10) if (found := reader.read()) is not None)
+        pictures.append(picture.image())
+        assert reader._container is not None
+        assert reader._container.streams.video[0].codec_context.is_hwaccel == nvdec
+        reader.close()
+    np.testing.assert_array_equal(*pictures)
 
 
 def test_a_file_that_is_no_video_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def stream_command(
     frames: Annotated[Optional[int], typer.Option(min=1, help="Frames of a window; default: the longest.")] = None,
     max_tokens: Annotated[Optional[int], typer.Option(min=1, help="Longest answer in tokens. Default: 64.")] = None,
     engine: EngineOption = None,
+    nvdec: Annotated[bool, typer.Option("--nvdec", help="Decode video on the GPU.")] = False,
     to: Annotated[
         Optional[list[str]],
         typer.Option(metavar="SINK", help="- (screen), FILE.jsonl, http(s)://..., mqtt(s)://HOST/TOPIC. Default: -."),
@@ -77,6 +78,7 @@ def stream_command(
         "frames": frames,
         "max_tokens": max_tokens,
         "engine": engine,
+        "nvdec": nvdec or None,
         "metrics": metrics,
         "preview": preview,
         "sinks": _sinks(to, as_json),

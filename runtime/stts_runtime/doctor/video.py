@@ -12,9 +12,9 @@ import cv2
 from stts_runtime.device import Device
 from stts_runtime.device.system import output_of
 from stts_runtime.doctor.report import Fact
+from stts_runtime.sources.nvdec import LIBRARY
 
 _DECODER = "nvv4l2decoder"
-_LIBRARY = "libnvcuvid.so.1"
 _FFMPEG = re.compile(r"^\s*avcodec:\s+YES \(([\d.]+)\)", re.MULTILINE)
 
 
@@ -31,10 +31,10 @@ def _nvdec(device: Device, load: Callable[[str], Any]) -> Fact:
     if device.gpu is None:
         return Fact.of("NVDEC", None, "there is no GPU")
     try:
-        load(_LIBRARY)
+        load(LIBRARY)
     except OSError:
-        return Fact.of("NVDEC", None, f"the driver's library {_LIBRARY} is not installed")
-    return Fact.of("NVDEC", f"{_LIBRARY}, not tried", None)
+        return Fact.of("NVDEC", None, f"the driver's library {LIBRARY} is not installed")
+    return Fact.of("NVDEC", f"{LIBRARY}, not tried", None)
 
 
 def _gstreamer() -> Fact:

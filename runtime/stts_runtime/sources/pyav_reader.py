@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from functools import cache, partial
+from functools import partial
 
 import av
 import numpy as np
@@ -16,6 +15,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from stts_runtime.sources.faults import Ended, Lost, Refused, Stalled, fault_of
+from stts_runtime.sources.nvdec import has_nvdec
 from stts_runtime.sources.picture import Picture
 from stts_runtime.sources.redaction import redacted
 from stts_runtime.sources.spec import host_and_port
@@ -36,7 +36,7 @@ class PyAVReader:
         self.corrupt = 0
         self._place, self._options = place, dict(options)
         self._open_seconds, self._read_seconds = open_seconds, read_seconds
-        self._hardware = HWAccel("cuda", allow_software_fallback=True) if nvdec and _has_nvdec() else None
+        self._hardware = HWAccel("cuda", allow_software_fallback=True) if nvdec and has_nvdec() else None
         self._container: InputContainer | None = None
         self._packets: Iterator[av.Packet[av.VideoStream]] = iter(())
         self._decoded: deque[Picture] = deque()
@@ -144,18 +144,11 @@ def check_host(url: str) -> None:
         raise Lost(f"the host name {shown}is not known") from None
 
 
-@cache
-def _has_nvdec() -> bool:
-    """Whether the NVIDIA driver's decoder can be loaded: FFmpeg opens nothing if it is asked for in vain."""
-    try:
-        ctypes.CDLL("libnvcuvid.so.1")
-    except OSError:
-        return False
-    return True
-
-
 def _bgr(frame: av.VideoFrame) -> NDArray[np.uint8]:
     try:
+        if frame.format.name == "nv12":
+            # What NVDEC gives where the CPU gives yuv420p. On its way to BGR FFmpeg blends colours of the one alone.
+            frame = frame.reformat(format="yuv420p")
         return frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
     except (av.FFmpegError, ValueError):
         raise Refused(f"pictures of the format {frame.format.name} cannot be converted") from None

@@ -28,5 +28,5 @@ class LiveSettings:
     """Of RTSP."""
     nvdec: bool = False
     """Decode streams and files on the GPU where the driver's library is there and supports the codec, else on the CPU.
-    Through FFmpeg. It has not been run on hardware yet.
+    Not by default: every connection takes some of the GPU's memory.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -71,6 +71,10 @@ class StreamConfig(Asking):
     key_every: Annotated[int, Field(ge=1)] | None = None
     """Every so many frames one is kept whole; None: once a window."""
     max_tokens: Annotated[int, Field(ge=1)] = 64
+    transport: Literal["tcp", "udp"] = "tcp"
+    """Of RTSP."""
+    nvdec: bool = False
+    """Decode on the GPU what it can decode; see `LiveSettings`."""
     metrics: Listen | None = None
     preview: Path | None = None
     """A folder for videos of what was kept, one series a stream."""

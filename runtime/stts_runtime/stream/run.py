@@ -17,7 +17,8 @@ from stts_runtime.sinks.notices import Tell
 from stts_runtime.sinks.open import open_sink
 from stts_runtime.sinks.sink import Sink
 from stts_runtime.sinks.spooled import SpooledSink
-from stts_runtime.sources import open_source
+from stts_runtime.sources import LiveSettings, open_source
+from stts_runtime.sources.nvdec import MISSING, has_nvdec
 from stts_runtime.sources.state import State, Status
 from stts_runtime.stream.channel import Channel, Orders
 from stts_runtime.stream.config import StreamConfig, StreamEntry
@@ -43,6 +44,8 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell) -> None
     """
     with ExitStack() as open_things:
         engines = _engines(config, tell)
+        if config.nvdec and not has_nvdec():
+            tell(f"note: {MISSING}")
         metrics = open_things.enter_context(_metrics(config, tell))
         sinks = {one: open_things.enter_context(_sink(one, config, metrics, tell)) for one in config.all_sinks}
         of_stream = {entry.name: [sinks[one] for one in config.asking(entry).sinks] for entry in config.streams}
@@ -90,10 +93,11 @@ def _channels(config: StreamConfig, engines: Engines, events: Events, metrics: S
     watchers = [Watcher(engines, frames, keys) for _ in config.streams]
     for watcher, entry in zip(watchers, config.streams, strict=True):
         watcher.check_questions(config.asking(entry).questions)
+    settings = LiveSettings(transport=config.transport, nvdec=config.nvdec)
     with ExitStack() as opened:
         channels = []
         for watcher, entry in zip(watchers, config.streams, strict=True):
-            source = open_source(entry.source, partial(_tell_status, entry.name, events, metrics))
+            source = open_source(entry.source, partial(_tell_status, entry.name, events, metrics), settings)
             opened.callback(source.close)
             orders = _orders(config, entry, engines.bundle.manifest.max_fps)
             channels.append(Channel(entry.name, source, watcher, orders))
