@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""How many live streams one machine watches: ages of frames and answers, and looks missed, over the number of streams.
+
+Each stream plays VIDEO again and again in real time, decoded as a camera's stream is; no network is in between. Every
+stream has its looks at the rate that the checkpoint was trained on, and an answer every so many seconds.
+
+Example: bench_streams.py out/live street.mp4 --out streams.json
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import numpy as np
+import psutil
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from stts_runtime.bench import machine
+from stts_runtime.bundle import Bundle
+from stts_runtime.cli.entry import run_app
+from stts_runtime.cli.options import BundleArgument, EngineOption
+from stts_runtime.engines import choose_engine, load_language, load_live
+from stts_runtime.outputs import check_place, written_whole
+from stts_runtime.sources.faults import Ended
+from stts_runtime.sources.live_source import LiveSource
+from stts_runtime.sources.picture import Picture
+from stts_runtime.sources.pyav_reader import PyAVReader
+from stts_runtime.stream.channel import LATE, Channel, Look, Orders
+from stts_runtime.stream.keys import KeyRule
+from stts_runtime.stream.novelty import Gate
+from stts_runtime.stream.pipeline import Events, Pipeline
+from stts_runtime.stream.record import Record, StreamAnswer
+from stts_runtime.stream.watcher import Engines, Watcher
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+console = Console(stderr=True)
+
+QUESTION = "What moves?"
+MAX_TOKENS = 8
+LATE_PERCENT = 1.0
+"""A machine keeps up with so many streams if no more of their looks are missed than this."""
+
+
+class Playing(PyAVReader):
+    """A recording as if it came from a camera: every picture at its moment, and from the start again at the end."""
+
+    def __init__(self, video: Path) -> None:
+        super().__init__(str(video.absolute()), {}, 10.0, 10.0, nvdec=False)
+        self._began: float | None = None
+
+    def read(self) -> Picture | None:
+        try:
+            picture = super().read()
+        except Ended:
+            self.close()
+            self.open()
+            self._began = None
+            return None
+        if picture is None or picture.pts_seconds is None:
+            return None
+        if self._began is None:
+            self._began = time.monotonic() - picture.pts_seconds
+        time.sleep(max(0.0, self._began + picture.pts_seconds - time.monotonic()))
+        return Picture(None, time.monotonic(), picture.image, picture.brightness)
+
+
+@dataclass
+class Ages:
+    """Milliseconds since the frame was there; a listener of the pipeline."""
+
+    looked: list[float] = field(default_factory=list)
+    first_token: list[float] = field(default_factory=list)
+    last_token: list[float] = field(default_factory=list)
+    late: int = 0
+    counting: bool = False
+
+    def saw(self, _: Channel, look: Look) -> None:
+        if self.counting:
+            self.looked.append(1000 * (time.monotonic() - look.frame.captured))
+
+    def said(self, record: Record) -> None:
+        if self.counting and isinstance(record, StreamAnswer):
+            self.first_token.append(record.age_ms.at_first_token)
+            self.last_token.append(record.age_ms.at_last_token)
+            self.late += record.dropped.get(LATE, 0)
+
+
+@app.command(help=__doc__)
+def bench(
+    bundle: BundleArgument,
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", exists=True, dir_okay=False)],
+    out: Annotated[Path, typer.Option(help="JSON to write.")],
+    streams: Annotated[Optional[list[int]], typer.Option(min=1, help="Default: 1 2 4 8 16.")] = None,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two answers of a stream.")] = 2.0,
+    seconds: Annotated[float, typer.Option(min=5, help="Measured for each number of streams.")] = 30.0,
+    engine: EngineOption = None,
+) -> None:
+    check_place(out, [".json"])
+    opened = Bundle.open(bundle)
+    engines = _engines(opened, engine)
+    rows = [
+        measure(engines, video, number, every, seconds)
+        for number in track(streams or [1, 2, 4, 8, 16], "streams", console=console)
+    ]
+    content = {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": shlex.join(["scripts/bench_streams.py", *sys.argv[1:]]),
+        "machine": machine().model_dump(),
+        "answer_every_seconds": every,
+        "measured_seconds": seconds,
+        "streams": rows,
+    }
+    with written_whole(out) as scratch:
+        scratch.write_text(json.dumps(content, indent=1) + "\n")
+    show(rows)
+
+
+def _engines(bundle: Bundle, engine: Any) -> Engines:
+    choice = choose_engine(bundle, engine).name
+    vision = load_live(bundle, bundle.manifest.default_keep, choice)
+    return Engines.of(bundle, vision, load_language(bundle, choice))
+
+
+def measure(engines: Engines, video: Path, number: int, every: float, seconds: float) -> dict[str, float]:
+    """Beginning when all windows are full, for so many seconds."""
+    manifest, ages = engines.bundle.manifest, Ages()
+    assert manifest.live is not None
+    frames, rate = manifest.live.frames, manifest.max_fps
+    keys = KeyRule(every=frames, at_least=manifest.live.key_every)
+    orders = Orders([QUESTION], Gate(shortest_pause=every), MAX_TOKENS, rate)
+    channels = [
+        Channel(f"stream-{one}", LiveSource("video", lambda: Playing(video)), Watcher(engines, frames, keys), orders)
+        for one in range(number)
+    ]
+    stop, filling = threading.Event(), frames / rate + 2 * every
+    process = psutil.Process()
+
+    def conduct() -> None:
+        time.sleep(filling)
+        ages.counting, used, began = True, sum(process.cpu_times()[:2]), time.monotonic()
+        time.sleep(seconds)
+        ages.counting = False
+        cores.append((sum(process.cpu_times()[:2]) - used) / (time.monotonic() - began))
+        stop.set()
+
+    cores: list[float] = []
+    threading.Thread(target=conduct, daemon=True).start()
+    Pipeline(channels, Events(), [ages]).run(stop)
+    return {
+        "streams": number,
+        "looks_per_second": round(len(ages.looked) / seconds, 2),
+        "answers_per_second": round(len(ages.last_token) / seconds, 2),
+        "late_percent": round(100 * ages.late / max(1, ages.late + len(ages.looked)), 2),
+        "cores": round(cores[0], 2),
+        **_percentiles("looked", ages.looked),
+        **_percentiles("first_token", ages.first_token),
+        **_percentiles("last_token", ages.last_token),
+    }
+
+
+def _percentiles(name: str, milliseconds: list[float]) -> dict[str, float]:
+    return {f"{name}_ms_p{share}": round(float(np.percentile(milliseconds, share)), 1) for share in (50, 95)}
+
+
+def show(rows: list[dict[str, float]]) -> None:
+    table = Table("streams", "looks/s", "answers/s", "looks missed", "cores", "looked at after", "first token", "last")
+    for row in rows:
+        ages = (
+            f"{row[f'{name}_ms_p50']:.0f} / {row[f'{name}_ms_p95']:.0f}"
+            for name in ("looked", "first_token", "last_token")
+        )
+        counts = (f"{row['looks_per_second']:.1f}", f"{row['answers_per_second']:.1f}", f"{row['late_percent']:.1f} %")
+        table.add_row(str(row["streams"]), *counts, f"{row['cores']:.1f}", *ages)
+    console.print(table)
+    enough = [int(row["streams"]) for row in rows if row["late_percent"] <= LATE_PERCENT]
+    console.print(f"ages in ms since arrival, p50 / p95; kept up with: {max(enough, default=0)} streams")
+
+
+if __name__ == "__main__":
+    sys.exit(run_app(app, "bench_streams.py"))
