@@ -49,7 +49,10 @@ console = Console(stderr=True)
 QUESTION = "What moves?"
 MAX_TOKENS = 8
 LATE_PERCENT = 1.0
-"""A machine keeps up with so many streams if no more of their looks are missed than this."""
+ANSWERED_PERCENT = 90.0
+"""A machine keeps up with so many streams if no more of their looks are missed than the first, and each has no fewer
+answers than the second, of what it has alone.
+"""
 
 
 class Playing(PyAVReader):
@@ -183,8 +186,13 @@ def show(rows: list[dict[str, float]]) -> None:
         counts = (f"{row['looks_per_second']:.1f}", f"{row['answers_per_second']:.1f}", f"{row['late_percent']:.1f} %")
         table.add_row(str(row["streams"]), *counts, f"{row['cores']:.1f}", *ages)
     console.print(table)
-    enough = [int(row["streams"]) for row in rows if row["late_percent"] <= LATE_PERCENT]
+    enough = [int(row["streams"]) for row in rows if _keeps_up(row, alone=rows[0])]
     console.print(f"ages in ms since arrival, p50 / p95; kept up with: {max(enough, default=0)} streams")
+
+
+def _keeps_up(row: dict[str, float], alone: dict[str, float]) -> bool:
+    each, wanted = (one["answers_per_second"] / one["streams"] for one in (row, alone))
+    return row["late_percent"] <= LATE_PERCENT and 100 * each >= ANSWERED_PERCENT * wanted
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ def test_the_screen_gets_a_line_of_json_or_of_words():
     ScreenSink("text", out).write(answer(3, "two\nlines"))
     as_json, as_text = out.getvalue().splitlines()
     assert StreamAnswer.model_validate_json(as_json) == answer(3)
-    assert as_text == "2026-01-02T03:04:05.678Z  gate  two lines  (every window; 0.1 s after the frame)"
+    assert as_text == "2026-01-02T03:04:05.678Z  gate  two lines  (at 0.5 s: every window; 0.12 s after the frame)"
 
 
 def test_words_for_the_screen_cannot_steer_the_terminal():

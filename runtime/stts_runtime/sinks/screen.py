@@ -37,4 +37,5 @@ def text_line(record: Record) -> str:
         return visible(f"{record.created}  {record.stream}  {record.state}: {record.reason}")
     age = record.age_ms.at_last_token / 1000
     answer = " ".join(record.answer.split())
-    return visible(f"{record.created}  {record.stream}  {answer}  ({record.trigger}; {age:.1f} s after the frame)")
+    why = f"at {record.times_seconds[-1]:.1f} s: {record.trigger}; {age:.2f} s after the frame"
+    return visible(f"{record.created}  {record.stream}  {answer}  ({why})")
