@@ -244,6 +244,7 @@ def line(samples: list[tuple[float, float]]) -> dict[str, Any]:
     error = np.sqrt((rest**2).sum() / (len(minutes) - 2) / ((minutes - minutes.mean()) ** 2).sum())
     low, high = (60 * (slope + sign * T_95 * error) for sign in (-1, 1))
     return {
+        "by_minute": {int(minute): round(float(value), 2) for minute, value in zip(minutes, medians, strict=True)},
         "median": round(float(np.median(medians)), 2),
         "per_hour": round(float(60 * slope), 3),
         "per_hour_from": round(float(low), 3),
