@@ -66,11 +66,11 @@ def save_frames(path: Path, calibration: CalibrationFrames) -> None:
 def load_frames(path: Path) -> CalibrationFrames:
     """Raises `UserError` if it is no such file, or was damaged."""
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
             frames, about = content["frames"], _About.model_validate_json(str(content["about"]))
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, ValidationError):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, ValidationError):
         raise UserError(f"{path} holds no calibration frames, or is damaged; gather them again from video") from None
     calibration = CalibrationFrames(frames, tuple(about.origins), about.checkpoint_sha256)
     if calibration.sha256 != about.sha256:
