@@ -45,9 +45,9 @@ def calibrate_command(
 
     Accuracy means something for checkpoints trained on such clips; what is kept is compared for any.
     """
-    from stts_export.cli.extra import check_export_extra
+    from stts_export.cli.extra import check_calib_extra
 
-    check_export_extra("quantizing a bundle")
+    check_calib_extra("quantizing a bundle")
     for place, suffix in ((save_frames, ".npz"), (report, ".json"), (plot, ".png")):
         if place is not None:
             check_output(place, (suffix,), None, bundle)
@@ -129,5 +129,7 @@ def _show(made: QuantizationReport) -> None:
             f"{one.total_ms.ratio:.2f}x",
         )
     console.print(table)
+    for trial in made.tried:
+        console.print(f"tried: {trial.part} in {trial.format}, {trial.times_faster:.2f}x")
     for failure in made.failures:
         console.print(f"[red]missed[/red]  {failure}", soft_wrap=True)

@@ -34,7 +34,10 @@ def _draw_times(axes: Axes, report: QuantizationReport) -> None:
                 height = getattr(getattr(one, f"{stage}_ms"), which)
                 axes.bar(number + offset, height, 0.38, bottom=bottom, color=colour, alpha=shade)
                 bottom += height
-        axes.annotate(f"IoU {one.kept_iou:.3f}\n{one.points.value:+.1f} points", (number, 0), ha="center", va="bottom")
+        top = max(one.vision_ms.before + one.prefill_ms.before, one.vision_ms.after + one.prefill_ms.after)
+        text = f"IoU {one.kept_iou:.3f}\n{one.points.value:+.1f} points"
+        axes.annotate(text, (number, top), (0, 3), textcoords="offset points", ha="center", va="bottom")
+    axes.margins(y=0.15)
     axes.set_xticks(range(len(report.variants)), [one.variant for one in report.variants], rotation=20, ha="right")
     axes.set_ylabel("ms: vision, and prefill above it")
     axes.set_title("grey: as it was; blue: quantized")

@@ -40,6 +40,12 @@ def block_of(weight: str) -> str:
     return HEAD if weight.startswith(HEAD) else weight.split(".")[-2]
 
 
+def in_order(block: str) -> tuple[str, int]:
+    """A key by which `layers.10` comes behind `layers.9`."""
+    name, _, number = block.partition(".")
+    return name, int(number or 0)
+
+
 def products_of(model: ModelProto) -> list[Product]:
     """All `Gemm` nodes whose second factor is a weight, in the order of the graph."""
     weights = {one.name for one in model.graph.initializer}

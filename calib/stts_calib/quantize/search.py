@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stts_calib.quantize.choices import Agreement, Choice, agreement, choices
 from stts_calib.quantize.integer import quantize_products
-from stts_calib.quantize.products import SCORER, biased_layer, blocks_of
+from stts_calib.quantize.products import SCORER, biased_layer, blocks_of, in_order
 from stts_calib.quantize.ranges import Ranges
 
 
@@ -42,7 +42,7 @@ def search_blocks(
     """
     model = onnx.load(graph, load_external_data=False)
     protected = [block for block in (SCORER, biased_layer(model)) if block is not None]
-    blocks = sorted(blocks_of(model) - set(protected))
+    blocks = sorted(blocks_of(model) - set(protected), key=in_order)
     wanted = choices(graph, windows)
 
     def agrees(some: frozenset[str]) -> Agreement:
