@@ -222,7 +222,7 @@ class _Calibration:
     @contextmanager
     def _scratch(self, recipe: Recipe) -> Iterator[Bundle]:
         with tempfile.TemporaryDirectory(prefix="stts-calibrate-") as folder:
-            yield write_quantized(self.bundle, Path(folder), recipe)
+            yield write_quantized(self.bundle, Path(folder), recipe, only="cpu")
 
     def _graph(self) -> Path:
         bundle = self.bundle

@@ -16,8 +16,8 @@ from safetensors.numpy import save_file
 
 from stts_runtime.errors import SttsError
 
-_PACKED = (TensorProto.INT4, TensorProto.UINT4)
-"""Two values a byte; the file has no such type and calls them bytes."""
+_BYTES = (TensorProto.INT4, TensorProto.UINT4, TensorProto.BFLOAT16)
+"""Types that numpy does not have: the file calls them bytes, and the graph knows better."""
 
 
 def weight_names(graph: Path) -> frozenset[str]:
@@ -70,6 +70,6 @@ def _of(model: ModelProto, sources: Iterable[str]) -> list[TensorProto]:
 
 
 def _values(tensor: TensorProto) -> NDArray[Any]:
-    if tensor.data_type in _PACKED:
+    if tensor.data_type in _BYTES:
         return np.frombuffer(tensor.raw_data, np.uint8)
     return numpy_helper.to_array(tensor)

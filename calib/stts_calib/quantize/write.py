@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -31,7 +32,8 @@ from stts_runtime.bundle.manifest import (
     Quantization,
 )
 
-TARGET = "cpu"
+_BLOCKS_SINCE_OPSET = 21
+"""DequantizeLinear by blocks, which 4 bits need."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,14 @@ class Recipe:
     def formats(self) -> dict[str, Format | None]:
         return {VISION: "int8" if self.vision else None, LANGUAGE: self.language}
 
+    def can_write(self, graphs: Mapping[str, Graph], lowering: str) -> bool:
+        """Whether the parts, by name, can be written in this lowering."""
+        of_language = graphs[LANGUAGE]
+        if of_language.backend == "tensorrt":
+            blocks = of_language.opset >= _BLOCKS_SINCE_OPSET
+            return of_language.precision == "fp16" and self.language in (None, *(["int4"] if blocks else []))
+        return lowering == "cpu"
+
     def apply(self, kind: str, model: ModelProto) -> ModelProto:
         """The graph of a part of this kind, quantized; `model` is used up."""
         if kind == VISION and self.vision is not None:
@@ -56,49 +66,87 @@ class Recipe:
         return model
 
 
-def write_quantized(bundle: Bundle, folder: Path, recipe: Recipe, provenance: Quantization | None = None) -> Bundle:
-    """Writes a bundle of the `cpu` graphs into an empty folder; a file that `provenance` names is there already."""
+def write_quantized(
+    bundle: Bundle,
+    folder: Path,
+    recipe: Recipe,
+    provenance: Quantization | None = None,
+    only: str | None = None,
+) -> Bundle:
+    """Writes a bundle into an empty folder, where a file that `provenance` names may lie already.
+
+    It has the lowerings that the recipe can be written in, or `only` one of them.
+    """
     manifest = bundle.manifest
     shutil.copyfile(bundle.file(manifest.prompt.tokenizer), folder / manifest.prompt.tokenizer)
-    graphs = {part: of_part[TARGET] for part, of_part in manifest.parts().items()}
-    written: dict[str, Graph] = {}
-    for kind in (VISION, LANGUAGE):
-        of_kind = {part: graph for part, graph in graphs.items() if part.partition(".")[0] == kind}
-        written |= _write_kind(bundle, folder, kind, of_kind, recipe)
+    written: dict[str, dict[str, Graph]] = {part: {} for part in manifest.parts()}
+    by_weights: dict[str, list[_Place]] = {}
+    for lowering in lowerings_of(bundle, recipe) if only is None else [only]:
+        for part, graphs in manifest.parts().items():
+            by_weights.setdefault(graphs[lowering].weights, []).append(_Place(part, lowering, graphs[lowering]))
+    for weights, places in by_weights.items():
+        for place, graph in _write(bundle, folder, weights, places, recipe):
+            written[place.part][place.lowering] = graph
     (folder / MANIFEST).write_text(_manifest(bundle, folder, written, provenance).model_dump_json(indent=2) + "\n")
     return Bundle.open(folder)
 
 
-def _write_kind(bundle: Bundle, folder: Path, kind: str, graphs: dict[str, Graph], recipe: Recipe) -> dict[str, Graph]:
-    """Twice through all graphs, since the weights' file must be there before a graph can refer into it."""
-    form, file = recipe.formats[kind], WeightFile()
-    weights = next(iter(graphs.values())).weights
-    if form is None:
-        for name in {graph.graph for graph in graphs.values()} | {weights}:
-            shutil.copyfile(bundle.file(name), folder / name)
-        return graphs
-    sources = frozenset().union(*(weight_names(bundle.file(graph.graph)) for graph in graphs.values()))
+def lowerings_of(bundle: Bundle, recipe: Recipe) -> list[str]:
+    """Those of the bundle that the recipe can be written in."""
+    parts = bundle.manifest.parts()
+    return [
+        name
+        for name in bundle.manifest.language.graphs
+        if recipe.can_write({part: graphs[name] for part, graphs in parts.items()}, name)
+    ]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A graph of the source, and where it belongs."""
+
+    part: str
+    lowering: str
+    graph: Graph
+
+    @property
+    def kind(self) -> str:
+        return self.part.partition(".")[0]
+
+
+def _write(
+    bundle: Bundle, folder: Path, weights: str, places: Sequence[_Place], recipe: Recipe
+) -> list[tuple[_Place, Graph]]:
+    """All graphs over one weight file. Twice through them, since a graph refers into a file that is written."""
+    kind, file = places[0].kind, WeightFile()
+    form = recipe.formats[kind]
     bundle.file(weights)
-    for graph in graphs.values():
-        file.take(recipe.apply(kind, onnx.load(bundle.file(graph.graph))), sources)
-    path = folder / f"{kind}.{form}.safetensors"
+    if form is None:
+        for name in {place.graph.graph for place in places} | {weights}:
+            shutil.copyfile(bundle.file(name), folder / name)
+        return [(place, place.graph) for place in places]
+    sources = frozenset().union(*(weight_names(bundle.file(place.graph.graph)) for place in places))
+    for place in places:
+        file.take(recipe.apply(kind, onnx.load(bundle.file(place.graph.graph))), sources)
+    path = folder / weights.replace(f"{kind}.", f"{kind}.{form}.", 1)
     file.write(path)
-    written = {}
-    for part, graph in graphs.items():
-        model = recipe.apply(kind, onnx.load(bundle.file(graph.graph)))
+    written = []
+    for place in places:
+        model = recipe.apply(kind, onnx.load(bundle.file(place.graph.graph)))
         file.refer(model, sources, path)
-        name = f"{part}.{form}.onnx"
+        name = place.graph.graph.replace(f"{place.part}.", f"{place.part}.{form}.", 1)
         onnx.save(model, folder / name)
         onnx.checker.check_model(str(folder / name))
-        written[part] = graph.model_copy(update={"graph": name, "weights": path.name, "quantized": form})
+        changes = {"graph": name, "weights": path.name, "quantized": form}
+        written.append((place, place.graph.model_copy(update=changes)))
     return written
 
 
-def _manifest(bundle: Bundle, folder: Path, written: dict[str, Graph], provenance: Quantization | None) -> Manifest:
+def _manifest(bundle: Bundle, folder: Path, written: Mapping[str, Graphs], provenance: Quantization | None) -> Manifest:
     old = bundle.manifest
 
     def graphs(name: str) -> Graphs:
-        return {TARGET: written[f"{VISION}.{name}"]}
+        return written[f"{VISION}.{name}"]
 
     live = old.live and Live(
         **{
@@ -115,7 +163,7 @@ def _manifest(bundle: Bundle, folder: Path, written: dict[str, Graph], provenanc
             "built_with": {**old.built_with, "onnxruntime": version("onnxruntime"), "onnx": version("onnx")},
             "variants": {name: one.model_copy(update={"graphs": graphs(name)}) for name, one in old.variants.items()},
             "live": live,
-            "language": old.language.model_copy(update={"graphs": {TARGET: written[LANGUAGE]}, "prefill": {}}),
+            "language": old.language.model_copy(update={"graphs": written[LANGUAGE], "prefill": {}}),
             "quantization": provenance,
             "files": {path.name: record_of(path) for path in sorted(folder.iterdir())},
         }
