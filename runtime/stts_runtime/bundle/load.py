@@ -92,8 +92,8 @@ class Bundle:
         live = self.manifest.live
         if live is None:
             raise BundleError(
-                f"{self.folder} has no variants for single frames, which streams need; build it with --budget frame added "
-                f"to: {self.manifest.build_command}"
+                f"{self.folder} has no variants for single frames, which streams need; build it with --budget frame "
+                f"added to: {self.manifest.build_command}"
             )
         between = {name: variant.keep for name, variant in live.variants.items() if variant.keep < 1}
         wanted = min(between.values(), key=lambda one: abs(one - self.manifest.default_keep)) if keep is None else keep
