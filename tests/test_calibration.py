@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import onnx
@@ -17,15 +19,17 @@ from stts_calib.calibration.check import check_frames
 from stts_calib.calibration.choice import traits
 from stts_calib.calibration.gather import checkpoint_hash, pruned_variant
 from stts_calib.calibration.store import Origin
-from stts_calib.comparison import Bars
-from stts_calib.comparison.report import Pair, VariantRecord, failures_of
+from stts_calib.comparison import Bars, compare
+from stts_calib.comparison.report import Pair, VariantRecord, failures_of, variant_records
 from stts_calib.quantize.choices import Choice, agreement
 from stts_calib.quantize.products import HEAD, SCORER, biased_layer, block_of, blocks_of, products_of
 from stts_calib.quantize.ranges import Ranges, check_ranges, measure_ranges
 from stts_calib.quantize.search import search_blocks
 from stts_calib.quantize.write import Recipe, write_quantized
+from stts_export.cli.app import app
 from stts_runtime.bench import synthetic_window
 from stts_runtime.bundle import Bundle
+from stts_runtime.cli.entry import run_app
 from stts_runtime.errors import SourceError, UserError
 from stts_runtime.session import Session
 
@@ -285,3 +289,94 @@ def test_each_bar_can_be_missed(changes, words):
     assert failures_of([_record()], "clip-t3-k0.5", Bars()) == []
     (failure,) = failures_of([_record(**changes)], "clip-t3-k0.5", Bars())
     assert words in failure
+
+
+def test_a_planted_scorer_in_8_bits_is_caught_by_what_it_keeps(micro_bundle, ranges, tmp_path):
+    """Its tensors are off by little and the tokens by much."""
+    coarse = {
+        weight: (4 * low, 4 * high) if block_of(weight) == SCORER else (low, high)
+        for weight, (low, high) in ranges.of.items()
+    }
+    planted = write_quantized(micro_bundle, tmp_path, Recipe(Ranges("minmax", coarse), frozenset({SCORER})))
+    found = compare(micro_bundle, planted, 6, 1)
+    failures = failures_of(variant_records(found), "clip-t6-k0.5", Bars(most_points=100))
+    assert any("clip-t6-k0.5 keeps other tokens" in failure for failure in failures)
+    assert not [failure for failure in failures if failure.startswith("full-t")]
+
+
+# The command
+
+
+def calibrated(bundle: Bundle, out: Path, *arguments: str) -> int:
+    """The exit code."""
+    given = ["stts-export", "calibrate", str(bundle.folder), "--out", str(out), "--clips", "2", *arguments]
+    with patch("sys.argv", given):
+        return run_app(app, "stts-export")
+
+
+@pytest.fixture
+def stored(frames, tmp_path) -> str:
+    save_frames(tmp_path / "frames.npz", frames)
+    return str(tmp_path / "frames.npz")
+
+
+def test_the_command_writes_a_bundle_with_its_report(micro_bundle, stored, tmp_path, capsys):
+    code = calibrated(
+        micro_bundle,
+        tmp_path / "made",
+        "--frames-from",
+        stored,
+        "--vision",
+        "int8",
+        "--language",
+        "int4",
+        "--force",
+        "--report",
+        str(tmp_path / "report.json"),
+        "--plot",
+        str(tmp_path / "report.png"),
+        "--json",
+    )
+    assert code == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads((tmp_path / "report.json").read_text())
+    assert report == json.loads((tmp_path / "made" / "quantization.json").read_text())
+    assert report["formats"] == {"vision": "int8", "language": "int4"}
+    assert {one["variant"] for one in report["variants"]} == set(micro_bundle.manifest.variants)
+    assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+    made = Bundle.open(tmp_path / "made")
+    made.verify_all()
+    assert made.manifest.quantization is not None
+    assert made.manifest.quantization.frames_sha256 == report["frames_sha256"]
+    assert SCORER in made.manifest.quantization.left_wide
+
+
+def test_what_misses_a_bar_is_refused_with_the_reason_and_nothing_stays(
+    micro_bundle, stored, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("stts_calib.calibrate.failures_of", lambda *_: ["clip-t3-k0.5 keeps other tokens"])
+    given = ["--frames-from", stored, "--vision", "none", "--language", "int4"]
+    assert calibrated(micro_bundle, tmp_path / "made", *given, "--report", str(tmp_path / "report.json")) == 1
+    assert "error: clip-t3-k0.5 keeps other tokens (--force writes it all the same)" in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()
+    assert json.loads((tmp_path / "report.json").read_text())["failures"] == ["clip-t3-k0.5 keeps other tokens"]
+    assert calibrated(micro_bundle, tmp_path / "made", *given, "--force") == 0
+    assert Bundle.open(tmp_path / "made").manifest.quantization is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--frames-from", "nowhere.mp4"], "no such file: nowhere.mp4"),
+        (["--frames-from", "nowhere.npz"], "no such file: nowhere.npz"),
+        (["--frames-from", "rtsp://user:hunter2@/x"], "names no host"),
+        (["--frames-from", "FRAMES", "--vision", "none", "--language", "none"], "nothing was asked for"),
+    ],
+)
+def test_mistakes_are_one_line(micro_bundle, stored, tmp_path, capsys, given, words):
+    arguments = [stored if word == "FRAMES" else word for word in given]
+    assert calibrated(micro_bundle, tmp_path / "made", *arguments) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert words in line
+    assert "hunter2" not in line
+    assert not (tmp_path / "made").exists()
