@@ -4,7 +4,6 @@ wait for weights and not for arithmetic.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Set as AbstractSet
 from typing import Literal
 
@@ -14,6 +13,7 @@ from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQua
 from onnxruntime.quantization.onnx_model import ONNXModel
 
 from stts_calib.quantize.products import block_of
+from stts_calib.quantize.quiet import quiet
 
 BLOCK = 32
 """Values of a row that share a scale."""
@@ -40,13 +40,9 @@ def quantize_weights(model: ModelProto, bits: Literal[4, 8], blocks: AbstractSet
         quant_format=QuantFormat.QDQ if bits == 4 else QuantFormat.QOperator,
         bits=bits,
     )
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
+    with quiet():
         quantizer = MatMulNBitsQuantizer(model, nodes_to_exclude=left, algo_config=config)
         quantizer.process()
-    finally:
-        logging.disable(before)
     quantizer.model.topological_sort()
     quantized: ModelProto = quantizer.model.model
     return quantized

@@ -5,7 +5,6 @@ Weights are symmetric, one scale an output channel. ONNX Runtime's quantizer wri
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -16,6 +15,7 @@ from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from stts_calib.quantize.products import Product, products_of, split_residuals
+from stts_calib.quantize.quiet import quiet
 from stts_calib.quantize.ranges import Ranges
 
 _PRODUCT = "Gemm"
@@ -52,13 +52,8 @@ def quantize_products(model: ModelProto, ranges: Ranges, blocks: AbstractSet[str
             "QuantizeBias": not signed,
         },
     )
-    # It recommends further passes, which these graphs have behind them.
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
+    with quiet():
         quantizer.quantize_model()
-    finally:
-        logging.disable(before)
     quantizer.model.topological_sort()
     quantized: ModelProto = quantizer.model.model
     return quantized

@@ -6,8 +6,6 @@ block's activations are in memory at once.
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization.calibrate import HistogramCollector
 
 from stts_calib.quantize.products import Product, products_of
+from stts_calib.quantize.quiet import quiet
 from stts_runtime.errors import UserError
 
 Method = Literal["minmax", "entropy", "percentile"]
@@ -55,14 +54,13 @@ def measure_ranges(graph: Path, windows: Iterable[NDArray[np.uint8]], method: Me
             before = extremes.get(weight, (low, high))
             extremes[weight] = min(low, before[0]), max(high, before[1])
         if method != "minmax":
-            # The collector reports its progress on standard output.
-            with contextlib.redirect_stdout(io.StringIO()):
+            with quiet():
                 collector.collect(_by_weight(values))
 
     watch_activations(graph, windows, look)
     if method == "minmax":
         return Ranges(method, extremes)
-    with contextlib.redirect_stdout(io.StringIO()):
+    with quiet():
         found = collector.compute_collection_result()
     symmetric = {weight: found[weight][:2] for weight in extremes}
     # Thresholds are symmetric; an activation that is never negative keeps its end.
