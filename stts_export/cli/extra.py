@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 from stts_runtime.errors import MissingExtraError
 
-_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors", "yaml")
+_EXPORT = ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors", "yaml")
+_CALIB = ("onnx", "onnxruntime", "safetensors", "av", "matplotlib")
 
 
 def check_export_extra(what: str) -> None:
     """Raises `MissingExtraError` before an import fails in the middle of something; `what` is what needs it."""
-    missing = [name for name in _PACKAGES if not _installed(name)]
+    _check(_EXPORT, f"{what} needs all of torch's export", "export")
+
+
+def check_calib_extra(what: str) -> None:
+    """The same for what needs no torch."""
+    _check(_CALIB, f"{what} needs them", "calib")
+
+
+def _check(packages: Sequence[str], need: str, extra: str) -> None:
+    missing = [name for name in packages if not _installed(name)]
     if missing:
         raise MissingExtraError(
-            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed, and {what} needs "
-            "all of torch's export: pip install 'stts-export[export]'"
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed, and {need}: "
+            f"pip install 'stts-export[{extra}]'"
         )
 
 

@@ -14,11 +14,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from stts_runtime.budget import LiveBudget, Scope, TokenBudget
 from stts_runtime.errors import UserError
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 """Raised whenever an older runtime could not use a newer bundle; older bundles keep working (`upgrade.py`).
 
 1: the first. 2: variants with the budget `given`. 3: graphs in several lowerings. 4: a prefill
-graph of its own, work that grows with the square of the tokens. 5: frames of a stream."""
+graph of its own, work that grows with the square of the tokens. 5: frames of a stream. 6: quantized graphs."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
@@ -42,6 +42,8 @@ Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length
 Version = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=30)]
 Positions = Literal["original", "compact"]
 Precision = Literal["fp32", "fp16", "bf16"]
+Format = Literal["int8", "int4"]
+"""`int8` in vision graphs: weights and activations; in the language model, as `int4`: weights alone, by blocks."""
 Backend = Literal["onnxruntime-cpu", "onnxruntime-cuda", "tensorrt"]
 """What this version can run graphs with, or compile them with; a newer bundle may name another."""
 
@@ -76,6 +78,8 @@ class Graph(_Record):
     precision: Precision
     wide: list[Label] = []
     """Modules that compute in bf16 where the rest is in fp16, since their values do not fit."""
+    quantized: Format | None = None
+    """What its products compute in where it is not `precision`, or what their weights are stored in."""
     opset: Small
     caches_in_place: bool = True
     """Whether the language graph writes into the caches that it is given; else new ones come out."""
@@ -182,8 +186,20 @@ class Prompt(_Record):
     tokenizer: FileName
 
 
+class Quantization(_Record):
+    """How a quantized bundle came about."""
+
+    source_manifest_sha256: Sha256
+    """Of the bundle that it was made from."""
+    frames_sha256: Sha256
+    """Of the pixels that ranges were measured on."""
+    left_wide: list[Label]
+    """Blocks of the vision tower that were not quantized, since that would change what is kept."""
+    report: FileName
+
+
 class Manifest(_Record):
-    schema_version: Literal[5]
+    schema_version: Literal[6]
     created: str
     producer: str
     built_with: dict[str, str]
@@ -198,6 +214,7 @@ class Manifest(_Record):
     live: Live | None = None
     language: LanguageModel
     prompt: Prompt
+    quantization: Quantization | None = None
     files: dict[FileName, FileRecord]
 
     @model_validator(mode="after")
@@ -261,4 +278,6 @@ class Manifest(_Record):
         """Every file that some graph or the prompt needs."""
         parts = (*self.parts().values(), self.language.prefill)
         graphs = [graph for part in parts for graph in part.values()]
-        return sorted({name for graph in graphs for name in (graph.graph, graph.weights)} | {self.prompt.tokenizer})
+        reports = {self.quantization.report} if self.quantization else set()
+        used = {name for graph in graphs for name in (graph.graph, graph.weights)}
+        return sorted(used | {self.prompt.tokenizer} | reports)

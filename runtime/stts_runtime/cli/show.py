@@ -94,8 +94,10 @@ def _first(graphs: Graphs) -> Graph:
 
 
 def _graphs(graphs: Graphs) -> str:
-    """Each lowering with its precision and opset."""
-    return printable(", ".join(f"{name} {one.precision} (opset {one.opset})" for name, one in graphs.items()))
+    """Each lowering with its precision, or what it was quantized to, and opset."""
+    return printable(
+        ", ".join(f"{name} {one.quantized or one.precision} (opset {one.opset})" for name, one in graphs.items())
+    )
 
 
 def _files(bundle: Bundle) -> Table:

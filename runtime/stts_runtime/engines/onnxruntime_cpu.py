@@ -24,6 +24,8 @@ HALF_WEIGHTS = "cpu-16bit"
 
 # What would widen all of these weights when the graph is loaded, and keep them so.
 _WIDENS_ONCE = ["ConstantFolding", "FuseFp16InitializerToFp32NodeTransformer"]
+# What would join a product with a sum before the product is seen to have a quantized weight.
+_HIDES_QUANTIZED = ["MatMulAddFusion"]
 Signature = dict[str, tuple[type[np.generic], tuple[int | None, ...]]]
 """Names of inputs or outputs with their element type and shape; None stands for a symbolic size."""
 
@@ -71,6 +73,8 @@ def cpu_session(bundle: Bundle, graphs: Graphs, lowering: str, inputs: Signature
     # the session whose turn it is. A decode step pays a little for it, vision gains much more (docs/performance.md).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     unwanted = _WIDENS_ONCE if lowering == HALF_WEIGHTS else []
+    if graphs[lowering].quantized is not None:
+        unwanted = [*unwanted, *_HIDES_QUANTIZED]
     with foreign_errors_as(BundleError, f"{graph} cannot be loaded"):
         session = ort.InferenceSession(
             str(graph), sess_options=options, providers=["CPUExecutionProvider"], disabled_optimizers=unwanted

@@ -1,0 +1,69 @@
+"""Which blocks of the vision tower compute in 8 bits: as many as leave the choice of tokens as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from stts_calib.quantize.choices import Agreement, Choice, agreement, choices
+from stts_calib.quantize.integer import quantize_products
+from stts_calib.quantize.products import SCORER, biased_layer, blocks_of, in_order
+from stts_calib.quantize.ranges import Ranges
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found."""
+
+    alone: dict[str, Agreement]
+    """Of each block, quantized by itself."""
+    left: list[str]
+    """Blocks that stay as they are, the protected ones first, then the worst."""
+    quantized: frozenset[str]
+    together: Agreement
+    """Of all that are quantized."""
+
+
+def search_blocks(
+    graph: Path,
+    windows: Sequence[NDArray[np.uint8]],
+    ranges: Ranges,
+    least_iou: float,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Found:
+    """Measures every block alone, then leaves out the worst, one after the other, until the kept sets agree.
+
+    `graph` is a pruned variant's. The scorer and the layer that its scores bias are never quantized.
+    """
+    model = onnx.load(graph, load_external_data=False)
+    protected = [block for block in (SCORER, biased_layer(model)) if block is not None]
+    blocks = sorted(blocks_of(model) - set(protected), key=in_order)
+    wanted = choices(graph, windows)
+
+    def agrees(some: frozenset[str]) -> Agreement:
+        return agreement(_quantized_choices(graph, windows, ranges, some), wanted)
+
+    alone: dict[str, Agreement] = {}
+    for block in blocks:
+        on_step(f"quantizing {block} alone")
+        alone[block] = agrees(frozenset({block}))
+    worst_first = sorted(blocks, key=lambda block: (alone[block].kept_iou, -alone[block].token_error))
+    left: list[str] = []
+    while True:
+        quantized = frozenset(blocks) - set(left)
+        on_step(f"quantizing {len(quantized)} blocks together")
+        together = agrees(quantized)
+        if together.kept_iou >= least_iou or not quantized:
+            return Found(alone, [*protected, *left], quantized, together)
+        left.append(worst_first[len(left)])
+
+
+def _quantized_choices(
+    graph: Path, windows: Sequence[NDArray[np.uint8]], ranges: Ranges, blocks: frozenset[str]
+) -> list[Choice]:
+    return choices(quantize_products(onnx.load(graph), ranges, blocks), windows)

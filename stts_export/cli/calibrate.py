@@ -1,0 +1,135 @@
+"""`stts-export calibrate`: smaller engines that still choose the same tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
+
+import typer
+
+from stts_runtime.cli.options import BundleArgument
+from stts_runtime.outputs import check_output, written_whole
+
+if TYPE_CHECKING:
+    from stts_calib.calibrate import CalibrationRequest
+    from stts_calib.comparison import QuantizationReport
+
+
+def calibrate_command(
+    bundle: BundleArgument,
+    frames_from: Annotated[
+        list[str],
+        typer.Option(help="Video, camera or stream, repeatable; or frames that --save-frames stored, .npz."),
+    ],
+    out: Annotated[Path, typer.Option(help="Bundle to write.")],
+    count: Annotated[int, typer.Option(min=4, help="Windows to calibrate on.")] = 16,
+    ranges: Annotated[
+        Literal["minmax", "entropy", "percentile"], typer.Option(help="How ranges of activations are taken.")
+    ] = "minmax",
+    vision: Annotated[
+        Literal["auto", "none", "int8"], typer.Option(help="Of the vision tower; auto: if it is faster here.")
+    ] = "auto",
+    language: Annotated[
+        Literal["auto", "none", "int4", "int8"], typer.Option(help="Of the language model; auto: what is fastest here.")
+    ] = "auto",
+    clips: Annotated[int, typer.Option(min=2, help="Synthetic clips on which both are compared.")] = 250,
+    least_iou: Annotated[float, typer.Option(min=0, max=1, help="Bar: intersection over union of kept sets.")] = 0.98,
+    most_points: Annotated[float, typer.Option(min=0, help="Bar: points of accuracy that may be lost.")] = 1.0,
+    save_frames: Annotated[Optional[Path], typer.Option(help="Keep the frames for a rerun, .npz.")] = None,
+    report: Annotated[Optional[Path], typer.Option(help="Report to write, .json; a copy is in the bundle.")] = None,
+    plot: Annotated[Optional[Path], typer.Option(help="Picture of the report, .png.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write the bundle though a bar is missed.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one line of JSON.")] = False,
+) -> None:
+    """Quantizes a bundle for the CPU, measures what it costs and wins, and refuses what is not worth it (exit code 1).
+
+    Accuracy means something for checkpoints trained on such clips; what is kept is compared for any.
+    """
+    from stts_export.cli.extra import check_calib_extra
+
+    check_calib_extra("quantizing a bundle")
+    for place, suffix in ((save_frames, ".npz"), (report, ".json"), (plot, ".png")):
+        if place is not None:
+            check_output(place, (suffix,), None, bundle)
+    from stts_calib.calibrate import CalibrationRequest, NotWorthItError
+    from stts_calib.comparison import Bars
+
+    request = CalibrationRequest(
+        bundle,
+        out,
+        frames_from,
+        count,
+        ranges,
+        vision,
+        language,
+        clips,
+        bars=Bars(least_iou=least_iou, most_points=most_points),
+        save_frames=save_frames,
+        force=force,
+    )
+    try:
+        made = _run(request)
+    except NotWorthItError as error:
+        _hand_out(error.report, report, plot, as_json)
+        raise
+    _hand_out(made, report, plot, as_json)
+
+
+def _run(request: CalibrationRequest) -> QuantizationReport:
+    from stts_calib.calibrate import calibrate
+    from stts_runtime.cli.show import errors
+    from stts_runtime.cli.text import printable
+
+    with errors.status("calibrating") as status:
+
+        def on_step(step: str) -> None:
+            status.update(printable(step))
+            if not errors.is_terminal:
+                errors.print(printable(step), soft_wrap=True)
+
+        return calibrate(request, on_step)
+
+
+def _hand_out(made: QuantizationReport, report: Path | None, plot: Path | None, as_json: bool) -> None:
+    if report is not None:
+        with written_whole(report) as scratch:
+            scratch.write_text(made.model_dump_json(indent=1) + "\n")
+    if plot is not None:
+        from stts_calib.comparison.plot import write_quantization_plot
+
+        write_quantization_plot(plot, made)
+    if as_json:
+        print(made.model_dump_json(), flush=True)
+    else:
+        _show(made)
+
+
+def _show(made: QuantizationReport) -> None:
+    from rich.table import Table
+
+    from stts_runtime.cli.show import console
+
+    formats = ", ".join(f"{part} {form or 'as it was'}" for part, form in made.formats.items())
+    console.print(
+        f"{formats}; {made.size_mb.before:.1f} -> {made.size_mb.after:.1f} MB, resident "
+        f"{made.resident_mb.before:.0f} -> {made.resident_mb.after:.0f} MB; {made.questions} questions",
+        soft_wrap=True,
+    )
+    table = Table("variant", "kept IoU", "accuracy", "points", "vision ms", "prefill ms", "decode ms", "answer ms", "")
+    for one in made.variants:
+        times = (one.vision_ms, one.prefill_ms, one.decode_ms, one.total_ms)
+        table.add_row(
+            one.variant,
+            f"{one.kept_iou:.4f}",
+            f"{one.accuracy_before.value:.1f} -> {one.accuracy_after.value:.1f}",
+            f"{one.points.value:+.2f} ({one.points.low:+.2f} to {one.points.high:+.2f})",
+            *(f"{pair.before:.1f} -> {pair.after:.1f}" for pair in times[:2]),
+            f"{one.decode_ms.before:.2f} -> {one.decode_ms.after:.2f}",
+            f"{one.total_ms.before:.1f} -> {one.total_ms.after:.1f}",
+            f"{one.total_ms.ratio:.2f}x",
+        )
+    console.print(table)
+    for trial in made.tried:
+        console.print(f"tried: {trial.part} in {trial.format}, {trial.times_faster:.2f}x")
+    for failure in made.failures:
+        console.print(f"[red]missed[/red]  {failure}", soft_wrap=True)
