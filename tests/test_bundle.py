@@ -249,7 +249,14 @@ def test_the_best_variant_is_chosen(micro_bundle: Bundle) -> None:
 
 @pytest.mark.parametrize(
     ("schema", "lowerings"),
-    [(1, ["cpu"]), (2, ["cpu"]), (3, ["cpu", "tensorrt", "tensorrt-10"]), (4, ["cpu", "cuda"]), (5, ["cpu"]), (6, ["cpu"])],
+    [
+        (1, ["cpu"]),
+        (2, ["cpu"]),
+        (3, ["cpu", "tensorrt", "tensorrt-10"]),
+        (4, ["cpu", "cuda"]),
+        (5, ["cpu"]),
+        (6, ["cpu"]),
+    ],
 )
 def test_a_frozen_bundle_of_every_schema_still_answers(clip: Path, schema: int, lowerings: list[str]) -> None:
     bundle = Bundle.open(DATA / f"bundle-v{schema}")
