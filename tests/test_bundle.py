@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 
 from stts_runtime.bundle import MANIFEST, Bundle
+from stts_runtime.bundle.manifest import SCHEMA_VERSION
 from stts_runtime.engines import load_language, load_vision
 from stts_runtime.errors import BundleError
 from stts_runtime.session import Session
@@ -39,8 +40,8 @@ def test_no_bundle_and_no_manifest(tmp_path: Path) -> None:
 
 
 def test_a_newer_schema_asks_for_a_newer_runtime(copy: Path) -> None:
-    change_manifest(copy, lambda content: content.update(schema_version=6))
-    with pytest.raises(BundleError, match=r"newer stts-export \(schema 6\).*pip install -U"):
+    change_manifest(copy, lambda content: content.update(schema_version=SCHEMA_VERSION + 1))
+    with pytest.raises(BundleError, match=rf"newer stts-export \(schema {SCHEMA_VERSION + 1}\).*pip install -U"):
         Bundle.open(copy)
 
 
