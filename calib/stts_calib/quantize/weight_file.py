@@ -33,7 +33,7 @@ class WeightFile:
         self._tensors: dict[str, NDArray[Any]] = {}
 
     def take(self, model: ModelProto, sources: Iterable[str]) -> None:
-        """Notes the initializers that come from `sources`, by whose names theirs begin.
+        """Takes out the initializers that come from `sources`, by whose names theirs begin.
 
         Raises `SttsError` if another graph has other values under a name.
         """
@@ -41,22 +41,27 @@ class WeightFile:
             values = _values(tensor)
             if not np.array_equal(self._tensors.setdefault(tensor.name, values), values):
                 raise SttsError(f"{tensor.name} differs between two graphs of one bundle")
+            tensor.ClearField("raw_data")
+            tensor.data_location = TensorProto.EXTERNAL
 
     def write(self, path: Path) -> None:
         save_file(self._tensors, path)
         # The library writes it for its owner alone.
         path.chmod(0o644)
 
-    def refer(self, model: ModelProto, sources: Iterable[str], path: Path) -> None:
-        """Replaces these initializers by references into the file, which is written."""
+    @staticmethod
+    def refer(model: ModelProto, path: Path) -> None:
+        """Says of the initializers that were taken out where they lie in the file, which is written."""
         with path.open("rb") as stream:
             (size,) = struct.unpack("<Q", stream.read(8))
             header = json.loads(stream.read(size))
-        for tensor in _of(model, sources):
-            begin, end = header[tensor.name]["data_offsets"]
-            external_data_helper.set_external_data(tensor, path.name, 8 + size + begin, end - begin)
-            tensor.ClearField("raw_data")
-            tensor.data_location = TensorProto.EXTERNAL
+        for tensor in model.graph.initializer:
+            if tensor.data_location == TensorProto.EXTERNAL:
+                begin, end = header[tensor.name]["data_offsets"]
+                place = {"location": path.name, "offset": str(8 + size + begin), "length": str(end - begin)}
+                del tensor.external_data[:]
+                for key, value in place.items():
+                    tensor.external_data.add(key=key, value=value)
 
 
 def _of(model: ModelProto, sources: Iterable[str]) -> list[TensorProto]:

@@ -117,7 +117,7 @@ class _Place:
 def _write(
     bundle: Bundle, folder: Path, weights: str, places: Sequence[_Place], recipe: Recipe
 ) -> list[tuple[_Place, Graph]]:
-    """All graphs over one weight file. Twice through them, since a graph refers into a file that is written."""
+    """All graphs over one weight file."""
     kind, file = places[0].kind, WeightFile()
     form = recipe.formats[kind]
     bundle.file(weights)
@@ -126,14 +126,16 @@ def _write(
             shutil.copyfile(bundle.file(name), folder / name)
         return [(place, place.graph) for place in places]
     sources = frozenset().union(*(weight_names(bundle.file(place.graph.graph)) for place in places))
+    models = []
     for place in places:
-        file.take(recipe.apply(kind, onnx.load(bundle.file(place.graph.graph))), sources)
+        models.append(recipe.apply(kind, onnx.load(bundle.file(place.graph.graph))))
+        # What is left of it is small, so that all of them can wait.
+        file.take(models[-1], sources)
     path = folder / weights.replace(f"{kind}.", f"{kind}.{form}.", 1)
     file.write(path)
     written = []
-    for place in places:
-        model = recipe.apply(kind, onnx.load(bundle.file(place.graph.graph)))
-        file.refer(model, sources, path)
+    for place, model in zip(places, models, strict=True):
+        file.refer(model, path)
         name = place.graph.graph.replace(f"{place.part}.", f"{place.part}.{form}.", 1)
         onnx.save(model, folder / name)
         onnx.checker.check_model(str(folder / name))
