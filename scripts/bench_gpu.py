@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Optional
 
 import torch
 import typer
 
+from stts_export.gpu_bench.context import Report
 from stts_export.gpu_bench.graphs import export_graphs
 from stts_export.gpu_bench.plots import write_plots
-from stts_export.gpu_bench.run import run_bench
+from stts_export.gpu_bench.report import GpuReport
+from stts_export.gpu_bench.run import run_bench, run_quantized_bench
 from stts_export.gpu_bench.settings import GraphFolder, Settings
 from stts_export.precision.half import Half
 from stts_runtime.cli.entry import run_app
@@ -60,13 +63,30 @@ def run(
     rounds: Annotated[int, typer.Option(min=3)] = 9,
 ) -> None:
     """Measures, and writes the report and a picture of it."""
+    report = _measured(run_bench, folder, out, rounds)
+    write_plots(report, out.with_suffix(".png"))
+
+
+@app.command()
+def quantized(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(help="Report, .json.")],
+    rounds: Annotated[int, typer.Option(min=3)] = 9,
+) -> None:
+    """Measures the language model in 4, 8 and 16 bits."""
+    _measured(run_quantized_bench, folder, out, rounds)
+
+
+def _measured(
+    bench: Callable[[GraphFolder, int, str, Report], GpuReport], folder: Path, out: Path, rounds: int
+) -> GpuReport:
     check_place(out, [".json"])
     if not torch.cuda.is_available():
         raise UserError("no CUDA device was found; what is measured here runs on one")
-    report = run_bench(GraphFolder(folder), rounds, shlex.join(["scripts/bench_gpu.py", *sys.argv[1:]]), _say)
+    report = bench(GraphFolder(folder), rounds, shlex.join(["scripts/bench_gpu.py", *sys.argv[1:]]), _say)
     with written_whole(out) as scratch:
         scratch.write_text(report.model_dump_json(indent=1) + "\n")
-    write_plots(report, out.with_suffix(".png"))
+    return report
 
 
 def _window(text: str) -> tuple[int, float]:

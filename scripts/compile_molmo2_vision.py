@@ -1,7 +1,7 @@
 """Compiles vision graphs of Molmo2's size, with random weights, ahead of time with TensorRT-RTX; needs no GPU.
 
-What a full-size build asks of a machine: seconds, peak memory of the compiling process, size of the engine. Prints one
-line of JSON for each graph.
+What a full-size build asks of a machine: seconds, peak memory of the compiling process, size of the engine, and whether
+quantized graphs are accepted. Prints one line of JSON for each graph, with the compiler's words where it refuses.
 """
 
 from __future__ import annotations
@@ -9,13 +9,19 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
+from itertools import product
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 import torch
 
+from stts_calib.quantize.products import SCORER, biased_layer, blocks_of, products_of
+from stts_calib.quantize.ranges import Ranges
+from stts_calib.quantize.recipe import Tower, TowerFormat
+from stts_calib.quantize.weight_file import WeightFile, weight_names
 from stts_export.checkpoint.stream_writer import write_safetensors
 from stts_export.graphs.vision_graph import export_vision
 from stts_export.graphs.weight_file import refer_to_weight_file, used_weights
@@ -34,7 +40,17 @@ from stts_runtime.bench import machine
 from stts_runtime.budget import TokenBudget
 from stts_runtime.compile.child import compile_part
 from stts_runtime.compile.request import PartRequest
+from stts_runtime.errors import SttsError
 from stts_runtime.tensorrt import load_flavour
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A graph to compile."""
+
+    budget: TokenBudget
+    lowering: str
+    quantized: TowerFormat | None
 
 
 @dataclass(frozen=True)
@@ -43,13 +59,15 @@ class Result:
 
     variant: str
     lowering: str
+    quantized: TowerFormat | None
     architectures: list[str]
     tensorrt_rtx: str
     weights_mb: float
     graph_mb: float
-    seconds: float
-    peak_memory_mb: float
-    engine_mb: float
+    seconds: float | None = None
+    peak_memory_mb: float | None = None
+    engine_mb: float | None = None
+    refused: str | None = None
 
 
 def molmo2() -> ModelConfig:
@@ -71,14 +89,9 @@ def random_vision() -> Vision:
     return vision
 
 
-def compile_graph(vision: Vision, budget: TokenBudget, lowering: str, architectures: list[str], folder: Path) -> Result:
-    model = export_vision(vision, budget, LOWERINGS[lowering])
-    weights, graph, plan = folder / "vision.safetensors", folder / f"{budget.name}.onnx", folder / "plan"
-    state = vision.state_dict()
-    write_safetensors(weights, used_weights([model], state, "vision."), state.__getitem__)
-    refer_to_weight_file(model, weights, "vision.")
-    ir.save(model, graph)
-    del model
+def compile_graph(vision: Vision, wanted: Wanted, architectures: list[str], folder: Path) -> Result:
+    graph, plan = folder / f"{wanted.budget.name}.onnx", folder / "plan"
+    weights = write_graph(vision, wanted, graph)
     request = PartRequest(
         flavour="tensorrt-rtx",
         graph=str(graph),
@@ -87,18 +100,46 @@ def compile_graph(vision: Vision, budget: TokenBudget, lowering: str, architectu
         lengths=None,
         timing_cache=None,
     )
-    done = compile_part(request, lambda _: None)
-    return Result(
-        variant=budget.name,
-        lowering=lowering,
+    result = Result(
+        variant=wanted.budget.name,
+        lowering=wanted.lowering,
+        quantized=wanted.quantized,
         architectures=architectures,
         tensorrt_rtx=load_flavour("tensorrt-rtx").version,
         weights_mb=_mb(weights),
         graph_mb=_mb(graph),
-        seconds=done.seconds,
-        peak_memory_mb=done.peak_memory_mb,
-        engine_mb=_mb(plan),
     )
+    try:
+        done = compile_part(request, lambda _: None)
+    except SttsError as error:
+        return replace(result, refused=str(error))
+    return replace(result, seconds=done.seconds, peak_memory_mb=done.peak_memory_mb, engine_mb=_mb(plan))
+
+
+def write_graph(vision: Vision, wanted: Wanted, graph: Path) -> Path:
+    """Where its weights are."""
+    weights = graph.with_name("vision.safetensors")
+    model = export_vision(vision, wanted.budget, LOWERINGS[wanted.lowering])
+    state = vision.state_dict()
+    write_safetensors(weights, used_weights([model], state, "vision."), state.__getitem__)
+    refer_to_weight_file(model, weights, "vision.")
+    ir.save(model, graph)
+    if wanted.quantized is None:
+        return weights
+    sources = weight_names(graph)
+    quantized, file = invented_tower(wanted.quantized, graph).apply(onnx.load(graph)), WeightFile()
+    file.take(quantized, sources)
+    file.write(weights)
+    file.refer(quantized, weights)
+    onnx.save(quantized, graph)
+    return weights
+
+
+def invented_tower(form: TowerFormat, graph: Path) -> Tower:
+    """As a calibration leaves it, with ranges of no meaning: what compiles does not depend on them."""
+    model = onnx.load(graph, load_external_data=False)
+    ranges = Ranges("minmax", {one.weight: (-8.0, 8.0) for one in products_of(model)})
+    return Tower(form, ranges, blocks_of(model) - {SCORER, biased_layer(model)})
 
 
 def _mb(path: Path) -> float:
@@ -110,17 +151,22 @@ def main() -> None:
     parser.add_argument("--frames", type=int, action="append", help="repeatable; default: 16 and 128")
     parser.add_argument("--keep", type=float, action="append", help="repeatable; default: 0.5")
     parser.add_argument("--lowering", action="append", choices=["tensorrt", "tensorrt-10"], help="default: tensorrt")
+    parser.add_argument("--quantize", action="append", choices=["none", "int8", "fp8"], help="default: none")
     parser.add_argument("--arch", default="sm86", help="architectures, separated by commas")
     options = parser.parse_args()
     vision = random_vision()
-    for frames in options.frames or [16, 128]:
-        for keep in options.keep or [0.5]:
-            for lowering in options.lowering or ["tensorrt"]:
-                budget = TokenBudget(frames, vision.config.vision.groups, keep)
-                with tempfile.TemporaryDirectory() as folder:
-                    result = compile_graph(vision, budget, lowering, options.arch.split(","), Path(folder))
-                about = {"created": date.today().isoformat(), "machine": machine().model_dump()}
-                print(json.dumps({**asdict(result), **about}), flush=True)
+    about = {"created": date.today().isoformat(), "machine": machine().model_dump()}
+    for frames, keep, lowering, form in product(
+        options.frames or [16, 128],
+        options.keep or [0.5],
+        options.lowering or ["tensorrt"],
+        options.quantize or ["none"],
+    ):
+        budget = TokenBudget(frames, vision.config.vision.groups, keep)
+        wanted = Wanted(budget, lowering, None if form == "none" else form)
+        with tempfile.TemporaryDirectory() as folder:
+            result = compile_graph(vision, wanted, options.arch.split(","), Path(folder))
+        print(json.dumps({**asdict(result), **about}), flush=True)
 
 
 if __name__ == "__main__":

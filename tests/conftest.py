@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from stts_export.build import build_bundle
 from stts_export.checkpoint.random import write_random_checkpoint
@@ -41,19 +43,37 @@ def olmo_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def micro_bundle(micro_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """3 and 6 frames at keep 1 and 0.5, the shorter with both budgets; do not change it, copy it."""
-    out = tmp_path_factory.mktemp("bundles") / "micro"
-    return build_bundle(BuildRequest(micro_checkpoint, out, [3, 6], [1.0, 0.5], ["clip", "frame"]))
+    return _built_once(tmp_path_factory, "micro", micro_checkpoint, [3, 6], ["cpu"])
+
+
+@pytest.fixture(scope="session")
+def tensorrt_bundle(micro_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """3 frames at keep 1 and 0.5, both budgets, for the CPU and for TensorRT both ways; do not change it, copy it."""
+    return _built_once(tmp_path_factory, "tensorrt", micro_checkpoint, [3], ["cpu", "tensorrt"])
+
+
+@pytest.fixture(scope="session")
+def targets_bundle(micro_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The same, for cuda too."""
+    return _built_once(tmp_path_factory, "targets", micro_checkpoint, [3], ["cpu", "cuda", "tensorrt"])
+
+
+def _built_once(
+    factory: pytest.TempPathFactory, name: str, checkpoint: Path, frames: list[int], targets: list[str]
+) -> Bundle:
+    """By the first of all processes that run tests which needs it."""
+    base = factory.getbasetemp()
+    # In a folder of their own: a bundle is called by its folder's name, in its build command and by `serve`.
+    shared = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "shared"
+    shared.mkdir(exist_ok=True)
+    out = shared / name
+    with FileLock(out.with_suffix(".lock")):
+        if out.exists():
+            return Bundle.open(out)
+        return build_bundle(BuildRequest(checkpoint, out, frames, [1.0, 0.5], ["clip", "frame"], targets=targets))
 
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds at 10 frames a second, 96x64; frame n has the brightness `clips.level(n)`."""
     return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", frames=20, fps=10)
-
-
-@pytest.fixture(scope="session")
-def tensorrt_bundle(micro_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """3 frames at keep 1 and 0.5, both budgets, for the CPU and for TensorRT both ways; do not change it, copy it."""
-    out = tmp_path_factory.mktemp("bundles") / "tensorrt"
-    request = BuildRequest(micro_checkpoint, out, [3], [1.0, 0.5], ["clip", "frame"], targets=["cpu", "tensorrt"])
-    return build_bundle(request)

@@ -7,18 +7,41 @@ and output must be bound, by an address of the fake's memory.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 
 from stts_export.graphs.on_cpu import make_runnable_on_cpu
+from stts_runtime.device import Device
+from stts_runtime.device.gpu import Gpu
+from stts_runtime.engines import cuda_session
+from stts_runtime.engines.cuda_memory import Cuda
 from tests.fake_tensorrt import FakeCuda
 
 __version__ = onnxruntime.__version__
 _TYPES = {1: np.float32, 2: np.uint8, 6: np.int32, 7: np.int64, 10: np.float16}
+
+HOPPER = Device("linux-x86_64", Gpu("NVIDIA H100", "sm90", 85 * 10**9), "580.65.06", None, None, "13.0")
+
+
+@contextmanager
+def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOnnxRuntime]:
+    """The cuda engine finds a GPU and this module."""
+    cuda = FakeCuda()
+    module = FakeOnnxRuntime(cuda)
+    cuda_session.shared_stream.cache_clear()
+    monkeypatch.setattr(cuda_session, "this_device", lambda: HOPPER)
+    monkeypatch.setattr(cuda_session, "load_cuda", lambda: Cuda(cuda))
+    for place in ("cuda_session", "onnxruntime_cuda"):
+        monkeypatch.setattr(f"stts_runtime.engines.{place}.cuda_runtime", lambda: module)
+    yield module
+    cuda_session.shared_stream.cache_clear()
 
 
 class SessionOptions:

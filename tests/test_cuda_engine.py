@@ -9,11 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stts_export.build import build_bundle
-from stts_export.plan import BuildRequest
 from stts_runtime.bundle import Bundle
-from stts_runtime.device import Device
-from stts_runtime.device.gpu import Gpu
 from stts_runtime.engines import cuda_session, load_language, load_vision
 from stts_runtime.engines.cuda_memory import CapturedWork, Cuda, RepeatedWork, Stream
 from stts_runtime.engines.cuda_weights import DeviceWeights
@@ -21,32 +17,20 @@ from stts_runtime.errors import BundleError, EngineError, MissingExtraError
 from stts_runtime.prompt import Tokens
 from stts_runtime.session import Session
 from stts_runtime.video import VideoFile, window_of_file
-from tests.fake_onnxruntime import FakeOnnxRuntime
+from tests.fake_onnxruntime import FakeOnnxRuntime, fake_gpu
 from tests.fake_tensorrt import FakeCuda
 from tests.test_live import check_against_the_cpu
 
-HOPPER = Device("linux-x86_64", Gpu("NVIDIA H100", "sm90", 85 * 10**9), "580.65.06", None, None, "13.0")
 
-
-@pytest.fixture(scope="module")
-def bundle(micro_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """3 frames at keep 1 and 0.5, for the CPU and for cuda; do not change it."""
-    out = tmp_path_factory.mktemp("bundles") / "cuda"
-    budgets = ["clip", "frame"]
-    return build_bundle(BuildRequest(micro_checkpoint, out, [3], [1.0, 0.5], budgets, targets=["cpu", "cuda"]))
+@pytest.fixture
+def bundle(targets_bundle: Bundle) -> Bundle:
+    return targets_bundle
 
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOnnxRuntime]:
-    cuda = FakeCuda()
-    module = FakeOnnxRuntime(cuda)
-    cuda_session.shared_stream.cache_clear()
-    monkeypatch.setattr(cuda_session, "this_device", lambda: HOPPER)
-    monkeypatch.setattr(cuda_session, "load_cuda", lambda: Cuda(cuda))
-    for place in ("cuda_session", "onnxruntime_cuda"):
-        monkeypatch.setattr(f"stts_runtime.engines.{place}.cuda_runtime", lambda: module)
-    yield module
-    cuda_session.shared_stream.cache_clear()
+    with fake_gpu(monkeypatch) as module:
+        yield module
 
 
 @pytest.mark.parametrize("variant", ["full-t3", "clip-t3-k0.5"])

@@ -8,9 +8,14 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
+from stts_calib.clips import Clip, Split
+from stts_calib.quantize.recipe import Recipe
+from stts_calib.quantize.write import write_quantized
 from stts_export.build import build_bundle
 from stts_export.checkpoint import open_checkpoint
 from stts_export.checkpoint.random import write_random_checkpoint
@@ -21,6 +26,11 @@ from stts_export.sampling import frames_from
 from stts_export.verify.report import Finding
 from stts_export.verify.run import VerifyRequest, verify_bundle
 from stts_runtime.budget import TokenBudget
+from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.manifest import Format
+from stts_runtime.engines import EngineName, load_language
+from stts_runtime.prompt import Tokens
+from stts_runtime.session import Session
 
 pytestmark = pytest.mark.gpu
 
@@ -74,3 +84,29 @@ def test_random_checkpoints_keep_every_bar(tmp_path: Path, size: Size) -> None:
     found = _verified(checkpoint, tmp_path / "bundle", [4], "fp16")
     assert {"clip-t4-k0.5 kept set", "clip-t4-k0.5 visual tokens", "full-t4 prefill logits"} <= found.keys()
     assert not _missed(found)
+
+
+@pytest.mark.parametrize("form", ["int4", "int8"])
+def test_the_language_model_in_few_bits_is_no_worse_than_on_the_cpu(tmp_path: Path, form: Format) -> None:
+    """Of the same blocks, which the CPU multiplies by rounded activations if they have 4 bits."""
+    bundle = build_bundle(
+        BuildRequest(TINY, tmp_path / "bundle", [8], [0.5], ["clip"], targets=["cpu", "cuda"], half="fp16")
+    )
+    (tmp_path / "few").mkdir()
+    made = write_quantized(bundle, tmp_path / "few", Recipe(language=form))
+    window = Clip.make(Split.test, 0).window(8, bundle.manifest.vision.image_size)
+    whole, texts, errors = _logits(bundle, "cpu"), [], []
+    for engine in ("cpu", "cuda"):
+        session = Session.open(made, bundle.choose(None, None, None), None, engine)
+        texts.append(session.ask(session.watch(window), "What moves?", 8).answer)
+        errors.append(float(np.linalg.norm(_logits(made, engine) - whole) / np.linalg.norm(whole)))
+    print(f"{form}: cpu {errors[0]:.1e}, cuda {errors[1]:.1e}, {texts}")
+    assert texts[0] == texts[1]
+    assert 0 < errors[1] <= 1.1 * errors[0]
+
+
+def _logits(bundle: Bundle, engine: EngineName) -> NDArray[np.float32]:
+    language = load_language(bundle, engine)
+    language.prefill(Tokens(np.arange(70), np.arange(70), 70))
+    language.forward(Tokens(np.array([3]), np.array([70]), 71))
+    return language.logits().reshape(-1)

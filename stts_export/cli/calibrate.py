@@ -27,11 +27,16 @@ def calibrate_command(
         Literal["minmax", "entropy", "percentile"], typer.Option(help="How ranges of activations are taken.")
     ] = "minmax",
     vision: Annotated[
-        Literal["auto", "none", "int8"], typer.Option(help="Of the vision tower; auto: if it is faster here.")
+        Literal["auto", "none", "int8", "fp8"],
+        typer.Option(help="Of the vision tower; auto: int8 if it is faster here. fp8 is for TensorRT."),
     ] = "auto",
     language: Annotated[
         Literal["auto", "none", "int4", "int8"], typer.Option(help="Of the language model; auto: what is fastest here.")
     ] = "auto",
+    scales: Annotated[
+        Literal["rtn", "awq"],
+        typer.Option(help="Of 4-bit weights: rounded to nearest, or searched on the frames by NVIDIA ModelOpt."),
+    ] = "rtn",
     clips: Annotated[int, typer.Option(min=2, help="Synthetic clips on which both are compared.")] = 250,
     least_iou: Annotated[float, typer.Option(min=0, max=1, help="Bar: intersection over union of kept sets.")] = 0.98,
     most_points: Annotated[float, typer.Option(min=0, help="Bar: points of accuracy that may be lost.")] = 1.0,
@@ -62,6 +67,7 @@ def calibrate_command(
         ranges,
         vision,
         language,
+        scales,
         clips,
         bars=Bars(least_iou=least_iou, most_points=most_points),
         save_frames=save_frames,
@@ -82,12 +88,13 @@ def _run(request: CalibrationRequest) -> QuantizationReport:
 
     with errors.status("calibrating") as status:
 
-        def on_step(step: str) -> None:
-            status.update(printable(step))
-            if not errors.is_terminal:
+        def tell(step: str, done: int = 0, of: int = 0) -> None:
+            so_far = f": {done} of {of}" if of else f": {done}"
+            status.update(printable(step + (so_far if done else "")))
+            if not errors.is_terminal and not done:
                 errors.print(printable(step), soft_wrap=True)
 
-        return calibrate(request, on_step)
+        return calibrate(request, tell)
 
 
 def _hand_out(made: QuantizationReport, report: Path | None, plot: Path | None, as_json: bool) -> None:
@@ -129,6 +136,11 @@ def _show(made: QuantizationReport) -> None:
             f"{one.total_ms.ratio:.2f}x",
         )
     console.print(table)
+    if not made.timed:
+        console.print("the processor does not compute in these formats: times are no measure of the engines")
+    for target, forms in made.written.items():
+        held = ", ".join(f"{part} {form or 'as it was'}" for part, form in forms.items())
+        console.print(f"target {target}: {held}")
     for trial in made.tried:
         console.print(f"tried: {trial.part} in {trial.format}, {trial.times_faster:.2f}x")
     for failure in made.failures:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from stts_runtime.errors import MissingExtraError
 
 _EXPORT = ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors", "yaml")
-_CALIB = ("onnx", "onnxruntime", "safetensors", "av", "matplotlib")
+_CALIB = ("onnx", "onnxruntime", "ml_dtypes", "av", "matplotlib")
 
 
 def check_export_extra(what: str) -> None:

@@ -21,7 +21,9 @@ from stts_export.gpu_bench.torch_side import TorchSide
 from stts_export.gpu_bench.weights import device_arrays, fill
 from stts_export.precision.half import DTYPES, PrecisionPlan, to_half
 from stts_runtime.budget import TokenBudget
+from stts_runtime.bundle.manifest import Format
 from stts_runtime.engines.cuda_session import CudaSession, shared_stream
+from stts_runtime.engines.cuda_weights import Weights
 from stts_runtime.engines.onnxruntime_cuda import CudaLanguage, CudaVision
 
 SEED = 0
@@ -60,9 +62,10 @@ class Context:
     def load_vision(self, budget: TokenBudget) -> CudaVision:
         return CudaVision(CudaSession(self.folder.vision(budget), self.vision_weights, self.stream), budget)
 
-    def load_language(self) -> CudaLanguage:
-        paths = self.folder.prefill, self.folder.step
-        return CudaLanguage(*(CudaSession(path, self.language_weights, self.stream) for path in paths))
+    def load_language(self, form: Format | None = None, weights: Weights | None = None) -> CudaLanguage:
+        """With these weights, if it is not the one that torch has too."""
+        weights = weights or self.language_weights
+        return CudaLanguage(*(CudaSession(path, weights, self.stream) for path in self.folder.language(form)))
 
     def frames(self, budget: TokenBudget) -> NDArray[np.uint8]:
         size = self.model.vision.grid * PATCH_SIZE

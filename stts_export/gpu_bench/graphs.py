@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 import torch
 from torch import Tensor
 
+from stts_calib.quantize.recipe import BITS
+from stts_calib.quantize.weight_inputs import quantize_inputs
 from stts_export.checkpoint.streaming import placeholder
 from stts_export.gpu_bench.settings import GraphFolder, GraphWork, Settings, prefix_tokens
 from stts_export.graphs.count import count_multiplications
@@ -49,6 +52,11 @@ def _export(settings: Settings, folder: GraphFolder, report: Callable[[str], Non
     longest = max(prefix_tokens(budget) for budget in settings.budgets())
     work[folder.prefill.stem] = _work(_saved(prefill, LANGUAGE, state, folder.prefill), longest)
     _saved(export_step(language, context, context + settings.skipped, CUDA), LANGUAGE, state, folder.step)
+    for form, bits in BITS.items():
+        for whole, quantized in zip(folder.language(), folder.language(form), strict=True):
+            graph = onnx.load(whole)
+            quantize_inputs(graph, bits)
+            onnx.save(graph, quantized)
     (folder.path / "settings.json").write_text(settings.model_copy(update={"work": work}).model_dump_json(indent=1))
 
 

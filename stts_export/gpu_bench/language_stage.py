@@ -25,7 +25,7 @@ def language_rows(context: Context) -> Iterator[Row]:
         language = context.load_language()
         for _ in range(SETTLING_RUNS):
             fill_prefix(language, longest)
-            language.forward(_one(len(longest)))
+            language.forward(one_token(len(longest)))
     visual = context.settings.visual_rows * context.model.text.width * context.dtype.itemsize
     live = context.settings.work[context.folder.prefill.stem].live_bytes
     context.remember("language", context.language, watch, _cache_bytes(context) + visual, live)
@@ -65,7 +65,7 @@ def _decode_row(context: Context, budget: TokenBudget, language: CudaLanguage) -
 
     def decode() -> None:
         language.rewind(length)
-        language.forward(_one(length))
+        language.forward(one_token(length))
 
     for _ in range(SETTLING_RUNS):
         decode()
@@ -74,6 +74,6 @@ def _decode_row(context: Context, budget: TokenBudget, language: CudaLanguage) -
     return context.row("decode", budget, length, times, context.best_step_ms(length))
 
 
-def _one(position: int) -> Tokens:
+def one_token(position: int) -> Tokens:
     """A single token behind so many others."""
     return Tokens(np.array([1]), np.array([position]), position + 1)

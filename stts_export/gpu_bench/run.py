@@ -15,7 +15,8 @@ from stts_export.gpu_bench.answer_stage import answer_rows
 from stts_export.gpu_bench.context import Context, Report, forget
 from stts_export.gpu_bench.language_stage import language_rows
 from stts_export.gpu_bench.molmo2_side import Molmo2Side
-from stts_export.gpu_bench.report import GpuReport
+from stts_export.gpu_bench.quantized_stage import quantized_rows
+from stts_export.gpu_bench.report import GpuReport, Row
 from stts_export.gpu_bench.settings import GraphFolder
 from stts_export.gpu_bench.vision_stage import vision_rows
 from stts_runtime.device import this_device
@@ -27,6 +28,16 @@ def run_bench(folder: GraphFolder, rounds: int, command: str, report: Report) ->
     rows = [*vision_rows(context), *language_rows(context)]
     forget()
     rows += answer_rows(context, Molmo2Side(context.model, context.dtype))
+    return _report(context, rows, command)
+
+
+def run_quantized_bench(folder: GraphFolder, rounds: int, command: str, report: Report) -> GpuReport:
+    """The language model in 4, 8 and 16 bits. Raises `UserError` if the folder is not one of graphs."""
+    context = Context(folder, rounds, report)
+    return _report(context, list(quantized_rows(context)), command)
+
+
+def _report(context: Context, rows: list[Row], command: str) -> GpuReport:
     device = this_device()
     assert device.gpu is not None
     return GpuReport(
@@ -37,7 +48,7 @@ def run_bench(folder: GraphFolder, rounds: int, command: str, report: Report) ->
         versions=_versions(),
         size=context.settings.size,
         precision=context.settings.precision,
-        rounds=rounds,
+        rounds=context.rounds,
         rates=context.rates,
         rows=rows,
         memory=context.memory,

@@ -12,7 +12,7 @@ from stts_export.checkpoint.byte_tokenizer import byte_level_tokenizer
 from stts_export.checkpoint.sizes import model_config, size_named
 from stts_export.modules.config import MarkerIds, ModelConfig
 from stts_runtime.budget import TokenBudget
-from stts_runtime.bundle.manifest import Work
+from stts_runtime.bundle.manifest import Format, Work
 from stts_runtime.errors import UserError
 from stts_runtime.prompt import Tokens
 
@@ -115,6 +115,11 @@ class GraphFolder:
     @property
     def step(self) -> Path:
         return self.path / "step.onnx"
+
+    def language(self, form: Format | None = None) -> tuple[Path, Path]:
+        """Prefill and step, in these bits."""
+        suffix = ".onnx" if form is None else f".{form}.onnx"
+        return self.prefill.with_suffix(suffix), self.step.with_suffix(suffix)
 
     @property
     def settings(self) -> Settings:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stts_calib.quantize.weight_inputs import packed_names, packed_shape
 from stts_export.modules.language import RotaryAttention
 from stts_runtime.engines.cuda_memory import DeviceArray
 from stts_runtime.engines.cuda_weights import Weights
@@ -18,6 +19,7 @@ _NUMPY: dict[torch.dtype, np.dtype[np.generic] | None] = {
     torch.float16: np.dtype(np.float16),
     torch.float32: np.dtype(np.float32),
     torch.bfloat16: None,
+    torch.uint8: np.dtype(np.uint8),
 }
 
 
@@ -51,9 +53,35 @@ def _random(name: str, like: Tensor, seed: int) -> Tensor:
 
 def device_arrays(module: nn.Module) -> Weights:
     """The module's weights by name, where they lie; valid for as long as the module."""
-    return Weights({name: _array(tensor) for name, tensor in module.state_dict().items()})
+    return Weights({name: array(tensor) for name, tensor in module.state_dict().items()})
 
 
-def _array(tensor: Tensor) -> DeviceArray:
+def packed(module: nn.Module, bits: int) -> dict[str, Tensor]:
+    """Random blocks and scales of the layers' projections, in place of their weights; joined ones side by side."""
+    tensors: dict[str, Tensor] = {}
+    for owner_name, owner in module.named_modules():
+        joined = [name for name in ("q_proj", "k_proj", "v_proj") if isinstance(getattr(owner, name, None), nn.Linear)]
+        alone = [name for name, child in owner.named_children() if isinstance(child, nn.Linear) and name not in joined]
+        for names in (joined, *([name] for name in alone)):
+            if ".layers." in f".{owner_name}." and names:
+                tensors |= _packed(owner_name, [(name, getattr(owner, name)) for name in names], bits)
+    return tensors
+
+
+def _packed(owner: str, projections: Sequence[tuple[str, nn.Linear]], bits: int) -> dict[str, Tensor]:
+    columns = projections[0][1].in_features
+    shape = packed_shape(sum(one.out_features for _, one in projections), columns, bits)
+    blocks = torch.randint(0, 256, shape, dtype=torch.uint8, device="cuda")
+    # As large as weights of standard deviation 1 / sqrt(columns) would have them.
+    scales = torch.full(shape[:2], columns**-0.5 / 2 ** (bits - 2), dtype=projections[0][1].weight.dtype, device="cuda")
+    found, row = {}, 0
+    for name, projection in projections:
+        of_blocks, of_scales = packed_names(f"{owner}.{name}.weight", bits)
+        end = row + projection.out_features
+        found[of_blocks], found[of_scales], row = blocks[row:end], scales[row:end].reshape(-1), end
+    return found
+
+
+def array(tensor: Tensor) -> DeviceArray:
     assert tensor.is_contiguous()
     return DeviceArray(tensor.data_ptr(), tuple(tensor.shape), tensor.element_size(), _NUMPY[tensor.dtype])

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from stts_calib.accuracy.intervals import Interval, accuracy_interval, difference_interval
 from stts_calib.calibration.store import Origin
 from stts_calib.comparison.compare import Comparison, Side
+from stts_calib.quantize.search import Found
 from stts_runtime.bench import Machine
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Format
@@ -83,8 +84,14 @@ class QuantizationReport(_Part):
     checkpoint: str
     random_weights: bool
     formats: dict[str, Format | None]
+    written: dict[str, dict[str, Format | None]]
+    """By target and part: not every target can hold every format."""
+    timed: bool
+    """Whether the processor computes in these formats. If not, times are of rounding and of products in float32."""
     ranges: str
     """How they were taken."""
+    scales: str
+    """Of 4-bit weights: `rtn`, rounded to nearest, or `awq`, searched on the frames."""
     windows: list[Origin]
     frames_sha256: str
     blocks: list[BlockRecord]
@@ -131,8 +138,25 @@ def _pair(before: Side, after: Side, stage: str) -> Pair:
     )
 
 
-def failures_of(variants: list[VariantRecord], default: str, bars: Bars) -> list[str]:
-    """One line for each bar that is missed."""
+def block_records(found: Found) -> list[BlockRecord]:
+    """Those that are never quantized first."""
+    never = [block for block in found.left if block not in found.alone]
+    return [
+        *(BlockRecord(block=block, kept_iou=None, token_error=None, quantized=False) for block in never),
+        *(
+            BlockRecord(
+                block=block,
+                kept_iou=round(one.kept_iou, 4),
+                token_error=round(one.token_error, 5),
+                quantized=block in found.quantized,
+            )
+            for block, one in found.alone.items()
+        ),
+    ]
+
+
+def failures_of(variants: list[VariantRecord], timed: str | None, bars: Bars) -> list[str]:
+    """One line for each bar that is missed; of the variant `timed`, in speed too."""
     missed = []
     for one in variants:
         if one.kept_iou < bars.least_iou:
@@ -144,7 +168,7 @@ def failures_of(variants: list[VariantRecord], default: str, bars: Bars) -> list
             missed.append(
                 f"{one.variant} loses {-one.points.value:.2f} points of accuracy, and {bars.most_points:g} may be lost"
             )
-        if one.variant == default and one.total_ms.ratio < 1:
+        if one.variant == timed and one.total_ms.ratio < 1:
             missed.append(
                 f"{one.variant} became slower: {one.total_ms.before:.1f} ms before, {one.total_ms.after:.1f} after"
             )

@@ -25,15 +25,7 @@ def quantize_weights(model: ModelProto, bits: Literal[4, 8], blocks: AbstractSet
     4 bits are written as DequantizeLinear by blocks in front of a product, the standard form. For 8 bits the library
     writes ONNX Runtime's own `MatMulNBits`.
     """
-    wrapped = ONNXModel(model)
-    wrapped.replace_gemm_with_matmul()
-    _forget_shapes_of_weights(model)
-    weights = {one.name for one in model.graph.initializer}
-    left = [
-        node.name
-        for node in model.graph.node
-        if node.op_type == "MatMul" and node.input[1] in weights and block_of(node.input[1]) not in blocks
-    ]
+    left = as_products(model, blocks)
     config = DefaultWeightOnlyQuantConfig(
         block_size=BLOCK,
         is_symmetric=True,
@@ -46,6 +38,18 @@ def quantize_weights(model: ModelProto, bits: Literal[4, 8], blocks: AbstractSet
     quantizer.model.topological_sort()
     quantized: ModelProto = quantizer.model.model
     return quantized
+
+
+def as_products(model: ModelProto, blocks: AbstractSet[str]) -> list[str]:
+    """Writes `Gemm` as `MatMul`, as the libraries want it, in place; the names of those outside of these blocks."""
+    ONNXModel(model).replace_gemm_with_matmul()
+    _forget_shapes_of_weights(model)
+    weights = {one.name for one in model.graph.initializer}
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "MatMul" and node.input[1] in weights and block_of(node.input[1]) not in blocks
+    ]
 
 
 def _forget_shapes_of_weights(model: ModelProto) -> None:

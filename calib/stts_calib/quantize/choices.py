@@ -14,6 +14,9 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from stts_runtime.bundle.manifest import Format
+from stts_runtime.engines.onnxruntime_cpu import COMPUTES_WIDE
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -35,9 +38,9 @@ class Choice:
     """(K, width)"""
 
 
-def choices(graph: Path | ModelProto, windows: Sequence[NDArray[np.uint8]]) -> list[Choice]:
-    """Runs a pruned variant's graph on the CPU."""
-    session = _session(graph)
+def choices(graph: Path | ModelProto, windows: Sequence[NDArray[np.uint8]], form: Format | None = None) -> list[Choice]:
+    """Runs a pruned variant's graph, quantized to `form`, on the CPU."""
+    session = _session(graph, form)
     (frames,) = session.get_inputs()
     found = []
     for window in windows:
@@ -65,12 +68,14 @@ def _token_error(got: Choice, wanted: Choice) -> float:
     return float(np.linalg.norm(got.tokens[here] - right) / np.linalg.norm(right))
 
 
-def _session(graph: Path | ModelProto) -> Any:
+def _session(graph: Path | ModelProto, form: Format | None) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    if form == "fp8":
+        options.add_session_config_entry(*COMPUTES_WIDE)
     if isinstance(graph, Path):
         return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     with tempfile.TemporaryDirectory(prefix="stts-calibrate-") as folder:
         path = Path(folder) / "graph.onnx"
         onnx.save(graph, path, save_as_external_data=True, location="weights.bin")
-        return _session(path)
+        return _session(path, form)

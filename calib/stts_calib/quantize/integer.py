@@ -61,13 +61,8 @@ def quantize_products(model: ModelProto, ranges: Ranges, blocks: AbstractSet[str
 
 def _by_activation(products: list[Product], ranges: Ranges, scale: type[np.floating[Any]]) -> TensorsData:
     """`scale` is the type of the scales, which has to be that of the graph."""
-    found: dict[str, tuple[float, float]] = {}
-    for product in products:
-        low, high = ranges.of[product.weight]
-        before = found.get(product.activation, (low, high))
-        found[product.activation] = min(low, before[0]), max(high, before[1])
     data = {
         name: TensorData(lowest=np.array(low, scale), highest=np.array(high, scale))
-        for name, (low, high) in found.items()
+        for name, (low, high) in ranges.by_activation(products).items()
     }
     return TensorsData(CalibrationMethod.MinMax, data)

@@ -40,6 +40,15 @@ class Ranges:
     method: Method
     of: Mapping[str, tuple[float, float]]
 
+    def by_activation(self, products: Iterable[Product]) -> dict[str, tuple[float, float]]:
+        """What one activation meets in several products is as wide as the widest of them."""
+        found: dict[str, tuple[float, float]] = {}
+        for product in products:
+            low, high = self.of[product.weight]
+            before = found.get(product.activation, (low, high))
+            found[product.activation] = min(low, before[0]), max(high, before[1])
+        return found
+
 
 def measure_ranges(graph: Path, windows: Iterable[NDArray[np.uint8]], method: Method) -> Ranges:
     """Raises `UserError` for activations that are not finite."""

@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from stts_calib.quantize.choices import Agreement, Choice, agreement, choices
-from stts_calib.quantize.integer import quantize_products
+from stts_calib.quantize.choices import Agreement, agreement, choices
 from stts_calib.quantize.products import SCORER, biased_layer, blocks_of, in_order
 from stts_calib.quantize.ranges import Ranges
+from stts_calib.quantize.recipe import Tower, TowerFormat
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ def search_blocks(
     graph: Path,
     windows: Sequence[NDArray[np.uint8]],
     ranges: Ranges,
+    form: TowerFormat,
     least_iou: float,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Found:
@@ -46,7 +47,8 @@ def search_blocks(
     wanted = choices(graph, windows)
 
     def agrees(some: frozenset[str]) -> Agreement:
-        return agreement(_quantized_choices(graph, windows, ranges, some), wanted)
+        quantized = Tower(form, ranges, some).apply(onnx.load(graph))
+        return agreement(choices(quantized, windows, form), wanted)
 
     alone: dict[str, Agreement] = {}
     for block in blocks:
@@ -61,9 +63,3 @@ def search_blocks(
         if together.kept_iou >= least_iou or not quantized:
             return Found(alone, [*protected, *left], quantized, together)
         left.append(worst_first[len(left)])
-
-
-def _quantized_choices(
-    graph: Path, windows: Sequence[NDArray[np.uint8]], ranges: Ranges, blocks: frozenset[str]
-) -> list[Choice]:
-    return choices(quantize_products(onnx.load(graph), ranges, blocks), windows)

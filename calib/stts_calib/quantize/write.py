@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -13,15 +14,14 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto
 
-from stts_calib.quantize.blockwise import quantize_weights
-from stts_calib.quantize.integer import quantize_products
-from stts_calib.quantize.products import HEAD, blocks_of
-from stts_calib.quantize.ranges import Ranges
-from stts_calib.quantize.weight_file import WeightFile, weight_names
+from stts_calib.quantize.recipe import BITS, Recipe
+from stts_calib.quantize.weight_file import WeightFile, stored_weights, weight_names
+from stts_calib.quantize.weight_inputs import quantize_inputs, quantized_weight
 from stts_runtime.bundle import MANIFEST, Bundle
 from stts_runtime.bundle.files import record_of
 from stts_runtime.bundle.manifest import (
     LANGUAGE,
+    PREFILL,
     SCHEMA_VERSION,
     VISION,
     Format,
@@ -31,74 +31,47 @@ from stts_runtime.bundle.manifest import (
     Manifest,
     Quantization,
 )
+from stts_runtime.errors import UserError
 
-_BLOCKS_SINCE_OPSET = 21
-"""DequantizeLinear by blocks, which 4 bits need."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is quantized, and how. None leaves a part as it is."""
-
-    vision: Ranges | None = None
-    """Of activations; the tower then computes in int8."""
-    vision_blocks: AbstractSet[str] = frozenset()
-    language: Format | None = None
-
-    @property
-    def formats(self) -> dict[str, Format | None]:
-        return {VISION: "int8" if self.vision else None, LANGUAGE: self.language}
-
-    def can_write(self, graphs: Mapping[str, Graph], lowering: str) -> bool:
-        """Whether the parts, by name, can be written in this lowering."""
-        of_language = graphs[LANGUAGE]
-        if of_language.backend == "tensorrt":
-            blocks = of_language.opset >= _BLOCKS_SINCE_OPSET
-            return of_language.precision == "fp16" and self.language in (None, *(["int4"] if blocks else []))
-        return lowering == "cpu"
-
-    def apply(self, kind: str, model: ModelProto) -> ModelProto:
-        """The graph of a part of this kind, quantized; `model` is used up."""
-        if kind == VISION and self.vision is not None:
-            return quantize_products(model, self.vision, self.vision_blocks)
-        if kind == LANGUAGE and self.language is not None:
-            return quantize_weights(model, 4 if self.language == "int4" else 8, blocks_of(model) - {HEAD})
-        return model
+_TAKES_INPUTS = "cuda"
+"""The lowering whose graphs take their weights as inputs."""
+Forms = dict[str, dict[str, Format | None]]
+"""By lowering and kind of graph."""
 
 
-def write_quantized(
-    bundle: Bundle,
-    folder: Path,
-    recipe: Recipe,
-    provenance: Quantization | None = None,
-    only: str | None = None,
-) -> Bundle:
+def write_quantized(bundle: Bundle, folder: Path, recipe: Recipe, provenance: Quantization | None = None) -> Bundle:
     """Writes a bundle into an empty folder, where a file that `provenance` names may lie already.
 
-    It has the lowerings that the recipe can be written in, or `only` one of them.
+    It has the lowerings that can hold something of the recipe; raises `UserError` if there are none.
     """
-    manifest = bundle.manifest
-    shutil.copyfile(bundle.file(manifest.prompt.tokenizer), folder / manifest.prompt.tokenizer)
-    written: dict[str, dict[str, Graph]] = {part: {} for part in manifest.parts()}
-    by_weights: dict[str, list[_Place]] = {}
-    for lowering in lowerings_of(bundle, recipe) if only is None else [only]:
-        for part, graphs in manifest.parts().items():
-            by_weights.setdefault(graphs[lowering].weights, []).append(_Place(part, lowering, graphs[lowering]))
-    for weights, places in by_weights.items():
-        for place, graph in _write(bundle, folder, weights, places, recipe):
-            written[place.part][place.lowering] = graph
-    (folder / MANIFEST).write_text(_manifest(bundle, folder, written, provenance).model_dump_json(indent=2) + "\n")
-    return Bundle.open(folder)
+    return _Writing(bundle, folder, recipe).write(forms_of(bundle, recipe), provenance)
 
 
-def lowerings_of(bundle: Bundle, recipe: Recipe) -> list[str]:
-    """Those of the bundle that the recipe can be written in."""
+@contextmanager
+def scratch_bundle(bundle: Bundle, recipe: Recipe) -> Iterator[Bundle]:
+    """The `cpu` graphs alone, where all formats can at least be computed, for as long as it is looked at."""
+    with tempfile.TemporaryDirectory(prefix="stts-calibrate-") as folder:
+        yield _Writing(bundle, Path(folder), recipe).write({"cpu": recipe.formats}, None)
+
+
+def forms_of(bundle: Bundle, recipe: Recipe) -> Forms:
+    """What becomes of each lowering in which something changes. Raises `UserError` if there is none."""
     parts = bundle.manifest.parts()
-    return [
-        name
-        for name in bundle.manifest.language.graphs
-        if recipe.can_write({part: graphs[name] for part, graphs in parts.items()}, name)
-    ]
+    found = {}
+    for lowering in bundle.manifest.language.graphs:
+        forms = {kind_of(part): recipe.form_in(kind_of(part), lowering, one[lowering]) for part, one in parts.items()}
+        if any(forms.values()):
+            found[lowering] = forms
+    if not found:
+        raise UserError(
+            f"{bundle.folder} has no graphs that can hold {recipe}: its targets are "
+            f"{', '.join(bundle.manifest.language.graphs)} (docs/quantization.md says which can hold what)"
+        )
+    return found
+
+
+def kind_of(part: str) -> str:
+    return part.partition(".")[0]
 
 
 @dataclass(frozen=True)
@@ -109,39 +82,84 @@ class _Place:
     lowering: str
     graph: Graph
 
-    @property
-    def kind(self) -> str:
-        return self.part.partition(".")[0]
 
+class _Writing:
+    """One bundle, into a folder."""
 
-def _write(
-    bundle: Bundle, folder: Path, weights: str, places: Sequence[_Place], recipe: Recipe
-) -> list[tuple[_Place, Graph]]:
-    """All graphs over one weight file."""
-    kind, file = places[0].kind, WeightFile()
-    form = recipe.formats[kind]
-    bundle.file(weights)
-    if form is None:
+    def __init__(self, bundle: Bundle, folder: Path, recipe: Recipe) -> None:
+        self._bundle, self._folder, self._recipe = bundle, folder, recipe
+
+    def write(self, forms: Forms, provenance: Quantization | None) -> Bundle:
+        manifest = self._bundle.manifest
+        tokenizer = manifest.prompt.tokenizer
+        shutil.copyfile(self._bundle.file(tokenizer), self._folder / tokenizer)
+        written: dict[str, dict[str, Graph]] = {part: {} for part in _parts(manifest)}
+        together: dict[tuple[str, Format | None, bool], list[_Place]] = {}
+        for lowering, by_kind in forms.items():
+            for part, graphs in _parts(manifest).items():
+                if lowering in graphs:
+                    key = graphs[lowering].weights, by_kind[kind_of(part)], lowering == _TAKES_INPUTS
+                    together.setdefault(key, []).append(_Place(part, lowering, graphs[lowering]))
+        for (weights, form, _), places in together.items():
+            self._bundle.file(weights)
+            done = self._copied(weights, places) if form is None else self._quantized(weights, form, places)
+            for place, graph in zip(places, done, strict=True):
+                written[place.part][place.lowering] = graph
+        text = _manifest(self._bundle, self._folder, written, provenance).model_dump_json(indent=2)
+        (self._folder / MANIFEST).write_text(text + "\n")
+        return Bundle.open(self._folder)
+
+    def _copied(self, weights: str, places: Sequence[_Place]) -> list[Graph]:
         for name in {place.graph.graph for place in places} | {weights}:
-            shutil.copyfile(bundle.file(name), folder / name)
-        return [(place, place.graph) for place in places]
-    sources = frozenset().union(*(weight_names(bundle.file(place.graph.graph)) for place in places))
-    models = []
-    for place in places:
-        models.append(recipe.apply(kind, onnx.load(bundle.file(place.graph.graph))))
-        # What is left of it is small, so that all of them can wait.
-        file.take(models[-1], sources)
-    path = folder / weights.replace(f"{kind}.", f"{kind}.{form}.", 1)
-    file.write(path)
-    written = []
-    for place, model in zip(places, models, strict=True):
-        file.refer(model, path)
-        name = place.graph.graph.replace(f"{place.part}.", f"{place.part}.{form}.", 1)
-        onnx.save(model, folder / name)
-        onnx.checker.check_model(str(folder / name))
-        changes = {"graph": name, "weights": path.name, "quantized": form}
-        written.append((place, place.graph.model_copy(update=changes)))
-    return written
+            shutil.copyfile(self._bundle.file(name), self._folder / name)
+        return [place.graph for place in places]
+
+    def _quantized(self, weights: str, form: Format, places: Sequence[_Place]) -> list[Graph]:
+        """All graphs over one weight file."""
+        kind = kind_of(places[0].part)
+        over_inputs = places[0].lowering == _TAKES_INPUTS
+        own = f"{form}.{_TAKES_INPUTS}" if over_inputs else form
+        path = self._folder / weights.replace(f"{kind}.", f"{kind}.{own}.", 1)
+        if over_inputs:
+            models = self._over_inputs(weights, form, places, path)
+        else:
+            models = self._over_initializers(kind, places, path)
+        written = []
+        for place, model in zip(places, models, strict=True):
+            name = place.graph.graph.replace(f"{place.part}.", f"{place.part}.{form}.", 1)
+            onnx.save(model, self._folder / name)
+            onnx.checker.check_model(str(self._folder / name))
+            changes = {"graph": name, "weights": path.name, "quantized": form}
+            written.append(place.graph.model_copy(update=changes))
+        return written
+
+    def _over_initializers(self, kind: str, places: Sequence[_Place], path: Path) -> list[ModelProto]:
+        graphs, file = [self._bundle.file(place.graph.graph) for place in places], WeightFile()
+        sources = frozenset().union(*(weight_names(graph) for graph in graphs))
+        models = []
+        for graph in graphs:
+            models.append(self._recipe.apply(kind, onnx.load(graph)))
+            # What is left of it is small, so that all of them can wait.
+            file.take(models[-1], sources)
+        file.write(path)
+        for model in models:
+            file.refer(model, path)
+        return models
+
+    def _over_inputs(self, weights: str, form: Format, places: Sequence[_Place], path: Path) -> list[ModelProto]:
+        bits, file = BITS[form], WeightFile()
+        models = [onnx.load(self._bundle.file(place.graph.graph)) for place in places]
+        quantized = frozenset().union(*(quantize_inputs(model, bits) for model in models))
+        for name, values in stored_weights(self._bundle.file(weights)):
+            for made, content in quantized_weight(name, values, bits) if name in quantized else [(name, values)]:
+                file.add(made, content)
+        file.write(path)
+        return models
+
+
+def _parts(manifest: Manifest) -> dict[str, Graphs]:
+    """Those that the manifest counts, and the prefill of the language model."""
+    return {**manifest.parts(), f"{LANGUAGE}.{PREFILL}": manifest.language.prefill}
 
 
 def _manifest(bundle: Bundle, folder: Path, written: Mapping[str, Graphs], provenance: Quantization | None) -> Manifest:
@@ -165,7 +183,9 @@ def _manifest(bundle: Bundle, folder: Path, written: Mapping[str, Graphs], prove
             "built_with": {**old.built_with, "onnxruntime": version("onnxruntime"), "onnx": version("onnx")},
             "variants": {name: one.model_copy(update={"graphs": graphs(name)}) for name, one in old.variants.items()},
             "live": live,
-            "language": old.language.model_copy(update={"graphs": written[LANGUAGE], "prefill": {}}),
+            "language": old.language.model_copy(
+                update={"graphs": written[LANGUAGE], "prefill": written[f"{LANGUAGE}.{PREFILL}"]}
+            ),
             "quantization": provenance,
             "files": {path.name: record_of(path) for path in sorted(folder.iterdir())},
         }

@@ -42,8 +42,9 @@ Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length
 Version = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=30)]
 Positions = Literal["original", "compact"]
 Precision = Literal["fp32", "fp16", "bf16"]
-Format = Literal["int8", "int4"]
-"""`int8` in vision graphs: weights and activations; in the language model, as `int4`: weights alone, by blocks."""
+Format = Literal["int8", "fp8", "int4"]
+"""In vision graphs (`int8`, `fp8`) of weights and activations; in the language model (`int8`, `int4`) of weights alone,
+by blocks."""
 Backend = Literal["onnxruntime-cpu", "onnxruntime-cuda", "tensorrt"]
 """What this version can run graphs with, or compile them with; a newer bundle may name another."""
 

@@ -26,6 +26,7 @@ _TYPES: dict[str, tuple[int, np.dtype[Any] | None]] = {
     "F32": (4, np.dtype(np.float32)),
     "F16": (2, np.dtype(np.float16)),
     "BF16": (2, None),
+    "U8": (1, np.dtype(np.uint8)),
 }
 _loaded: weakref.WeakValueDictionary[tuple[Path, int], DeviceWeights] = weakref.WeakValueDictionary()
 

@@ -26,6 +26,9 @@ HALF_WEIGHTS = "cpu-16bit"
 _WIDENS_ONCE = ["ConstantFolding", "FuseFp16InitializerToFp32NodeTransformer"]
 # What would join a product with a sum before the product is seen to have a quantized weight.
 _HIDES_QUANTIZED = ["MatMulAddFusion"]
+COMPUTES_WIDE = ("session.disable_quant_qdq", "1")
+"""For FP8: values are rounded to it, and products are float32; ONNX Runtime would make products of 8 bits of them and
+then refuse these."""
 Signature = dict[str, tuple[type[np.generic], tuple[int | None, ...]]]
 """Names of inputs or outputs with their element type and shape; None stands for a symbolic size."""
 
@@ -75,6 +78,8 @@ def cpu_session(bundle: Bundle, graphs: Graphs, lowering: str, inputs: Signature
     unwanted = _WIDENS_ONCE if lowering == HALF_WEIGHTS else []
     if graphs[lowering].quantized is not None:
         unwanted = [*unwanted, *_HIDES_QUANTIZED]
+    if graphs[lowering].quantized == "fp8":
+        options.add_session_config_entry(*COMPUTES_WIDE)
     with foreign_errors_as(BundleError, f"{graph} cannot be loaded"):
         session = ort.InferenceSession(
             str(graph), sess_options=options, providers=["CPUExecutionProvider"], disabled_optimizers=unwanted
