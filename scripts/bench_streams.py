@@ -32,10 +32,7 @@ from stts_runtime.cli.entry import run_app
 from stts_runtime.cli.options import BundleArgument, EngineOption
 from stts_runtime.engines import choose_engine, load_language, load_live
 from stts_runtime.outputs import check_place, written_whole
-from stts_runtime.sources.faults import Ended
-from stts_runtime.sources.live_source import LiveSource
-from stts_runtime.sources.picture import Picture
-from stts_runtime.sources.pyav_reader import PyAVReader
+from stts_runtime.sources import open_source
 from stts_runtime.stream.channel import LATE, Channel, Look, Orders
 from stts_runtime.stream.keys import KeyRule
 from stts_runtime.stream.novelty import Gate
@@ -53,29 +50,6 @@ ANSWERED_PERCENT = 90.0
 """A machine keeps up with so many streams if no more of their looks are missed than the first, and each has no fewer
 answers than the second, of what it has alone.
 """
-
-
-class Playing(PyAVReader):
-    """A recording as if it came from a camera: every picture at its moment, and from the start again at the end."""
-
-    def __init__(self, video: Path) -> None:
-        super().__init__(str(video.absolute()), {}, 10.0, 10.0, nvdec=False)
-        self._began: float | None = None
-
-    def read(self) -> Picture | None:
-        try:
-            picture = super().read()
-        except Ended:
-            self.close()
-            self.open()
-            self._began = None
-            return None
-        if picture is None or picture.pts_seconds is None:
-            return None
-        if self._began is None:
-            self._began = time.monotonic() - picture.pts_seconds
-        time.sleep(max(0.0, self._began + picture.pts_seconds - time.monotonic()))
-        return Picture(None, time.monotonic(), picture.image, picture.brightness)
 
 
 @dataclass
@@ -143,7 +117,7 @@ def measure(engines: Engines, video: Path, number: int, every: float, seconds: f
     keys = KeyRule(every=frames, at_least=manifest.live.key_every)
     orders = Orders([QUESTION], Gate(shortest_pause=every), MAX_TOKENS, rate)
     channels = [
-        Channel(f"stream-{one}", LiveSource("video", lambda: Playing(video)), Watcher(engines, frames, keys), orders)
+        Channel(f"stream-{one}", open_source(f"loop:{video}"), Watcher(engines, frames, keys), orders)
         for one in range(number)
     ]
     stop, filling = threading.Event(), frames / rate + 2 * every

@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +29,7 @@ import numpy as np
 import psutil
 import typer
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -42,6 +44,7 @@ from tests.fault_lab.server import HOW_TO_INSTALL, RtspServer, h264, is_installe
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(stderr=True)
 
+FloatArray = NDArray[np.float64]
 STREAMS = ("gate", "yard")
 SAMPLE_SECONDS = 2.0
 SETTLING_SHARE = 0.5
@@ -189,7 +192,10 @@ class Soak:
         for record in answers:
             moment = (datetime.fromisoformat(record["created"]) - first).total_seconds() / 60
             self.samples.age_ms.append((moment, record["age_ms"]["at_last_token"]))
-        lines = {name: line(getattr(self.samples, name), self._minutes) for name in ("memory_mb", "age_ms")}
+        lines = {
+            "memory_mb": drift(self.samples.memory_mb, self._minutes),
+            "age_ms": line(self.samples.age_ms, self._minutes),
+        }
         lost = self._lost(answers)
         failures = [f"{name} grows: {one['per_hour']:g} an hour" for name, one in lines.items() if one["grows"]]
         failures += [f"{sum(lost.values())} records were lost"] if any(lost.values()) else []
@@ -228,24 +234,48 @@ def _command() -> list[str]:
 def line(samples: list[tuple[float, float]], minutes_in_all: float) -> dict[str, Any]:
     """A line through the medians of each minute behind the settling, with the slope's 95 % interval, by the hour.
 
-    It grows if the interval lies above zero.
+    For what is measured anew each time, as an answer's age is.
     """
-    by_minute = defaultdict(list)
-    for moment, value in samples:
-        if moment >= SETTLING_SHARE * minutes_in_all:
-            by_minute[int(moment)].append(value)
-    minutes = np.array(sorted(by_minute), dtype=float)
-    medians = np.array([np.median(by_minute[int(minute)]) for minute in minutes])
+    minutes, medians = by_minute(samples, minutes_in_all, np.median)
     slope, start = np.polyfit(minutes, medians, 1)
     rest = medians - (start + slope * minutes)
-    freedom = len(minutes) - 2
-    if freedom < 1:
-        raise SttsError("there were answers in too few minutes for a line")
-    error = np.sqrt((rest**2).sum() / freedom / ((minutes - minutes.mean()) ** 2).sum())
+    error = np.sqrt((rest**2).sum() / (len(minutes) - 2) / ((minutes - minutes.mean()) ** 2).sum())
+    return slope_record(minutes, medians, slope, error, len(minutes) - 2)
+
+
+def drift(samples: list[tuple[float, float]], minutes_in_all: float) -> dict[str, Any]:
+    """The mean of the steps between the minutes' last values, with its 95 % interval, by the hour.
+
+    For what adds up, as memory does: a page that was once taken stays, so each minute begins where the last ended.
+    The residuals of a line are not independent then, and it finds slopes in walks that go nowhere (spurious regression,
+    Granger and Newbold 1974). Steps are independent, if between single values: medians would overlap.
+    """
+    minutes, last = by_minute(samples, minutes_in_all, lambda values: values[-1])
+    steps = np.diff(last) / np.diff(minutes)
+    error = steps.std(ddof=1) / np.sqrt(len(steps))
+    return slope_record(minutes, last, steps.mean(), error, len(steps) - 1)
+
+
+def by_minute(
+    samples: list[tuple[float, float]], minutes_in_all: float, of: Callable[[list[float]], float]
+) -> tuple[FloatArray, FloatArray]:
+    """The minutes behind the settling that have samples, and one value of each."""
+    values = defaultdict(list)
+    for moment, value in samples:
+        if moment >= SETTLING_SHARE * minutes_in_all:
+            values[int(moment)].append(value)
+    if len(values) < 4:
+        raise SttsError("there were samples in too few minutes for a line")
+    minutes = sorted(values)
+    return np.array(minutes, dtype=float), np.array([of(values[minute]) for minute in minutes])
+
+
+def slope_record(minutes: FloatArray, values: FloatArray, slope: float, error: float, freedom: int) -> dict[str, Any]:
+    """`slope` and its standard `error` by the minute. It grows if the interval lies above zero."""
     low, high = (60 * (slope + sign * student_95(freedom) * error) for sign in (-1, 1))
     return {
-        "by_minute": {int(minute): round(float(value), 2) for minute, value in zip(minutes, medians, strict=True)},
-        "median": round(float(np.median(medians)), 2),
+        "by_minute": {int(minute): round(float(value), 2) for minute, value in zip(minutes, values, strict=True)},
+        "median": round(float(np.median(values)), 2),
         "per_hour": round(float(60 * slope), 3),
         "per_hour_from": round(float(low), 3),
         "per_hour_to": round(float(high), 3),

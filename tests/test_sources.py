@@ -31,7 +31,7 @@ from stts_runtime.sources.picture import Picture
 from stts_runtime.sources.pyav_reader import PyAVReader, _bgr, check_host
 from stts_runtime.sources.spec import Kind, host_and_port, parse_spec
 from stts_runtime.sources.timeline import FileTimeline, LiveTimeline
-from tests.clips import level
+from tests.clips import level, write_clip
 
 _SECRET = "s3cret"
 _QUICK = LiveSettings(
@@ -532,6 +532,28 @@ class _Capture:
 
     def release(self) -> None:
         self.released = True
+
+
+def test_a_looped_file_goes_on_behind_its_end_and_its_time_never_goes_back(tmp_path: Path) -> None:
+    source = open_source(f"loop:{write_clip(tmp_path / 'short.mp4', frames=4, fps=10)}")
+    try:
+        frames = [frame for _ in range(9) if (frame := source.take(2.0))]
+    finally:
+        source.close()
+    levels = [int(frame.image.mean()) for frame in frames]
+    assert len(frames) == 9, "more than twice the file"
+    assert levels[0] == pytest.approx(levels[4], abs=3) == pytest.approx(level(0), abs=8)
+    seconds = [frame.seconds for frame in frames]
+    assert seconds == sorted(seconds)
+    assert seconds[-1] >= 0.7, "at the file's own pace"
+
+
+@pytest.mark.parametrize(
+    ("place", "message"), [("nothing.mp4", "no such file"), (".", "is a folder"), ("", "no source")]
+)
+def test_only_a_file_can_be_looped(place: str, message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        parse_spec(f"loop:{place}")
 
 
 def test_a_camera_gives_pictures_until_it_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -248,8 +248,6 @@ def test_a_question_that_cannot_be_asked_is_found_before_the_first_frame(engines
     for question, message in (("", "empty"), ("x" * 3000, "leaves"), ("<im_patch>", "reserved mark")):
         with pytest.raises(PromptError, match=message):
             Channel("a", FakeSource([]), watcher, Orders([question], ALWAYS, 4, 2.0))
-    with pytest.raises(UserError, match="at least one question"):
-        Orders([], ALWAYS, 4, 2.0)
 
 
 def test_a_window_longer_than_the_bundle_was_built_for_names_the_option(engines: Engines) -> None:

@@ -7,7 +7,7 @@ import pytest
 from stts_runtime.errors import UserError
 from stts_runtime.quantities import parse_bytes, parse_seconds
 from stts_runtime.sinks.config import FileConfig, MqttConfig, ScreenConfig, WebhookConfig
-from stts_runtime.stream.config import Listen
+from stts_runtime.stream.config import Listen, StreamConfig
 from stts_runtime.stream.config_file import exposed_password, load_config
 from stts_runtime.stream.when import When
 
@@ -18,7 +18,7 @@ LEAST = "bundle: b\nquestions: ['Who?']\nstreams:\n  - {name: gate, source: a.mp
 def loaded(folder, text, suffix=".yaml"):
     path = folder / f"cameras{suffix}"
     path.write_text(text)
-    return load_config(path)
+    return load_config(path, StreamConfig)
 
 
 def problem(folder, text, suffix=".yaml"):
@@ -34,7 +34,7 @@ def test_the_example_is_valid(monkeypatch):
     monkeypatch.setenv("GATE_PASSWORD", "g")
     monkeypatch.setenv("YARD_PASSWORD", "y")
     path = EXAMPLES / "cameras.yaml"
-    config = load_config(path)
+    config = load_config(path, StreamConfig)
     gate, yard = config.streams
     assert gate.source == "rtsp://viewer:g@192.0.2.10/stream1"
     assert config.metrics == Listen.model_validate("127.0.0.1:9109")
@@ -128,10 +128,10 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(UserError, match=r"should end in \.yaml"):
         loaded(tmp_path, LEAST, ".json")
     with pytest.raises(UserError, match="cannot be read: No such file"):
-        load_config(tmp_path / "no.yaml")
+        load_config(tmp_path / "no.yaml", StreamConfig)
     (tmp_path / "latin.yaml").write_bytes(b"bundle: \xe9")
     with pytest.raises(UserError, match="is not UTF-8"):
-        load_config(tmp_path / "latin.yaml")
+        load_config(tmp_path / "latin.yaml", StreamConfig)
 
 
 def test_secrets_come_from_the_environment(tmp_path, monkeypatch):

@@ -27,9 +27,9 @@ class StreamMetrics:
     """Thread-safe; no call waits for anything. Whoever scrapes sees names of streams and sinks, and no credentials."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         self._newest: dict[str, float] = {}
-        label, registry = ["stream"], self._registry
+        label, registry = ["stream"], self.registry
         self._lag = Gauge("stts_frame_lag_seconds", "Age of the newest frame now", label, registry=registry)
         self._frames = Counter("stts_frames", "Frames taken from the source", label, registry=registry)
         self._answers = Counter("stts_answers", "Answers given", label, registry=registry)
@@ -93,12 +93,12 @@ class StreamMetrics:
         self._spools.watch(sink, backlog)
 
     def text(self) -> str:
-        return generate_latest(self._registry).decode()
+        return generate_latest(self.registry).decode()
 
     def serve(self, address: str = "127.0.0.1", port: int = 9109) -> MetricsServer:
         """Raises `UserError` if it cannot listen there. With port 0 the system chooses one."""
         try:
-            server, thread = start_http_server(port, address, self._registry)
+            server, thread = start_http_server(port, address, self.registry)
         except OSError as error:
             raise UserError(f"metrics cannot be served at {address}:{port}: {error.strerror}") from None
         return MetricsServer(server, thread)

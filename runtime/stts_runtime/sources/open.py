@@ -38,6 +38,8 @@ def open_source(
 
 
 def _connector(spec: Spec, settings: LiveSettings) -> Callable[[], Reader]:
+    if spec.kind is Kind.LOOP:
+        return _loop_connector(Path(spec.place), settings)
     if spec.kind is Kind.CAMERA:
         return partial(CameraReader, int(spec.place))
     if spec.kind is Kind.STREAM:
@@ -52,6 +54,14 @@ def _stream_connector(url: str, settings: LiveSettings) -> Callable[[], Reader]:
     except ModuleNotFoundError:
         raise _no_pyav() from None
     return partial(StreamReader, url, settings)
+
+
+def _loop_connector(path: Path, settings: LiveSettings) -> Callable[[], Reader]:
+    try:
+        from stts_runtime.sources.loop_reader import LoopReader
+    except ModuleNotFoundError:
+        raise _no_pyav() from None
+    return partial(LoopReader, path, settings.open_seconds, settings.nvdec)
 
 
 def _recording(spec: Spec, on_status: StatusListener | None, settings: LiveSettings) -> FileFrames:

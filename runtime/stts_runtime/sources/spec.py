@@ -16,12 +16,14 @@ _CAMERA = re.compile(r"(?:v4l2:)?(?:/dev/video)?(\d+)")
 _CSI = re.compile(r"csi:/+(\d+)")
 _STREAMED = ("rtsp", "rtsps", "http", "https")
 _RECORDED = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"}
-_ALLOWED = "a video file, a folder of images, rtsp(s)://, http(s)://, /dev/video0, csi://0 or gst:PIPELINE"
+_ALLOWED = "a video file, a folder of images, loop:FILE, rtsp(s)://, http(s)://, /dev/video0, csi://0 or gst:PIPELINE"
 
 
 class Kind(Enum):
     RECORDING = "recording"
     """A video file, here or behind http(s)://: it waits for us."""
+    LOOP = "loop"
+    """A video file played as a camera would send it, again and again."""
     FOLDER = "folder"
     STREAM = "stream"
     CAMERA = "camera"
@@ -43,7 +45,7 @@ def parse_spec(text: str) -> Spec:
 
     http(s) with the suffix of a video file is a recording, with any other name a live stream.
     """
-    for parse in (_pipeline, _numbered, _url):
+    for parse in (_pipeline, _loop, _numbered, _url):
         kind, place = parse(text)
         if kind is not None:
             return Spec(kind, place, redacted(text))
@@ -57,6 +59,15 @@ def _pipeline(text: str) -> tuple[Kind | None, str]:
     if not pipeline:
         raise SourceError("gst: needs a GStreamer pipeline, such as gst:videotestsrc")
     return Kind.PIPELINE, pipeline
+
+
+def _loop(text: str) -> tuple[Kind | None, str]:
+    if not text.startswith("loop:"):
+        return None, ""
+    path = text[len("loop:") :]
+    if _kind_of_path(path) is not Kind.RECORDING:
+        raise SourceError(f"{path} is a folder; loop: plays a video file")
+    return Kind.LOOP, path
 
 
 def _numbered(text: str) -> tuple[Kind | None, str]:

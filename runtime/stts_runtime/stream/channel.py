@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from stts_runtime.answer import TokenRecord
-from stts_runtime.errors import UserError
+from stts_runtime.errors import SourceError
+from stts_runtime.generate import Follow, go_on
 from stts_runtime.sources.frame import Frame
 from stts_runtime.sources.source import Source
 from stts_runtime.stream.novelty import Gate
 from stts_runtime.stream.record import AgeRecord, StageRecord, StreamAnswer
 from stts_runtime.stream.ring import SeenFrame
 from stts_runtime.stream.watcher import Said, Watcher
+
+ASKED = "asked"
+"""The trigger of an answer that somebody wanted now."""
 
 LATE = "late"
 """A frame that should have been looked at and was not, since something else took the time."""
@@ -30,16 +34,12 @@ class Look:
 
 @dataclass(frozen=True)
 class Orders:
-    """What a stream is asked for."""
+    """What a stream is asked for. Without questions it is looked at all the same."""
 
     questions: Sequence[str]
     gate: Gate
     max_tokens: int
     frames_per_second: float
-
-    def __post_init__(self) -> None:
-        if not self.questions:
-            raise UserError("a stream needs at least one question to answer")
 
 
 class Channel:
@@ -82,6 +82,8 @@ class Channel:
     @property
     def wanted(self) -> str | None:
         """Why an answer is due; None if none is."""
+        if not self._orders.questions:
+            return None
         newest = self._watcher.ring.newest
         never_full = newest is not None and self._answered_seconds is None and not self._watcher.ring.is_full
         return "the source ended before a window was full" if self.over and never_full else self._wanted
@@ -96,19 +98,34 @@ class Channel:
         reason = self.wanted
         if reason is None:
             raise ValueError(f"no answer of {self.name} is due")
-        records = [
-            self._record(self._watcher.ask(question, self._orders.max_tokens), reason)
-            for question in self._orders.questions
-        ]
+        records = []
+        for question in self._orders.questions:
+            said = self._watcher.ask(question, self._orders.max_tokens)
+            self._answers += 1
+            records.append(self._record(said, reason, self._answers, self._newly_dropped()))
         newest = self._watcher.ring.newest
         assert newest is not None
         self._answered_seconds, self._highest_novelty, self._wanted = newest.seconds, 0.0, None
         return records
 
+    def check_questions(self, questions: Sequence[str]) -> None:
+        """Raises `PromptError` if one cannot be asked about a full window. For any thread."""
+        self._watcher.check_questions(questions)
+
+    def answer_now(self, question: str, max_tokens: int, follow: Follow = go_on) -> StreamAnswer:
+        """Answers somebody's question about the window as it is, however few frames it has; what is due stays due.
+
+        Its `number` is 0: it is none of the stream's own answers. Raises `SourceError` if no frame has come yet.
+        """
+        if self._watcher.ring.newest is None:
+            status = self.source.status
+            raise SourceError(f"{self.name} has no picture yet: {status.state.value}, {status.reason}")
+        return self._record(self._watcher.ask(question, max_tokens, follow), ASKED, 0, {})
+
     def _decide(self, seen: SeenFrame) -> None:
         """A reason stands until the answer is given, whatever comes after."""
         self._highest_novelty = max(self._highest_novelty, seen.novelty)
-        if not self._watcher.ring.is_full or self._wanted is not None:
+        if not self._orders.questions or not self._watcher.ring.is_full or self._wanted is not None:
             return
         if self._answered_seconds is None:
             self._wanted = "the first window"
@@ -123,8 +140,7 @@ class Channel:
         self._dropped[LATE] += missed
         self._due_seconds = max(due + (missed + 1) * self._period, seconds)
 
-    def _record(self, said: Said, reason: str) -> StreamAnswer:
-        self._answers += 1
+    def _record(self, said: Said, reason: str, number: int, dropped: dict[str, int]) -> StreamAnswer:
         frames = self._watcher.ring.frames
         kept = [int(frame.output.kept.sum()) for frame in frames]
         milliseconds = {name: round(value, 3) for name, value in said.milliseconds.items()}
@@ -132,7 +148,7 @@ class Channel:
         first, last = (round((moment - frames[-1].captured) * 1000, 1) for moment in ages)
         return StreamAnswer(
             stream=self.name,
-            number=self._answers,
+            number=number,
             created=now(),
             question=said.question,
             answer=said.text,
@@ -150,7 +166,7 @@ class Channel:
             ),
             milliseconds=StageRecord(vision=round(frames[-1].vision_ms, 3), **milliseconds),
             age_ms=AgeRecord(at_first_token=first, at_last_token=last),
-            dropped=self._newly_dropped(),
+            dropped=dropped,
         )
 
     def _newly_dropped(self) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -60,8 +60,8 @@ class StreamEntry(Asking):
     source: Annotated[str, StringConstraints(min_length=1)]
 
 
-class StreamConfig(Asking):
-    """A whole file. Relative paths start at the working directory."""
+class Cameras(Asking):
+    """A bundle and what it looks at. Relative paths start at the working directory."""
 
     bundle: Path
     engine: EngineName | None = None
@@ -80,7 +80,7 @@ class StreamConfig(Asking):
     """A folder for videos of what was kept, one series a stream."""
     state: Path | None = None
     """The folder of the spools; see `state_folder`."""
-    streams: Annotated[tuple[StreamEntry, ...], Field(min_length=1)]
+    streams: tuple[StreamEntry, ...] = ()
 
     def asking(self, entry: StreamEntry) -> Asking:
         """The settings of one of the streams, its own before the file's."""
@@ -104,10 +104,22 @@ class StreamConfig(Asking):
         return self.state or Path(given or Path(home) / "stts")
 
     @model_validator(mode="after")
-    def _each_stream_can_work(self) -> StreamConfig:
+    def _each_stream_has_a_name(self) -> Cameras:
         often = [name for name, count in Counter(entry.name for entry in self.streams).items() if count > 1]
         if often:
             raise ValueError(f"each stream needs a name of its own, and these come twice: {', '.join(often)}")
+        return self
+
+
+class StreamConfig(Cameras):
+    """A whole file."""
+
+    streams: Annotated[tuple[StreamEntry, ...], Field(min_length=1)]
+    serve: Any = None
+    """For `stts-runtime serve`, which reads the same file."""
+
+    @model_validator(mode="after")
+    def _each_stream_is_asked(self) -> StreamConfig:
         for entry in self.streams:
             if not self.asking(entry).questions:
                 raise ValueError(f"stream {entry.name} has nothing to answer: give `questions` there or for all")

@@ -6,16 +6,16 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from stts_runtime.errors import UserError
 from stts_runtime.extras import stream_extra
 from stts_runtime.settings import mistakes
-from stts_runtime.stream.config import StreamConfig
+from stts_runtime.stream.config import Cameras
 
 with stream_extra("pyyaml", "configuration files"):
     import yaml
@@ -26,23 +26,34 @@ else:
     with stream_extra("tomli", "configuration files in TOML"):
         import tomli as tomllib
 
+AnyCameras = TypeVar("AnyCameras", bound=Cameras)
+
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _PASSWORD_IN_CLEAR = re.compile(r"://[^\s/@:\"']*:(?!\$\{)[^\s@\"']+@")
 _WITH_VARIABLES = ("source", "sinks")
 
 
-def load_config(path: Path) -> StreamConfig:
+def load_config(path: Path, kind: type[AnyCameras], given: Mapping[str, Any] | None = None) -> AnyCameras:
     """Raises `UserError` with one line: the file, the key, and what is allowed there.
 
-    `${NAME}` in sources and sinks is replaced by that environment variable.
+    `given` (from the command line) stands beside what the file says, and not against it, but for single settings of
+    `serve`. `${NAME}` in sources and sinks of the file is replaced by that environment variable.
     """
-    content = _parsed(path)
+    content, given = _parsed(path), given or {}
     if not isinstance(content, dict):
         raise UserError(f"{path} should hold settings: bundle, streams, ...")
+    if twice := sorted((given.keys() & content.keys()) - {"serve"}):
+        raise UserError(f"{', '.join(twice)}: given beside --config and in {path}; leave out one of the two")
     try:
-        return StreamConfig.model_validate(_filled_in(content, path))
+        return kind.model_validate({**_filled_in(content, path), **given, **_serve(content, given)})
     except ValidationError as error:
         raise UserError(f"{path}: {mistakes(error)}") from None
+
+
+def _serve(content: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    if "serve" not in given or not isinstance(content.get("serve"), dict):
+        return {}
+    return {"serve": {**content["serve"], **given["serve"]}}
 
 
 def exposed_password(path: Path) -> str | None:

@@ -1,6 +1,7 @@
 """Many streams on one engine: every round each stream has one look, and the one that waited longest one answer.
 
-So a frame waits at most for one look of every stream and one answer, whatever the others do. Under overload live
+So a frame waits at most for one look of every stream and one answer, whatever the others do, and for one errand where
+there are such: questions of others that use the same engines. Under overload live
 sources hand on their freshest frame and the looks that were missed are counted; an answer that waits is about the
 window as it is when its turn comes.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -16,6 +18,7 @@ from typing import Protocol
 from stts_runtime.sources.state import Status
 from stts_runtime.stream.channel import Channel, Look, now
 from stts_runtime.stream.record import Record, StreamAnswer, StreamEvent
+from stts_runtime.stream.trim import trimmed
 
 _IDLE_SECONDS = 0.02
 """Between two rounds in which no stream had a frame."""
@@ -46,33 +49,60 @@ class Events:
         return events
 
 
-class Pipeline:
-    """Runs until every source is over, or until it is told to stop."""
+class Errands(Protocol):
+    """Work that others want done with the engines, in the pipeline's thread."""
 
-    def __init__(self, channels: Sequence[Channel], events: Events, listeners: Sequence[Listener]) -> None:
+    def run_one(self) -> bool:
+        """Does what waited longest, and says whether there was anything."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Until there is something to do, and no longer than that."""
+        ...
+
+
+class Pipeline:
+    """Runs until every source is over, or until it is told to stop; with errands, until it is told to."""
+
+    def __init__(
+        self,
+        channels: Sequence[Channel],
+        events: Events,
+        listeners: Sequence[Listener],
+        errands: Errands | None = None,
+    ) -> None:
         self._channels, self._events, self._listeners = list(channels), events, list(listeners)
+        self._errands = errands
 
     def run(self, stop: threading.Event) -> None:
         """Closes the sources whatever happens. What is being answered when `stop` is set is finished first."""
         try:
-            while not stop.is_set() and self._round():
-                pass
+            with trimmed():
+                while not stop.is_set() and self._round():
+                    pass
         finally:
             for channel in self._channels:
                 channel.source.close()
             self._tell(self._events.drain())
 
     def _round(self) -> bool:
-        """One look each and one answer; whether there is anything left to do."""
-        ended = all(channel.over for channel in self._channels)
+        """One look each, one answer and one errand; whether there is anything left to do."""
+        ended = self._errands is None and all(channel.over for channel in self._channels)
         looked = [self._look(channel) for channel in self._channels]
         answered = self._answer()
         self._tell(self._events.drain())
-        if any(looked) or answered:
+        ran = self._errands is not None and self._errands.run_one()
+        if any(looked) or answered or ran:
             return True
         if not ended:
-            threading.Event().wait(_IDLE_SECONDS)
+            self._rest()
         return not ended
+
+    def _rest(self) -> None:
+        if self._errands is not None:
+            self._errands.wait(_IDLE_SECONDS)
+        else:
+            time.sleep(_IDLE_SECONDS)
 
     def _look(self, channel: Channel) -> bool:
         look = channel.look()

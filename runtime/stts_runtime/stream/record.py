@@ -34,7 +34,7 @@ class StreamAnswer(_Part):
     stream: str
     """The stream's name."""
     number: int
-    """Counts the answers of this stream from 1, without gaps: who gets them sees what is missing."""
+    """Counts the answers of this stream from 1, without gaps: who gets them sees what is missing. 0: somebody asked."""
     created: str
     """Wall-clock time in UTC, ISO 8601 with milliseconds."""
     question: str

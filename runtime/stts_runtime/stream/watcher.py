@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import LanguageEngine, LiveVisionEngine
 from stts_runtime.errors import BundleError, PromptError
-from stts_runtime.generate import generate
+from stts_runtime.generate import Follow, generate, go_on
 from stts_runtime.prompt import PromptBuilder
 from stts_runtime.sources.frame import Frame
 from stts_runtime.stopwatch import Stopwatch
@@ -108,8 +108,8 @@ class Watcher:
                     f"context of {context} leaves {room}; shorten it, or build with a larger --max-context"
                 )
 
-    def ask(self, question: str, max_tokens: int) -> Said:
-        """An answer about the ring as it is; `check_questions` has seen the question."""
+    def ask(self, question: str, max_tokens: int, follow: Follow = go_on) -> Said:
+        """An answer about the ring as it is; `check_questions` has seen the question, `follow` hears of every token."""
         language, prompts = self._engines.language, self._engines.prompts
         stopwatch = Stopwatch()
         with stopwatch.stage("prefill_video"):
@@ -122,7 +122,7 @@ class Watcher:
             first = language.forward(asked)
         first_token_at = time.monotonic()
         with stopwatch.stage("decode"):
-            generated = generate(language, first, asked.next_position, self._eos_ids, max_tokens)
+            generated = generate(language, first, asked.next_position, self._eos_ids, max_tokens, follow)
         return Said(
             question=question,
             text=prompts.text(generated.ids),

@@ -1,7 +1,7 @@
 """Videos in: from a file to the window of frames that a prompt is about."""
 
-from stts_runtime.video.file_source import VideoFile, check_source
+from stts_runtime.video.file_source import Most, VideoFile, check_source
 from stts_runtime.video.sampling import rule_count, sample_times
 from stts_runtime.video.window import Window, window_of_file
 
-__all__ = ["VideoFile", "Window", "check_source", "rule_count", "sample_times", "window_of_file"]
+__all__ = ["Most", "VideoFile", "Window", "check_source", "rule_count", "sample_times", "window_of_file"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,20 +35,33 @@ def check_source(source: str) -> None:
         raise SourceError(f"no such file: {source}")
 
 
+@dataclass(frozen=True)
+class Most:
+    """What a file may hold at most."""
+
+    frames: float = math.inf
+    seconds: float = math.inf
+    pixels: float = math.inf
+    """Of one frame, width x height."""
+    work_seconds: float = math.inf
+    """For decoding it once."""
+
+
 class VideoFile:
     """A video file whose frames have been counted and timed once.
 
     `notes` says what is wrong with a file that can be used all the same. Raises `SourceError` if there is no such
-    file, or it cannot be decoded, or holds no frame.
+    file, or it cannot be decoded, holds no frame, or more than `most`.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, most: Most | None = None, name: str | None = None) -> None:
+        """`name` stands for the file in messages and answers, in place of its path."""
         check_source(source)
-        self.name = source
+        self.name = name or source
         # An absolute path: FFmpeg takes what stands before a colon for a protocol.
         self._path = Path(source).absolute()
         with self._opened() as capture:
-            self.pts_seconds, self.duration_seconds = _timeline(capture)
+            self.pts_seconds, self.duration_seconds = _timeline(_Bounded(capture, most or Most(), self.name))
             declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         if not len(self.pts_seconds):
             raise SourceError(f"{self.name} holds no frame that can be decoded")
@@ -83,7 +99,39 @@ class VideoFile:
             capture.release()
 
 
-def _timeline(capture: cv2.VideoCapture) -> tuple[Times, float]:
+class _Bounded:
+    """A capture that raises `SourceError` beyond what is allowed."""
+
+    def __init__(self, capture: cv2.VideoCapture, most: Most, name: str) -> None:
+        self._capture, self._most, self._name = capture, most, name
+        self._frames, self._first_ms = 0, 0.0
+        self._deadline = time.monotonic() + most.work_seconds
+        width, height = int(self.get(cv2.CAP_PROP_FRAME_WIDTH)), int(self.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        if width * height > most.pixels:
+            raise SourceError(f"{name} has frames of {width} x {height} pixels, and {most.pixels:,} are allowed")
+
+    def get(self, what: int) -> float:
+        return float(self._capture.get(what))
+
+    def grab(self) -> bool:
+        if not self._capture.grab():
+            return False
+        self._frames += 1
+        now_ms, most = self.get(cv2.CAP_PROP_POS_MSEC), self._most
+        self._first_ms = now_ms if self._frames == 1 else self._first_ms
+        if self._frames > most.frames:
+            self._refuse(f"holds more than the {most.frames:,} frames that are allowed")
+        if now_ms - self._first_ms > most.seconds * 1000:
+            self._refuse(f"is longer than the {most.seconds:g} s that are allowed")
+        if time.monotonic() > self._deadline:
+            self._refuse(f"takes more than {most.work_seconds:g} s to decode")
+        return True
+
+    def _refuse(self, why: str) -> None:
+        raise SourceError(f"{self._name} {why}; send a shorter one")
+
+
+def _timeline(capture: cv2.VideoCapture | _Bounded) -> tuple[Times, float]:
     """Every frame's timestamp from the first one's on, and the end of the last frame, in seconds."""
     stamps = []
     while capture.grab():

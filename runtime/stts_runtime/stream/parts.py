@@ -1,0 +1,155 @@
+"""From a configuration to what a pipeline is made of: engines, channels, and who listens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from stts_runtime.bundle import Bundle
+from stts_runtime.engines import EngineChoice, LanguageEngine, choose_engine, load_live
+from stts_runtime.errors import UserError
+from stts_runtime.session import NOISE
+from stts_runtime.sinks.notices import Tell
+from stts_runtime.sinks.open import open_sink
+from stts_runtime.sinks.sink import Sink
+from stts_runtime.sinks.spooled import SpooledSink
+from stts_runtime.sources import LiveSettings, open_source
+from stts_runtime.sources.nvdec import MISSING, has_nvdec
+from stts_runtime.sources.state import Status
+from stts_runtime.stream.channel import Channel, Orders
+from stts_runtime.stream.config import Cameras, StreamEntry
+from stts_runtime.stream.keys import KeyRule
+from stts_runtime.stream.listeners import Delivery, Measured, Shown
+from stts_runtime.stream.novelty import Gate
+from stts_runtime.stream.pipeline import Events, Listener
+from stts_runtime.stream.watcher import Engines, Watcher
+
+if TYPE_CHECKING:
+    from stts_runtime.sinks.config import SinkConfig
+    from stts_runtime.sinks.metrics import StreamMetrics
+
+_CLOSE_SECONDS = 10.0
+"""For what waits to be delivered; the rest goes out at the next start."""
+
+
+def open_bundle(config: Cameras, tell: Tell) -> tuple[Bundle, EngineChoice]:
+    """The bundle and what runs it; what there is to say about both is told."""
+    bundle = Bundle.open(config.bundle)
+    choice = choose_engine(bundle, config.engine)
+    for note in (*choice.notes, *([NOISE] if bundle.manifest.random_weights else [])):
+        tell(f"note: {note}")
+    if config.nvdec and not has_nvdec():
+        tell(f"note: {MISSING}")
+    return bundle, choice
+
+
+def live_engines(config: Cameras, bundle: Bundle, choice: EngineChoice, language: LanguageEngine) -> Engines:
+    """Raises `BundleError` if the bundle has no variants for single frames."""
+    names = bundle.choose_live(config.keep)
+    live = bundle.manifest.live
+    assert live is not None
+    return Engines.of(bundle, load_live(bundle, live.variants[names[False]].keep, choice.name), language)
+
+
+def open_channels(config: Cameras, engines: Engines, events: Events, metrics: StreamMetrics | None) -> list[Channel]:
+    """All questions are checked before the first source is opened, and what was opened is closed if one fails."""
+    live = engines.bundle.manifest.live
+    assert live is not None
+    frames = config.frames or live.frames
+    keys = _key_rule(config, engines, frames)
+    watchers = [Watcher(engines, frames, keys) for _ in config.streams]
+    for watcher, entry in zip(watchers, config.streams, strict=True):
+        watcher.check_questions(config.asking(entry).questions)
+    settings = LiveSettings(transport=config.transport, nvdec=config.nvdec)
+    with ExitStack() as opened:
+        channels = []
+        for watcher, entry in zip(watchers, config.streams, strict=True):
+            source = open_source(entry.source, partial(_tell_status, entry.name, events, metrics), settings)
+            opened.callback(source.close)
+            orders = _orders(config, entry, engines.bundle.manifest.max_fps)
+            channels.append(Channel(entry.name, source, watcher, orders))
+        # From here on the pipeline closes them.
+        opened.pop_all()
+    return channels
+
+
+def _orders(config: Cameras, entry: StreamEntry, frames_per_second: float) -> Orders:
+    asking = config.asking(entry)
+    longest = math.inf if asking.longest_pause is None else asking.longest_pause
+    gate = Gate(asking.when.novelty if asking.when else None, asking.shortest_pause, longest)
+    return Orders(asking.questions, gate, config.max_tokens, frames_per_second)
+
+
+def _tell_status(stream: str, events: Events, metrics: StreamMetrics | None, status: Status) -> None:
+    """In a thread of the source."""
+    events.of(stream, status)
+    if metrics is not None:
+        metrics.status(stream, status)
+
+
+def _key_rule(config: Cameras, engines: Engines, frames: int) -> KeyRule:
+    live = engines.bundle.manifest.live
+    assert live is not None
+    every = config.key_every or max(frames, live.key_every)
+    if every < live.key_every:
+        raise UserError(
+            f"key_every {every} is too often for {engines.bundle.folder}: its language model takes a key frame every "
+            f"{live.key_every} frames; build it with more --frames"
+        )
+    return KeyRule(every=every, at_least=live.key_every)
+
+
+@contextmanager
+def open_listeners(config: Cameras, metrics: StreamMetrics | None, tell: Tell) -> Iterator[list[Listener]]:
+    """Sinks, metrics and previews, as the configuration has them."""
+    with ExitStack() as open_things:
+        sinks = {one: open_things.enter_context(_sink(one, config, metrics, tell)) for one in config.all_sinks}
+        of_stream = {entry.name: [sinks[one] for one in config.asking(entry).sinks] for entry in config.streams}
+        listeners: list[Listener] = [Delivery(of_stream, tell, metrics)]
+        if metrics is not None:
+            listeners.append(Measured(metrics))
+        if config.preview is not None:
+            listeners.append(open_things.enter_context(_previews(config, tell)))
+        yield listeners
+
+
+@contextmanager
+def metrics_served(config: Cameras, metrics: StreamMetrics | None, tell: Tell) -> Iterator[None]:
+    """At the address that the configuration gives, if it gives one."""
+    if metrics is None or config.metrics is None:
+        yield
+        return
+    with metrics.serve(config.metrics.address, config.metrics.port) as server:
+        tell(f"metrics: http://{config.metrics.address}:{server.port}/metrics")
+        yield
+
+
+@contextmanager
+def _sink(one: SinkConfig, config: Cameras, metrics: StreamMetrics | None, tell: Tell) -> Iterator[Sink]:
+    sink = open_sink(one, config.state_folder, tell)
+    if metrics is not None and isinstance(sink, SpooledSink):
+        metrics.watch_spool(sink.name, lambda: sink.backlog)
+    try:
+        yield sink
+    finally:
+        sink.close(_CLOSE_SECONDS)
+
+
+@contextmanager
+def _previews(config: Cameras, tell: Tell) -> Iterator[Shown]:
+    from stts_runtime.sinks.preview import Preview
+
+    assert config.preview is not None
+    try:
+        config.preview.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{config.preview} is no folder for previews: {error.strerror}") from None
+    previews = {entry.name: Preview(config.preview / f"{entry.name}.mp4") for entry in config.streams}
+    try:
+        yield Shown(previews, tell)
+    finally:
+        for preview in previews.values():
+            preview.close()
