@@ -20,3 +20,14 @@ def stream_extra(module: str, users: str) -> Iterator[None]:
         raise MissingExtraError(
             f"{module} is not installed, and {users} need it: pip install 'stts-export[stream]'"
         ) from None
+
+
+@contextmanager
+def serve_extra() -> Iterator[None]:
+    """Around the import of the server. Raises `MissingExtraError` naming what is missing of the `serve` extra."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{error.name} is not installed, and the page and the API need it: pip install 'stts-export[serve]'"
+        ) from None

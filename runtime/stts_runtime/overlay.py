@@ -22,6 +22,8 @@ _MAX_WIDTH = 960
 _CAPTION_HEIGHT = 22
 _DIMMED = 0.22
 _FRAMES_PER_SECOND = 2
+_GAP = 4
+_DARK = (24, 24, 24)
 
 
 def write_overlay(path: Path, window: Window, kept: NDArray[np.bool_], title: str) -> None:
@@ -29,9 +31,12 @@ def write_overlay(path: Path, window: Window, kept: NDArray[np.bool_], title: st
 
     `kept` is (T, G); `title` goes into the first line.
     """
-    frames, sheet = list(_frames(window, kept)), path.suffix.lower() == ".png"
     with written_whole(path) as scratch:
-        written = _write_sheet(scratch, frames, title) if sheet else _write_video(scratch, frames)
+        if path.suffix.lower() == ".png":
+            frames = sheet(window, kept)
+            written = cv2.imwrite(str(scratch), np.vstack([caption(frames.shape[1], [title]), frames]))
+        else:
+            written = _write_video(scratch, list(_frames(window, kept)))
         if not written:
             raise UserError(f"{path} cannot be written")
 
@@ -62,12 +67,16 @@ def _frames(window: Window, kept: NDArray[np.bool_]) -> Iterator[Image]:
         yield np.vstack([caption(width, [text]), dimmed(frame, row)])
 
 
-def _write_sheet(path: Path, frames: list[Image], title: str) -> bool:
+def sheet(window: Window, kept: NDArray[np.bool_]) -> Image:
+    """All frames of a window in rows, with their dropped groups dark; `kept` is (T, G)."""
+    frames = [
+        cv2.copyMakeBorder(one, 0, _GAP, 0, _GAP, cv2.BORDER_CONSTANT, value=_DARK) for one in _frames(window, kept)
+    ]
     columns = math.ceil(math.sqrt(len(frames)))
     blank = np.full_like(frames[0], 24)
     padded = frames + [blank] * (-len(frames) % columns)
     rows = [np.hstack(padded[start : start + columns]) for start in range(0, len(padded), columns)]
-    return bool(cv2.imwrite(str(path), np.vstack([caption(rows[0].shape[1], [title]), *rows])))
+    return np.vstack(rows)
 
 
 def _write_video(path: Path, frames: list[Image]) -> bool:

@@ -23,7 +23,7 @@ from stts_runtime.engines import (
     load_vision,
 )
 from stts_runtime.errors import PromptError, UserError
-from stts_runtime.generate import Generated, generate
+from stts_runtime.generate import Follow, Generated, generate, go_on
 from stts_runtime.prompt import PromptBuilder, Tokens
 from stts_runtime.stopwatch import Stopwatch
 from stts_runtime.video import Window
@@ -75,6 +75,10 @@ class Session:
             if watched is not None:
                 self._check_fits(self._prompts.question(question, watched.prefix), len(watched.prefix))
 
+    def text(self, ids: Sequence[int]) -> str:
+        """Generated tokens in words, while there are more to come too."""
+        return self._prompts.text(ids)
+
     def watch(
         self,
         window: Window,
@@ -103,8 +107,8 @@ class Session:
         spent = {"read": read_milliseconds, **stopwatch.milliseconds}
         return Watched(window, vision, prefix, spent, [*(notes or []), *noise])
 
-    def ask(self, watched: Watched, question: str, max_tokens: int = 64) -> Answer:
-        """Answers a question about the window that was watched last."""
+    def ask(self, watched: Watched, question: str, max_tokens: int = 64, follow: Follow = go_on) -> Answer:
+        """Answers a question about the window that was watched last; `follow` hears of every token."""
         if max_tokens < 1:
             raise UserError(f"an answer needs at least 1 token, got {max_tokens}")
         if self._language.shown is not watched.vision.visual_tokens:
@@ -118,7 +122,7 @@ class Session:
             first = self._language.forward(asked)
         with stopwatch.stage("decode"):
             eos_ids = self._bundle.manifest.prompt.eos_ids
-            generated = generate(self._language, first, asked.next_position, eos_ids, max_tokens)
+            generated = generate(self._language, first, asked.next_position, eos_ids, max_tokens, follow)
         watched.questions += 1
         return self._record(watched, question, asked, generated, stopwatch.milliseconds)
 

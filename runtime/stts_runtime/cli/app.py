@@ -15,9 +15,11 @@ from stts_runtime.cli.bench import bench_command
 from stts_runtime.cli.compile import compile_command
 from stts_runtime.cli.doctor import doctor_command
 from stts_runtime.cli.options import BundleArgument, EngineOption
+from stts_runtime.cli.serve import serve_command
 from stts_runtime.cli.show import console, show_answer, show_bundle
 from stts_runtime.cli.stream import stream_command
 from stts_runtime.passports import verified_engines
+from stts_runtime.sessions import Wanted
 
 app = typer.Typer(
     name="stts-runtime",
@@ -47,9 +49,9 @@ def run(
 ) -> None:
     """Answers questions about videos; several questions share one look at the video."""
     run_command.check_request(bundle, sources, overlay)
-    sessions = run_command.Sessions(Bundle.open(bundle), keep, budget, frames, engine)
+    answers = run_command.Answers(Bundle.open(bundle), Wanted(keep, budget, frames), engine)
     for source in sources:
-        for answer in sessions.answers(source, ask, max_tokens, overlay):
+        for answer in answers.about(source, ask, max_tokens, overlay):
             if as_json:
                 print(answer.model_dump_json(), flush=True)
             else:
@@ -74,6 +76,7 @@ def inspect(bundle: BundleArgument, as_json: JsonOption = False) -> None:
 
 
 app.command("stream")(stream_command)
+app.command("serve")(serve_command)
 app.command("bench")(bench_command)
 app.command("compile")(compile_command)
 app.command("doctor")(doctor_command)

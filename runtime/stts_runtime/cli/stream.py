@@ -2,49 +2,37 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, Optional
 
 import typer
 from pydantic import ValidationError
 
-from stts_runtime.cli.options import EngineOption
+from stts_runtime.cli.long_running import named, stopped_by_signals, tell
+from stts_runtime.cli.options import (
+    EngineOption,
+    MaybeBundleArgument,
+    ShortestPauseOption,
+    SourcesArgument,
+    WhenOption,
+)
 from stts_runtime.errors import UserError
 from stts_runtime.settings import mistakes
 from stts_runtime.stream.config import StreamConfig
 from stts_runtime.stream.run import run_streams
-from stts_runtime.visible import visible
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_SOURCES = "rtsp(s)://, http(s)://, /dev/video0, csi://0, gst:PIPELINE, a video file or a folder of images."
 
 
 def stream_command(
-    bundle: Annotated[
-        Optional[Path], typer.Argument(metavar="[BUNDLE]", help="Folder with the budget `frame`.")
-    ] = None,
-    sources: Annotated[
-        Optional[list[str]],
-        typer.Argument(
-            metavar="[SOURCE]...", help="rtsp://, http://, /dev/video0, csi://0, gst:PIPELINE, file, folder."
-        ),
-    ] = None,
+    bundle: MaybeBundleArgument = None,
+    sources: SourcesArgument = None,
     config: Annotated[
         Optional[Path], typer.Option(help="YAML or TOML with all of it, in place of the other options.")
     ] = None,
     ask: Annotated[
         Optional[list[str]], typer.Option(metavar="QUESTION", help="A question; may be given several times.")
     ] = None,
-    when: Annotated[
-        Optional[str], typer.Option(metavar="CONDITION", help="novelty>0.2, say. Default: about every window.")
-    ] = None,
-    shortest_pause: Annotated[
-        Optional[str], typer.Option(metavar="TIME", help="Between two answers of a stream: 2, 2s, 1m.")
-    ] = None,
+    when: WhenOption = None,
+    shortest_pause: ShortestPauseOption = None,
     longest_pause: Annotated[
         Optional[str], typer.Option(metavar="TIME", help="After it an answer comes though nothing is new.")
     ] = None,
@@ -82,21 +70,16 @@ def stream_command(
         "metrics": metrics,
         "preview": preview,
         "sinks": _sinks(to, as_json),
-        "streams": _named(sources or []),
+        "streams": named(sources or []),
     }
     settings = {name: value for name, value in given.items() if value not in (None, [])}
     chosen = _from_file(config, settings) if config is not None else _from_options(settings)
-    run_streams(chosen, _stopped_by_signals(), _tell)
+    run_streams(chosen, stopped_by_signals(), tell)
 
 
 def _sinks(to: Optional[list[str]], as_json: bool) -> list[Any]:
     screen = {"to": "-", "format": "json" if as_json else "text"}
     return [screen if one == "-" else one for one in to or ["-"]]
-
-
-def _named(sources: list[str]) -> list[dict[str, str]]:
-    """One name for each, in the order of the command line."""
-    return [{"name": f"stream-{number}", "source": source} for number, source in enumerate(sources, start=1)]
 
 
 def _from_options(settings: dict[str, Any]) -> StreamConfig:
@@ -116,26 +99,7 @@ def _from_file(path: Path, settings: dict[str, Any]) -> StreamConfig:
         raise UserError(f"{', '.join(beside)}: given beside --config; put it into {path}")
     from stts_runtime.stream.config_file import exposed_password, load_config
 
-    config = load_config(path)
+    config = load_config(path, StreamConfig)
     if warning := exposed_password(path):
-        _tell(f"warning: {warning}")
+        tell(f"warning: {warning}")
     return config
-
-
-def _stopped_by_signals() -> threading.Event:
-    """Set by the first signal; a second one ends the program at once."""
-    stop, before = threading.Event(), {number: signal.getsignal(number) for number in _SIGNALS}
-
-    def end(number: int, _: FrameType | None) -> None:
-        _tell(f"{signal.Signals(number).name}: finishing what is under way")
-        stop.set()
-        for one, handler in before.items():
-            signal.signal(one, handler)
-
-    for number in _SIGNALS:
-        signal.signal(number, end)
-    return stop
-
-
-def _tell(line: str) -> None:
-    print(visible(line), file=sys.stderr, flush=True)

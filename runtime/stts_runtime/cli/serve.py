@@ -1,0 +1,113 @@
+"""`stts-runtime serve`: a live page and an OpenAI-compatible API."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+from pydantic import ValidationError
+
+from stts_runtime.cli.long_running import named, stopped_by_signals, tell
+from stts_runtime.cli.options import (
+    EngineOption,
+    MaybeBundleArgument,
+    ShortestPauseOption,
+    SourcesArgument,
+    WhenOption,
+)
+from stts_runtime.errors import UserError
+from stts_runtime.extras import serve_extra
+from stts_runtime.settings import mistakes
+
+_TOKEN_VARIABLE = "STTS_TOKEN"  # noqa: S105  # the name of a variable
+
+
+def serve_command(
+    bundle: MaybeBundleArgument = None,
+    sources: SourcesArgument = None,
+    config: Annotated[
+        Optional[Path], typer.Option(help="YAML or TOML, that of `stream` with `serve:`. Options stand beside it.")
+    ] = None,
+    ask: Annotated[
+        Optional[list[str]],
+        typer.Option(metavar="QUESTION", help="Asked of every source again and again; may be given several times."),
+    ] = None,
+    when: WhenOption = None,
+    shortest_pause: ShortestPauseOption = None,
+    keep: Annotated[Optional[float], typer.Option(help="Keep ratio of streams; default: the trained one.")] = None,
+    engine: EngineOption = None,
+    listen: Annotated[
+        Optional[str], typer.Option(metavar="ADDRESS:PORT", help="Default: 127.0.0.1:8080, this machine alone.")
+    ] = None,
+    token_file: Annotated[
+        Optional[Path], typer.Option(help=f"File with the token that requests must show; or {_TOKEN_VARIABLE}.")
+    ] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Other addresses without a token.")] = False,
+    allow_remote_urls: Annotated[
+        bool, typer.Option("--allow-remote-urls", help="Fetch clips from http(s) addresses that requests name.")
+    ] = False,
+    ignore_sampling: Annotated[
+        bool, typer.Option("--ignore-sampling", help="Answer requests for a temperature greedily, in place of 400.")
+    ] = False,
+    access_log: Annotated[bool, typer.Option("--access-log", help="A line for every request on stderr.")] = False,
+) -> None:
+    """Shows sources on a live page, and answers questions about them and about clips: an OpenAI-compatible API.
+
+    Runs until SIGTERM or Ctrl-C, whatever becomes of the sources.
+    """
+    given = {
+        "bundle": bundle,
+        "questions": ask,
+        "when": when,
+        "shortest_pause": shortest_pause,
+        "keep": keep,
+        "engine": engine,
+        "streams": named(sources or []),
+        "serve": _server(listen, token_file, insecure, allow_remote_urls, ignore_sampling, access_log),
+    }
+    settings = {name: value for name, value in given.items() if value not in (None, [], {})}
+    with serve_extra():
+        from stts_runtime.serve.run import run_server
+
+    run_server(_config(config, settings), stopped_by_signals(), tell)
+
+
+def _server(
+    listen: str | None,
+    token_file: Path | None,
+    insecure: bool,
+    allow_remote_urls: bool,
+    ignore_sampling: bool,
+    access_log: bool,
+) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "listen": listen,
+        "token": {"file": token_file} if token_file else None,
+        "insecure": insecure or None,
+        "remote_urls": allow_remote_urls or None,
+        "sampling": "ignore" if ignore_sampling else None,
+        "access_log": access_log or None,
+    }
+    if token_file is None and os.environ.get(_TOKEN_VARIABLE):
+        given["token"] = {"env": _TOKEN_VARIABLE}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _config(path: Path | None, settings: dict[str, Any]) -> Any:
+    from stts_runtime.serve.settings import ServeConfig
+
+    if path is not None:
+        from stts_runtime.stream.config_file import exposed_password, load_config
+
+        config = load_config(path, ServeConfig, settings)
+        if warning := exposed_password(path):
+            tell(f"warning: {warning}")
+        return config
+    if "bundle" not in settings:
+        raise UserError("give BUNDLE, or --config FILE that names one (see stts-runtime serve --help)")
+    try:
+        return ServeConfig.model_validate(settings)
+    except ValidationError as error:
+        raise UserError(mistakes(error)) from None

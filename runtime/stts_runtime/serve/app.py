@@ -1,0 +1,55 @@
+"""The application: routes, schema, guard. It holds no state of its own; see `run.py` for what it is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.types import ASGIApp
+
+from stts_runtime.serve.chat import chat_routes
+from stts_runtime.serve.guard import PUBLIC, Guard
+from stts_runtime.serve.health import health_routes
+from stts_runtime.serve.measured import ServerMetrics
+from stts_runtime.serve.page_routes import PICTURE, page_routes
+from stts_runtime.serve.parts import Parts
+from stts_runtime.serve.problems import handle_problems
+from stts_runtime.serve.settings import ServerSettings
+from stts_runtime.sinks.notices import Tell
+
+
+def make_app(parts: Parts, settings: ServerSettings, token: str | None, tell: Tell) -> ASGIApp:
+    """`token` is what requests must show; None lets everybody in who reaches the address."""
+    # FastAPI's own pages of the schema load their scripts from elsewhere.
+    app = FastAPI(title="stts-runtime serve", version="1", docs_url=None, redoc_url=None)
+    handle_problems(app, tell)
+    app.include_router(page_routes(parts.state, parts.hub, parts.asker, settings))
+    app.include_router(chat_routes(parts.models, parts.asker, parts.uploads, parts.readers, settings))
+    app.include_router(health_routes(parts.desk, parts.metrics))
+    schema = _schema(app, parts, needs_token=token is not None)
+    app.openapi = lambda: schema  # type: ignore[method-assign]
+    counted = ServerMetrics(parts.metrics, parts.desk, parts.hub.post_office)
+    return Guard(app, settings, token, counted.answered, tell)
+
+
+def _schema(app: FastAPI, parts: Parts, *, needs_token: bool) -> dict[str, Any]:
+    """FastAPI's, with the names that there are, and less the status for invalid requests that this server never gives:
+    it is 400 here, as at OpenAI.
+    """
+    schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+            if needs_token and path not in PUBLIC:
+                operation["security"] = [{"token": []}]
+    records = schema["components"]["schemas"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        records.pop(name, None)
+    records["ChatRequest"]["properties"]["model"]["enum"] = list(parts.models)
+    if parts.hub.streams:
+        schema["paths"][PICTURE]["get"]["parameters"][0]["schema"]["enum"] = list(parts.hub.streams)
+        records["AskRequest"]["properties"]["stream"]["anyOf"][0]["enum"] = list(parts.hub.streams)
+    if needs_token:
+        schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    return schema

@@ -1,0 +1,170 @@
+"""From a question over HTTP to its answer: what it is about is read in threads of the server, and the engines'
+thread gets nothing but its own work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+
+from fastapi import Request
+
+from stts_runtime.bundle import Bundle
+from stts_runtime.errors import BundleError
+from stts_runtime.serve import media
+from stts_runtime.serve.desk import Desk, Place, Ticket
+from stts_runtime.serve.helpers import Helpers
+from stts_runtime.serve.hub import Hub
+from stts_runtime.serve.problems import Problem
+from stts_runtime.serve.remote import fetched
+from stts_runtime.serve.settings import ServerSettings
+from stts_runtime.serve.uploads import PREFIX, Uploads
+from stts_runtime.serve.words import Words
+from stts_runtime.serve.work import Outcome, ReadClip, Work, Workshop
+from stts_runtime.sessions import Clip, Wanted
+from stts_runtime.video import VideoFile
+
+_LOOK_FOR_CLIENT_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A live source's newest window."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Media:
+    """A picture or clip: a data URL, the number of an upload, or an address."""
+
+    url: str
+    param: str
+    """Where it stands in the request, for messages."""
+    kind: media.Kind | None = None
+    """What it has to be; None: whatever it is."""
+
+
+@dataclass(frozen=True)
+class Question:
+    text: str
+    about: Stream | Media
+    max_tokens: int
+    wanted: Wanted = field(default_factory=Wanted)
+    stops: Sequence[str] = ()
+
+
+class Asked:
+    """A question under way. Its words can be followed from the event loop while it is answered."""
+
+    def __init__(self, place: Place, work: Work, text: Callable[[Sequence[int]], str], stops: Sequence[str]) -> None:
+        loop = asyncio.get_running_loop()
+        self.heard: asyncio.Queue[str | None] = asyncio.Queue()
+        """Text as it comes; None when there is no more."""
+        self.words = Words(text, stops, lambda new: _tell(loop, self.heard, new))
+        self._ticket: Ticket[Outcome] = place.ask(work, self.words)
+        self._ticket.future.add_done_callback(lambda _: _tell(loop, self.heard, None))
+
+    async def outcome(self) -> Outcome:
+        """Raises what went wrong."""
+        return await asyncio.wrap_future(self._ticket.future)
+
+    def give_up(self) -> None:
+        self._ticket.give_up()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, heard: asyncio.Queue[str | None], new: str | None) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(heard.put_nowait, new)
+
+
+class Asker:
+    """One for the whole server."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        desk: Desk,
+        workshop: Workshop,
+        hub: Hub,
+        uploads: Uploads,
+        readers: Helpers,
+        settings: ServerSettings,
+    ) -> None:
+        self._bundle, self._desk, self._workshop = bundle, desk, workshop
+        self._hub, self._uploads, self._settings = hub, uploads, settings
+        self._readers = readers
+
+    async def ask(self, question: Question) -> Asked:
+        """Raises `Problem`, `BusyError` or a `UserError` if it cannot be asked."""
+        self._check(question)
+        with self._desk.place() as place:
+            work = await self._readers.run(lambda: self._work(question))
+            return Asked(place, work, self._workshop.text, question.stops)
+
+    async def answer(self, question: Question, request: Request) -> tuple[Outcome, Asked]:
+        """The whole answer; given up if the client goes away before."""
+        asked = await self.ask(question)
+        outcome = asyncio.ensure_future(asked.outcome())
+        try:
+            while not (await asyncio.wait({outcome}, timeout=_LOOK_FOR_CLIENT_SECONDS))[0]:
+                if await request.is_disconnected():
+                    raise Problem(499, "the client went away")
+            return await outcome, asked
+        finally:
+            asked.give_up()
+            outcome.cancel()
+
+    def _check(self, question: Question) -> None:
+        limits = self._settings.limits
+        if len(question.text) > limits.question_characters:
+            raise Problem(400, f"a question may have {limits.question_characters} characters, got {len(question.text)}")
+        self._workshop.check(question.text)
+
+    def _work(self, question: Question) -> Work:
+        """In a thread of the server: reads what the question is about."""
+        if isinstance(question.about, Stream):
+            view = self._hub.streams.get(question.about.name)
+            if view is None:
+                raise Problem(404, f"there is no stream {question.about.name[:64]!r}")
+            if not view.has_picture:
+                status = view.channel.source.status
+                raise Problem(409, f"{view.channel.name} has no picture yet: {status.state.value}, {status.reason}")
+            return self._workshop.about_stream(view.channel, question.text, question.max_tokens)
+        content = self._content(question.about)
+        if isinstance(content, bytes) and (question.about.kind or media.kind_of(content[:64])) == "picture":
+            image = media.picture(content, self._settings.limits)
+            return self._workshop.about_picture(image, question.text, question.max_tokens)
+        opened = nullcontext(content) if isinstance(content, VideoFile) else self._uploads.opened(content, "clip")
+        with opened as video:
+            return self._workshop.about_clip(self._read(video, question.wanted), question.text, question.max_tokens)
+
+    def _content(self, about: Media) -> bytes | VideoFile:
+        limits = self._settings.limits
+        if about.url.startswith(PREFIX):
+            upload = self._uploads.get(about.url, about.param)
+            return upload.clip or upload.path.read_bytes()
+        if about.url.startswith("data:"):
+            return media.data_url(about.url, limits, about.param)
+        if about.url.lower().startswith(("http://", "https://")):
+            if not self._settings.remote_urls:
+                raise Problem(
+                    400,
+                    "this server fetches nothing from other addresses (it was started without --allow-remote-urls); "
+                    "send the content as a data URL, or upload it to /v1/files",
+                    about.param,
+                )
+            return fetched(about.url, limits, about.param)
+        raise Problem(400, "the URL should be a data URL, or the id of a file uploaded to /v1/files", about.param)
+
+    def _read(self, video: VideoFile, wanted: Wanted) -> ReadClip:
+        try:
+            clip = Clip.of(self._bundle, video, wanted)
+        except BundleError as error:
+            # Where the bundle lies is nobody's business.
+            folder = self._bundle.folder
+            raise Problem(400, str(error).replace(str(folder), folder.name)) from None
+        window, milliseconds = clip.window()
+        return ReadClip(window, clip.variant, clip.notes, milliseconds)

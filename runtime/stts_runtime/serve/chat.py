@@ -1,0 +1,195 @@
+"""`/v1/models`, `/v1/chat/completions` and `/v1/files`: what OpenAI's clients ask for."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Path, Request, UploadFile
+from fastapi.responses import StreamingResponse
+
+from stts_runtime.answer import Answer
+from stts_runtime.serve.asking import Asked, Asker
+from stts_runtime.serve.conversation import question_of
+from stts_runtime.serve.guard import UPLOADS
+from stts_runtime.serve.helpers import Helpers
+from stts_runtime.serve.models import ModelChoice, chosen
+from stts_runtime.serve.openai_records import (
+    ChatReply,
+    ChatRequest,
+    Choice,
+    Chunk,
+    ChunkChoice,
+    DeletedFile,
+    Delta,
+    Details,
+    FileList,
+    FileRecord,
+    Finish,
+    ModelList,
+    ModelRecord,
+    PromptDetails,
+    Reply,
+    Usage,
+)
+from stts_runtime.serve.problems import problem_of, problem_record
+from stts_runtime.serve.refusals import refusals
+from stts_runtime.serve.settings import ServerSettings
+from stts_runtime.serve.uploads import Upload, Uploads
+from stts_runtime.serve.work import Outcome
+
+FileId = Annotated[str, Path(pattern="^file-[0-9a-f]{24}$")]
+_DONE = "data: [DONE]\n\n"
+
+
+def chat_routes(
+    choices: dict[str, ModelChoice], asker: Asker, uploads: Uploads, readers: Helpers, settings: ServerSettings
+) -> APIRouter:
+    """`choices` by the name of the model."""
+    router, started = APIRouter(tags=["OpenAI"]), int(time.time())
+
+    @router.get("/v1/models", responses=refusals(401))
+    async def models() -> ModelList:
+        return ModelList(data=[_model(name, started) for name in choices])
+
+    @router.get("/v1/models/{model:path}", responses=refusals(401, 404))
+    async def model(model: str) -> ModelRecord:
+        chosen(choices, model)
+        return _model(model, started)
+
+    @router.post(
+        "/v1/chat/completions",
+        response_model=ChatReply,
+        responses={200: {"content": {"text/event-stream": {}}}, **refusals(400, 401, 404, 413, 429, 500, 503)},
+    )
+    async def complete(body: ChatRequest, request: Request) -> Any:
+        """One question about one clip, picture or stream, answered greedily. See docs/serve.md."""
+        question, notes = question_of(body, chosen(choices, body.model), settings)
+        talk = _Talk(body.model, notes)
+        if body.stream:
+            wants_usage = body.stream_options is not None and body.stream_options.include_usage
+            return await _streamed(talk, await asker.ask(question), wants_usage)
+        outcome, asked = await asker.answer(question, request)
+        return talk.reply(outcome, asked)
+
+    _file_routes(router, uploads, readers)
+    return router
+
+
+def _file_routes(router: APIRouter, uploads: Uploads, readers: Helpers) -> None:
+    @router.post(UPLOADS, responses=refusals(400, 401, 413))
+    async def upload(file: UploadFile, purpose: Annotated[str, Form()] = "user_data") -> FileRecord:
+        """A clip or picture to ask about, several times perhaps. It is deleted after a while."""
+        del purpose  # OpenAI's clients have to send one
+        kept = await readers.run(lambda: uploads.add(file.file, file.filename or "upload"))
+        return _file(kept)
+
+    @router.get(UPLOADS, responses=refusals(401))
+    async def files() -> FileList:
+        return FileList(data=[_file(one) for one in uploads.all()])
+
+    @router.get(UPLOADS + "/{file_id}", responses=refusals(400, 401, 404))
+    async def file(file_id: FileId) -> FileRecord:
+        return _file(uploads.get(file_id))
+
+    @router.delete(UPLOADS + "/{file_id}", responses=refusals(400, 401, 404))
+    async def delete(file_id: FileId) -> DeletedFile:
+        uploads.delete(file_id)
+        return DeletedFile(id=file_id)
+
+
+def _model(name: str, started: int) -> ModelRecord:
+    return ModelRecord(id=name, created=started, owned_by="stts-runtime")
+
+
+def _file(upload: Upload) -> FileRecord:
+    clip = upload.clip
+    return FileRecord(
+        id=upload.id,
+        bytes=upload.size_bytes,
+        created_at=upload.created,
+        filename=upload.name,
+        duration_seconds=None if clip is None else round(clip.duration_seconds, 3),
+        frames=None if clip is None else clip.frames,
+    )
+
+
+class _Talk:
+    """One request's answer in OpenAI's words."""
+
+    def __init__(self, model: str, notes: list[str]) -> None:
+        self._model, self._notes = model, notes
+        self._id, self._created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
+
+    def reply(self, outcome: Outcome, asked: Asked) -> ChatReply:
+        content = asked.words.cut(outcome.answer.answer)
+        return ChatReply(
+            id=self._id,
+            created=self._created,
+            model=self._model,
+            choices=[Choice(message=Reply(content=content), finish_reason=_finish(outcome, asked))],
+            usage=_usage(outcome),
+            stts=self._details(outcome),
+        )
+
+    def chunk(self, delta: Delta, finish: Finish | None = None, outcome: Outcome | None = None) -> str:
+        """`outcome` with the last one."""
+        details = None if outcome is None else self._details(outcome)
+        return self._line(choices=[ChunkChoice(delta=delta, finish_reason=finish)], stts=details)
+
+    def usage_chunk(self, outcome: Outcome) -> str:
+        return self._line(choices=[], usage=_usage(outcome))
+
+    def _line(self, **fields: Any) -> str:
+        chunk = Chunk(id=self._id, created=self._created, model=self._model, **fields)
+        return f"data: {chunk.model_dump_json(exclude_none=True)}\n\n"
+
+    def _details(self, outcome: Outcome) -> Details:
+        said = outcome.answer.notes if isinstance(outcome.answer, Answer) else []
+        return Details(record=outcome.answer, notes=[*self._notes, *said])
+
+
+async def _streamed(talk: _Talk, asked: Asked, wants_usage: bool) -> StreamingResponse:
+    """Waits for the first word, so that what cannot be answered is refused with its status."""
+    first = await asked.heard.get()
+    if first is None:
+        await asked.outcome()
+    return StreamingResponse(
+        _chunks(talk, asked, first, wants_usage), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+    )
+
+
+async def _chunks(talk: _Talk, asked: Asked, first: str | None, wants_usage: bool) -> AsyncIterator[str]:
+    try:
+        yield talk.chunk(Delta(role="assistant", content=""))
+        text = first
+        while text is not None:
+            yield talk.chunk(Delta(content=text))
+            text = await asked.heard.get()
+        outcome = await asked.outcome()
+        if rest := asked.words.rest(outcome.answer.answer):
+            yield talk.chunk(Delta(content=rest))
+        yield talk.chunk(Delta(), _finish(outcome, asked), outcome)
+        if wants_usage:
+            yield talk.usage_chunk(outcome)
+        yield _DONE
+    except Exception as error:  # noqa: BLE001  # the status is sent: all that is left is to say it here
+        yield f"data: {problem_record(problem_of(error)).model_dump_json()}\n\n"
+    finally:
+        asked.give_up()
+
+
+def _finish(outcome: Outcome, asked: Asked) -> Finish:
+    return "stop" if asked.words.stopped or outcome.answer.finish == "end" else "length"
+
+
+def _usage(outcome: Outcome) -> Usage:
+    tokens = outcome.answer.tokens
+    return Usage(
+        prompt_tokens=tokens.prompt,
+        completion_tokens=tokens.generated,
+        total_tokens=tokens.prompt + tokens.generated,
+        prompt_tokens_details=PromptDetails(visual_tokens_in=tokens.visual_in, visual_tokens_kept=tokens.visual_kept),
+    )

@@ -1,0 +1,114 @@
+"""From a chat request to the one question about one video that the model answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stts_runtime.serve.asking import Media, Question, Stream
+from stts_runtime.serve.models import ModelChoice
+from stts_runtime.serve.openai_records import (
+    ChatRequest,
+    FilePart,
+    ImagePart,
+    Message,
+    TextPart,
+    VideoPart,
+    VisualPart,
+)
+from stts_runtime.serve.problems import Problem
+from stts_runtime.serve.settings import ServerSettings
+from stts_runtime.sessions import Wanted
+
+_GREEDY = "answers are greedy, always the likeliest token"
+
+
+def question_of(body: ChatRequest, choice: ModelChoice, settings: ServerSettings) -> tuple[Question, list[str]]:
+    """The question, and what the answer should say about how the request was read. Raises `Problem` 400."""
+    notes = _check_sampling(body, settings.sampling == "ignore")
+    if (newest := body.messages[-1]).role != "user":
+        raise Problem(400, f"the last message should be the user's, got one of {newest.role!r}", "messages")
+    text = "\n".join([*_system(body.messages), *_texts(newest)])
+    about, is_earlier = _about(body.messages, choice)
+    notes += _on_history(body.messages, is_earlier)
+    wanted = body.max_completion_tokens or body.max_tokens or settings.limits.answer_tokens
+    max_tokens = min(wanted, settings.limits.answer_tokens)
+    if max_tokens < wanted:
+        notes.append(f"an answer may have {max_tokens} tokens here; {wanted} were asked for")
+    stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
+    return Question(text, about, max_tokens, Wanted(keep=choice.keep), [stop for stop in stops if stop]), notes
+
+
+def _check_sampling(body: ChatRequest, ignored: bool) -> list[str]:
+    """Refuses what greedy decoding cannot do. What is wanted of chance, an operator may have ignored, and said."""
+    if body.n not in (None, 1):
+        raise Problem(400, f"n should be 1, got {body.n}: {_GREEDY}, so there is one answer", "n")
+    for name in ("logprobs", "tools", "functions", "logit_bias"):
+        if getattr(body, name):
+            raise Problem(400, f"{name} is not supported here; leave it out", name)
+    if body.response_format and body.response_format.get("type") != "text":
+        raise Problem(400, "response_format should be text: nothing else is enforced here", "response_format")
+    asked = [name for name in ("temperature", "presence_penalty", "frequency_penalty") if getattr(body, name)]
+    if asked and not ignored:
+        name = asked[0]
+        raise Problem(400, f"{name} should be 0 or left out, got {getattr(body, name):g}: {_GREEDY}", name)
+    return [f"{name} was ignored: {_GREEDY}" for name in asked]
+
+
+def _system(messages: list[Message]) -> list[str]:
+    return [text for one in messages if one.role in ("system", "developer") for text in _texts(one)]
+
+
+def _texts(message: Message) -> list[str]:
+    if isinstance(message.content, str):
+        return [message.content]
+    return [part.text for part in message.content or [] if isinstance(part, TextPart)]
+
+
+def _visuals(message: Message) -> list[tuple[int, VisualPart]]:
+    if not isinstance(message.content, list):
+        return []
+    return [(place, part) for place, part in enumerate(message.content) if not isinstance(part, TextPart)]
+
+
+def _about(messages: list[Message], choice: ModelChoice) -> tuple[Stream | Media, bool]:
+    """What is asked about, and whether it stands in an earlier message: clients send the whole conversation again."""
+    newest = next(_with_visuals(messages), None)
+    if choice.stream is not None:
+        if newest is not None and newest[0] == len(messages) - 1:
+            raise Problem(400, "a stream has pictures of its own; leave yours out, or name another model", "model")
+        return Stream(choice.stream), False
+    if newest is None:
+        raise Problem(
+            400,
+            "there is nothing to look at: add an image_url, video_url or file part, or name a stream/NAME model",
+            "messages",
+        )
+    number, visuals = newest
+    if len(visuals) > 1:
+        raise Problem(400, f"a message may have one picture or clip, got {len(visuals)}", f"messages.{number}.content")
+    place, part = visuals[0]
+    return _media(part, f"messages.{number}.content.{place}"), number != len(messages) - 1
+
+
+def _with_visuals(messages: list[Message]) -> Iterator[tuple[int, list[tuple[int, VisualPart]]]]:
+    """From the newest message to the oldest."""
+    for number in reversed(range(len(messages))):
+        if visuals := _visuals(messages[number]):
+            yield number, visuals
+
+
+def _media(part: VisualPart, param: str) -> Media:
+    if isinstance(part, ImagePart):
+        return Media(part.image_url.url, param, "picture")
+    if isinstance(part, VideoPart):
+        return Media(part.video_url.url, param, "clip")
+    assert isinstance(part, FilePart)
+    return Media(part.file.file_id, param)
+
+
+def _on_history(messages: list[Message], is_earlier: bool) -> list[str]:
+    left_out = sum(one.role in ("user", "assistant") for one in messages[:-1])
+    if not left_out:
+        return []
+    kept = ", but for the picture or clip" if is_earlier else ""
+    return [f"{left_out} earlier messages are not in the prompt{kept}: one question about one video is answered"]

@@ -1,0 +1,169 @@
+"""Where questions wait for the engines. The pipeline's thread, and no other, does what is asked, one at a time.
+
+Behind each question the streams have the engines for as long as it took: half of the time is theirs, whatever is asked.
+
+It knows neither HTTP nor engines: a question is a function that is called there.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar
+
+from stts_runtime.generate import Follow
+
+_SMOOTHING = 0.2
+_LONGEST_RETRY_SECONDS = 60
+
+Result = TypeVar("Result")
+
+
+class BusyError(Exception):
+    """No place is free, or none is given any more."""
+
+    def __init__(self, message: str, retry_seconds: int, closing: bool = False) -> None:
+        super().__init__(message)
+        self.retry_seconds, self.closing = retry_seconds, closing
+
+
+class Ticket(Generic[Result]):
+    """A question that waits, is being answered, or was. Whoever asked may give it up at any time."""
+
+    def __init__(self, work: Callable[[Follow], Result], follow: Follow) -> None:
+        self.future: Future[Result] = Future()
+        self._work, self._follow, self._given_up = work, follow, False
+
+    def give_up(self) -> None:
+        """One that waits is never begun; one that runs ends with its next token."""
+        self._given_up = True
+        self.future.cancel()
+
+    def run(self, stop: threading.Event) -> bool:
+        """In the pipeline's thread; whether there was anything to do. Ends with its next token once `stop` is set."""
+        if not self.future.set_running_or_notify_cancel():
+            return False
+        try:
+            result = self._work(lambda ids: not stop.is_set() and self._going_on(ids))
+            if stop.is_set():
+                raise _closing()
+        except Exception as error:  # noqa: BLE001  # whoever asked gets it; no stream ends for it
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)
+        return True
+
+    def refuse(self) -> None:
+        """Before it was begun."""
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_exception(_closing())
+
+    def _going_on(self, ids: Sequence[int]) -> bool:
+        return not self._given_up and self._follow(ids)
+
+
+class Place:
+    """Leave to prepare and ask one question; given back when it is answered, or when the block ends without asking."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk, self._asked = desk, False
+
+    def ask(self, work: Callable[[Follow], Result], follow: Follow) -> Ticket[Result]:
+        """Raises `BusyError` if the server is stopping."""
+        ticket = Ticket(work, follow)
+        self._desk.put(ticket)
+        self._asked = True
+        ticket.future.add_done_callback(lambda _: self._desk.give_back(ticket))
+        return ticket
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._asked:
+            self._desk.give_back()
+
+
+class Desk:
+    """At most `places` questions are open at a time. Thread-safe; `run_one` and `wait` are the pipeline's."""
+
+    def __init__(self, places: int, stop: threading.Event, shared: bool = False) -> None:
+        """Once `stop` is set, what is being answered ends with its next token. `shared`: there are streams."""
+        self._places, self._stop, self._shared = places, stop, shared
+        self._resting_until = 0.0
+        self._open = 0
+        self._closed = False
+        self._waiting: deque[Ticket[Any]] = deque()
+        self._change = threading.Condition()
+        self._mean_seconds = 1.0
+        self.last_round = time.monotonic()
+        """When the pipeline came by, which it does every round."""
+
+    @property
+    def open(self) -> int:
+        return self._open
+
+    def place(self) -> Place:
+        """Raises `BusyError` if none is free."""
+        with self._change:
+            if self._closed:
+                raise _closing()
+            if self._open >= self._places:
+                raise BusyError(f"{self._open} questions are open, and no more may be; ask again later", self._retry())
+            self._open += 1
+        return Place(self)
+
+    def give_back(self, ticket: Ticket[Any] | None = None) -> None:
+        """A place, and with it a question that was given up while it waited: it holds a whole clip."""
+        with self._change:
+            self._open -= 1
+            if ticket is not None and ticket in self._waiting:
+                self._waiting.remove(ticket)
+
+    def put(self, ticket: Ticket[Any]) -> None:
+        with self._change:
+            if self._closed:
+                raise _closing()
+            self._waiting.append(ticket)
+            self._change.notify_all()
+
+    def run_one(self) -> bool:
+        began = self.last_round = time.monotonic()
+        with self._change:
+            ticket = self._waiting.popleft() if self._waiting and began >= self._resting_until else None
+        if ticket is None:
+            return False
+        if ticket.run(self._stop):
+            ended = time.monotonic()
+            self._mean_seconds += _SMOOTHING * (ended - began - self._mean_seconds)
+            self._resting_until = 2 * ended - began if self._shared else 0.0
+        return True
+
+    def wait(self, seconds: float) -> None:
+        rest = self._resting_until - time.monotonic()
+        with self._change:
+            if rest > 0:
+                self._change.wait(min(rest, seconds))
+            else:
+                self._change.wait_for(lambda: self._waiting or self._closed, seconds)
+
+    def close(self) -> None:
+        """Nothing is taken any more, and what waits is refused."""
+        with self._change:
+            self._closed = True
+            waiting, self._waiting = list(self._waiting), deque()
+            self._change.notify_all()
+        for ticket in waiting:
+            ticket.refuse()
+
+    def _retry(self) -> int:
+        share = 2 if self._shared else 1
+        return min(_LONGEST_RETRY_SECONDS, math.ceil(self._open * self._mean_seconds * share))
+
+
+def _closing() -> BusyError:
+    return BusyError("the server is stopping", 5, closing=True)

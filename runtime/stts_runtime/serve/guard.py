@@ -1,0 +1,145 @@
+"""What stands before every route: who may ask, from where, how much, and what a browser may do with the answer.
+
+Pure ASGI, so that streamed answers pass through as they come. It knows no route but the public ones.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from stts_runtime.serve.problems import Problem, problem_response
+from stts_runtime.serve.settings import ServerSettings, is_loopback
+from stts_runtime.sinks.notices import Tell
+
+UPLOADS = "/v1/files"
+PUBLIC = frozenset({"/", "/page.css", "/page.js", "/healthz", "/readyz"})
+"""The page itself holds nothing; what it shows it asks for, with the token that was typed into it."""
+
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_FORM_BYTES = 10_000
+"""Around a file in a form."""
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+Answered = Callable[[str, int], None]
+
+
+class Guard:
+    """Middleware: checks a request before the application sees it, and counts and logs what became of it."""
+
+    def __init__(
+        self, app: ASGIApp, settings: ServerSettings, token: str | None, answered: Answered, tell: Tell
+    ) -> None:
+        self._app, self._limits = app, settings.limits
+        self._token = None if token is None else token.encode()
+        # A page of another site has no token. Where none is needed it must neither write here nor, by a name of its
+        # own for this address, read.
+        self._hosts_checked = token is None and is_loopback(settings.listen.address)
+        self._answered, self._log = answered, tell if settings.access_log else None
+        self._open = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_upload = scope["path"] == UPLOADS
+        most_bytes = self._limits.upload_bytes + _FORM_BYTES if is_upload else self._limits.body_bytes
+        request = _Watched(scope, receive, send, most_bytes)
+        began = time.monotonic()
+        self._open += 1
+        try:
+            await self._let_in(request)
+        finally:
+            self._open -= 1
+            self._count(scope, request.status, time.monotonic() - began)
+
+    async def _let_in(self, request: _Watched) -> None:
+        try:
+            self._check(request.scope)
+        except Problem as problem:
+            await problem_response(problem)(request.scope, request.receive, request.send)
+            return
+        try:
+            await self._app(request.scope, request.receive, request.send)
+        except _TooLargeError:
+            too_large = Problem(413, f"a request may have {request.most_bytes:,} bytes; larger clips go to {UPLOADS}")
+            if not request.status:
+                await problem_response(too_large)(request.scope, request.receive, request.send)
+
+    def _check(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        if self._open > self._limits.open_requests:
+            raise Problem(503, f"{self._limits.open_requests} requests are open, and no more may be", retry=1)
+        self._check_place(scope["method"], headers)
+        if self._token is not None and scope["path"] not in PUBLIC:
+            kind, _, shown = headers.get("authorization", "").partition(" ")
+            if kind.lower() != "bearer" or not hmac.compare_digest(shown.strip().encode(), self._token):
+                raise Problem(401, "the token is missing or wrong: Authorization: Bearer TOKEN", code="invalid_api_key")
+
+    def _check_place(self, method: str, headers: Headers) -> None:
+        host = headers.get("host", "")
+        if self._hosts_checked and not is_loopback(_host_of(host)):
+            raise Problem(403, "this server answers to localhost alone; with a token it answers to every name")
+        origin = headers.get("origin")
+        writes = self._token is None and method not in _SAFE_METHODS
+        if writes and origin is not None and urlsplit(origin).netloc != host:
+            raise Problem(403, "a page of another site may not write here")
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "other")
+        self._answered(route, status or 499)
+        if self._log is not None:
+            # Without the query, which may hold anything.
+            self._log(f"{scope['method']} {scope['path']} {status or 499} {seconds * 1000:.0f} ms")
+
+
+class _TooLargeError(Exception):
+    """The body is larger than anything that is allowed."""
+
+
+class _Watched:
+    """A request whose body is counted as it comes, and whose answer gets the headers that all answers have."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, most_bytes: int) -> None:
+        self.scope, self._receive, self._send = scope, receive, send
+        self.most_bytes, self._bytes = most_bytes, 0
+        self.status = 0
+        """0 until the answer begins."""
+
+    async def receive(self) -> Message:
+        declared = Headers(scope=self.scope).get("content-length", "0")
+        if declared.isdecimal() and int(declared) > self.most_bytes:
+            raise _TooLargeError
+        message = await self._receive()
+        self._bytes += len(message.get("body", b""))
+        if self._bytes > self.most_bytes:
+            raise _TooLargeError
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(raw=message.setdefault("headers", []))
+            for name, value in _HEADERS.items():
+                headers[name] = value
+            headers.setdefault("Cache-Control", "no-store")
+        await self._send(message)
+
+
+def _host_of(header: str) -> str:
+    """Without the port: `localhost:8080`, `[::1]:8080`."""
+    return urlsplit(f"//{header}").hostname or ""

@@ -1,0 +1,165 @@
+"""What the page and the API know of the streams: the newest picture, the last answers, the state, in bounded memory.
+
+A listener of the pipeline: its thread leaves references here and goes on. Everything that costs time, such as JPEG,
+happens when somebody asks, in their thread, once a picture however many ask.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from stts_runtime.overlay import Image
+from stts_runtime.serve.mailbox import News, PostOffice
+from stts_runtime.serve.pictures import Size, View, live_jpeg
+from stts_runtime.sources.state import State
+from stts_runtime.stream.channel import Channel, Look
+from stts_runtime.stream.record import Record, StreamAnswer
+from stts_runtime.stream.ring import SeenFrame
+
+_LOOKS = 120
+"""A minute at two looks a second."""
+_ANSWERS = 20
+
+
+class LookRecord(BaseModel):
+    """One look at a frame, as the graphs of the page show it."""
+
+    stream: str
+    number: int
+    """Counts the stream's looks from 1."""
+    seconds: float
+    """On the stream's own time line."""
+    novelty: float
+    lag_ms: float
+    """Age of the frame when it had been looked at."""
+    kept: int
+    groups: int
+    is_key: bool
+
+
+class StreamRecord(BaseModel):
+    """All that is known of a stream now."""
+
+    name: str
+    source: str
+    """Without credentials."""
+    live: bool
+    state: State
+    reason: str
+    since_seconds: float
+    """How long it has been in this state."""
+    reconnections: int
+    questions: list[str]
+    """Its own, which it answers by itself."""
+    looked_seconds_ago: float | None
+    """Since its newest look; None before the first."""
+    looks: list[LookRecord]
+    answers: list[StreamAnswer]
+
+
+@dataclass(frozen=True, eq=False)
+class _Newest:
+    number: int
+    image: Image
+    seen: SeenFrame
+    looked: float
+    """On the clock of `time.monotonic`."""
+
+
+class StreamView:
+    """One stream's. Written by the pipeline's thread, read by others."""
+
+    def __init__(self, channel: Channel, questions: Iterable[str]) -> None:
+        self.channel, self._questions = channel, list(questions)
+        self._newest: _Newest | None = None
+        self._looks: deque[LookRecord] = deque(maxlen=_LOOKS)
+        self._answers: deque[StreamAnswer] = deque(maxlen=_ANSWERS)
+        self._changing = threading.Lock()
+        self._encoding = threading.Lock()
+        self._encoded: dict[tuple[View, Size], tuple[int, bytes]] = {}
+
+    def saw(self, look: Look) -> LookRecord:
+        kept, number = look.seen.output.kept, 1 if self._newest is None else self._newest.number + 1
+        record = LookRecord(
+            stream=self.channel.name,
+            number=number,
+            seconds=round(look.frame.seconds, 3),
+            novelty=round(look.seen.novelty, 4),
+            lag_ms=round((time.monotonic() - look.frame.captured) * 1000, 1),
+            kept=int(kept.sum()),
+            groups=kept.size,
+            is_key=look.seen.is_key,
+        )
+        with self._changing:
+            self._looks.append(record)
+        self._newest = _Newest(number, look.frame.image, look.seen, time.monotonic())
+        return record
+
+    @property
+    def has_picture(self) -> bool:
+        return self._newest is not None
+
+    def said(self, answer: StreamAnswer) -> None:
+        with self._changing:
+            self._answers.append(answer)
+
+    def picture(self, view: View, size: Size) -> tuple[int, bytes] | None:
+        """The number of the newest look and its JPEG; None before the first. Blocks while it is encoded."""
+        with self._encoding:
+            newest = self._newest
+            if newest is None:
+                return None
+            encoded = self._encoded.get((view, size))
+            if encoded is None or encoded[0] != newest.number:
+                output = newest.seen.output
+                encoded = newest.number, live_jpeg(newest.image, output.kept, output.scores, view, size)
+                self._encoded[view, size] = encoded
+            return encoded
+
+    def record(self) -> StreamRecord:
+        source = self.channel.source
+        status, newest, now = source.status, self._newest, time.monotonic()
+        with self._changing:
+            looks, answers = list(self._looks), list(self._answers)
+        return StreamRecord(
+            name=self.channel.name,
+            source=source.name,
+            live=source.live,
+            state=status.state,
+            reason=status.reason,
+            since_seconds=round(now - status.since, 1),
+            reconnections=source.reconnections,
+            questions=self._questions,
+            looked_seconds_ago=None if newest is None else round(now - newest.looked, 1),
+            looks=looks,
+            answers=answers,
+        )
+
+
+class Hub:
+    """A listener of the pipeline."""
+
+    def __init__(self) -> None:
+        self.post_office = PostOffice()
+        self.streams: dict[str, StreamView] = {}
+
+    def watch(self, channel: Channel, questions: Iterable[str]) -> None:
+        """Before the pipeline runs."""
+        self.streams[channel.name] = StreamView(channel, questions)
+
+    def saw(self, channel: Channel, look: Look) -> None:
+        record = self.streams[channel.name].saw(look)
+        self.post_office.post(News("look", record.model_dump_json()))
+
+    def said(self, record: Record) -> None:
+        if isinstance(record, StreamAnswer):
+            self.streams[record.stream].said(record)
+            self.post_office.post(News("answer", record.model_dump_json()))
+        else:
+            self.post_office.post(News("state", record.model_dump_json()))

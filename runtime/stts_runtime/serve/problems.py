@@ -1,0 +1,112 @@
+"""What is answered when something is refused: one shape for all, OpenAI's, so that existing clients show the reason."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from stts_runtime.errors import SttsError, UserError
+from stts_runtime.serve.desk import BusyError
+from stts_runtime.sinks.notices import Tell
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    409: "conflict_error",
+    413: "invalid_request_error",
+    429: "rate_limit_error",
+}
+
+
+class ProblemBody(BaseModel):
+    message: str
+    """One sentence: what was got, what is allowed, what to do."""
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ProblemRecord(BaseModel):
+    """Every answer that is no success."""
+
+    error: ProblemBody
+
+
+class Problem(Exception):  # noqa: N818  # it is an answer
+    """Raised wherever a request is refused."""
+
+    def __init__(
+        self, status: int, message: str, param: str | None = None, code: str | None = None, retry: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.param, self.code, self.retry = status, message, param, code, retry
+
+
+def problem_record(problem: Problem) -> ProblemRecord:
+    kind = _TYPES.get(problem.status, "server_error")
+    return ProblemRecord(error=ProblemBody(message=problem.message, type=kind, param=problem.param, code=problem.code))
+
+
+def problem_response(problem: Problem) -> JSONResponse:
+    headers = {} if problem.retry is None else {"Retry-After": str(problem.retry)}
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(problem_record(problem).model_dump(), problem.status, headers)
+
+
+def problem_of(error: Exception) -> Problem:
+    """What to answer to an error of this product."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, BusyError):
+        return Problem(503 if error.closing else 429, str(error), code="busy", retry=error.retry_seconds)
+    if isinstance(error, UserError):
+        return Problem(400, str(error))
+    return Problem(500, "an internal error; the server's log says more")
+
+
+def handle_problems(app: FastAPI, tell: Tell) -> None:
+    """Every refusal, whoever raised it, in the one shape; our own faults also go to `tell`."""
+
+    async def ours(_: Request, error: Exception) -> JSONResponse:
+        problem = problem_of(error)
+        if problem.status == 500:
+            tell(f"internal error: {type(error).__name__}: {error}")
+        return problem_response(problem)
+
+    async def framework(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        response = problem_response(Problem(error.status_code, str(error.detail)))
+        if error.status_code == 405:
+            response.headers["Allow"] = ", ".join(_allowed(request))
+        return response
+
+    async def invalid(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return problem_response(_of_validation(error))
+
+    for kind in (Problem, BusyError, SttsError, Exception):
+        app.add_exception_handler(kind, ours)
+    app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(RequestValidationError, invalid)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Methods of all routes with this path; the framework knows those of the first alone."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in routes for method in getattr(route, "methods", None) or ()})
+
+
+def _of_validation(error: RequestValidationError) -> Problem:
+    """The first mistake, without what was written there."""
+    first = error.errors()[0]
+    place = ".".join(str(step) for step in first["loc"][1:])
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return Problem(400, f"{place}: {message}" if place else message, param=place or None)

@@ -1,0 +1,70 @@
+"""`stts-runtime serve`: from a configuration to a server that runs. Read from `run_server` down."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+from stts_runtime.bundle import Bundle
+from stts_runtime.engines import EngineChoice, LanguageEngine, load_language
+from stts_runtime.serve.app import make_app
+from stts_runtime.serve.parts import Parts
+from stts_runtime.serve.server import HttpServer, bound
+from stts_runtime.serve.settings import ServeConfig, is_loopback
+from stts_runtime.serve.work import Workshop
+from stts_runtime.sessions import Sessions
+from stts_runtime.sinks.metrics import StreamMetrics
+from stts_runtime.sinks.notices import Tell
+from stts_runtime.stream.channel import Channel
+from stts_runtime.stream.parts import live_engines, metrics_served, open_bundle, open_channels, open_listeners
+from stts_runtime.stream.pipeline import Events, Pipeline
+from stts_runtime.stream.watcher import Engines
+
+
+def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
+    """Runs until `stop` is set; sources that are over stay on the page. `tell` gets lines for people, from any thread.
+
+    The pipeline runs in this thread and is the only one that touches engines. Raises `UserError` before anything
+    listens for what cannot work.
+    """
+    token = config.serve.secret()
+    with ExitStack() as open_things:
+        place = bound(config.serve.listen)
+        open_things.callback(place.close)
+        bundle, choice = open_bundle(config, tell)
+        language = load_language(bundle, choice.name)
+        live = _live(config, bundle, choice, language)
+        workshop = Workshop(bundle, Sessions(bundle, choice.name, language), live)
+        metrics, events = StreamMetrics(), Events()
+        open_things.enter_context(metrics_served(config, metrics, tell))
+        listeners = open_things.enter_context(open_listeners(config, metrics, tell))
+        channels: list[Channel] = [] if live is None else open_channels(config, live, events, metrics)
+        folder = open_things.enter_context(
+            tempfile.TemporaryDirectory(prefix="stts-serve-", ignore_cleanup_errors=True)
+        )
+        parts = Parts.of(bundle, config, workshop, channels, Path(folder), stop, metrics)
+        app = make_app(parts, config.serve, token, tell)
+        pipeline = Pipeline(channels, events, [*listeners, parts.hub], parts.desk)
+        with HttpServer(app, place, ended=stop.set):
+            _announce(config, place.getsockname()[1], token, tell)
+            try:
+                pipeline.run(stop)
+            finally:
+                parts.close()
+
+
+def _live(config: ServeConfig, bundle: Bundle, choice: EngineChoice, language: LanguageEngine) -> Engines | None:
+    """None if there are no sources and the bundle has nothing for them. Raises `BundleError` if there are some."""
+    if bundle.manifest.live is None and not config.streams:
+        return None
+    return live_engines(config, bundle, choice, language)
+
+
+def _announce(config: ServeConfig, port: int, token: str | None, tell: Tell) -> None:
+    address = config.serve.listen.address
+    shown = f"[{address}]" if ":" in address else address
+    if token is None and not is_loopback(address):
+        tell(f"WARNING: --insecure: everybody who reaches {shown}:{port} sees all streams and may ask, without a token")
+    tell(f"page: http://{shown}:{port}/  API: http://{shown}:{port}/v1" + ("  (with the token)" if token else ""))

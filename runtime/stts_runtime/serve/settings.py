@@ -1,0 +1,94 @@
+"""What `stts-runtime serve` is told: where to listen, who may ask, and how much. `serve:` of a configuration file."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stts_runtime.errors import UserError
+from stts_runtime.quantities import Bytes, Seconds
+from stts_runtime.settings import Settings
+from stts_runtime.sinks.config import AnySink
+from stts_runtime.sinks.secret import Secret
+from stts_runtime.stream.config import Cameras, Listen
+
+_LOOPBACK_NAMES = ("localhost", "localhost.localdomain")
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Limits(Settings):
+    """What one request, and all of them together, may ask for. More is refused with the limit in the answer."""
+
+    upload_bytes: Bytes = 64_000_000
+    """Of a clip or picture."""
+    body_bytes: Bytes = 24_000_000
+    """Of a request that holds clips and pictures as text; larger ones are uploaded."""
+    clip_seconds: Seconds = 120.0
+    clip_frames: Count = 7200
+    """That have to be decoded to know a clip's times."""
+    decoding_seconds: Seconds = 30.0
+    """Spent on that."""
+    pixels: Count = 40_000_000
+    """Of one picture or frame, width x height."""
+    question_characters: Count = 4000
+    """The system message included."""
+    answer_tokens: Count = 256
+    """More are asked for by many clients as a matter of course, and get these."""
+    open_questions: Count = 16
+    """That wait or are being answered."""
+    open_requests: Count = 256
+    event_clients: Count = 64
+    uploads: Count = 16
+    """Kept at a time; the oldest go."""
+    upload_seconds: Seconds = 1800.0
+    """After their last use uploads are deleted."""
+
+
+class ServerSettings(Settings):
+    listen: Listen = Listen.model_construct(address="127.0.0.1", port=8080)
+    token: Secret | None = None
+    """What requests must show; needed at any address but loopback."""
+    insecure: bool = False
+    """Whoever reaches the address may ask, without a token."""
+    remote_urls: bool = False
+    """Whether clips and pictures are fetched from http(s) addresses that a request names."""
+    sampling: Literal["refuse", "ignore"] = "refuse"
+    """Requests for a temperature or penalties, which greedy decoding does not have."""
+    access_log: bool = False
+    limits: Limits = Limits()
+
+    def secret(self) -> str | None:
+        """The token. Raises `UserError` if it cannot be read, or if the address needs one and there is none."""
+        if self.token is not None:
+            return checked_token(self.token.read())
+        if not is_loopback(self.listen.address) and not self.insecure:
+            raise UserError(
+                f"{self.listen.address} can be reached from other machines, so requests need a token: --token-file "
+                "FILE, or STTS_TOKEN in the environment; or --insecure to let everybody in"
+            )
+        return None
+
+
+class ServeConfig(Cameras):
+    """A whole file. Without streams there is the API alone; without questions they are looked at and asked by hand."""
+
+    sinks: tuple[AnySink, ...] = ()
+    serve: ServerSettings = ServerSettings()
+
+
+def checked_token(token: str) -> str:
+    """Raises `UserError` for one that is guessed too soon or cannot stand in a header; the text never holds it."""
+    if len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token:
+        raise UserError("the token should be 16 or more ASCII characters without spaces: openssl rand -hex 24")
+    return token
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, a name or an address, is this machine and nothing else."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() in _LOOPBACK_NAMES

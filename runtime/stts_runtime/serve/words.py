@@ -1,0 +1,43 @@
+"""An answer as it grows: which words are safe to pass on after each token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+_INCOMPLETE = "\ufffd"
+"""What a tokenizer makes of a character whose last bytes have not come yet."""
+
+
+class Words:
+    """A `Follow` that passes new text on to `tell`, and has enough where one of `stops` begins.
+
+    Text that may turn out to be the beginning of a stop, or half a character, waits for the next token.
+    """
+
+    def __init__(self, text: Callable[[Sequence[int]], str], stops: Sequence[str], tell: Callable[[str], None]) -> None:
+        """`text` makes words of tokens; what it says grows at the end alone."""
+        self._text, self._stops, self._tell = text, stops, tell
+        self._held = max((len(stop) for stop in stops), default=1) - 1
+        self._told = 0
+        self.stopped = False
+
+    def __call__(self, ids: Sequence[int]) -> bool:
+        text = self._text(ids)
+        whole = self.cut(text)
+        self.stopped = len(whole) < len(text)
+        safe = len(whole) if self.stopped else max(0, len(whole) - self._held)
+        self._pass_on(whole.rstrip(_INCOMPLETE)[:safe])
+        return not self.stopped
+
+    def rest(self, text: str) -> str:
+        """What of the whole answer has not been passed on."""
+        return self.cut(text)[self._told :]
+
+    def cut(self, text: str) -> str:
+        ends = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        return text[: min(ends)] if ends else text
+
+    def _pass_on(self, text: str) -> None:
+        if len(text) > self._told:
+            self._tell(text[self._told :])
+            self._told = len(text)

@@ -1,0 +1,149 @@
+"""What the pipeline's thread does for a question: the only code of the server that touches engines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stts_runtime.answer import Answer, MillisecondRecord, TokenRecord, WindowRecord
+from stts_runtime.bundle import Bundle
+from stts_runtime.generate import Follow
+from stts_runtime.overlay import Image
+from stts_runtime.serve.problems import Problem
+from stts_runtime.sessions import Sessions
+from stts_runtime.sources.frame import Frame
+from stts_runtime.stream.channel import Channel
+from stts_runtime.stream.keys import KeyRule
+from stts_runtime.stream.record import StreamAnswer
+from stts_runtime.stream.watcher import Engines, Watcher
+from stts_runtime.video import Window
+from stts_runtime.video.resize import squashed
+
+ONE_FRAME = "the picture is a one-frame video at keep 1: nothing of it was dropped"
+
+
+@dataclass(frozen=True, eq=False)
+class ReadClip:
+    """A clip's frames in memory, and the variant that takes them."""
+
+    window: Window
+    variant: str
+    notes: list[str]
+    milliseconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """An answer; for clips and pictures with what was looked at."""
+
+    answer: Answer | StreamAnswer
+    window: Window | None = None
+    kept: NDArray[np.bool_] | None = None
+    """(T, G)."""
+
+
+Work = Callable[[Follow], Outcome]
+
+
+class Workshop:
+    """Makes the functions that a desk hands to the pipeline's thread. What they need is loaded here, once."""
+
+    def __init__(self, bundle: Bundle, sessions: Sessions, live: Engines | None) -> None:
+        self._bundle, self._sessions, self._live = bundle, sessions, live
+        self.variants = answering_variants(bundle)
+        self._one_frame = next((name for name in self.variants if bundle.manifest.variants[name].frames == 1), None)
+        for name in self.variants:
+            self._warm(name)
+
+    def _warm(self, variant: str) -> None:
+        """A first run takes memory and captures graphs: nobody's question should wait for that, and no stream."""
+        manifest = self._bundle.manifest
+        frames, size = manifest.variants[variant].frames, manifest.vision.image_size
+        blank = np.zeros((frames, size, size, 3), np.uint8)
+        session = self._sessions.of(variant)
+        session.ask(session.watch(Window("blank", 0.0, np.zeros(frames), blank, 1.0)), "?", max_tokens=1)
+
+    @property
+    def looks_at_pictures(self) -> bool:
+        return self._one_frame is not None or self._live is not None
+
+    def check(self, question: str) -> None:
+        """Raises `PromptError` for a question that cannot be asked. For any thread."""
+        self._sessions.of(self.variants[0]).check_questions([question])
+
+    def text(self, ids: Sequence[int]) -> str:
+        return self._sessions.of(self.variants[0]).text(ids)
+
+    def about_stream(self, channel: Channel, question: str, max_tokens: int) -> Work:
+        """Raises `PromptError` if the question does not fit beside a full window."""
+        channel.check_questions([question])
+        return lambda follow: Outcome(channel.answer_now(question, max_tokens, follow))
+
+    def about_clip(self, clip: ReadClip, question: str, max_tokens: int) -> Work:
+        return partial(self._about_clip, clip, question, max_tokens)
+
+    def about_picture(self, image: Image, question: str, max_tokens: int) -> Work:
+        """Raises `Problem` if the bundle has nothing that looks at one frame."""
+        if self._one_frame is not None:
+            clip = ReadClip(self._still(image), self._one_frame, [ONE_FRAME], 0.0)
+            return self.about_clip(clip, question, max_tokens)
+        if self._live is None:
+            raise Problem(
+                400,
+                "this bundle has no variant for one frame, so it cannot look at pictures; send a clip, or build it "
+                "with --budget frame",
+            )
+        return partial(self._about_key_frame, self._live, image, question, max_tokens)
+
+    def _about_clip(self, clip: ReadClip, question: str, max_tokens: int, follow: Follow) -> Outcome:
+        session = self._sessions.of(clip.variant)
+        watched = session.watch(clip.window, clip.milliseconds, clip.notes)
+        answer = session.ask(watched, question, max_tokens, follow)
+        return Outcome(answer, clip.window, watched.vision.kept)
+
+    def _about_key_frame(
+        self, engines: Engines, image: Image, question: str, max_tokens: int, follow: Follow
+    ) -> Outcome:
+        """A stream's first frame is a window of one frame that is kept whole."""
+        watcher = Watcher(engines, 1, KeyRule(every=1, at_least=1))
+        watcher.check_questions([question])
+        seen = watcher.see(Frame(image, 0.0, time.monotonic()))
+        said = watcher.ask(question, max_tokens, follow)
+        groups = seen.output.kept.size
+        spent = {"read": 0.0, "vision": seen.vision_ms, **said.milliseconds}
+        answer = Answer(
+            source="picture",
+            window=WindowRecord(frames=1, times_seconds=[0.0], duration_seconds=0.0),
+            question=question,
+            answer=said.text,
+            finish="end" if said.ended else "length",
+            variant="live-key",
+            keep=1.0,
+            budget="frame",
+            kept_per_frame=[groups],
+            tokens=TokenRecord(
+                visual_in=groups, visual_kept=groups, prompt=said.prompt_tokens, generated=said.generated
+            ),
+            milliseconds=MillisecondRecord(
+                **{name: round(value, 3) for name, value in spent.items()}, total=round(sum(spent.values()), 3)
+            ),
+            reused_prefix=False,
+            notes=[ONE_FRAME],
+        )
+        return Outcome(answer, self._still(image), seen.output.kept[None])
+
+    def _still(self, image: Image) -> Window:
+        pixels = squashed(image, self._bundle.manifest.vision.image_size)
+        return Window("picture", 0.0, np.zeros(1), pixels[None], image.shape[1] / image.shape[0])
+
+
+def answering_variants(bundle: Bundle) -> list[str]:
+    """Those that a question about a clip can get: one for each number of frames and keep ratio, the shortest first."""
+    able = [one for one in bundle.manifest.variants.values() if not one.is_control]
+    wanted = sorted({(one.frames, one.keep) for one in able}, key=lambda pair: (pair[0], -pair[1]))
+    return [bundle.choose(keep, None, frames) for frames, keep in wanted]

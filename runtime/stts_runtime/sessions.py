@@ -1,0 +1,78 @@
+"""Clips and the sessions that answer about them: each variant is loaded once, however many clips use it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stts_runtime.bundle import Bundle
+from stts_runtime.engines import EngineName, LanguageEngine, load_language
+from stts_runtime.session import Session
+from stts_runtime.stopwatch import Stopwatch
+from stts_runtime.video import VideoFile, Window, rule_count, window_of_file
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a variant should be like; None leaves it to the bundle and the clip."""
+
+    keep: float | None = None
+    budget: str | None = None
+    frames: int | None = None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A file, timed, and the variant that fits it best. Needs no engine."""
+
+    bundle: Bundle
+    video: VideoFile
+    variant: str
+    notes: list[str]
+    milliseconds: float
+    """What opening and timing it took."""
+
+    @classmethod
+    def open(cls, bundle: Bundle, source: str, wanted: Wanted) -> Clip:
+        """Raises `SourceError` for a file that cannot be used, `BundleError` where no variant fits."""
+        stopwatch = Stopwatch()
+        with stopwatch.stage("read"):
+            video = VideoFile(source)
+        return cls.of(bundle, video, wanted, stopwatch.milliseconds["read"])
+
+    @classmethod
+    def of(cls, bundle: Bundle, video: VideoFile, wanted: Wanted, milliseconds: float = 0.0) -> Clip:
+        """Raises `BundleError` where no variant fits."""
+        manifest = bundle.manifest
+        count = rule_count(video.duration_seconds, manifest.max_fps)
+        at_most = min(count, video.frames) if wanted.frames is None else None
+        name = bundle.choose(wanted.keep, wanted.budget, wanted.frames, at_most)
+        notes, taken = list(video.notes), manifest.variants[name].frames
+        if taken != count:
+            notes.append(
+                f"{manifest.max_fps:g} frames a second would be {count} frames; the variant takes {taken}, evenly "
+                f"from start to end"
+            )
+        return cls(bundle, video, name, notes, milliseconds)
+
+    def window(self) -> tuple[Window, float]:
+        """The frames that the variant takes, and the milliseconds that it took to have them since `open`."""
+        manifest, stopwatch = self.bundle.manifest, Stopwatch()
+        with stopwatch.stage("read"):
+            frames = manifest.variants[self.variant].frames
+            window = window_of_file(self.video, frames, manifest.max_fps, manifest.vision.image_size)
+        return window, self.milliseconds + stopwatch.milliseconds["read"]
+
+
+class Sessions:
+    """Loads a variant when it is first asked for. Not thread-safe: all share one language engine."""
+
+    def __init__(self, bundle: Bundle, engine: EngineName, language: LanguageEngine | None = None) -> None:
+        self._bundle, self._engine, self._language = bundle, engine, language
+        self._open: dict[str, Session] = {}
+
+    def of(self, variant: str) -> Session:
+        if self._language is None:
+            self._language = load_language(self._bundle, self._engine)
+        if variant not in self._open:
+            self._open[variant] = Session.open(self._bundle, variant, self._language, self._engine)
+        return self._open[variant]
