@@ -16,7 +16,6 @@ from typing import Annotated, Optional
 import torch
 import typer
 
-from stts_export.gpu_bench.context import Report
 from stts_export.gpu_bench.graphs import export_graphs
 from stts_export.gpu_bench.plots import write_plots
 from stts_export.gpu_bench.report import GpuReport
@@ -26,6 +25,7 @@ from stts_export.precision.half import Half
 from stts_runtime.cli.entry import run_app
 from stts_runtime.errors import UserError
 from stts_runtime.outputs import check_place, written_whole
+from stts_runtime.tell import Tell
 
 WINDOWS = [
     (16, 1.0),
@@ -78,7 +78,7 @@ def quantized(
 
 
 def _measured(
-    bench: Callable[[GraphFolder, int, str, Report], GpuReport], folder: Path, out: Path, rounds: int
+    bench: Callable[[GraphFolder, int, str, Tell], GpuReport], folder: Path, out: Path, rounds: int
 ) -> GpuReport:
     check_place(out, [".json"])
     if not torch.cuda.is_available():

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Compiles vision graphs of Molmo2's size, with random weights, ahead of time with TensorRT-RTX; needs no GPU.
 
 What a full-size build asks of a machine: seconds, peak memory of the compiling process, size of the engine, and whether

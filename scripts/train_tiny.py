@@ -11,7 +11,6 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -21,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from stts_export.checkpoint.sizes import SIZES, size_named
+from stts_export.checkpoint.write import replaceable_checkpoint
 from stts_export.training.card import Provenance, model_card
 from stts_export.training.loop import Report, Run
 from stts_export.training.recipe import Recipe
@@ -53,7 +53,8 @@ def train(
     name = _device_name(device)
     command = shlex.join(["python", "scripts/train_tiny.py", *sys.argv[1:]])
     provenance = Provenance(name, commit or _head(), command)
-    check_free(out, _replaceable(force))
+    replaceable = replaceable_checkpoint(force)
+    check_free(out, replaceable)
     recipe = Recipe(
         size=chosen,
         seed=seed,
@@ -64,7 +65,7 @@ def train(
         validation_clips=validation,
     )
     run = Run(recipe, device, max((os.cpu_count() or 1) - 1, 0) if workers is None else workers)
-    run.write(out, model_card(recipe, _watched(run), provenance), _replaceable(force))
+    run.write(out, model_card(recipe, _watched(run), provenance), replaceable)
     print(out)
 
 
@@ -76,10 +77,6 @@ def _device_name(device: str) -> str:
     if not torch.cuda.is_available():
         raise UserError("no CUDA device was found; --device cpu trains small sizes, slowly")
     return torch.cuda.get_device_name()
-
-
-def _replaceable(force: bool) -> Callable[[Path], bool]:
-    return lambda folder: force and _is_checkpoint(folder)
 
 
 def _watched(run: Run) -> Report:
@@ -103,10 +100,6 @@ def _line(report: Report) -> str:
         f"step {report.step}, {report.seconds:.0f} s: answers {report.answer_loss:.4f}, "
         f"scores {report.score_loss:.5f}{found}"
     )
-
-
-def _is_checkpoint(folder: Path) -> bool:
-    return (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
 
 
 def _head() -> str:

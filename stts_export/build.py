@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,10 +33,9 @@ from stts_export.precision.sample import ScanRun, scan_lines
 from stts_runtime.budget import LiveBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import LANGUAGE, PREFILL, VISION, Graph
-from stts_runtime.bundle.publish import check_apart, published
+from stts_runtime.bundle.publish import Replaceable, check_apart, published
 from stts_runtime.errors import BundleError
-
-Report = Callable[[str], None]
+from stts_runtime.tell import Tell, tell_nobody
 
 _PREFILL = f"{LANGUAGE}.{PREFILL}"
 
@@ -44,8 +43,8 @@ _RUSAGE_UNIT = 1 if sys.platform == "darwin" else 1024
 """Bytes, or kilobytes, as the platform counts memory."""
 
 
-def build_bundle(request: BuildRequest, report: Report = lambda _: None) -> Bundle:
-    """Builds, checks and publishes a bundle; `report` is told each step and each note as one line.
+def build_bundle(request: BuildRequest, tell: Tell = tell_nobody) -> Bundle:
+    """Builds, checks and publishes a bundle; `tell` is told each step and each note as one line.
 
     Raises `UserError` for what the user can put right, before any weight is read where that is possible, and
     `ExportError` if a graph is not right. Nothing is left behind in either case.
@@ -55,14 +54,14 @@ def build_bundle(request: BuildRequest, report: Report = lambda _: None) -> Bund
     check_apart(request.out, request.checkpoint)
     plan = plan_bundle(request, checkpoint)
     check_memory(checkpoint, plan)
-    with published(request.out, may_replace=lambda out: request.replace and _is_bundle(out)) as folder:
-        report(f"reading {request.checkpoint}")
+    with published(request.out, Replaceable("a bundle", _is_bundle, request.replace)) as folder:
+        tell(f"reading {request.checkpoint}")
         modules = checkpoint.stream()
         for note in (*plan.notes, *modules.notes):
-            report(f"note: {note}")
-        _Builder(request, checkpoint, modules, plan, folder, report).run()
+            tell(f"note: {note}")
+        _Builder(request, checkpoint, modules, plan, folder, tell).run()
     minutes = (time.perf_counter() - started) / 60
-    report(f"{minutes:.1f} minutes, {_peak_bytes() / 1e9:.1f} GB of memory at the peak; {_model_size(checkpoint)}")
+    tell(f"{minutes:.1f} minutes, {_peak_bytes() / 1e9:.1f} GB of memory at the peak; {_model_size(checkpoint)}")
     return Bundle.open(request.out)
 
 
@@ -94,10 +93,10 @@ class _Builder:
         modules: StreamedModules,
         plan: Plan,
         folder: Path,
-        report: Report,
+        tell: Tell,
     ) -> None:
         self.request, self.checkpoint, self.modules = request, checkpoint, modules
-        self.plan, self.report = plan, report
+        self.plan, self.tell = plan, tell
         self.writer = BundleWriter(folder, checkpoint, plan)
         self.expected_vision: dict[str, Expectation] = {}
         self.expected_language: list[Expectation] = []
@@ -119,12 +118,12 @@ class _Builder:
         vision, language = self.modules.vision, self.modules.language
         with self._real_weights():
             for budget in self.plan.budgets:
-                self.report(f"computing what vision {budget.name} must give")
+                self.tell(f"computing what vision {budget.name} must give")
                 self.expected_vision[budget.name] = expect_vision(vision, budget)
             for live in self._live_budgets:
-                self.report(f"computing what vision {live.name} must give")
+                self.tell(f"computing what vision {live.name} must give")
                 self.expected_vision[live.name] = expect_live(vision, live)
-            self.report("computing what the language model must give")
+            self.tell("computing what the language model must give")
             self.expected_language = expect_language(language, self.plan.context, self.plan.visual_rows)
 
     @property
@@ -142,7 +141,7 @@ class _Builder:
                 peaks = scan([vision, language], run)
             plan = plan_precision(self.plan.half, peaks, vision)
             for line in scan_lines(peaks, plan, video):
-                self.report(line)
+                self.tell(line)
         to_half(vision, language, plan)
         return Formats(SIXTEEN_BIT, plan.half, plan.language, tuple(plan.vision_wide))
 
@@ -162,13 +161,13 @@ class _Builder:
         exported = []
         for lowering in lowerings:
             for budget in self.plan.budgets:
-                self.report(f"exporting vision {budget.name}{_for(lowering)}")
+                self.tell(f"exporting vision {budget.name}{_for(lowering)}")
                 model = export_vision(vision, budget, lowering)
                 exported.append(Exported(f"{VISION}.{budget.name}", lowering, model))
             for live in self._live_budgets:
-                self.report(f"exporting vision {live.name}{_for(lowering)}")
+                self.tell(f"exporting vision {live.name}{_for(lowering)}")
                 exported.append(Exported(f"{VISION}.{live.name}", lowering, export_live(vision, live, lowering)))
-            self.report(f"exporting the language model with a context of {context}{_for(lowering)}")
+            self.tell(f"exporting the language model with a context of {context}{_for(lowering)}")
             if lowering.prefill_apart:
                 model = export_prefill(language, context, rows, lowering, visual_dtype)
                 exported.append(Exported(_PREFILL, lowering, model))
@@ -187,13 +186,13 @@ class _Builder:
         for kind, state in states.items():
             of_kind = [one for one in exported if one.kind == kind]
             if of_kind:
-                self.report(f"writing the weights of the {kind} graphs")
+                self.tell(f"writing the weights of the {kind} graphs")
                 self.writer.weights(of_kind, state, self.modules.read, formats)
             for one in of_kind:
                 written = self.writer.graph(one, formats)
                 if one.part != _PREFILL:
-                    self.report(f"checking {_described(one)}")
-                    self.report(f"checked {_described(one)}: {self._error(one, written, formats):.1e} from the modules")
+                    self.tell(f"checking {_described(one)}")
+                    self.tell(f"checked {_described(one)}: {self._error(one, written, formats):.1e} from the modules")
 
     def _error(self, one: Exported, written: Graph, formats: Formats) -> float:
         """How far the graph is from the modules. Raises `ExportError` if that is too far."""

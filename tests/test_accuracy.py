@@ -178,7 +178,7 @@ def evaluated(bundle: Bundle, clips: int) -> AccuracyReport:
 def test_the_command_writes_report_and_picture(controls: Bundle, tmp_path: Path) -> None:
     out, plot = tmp_path / "report.json", tmp_path / "plot.png"
     options = ["--clips", "2", "--setting", "full-t6", "--setting", "clip-t6-k0.5"]
-    done = run("stts-export", "evaluate", controls.folder, *options, "--out", out, "--plot", plot, "--json")
+    done = run("stts-export", "evaluate", controls.folder, *options, "--report", out, "--plot", plot, "--json")
     assert done.returncode == 0, done.stderr
     report = AccuracyReport.model_validate_json(done.stdout)
     assert report == AccuracyReport.model_validate(json.loads(out.read_text()))
@@ -187,7 +187,7 @@ def test_the_command_writes_report_and_picture(controls: Bundle, tmp_path: Path)
 
 
 def test_the_command_refuses_a_wrong_ending_before_it_starts(controls: Bundle, tmp_path: Path) -> None:
-    done = run("stts-export", "evaluate", controls.folder, "--out", tmp_path / "report.txt")
+    done = run("stts-export", "evaluate", controls.folder, "--report", tmp_path / "report.txt")
     assert_refused(done, "report.txt should end in .json")
 
 

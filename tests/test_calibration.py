@@ -27,14 +27,14 @@ from stts_calib.quantize.ranges import Ranges, check_ranges, measure_ranges
 from stts_calib.quantize.recipe import Recipe, Tower
 from stts_calib.quantize.search import search_blocks
 from stts_calib.quantize.write import write_quantized
-from stts_calib.steps import tell_nobody
 from stts_calib.trials import Trials
 from stts_export.cli.app import app
-from stts_runtime.bench import synthetic_window
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.entry import run_app
 from stts_runtime.errors import SourceError, UserError
 from stts_runtime.session import Session
+from stts_runtime.tell import tell_nobody
+from stts_runtime.video import synthetic_window
 
 
 @pytest.fixture(scope="module")
@@ -191,14 +191,14 @@ def test_scorer_and_the_layer_behind_it_are_never_quantized(graph, frames, range
     model = onnx.load(graph, load_external_data=False)
     prune_at = 1
     assert biased_layer(model) == f"layers.{prune_at + 1}"
-    found = search_blocks(graph, list(frames.frames[1::2]), ranges, "int8", 0.5)
+    found = search_blocks(graph, list(frames.frames[1::2]), ranges, "int8", 0.5, tell_nobody)
     assert not {SCORER, f"layers.{prune_at + 1}"} & found.quantized
     assert found.left[:2] == [SCORER, f"layers.{prune_at + 1}"]
 
 
 def test_the_worst_blocks_are_left_until_the_kept_sets_agree(graph, frames, ranges):
     """With a bar that rounding misses, all that comes before the choice stays as it is."""
-    found = search_blocks(graph, list(frames.frames[1::2]), ranges, "int8", 1.0)
+    found = search_blocks(graph, list(frames.frames[1::2]), ranges, "int8", 1.0, tell_nobody)
     assert found.together.kept_iou == 1
     behind = {block for block, alone in found.alone.items() if alone.kept_iou == 1}
     assert found.quantized <= behind

@@ -201,7 +201,7 @@ def test_bench_ends_with_its_report_as_json(micro_bundle: Bundle, clip: Path, tm
     *_, advice, plot, last = done.stdout.splitlines()
     report = json.loads(last)
     assert advice == report["advice"]
-    assert advice.startswith("For a budget of 1e+06 ms: 6 frames at keep 1")
+    assert advice.startswith("Within 1e+06 ms: 6 frames at keep 1")
     assert plot == "plot: stts-bench.png"
     assert cv2.imread(str(tmp_path / "stts-bench.png")) is not None
     rows = {row["variant"]: row for row in report["rows"]}

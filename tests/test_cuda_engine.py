@@ -13,7 +13,7 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.engines import cuda_session, load_language, load_vision
 from stts_runtime.engines.cuda_memory import CapturedWork, Cuda, RepeatedWork, Stream
 from stts_runtime.engines.cuda_weights import DeviceWeights
-from stts_runtime.errors import BundleError, EngineError, MissingExtraError
+from stts_runtime.errors import BundleError, EngineError, MissingExtraError, UserError
 from stts_runtime.prompt import Tokens
 from stts_runtime.session import Session
 from stts_runtime.video import VideoFile, window_of_file
@@ -92,7 +92,7 @@ def test_variants_and_language_graphs_share_their_weights(bundle: Bundle, fake: 
 
 def test_a_machine_without_a_gpu_says_so_in_one_line(bundle: Bundle) -> None:
     cuda_session.shared_stream.cache_clear()
-    with pytest.raises(EngineError, match=r"needs an NVIDIA GPU, and there is none here .*--engine cpu"):
+    with pytest.raises(UserError, match=r"needs an NVIDIA GPU, and there is none here .*--engine cpu"):
         load_vision(bundle, "full-t3", "cuda")
 
 

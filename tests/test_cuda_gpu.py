@@ -23,8 +23,8 @@ from stts_export.checkpoint.sizes import SIZES, Size
 from stts_export.plan import BuildRequest
 from stts_export.precision import Half, PrecisionPlan, to_half
 from stts_export.sampling import frames_from
+from stts_export.verify import VerifyRequest, verify_bundle
 from stts_export.verify.report import Finding
-from stts_export.verify.run import VerifyRequest, verify_bundle
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Format

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import sys
 import threading
 import types
@@ -15,6 +14,8 @@ from typing import Any
 import pytest
 
 from stts_runtime.bench import Report
+from stts_runtime.bench import measure as measuring
+from stts_runtime.bench import run as benchmark
 from stts_runtime.bench.energy import energy_of
 from stts_runtime.bench.report import throttling
 from stts_runtime.bundle import Bundle
@@ -484,9 +485,7 @@ def bench(
     def opened(gpu: bool) -> Iterator[Power]:
         yield power
 
-    monkeypatch.setattr(bench_cli, "open_meter", opened)
-    # The package has a function of this name, which hides the module.
-    measuring = importlib.import_module("stts_runtime.bench.measure")
+    monkeypatch.setattr(benchmark, "open_meter", opened)
     monkeypatch.setattr(measuring, "energy_of", functools.partial(energy_of, seconds=0))
     bench_cli.bench_command(bundle.folder, rounds=1, plot=bundle.folder.parent / "power.png")
     *shown, last = capsys.readouterr().out.splitlines()

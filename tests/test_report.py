@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from stts_runtime.bench.report import Row, Spread, advice, default_within_ms
+from stts_runtime.bench.advice import advice, default_within_ms
+from stts_runtime.bench.report import Row, Spread
 
 
 def row(frames: int, keep: float, total_ms: float) -> Row:
@@ -30,12 +31,12 @@ ROWS = [row(8, 1, 120), row(8, 0.5, 85), row(16, 1, 260), row(16, 0.5, 170)]
 
 def test_the_most_frames_that_fit_are_advised() -> None:
     assert advice(ROWS, 200) == (
-        "For a budget of 200 ms: 16 frames at keep 0.5 (t16-k0.5, 170 ms); unpruned, 8 frames fit (120 ms)."
+        "Within 200 ms: 16 frames at keep 0.5 (t16-k0.5, 170 ms); unpruned, 8 frames fit (120 ms)."
     )
 
 
 def test_of_equal_frames_the_one_that_keeps_more_is_advised() -> None:
-    assert advice(ROWS, 130).startswith("For a budget of 130 ms: 8 frames at keep 1 (t8-k1, 120 ms)")
+    assert advice(ROWS, 130).startswith("Within 130 ms: 8 frames at keep 1 (t8-k1, 120 ms)")
 
 
 def test_what_does_not_fit_is_said() -> None:

@@ -378,7 +378,7 @@ def test_an_open_address_without_a_token_is_said_loudly(micro_bundle: Bundle) ->
         said = [line for line, _ in zip(process.stderr, range(2), strict=False)]
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
-    assert any(line.startswith("WARNING: --insecure: everybody who reaches") for line in said)
+    assert any(line.startswith("warning: --insecure: everybody who reaches") for line in said)
 
 
 def test_a_missing_package_is_named_with_the_command(micro_bundle: Bundle) -> None:

@@ -58,6 +58,7 @@ def test_the_unit_runs_the_command_with_the_example_and_keeps_what_it_needs():
     assert Path(program).name == "stts-runtime"
     assert arguments == ["stream", "--config", "/etc/stts/cameras.yaml"]
     assert service["Restart"] == "always"
+    assert service["RestartPreventExitStatus"] == "2", "a camera locks out who shows a wrong password every 5 s"
     assert service["KillSignal"] == "SIGTERM"
     assert {"StateDirectory", "EnvironmentFile", "TimeoutStopSec", "User"} <= set(service)
     # Each of them hides the GPU, or stops what compiles at run time.

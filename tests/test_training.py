@@ -68,7 +68,7 @@ def objective_of(recipe: Recipe, run: Run) -> Objective:
 def test_training_writes_the_prompts_of_the_runtime(tmp_path: Path, recipe: Recipe) -> None:
     """What a model is trained to read must be what a bundle makes of the same video, mark for mark."""
     run = Run(recipe, "cpu", workers=0)
-    run.write(tmp_path / "checkpoint", "card", lambda _: False)
+    run.write(tmp_path / "checkpoint", "card")
     checkpoint = open_checkpoint(tmp_path / "checkpoint")
     plan = plan_bundle(BuildRequest(checkpoint.path, tmp_path / "out", [3], [1.0], ["clip"]), checkpoint)
     prompts = PromptBuilder(checkpoint.text.tokenizer, plan.prompt)
@@ -159,7 +159,7 @@ def test_a_run_learns_and_its_checkpoint_computes_the_same(tmp_path: Path, recip
     assert reports[-1].answer_loss < 0.75 * reports[0].answer_loss
     assert reports[-1].accuracy.keys() == {"16 frames, keep 1", "16 frames, keep 0.5", "8 frames, keep 1"}
     card = model_card(recipe, reports[-1], Provenance("a machine", "a commit", "a command"))
-    run.write(tmp_path / "checkpoint", card, lambda _: False)
+    run.write(tmp_path / "checkpoint", card)
     assert "This run saw 40 training clips" in (tmp_path / "checkpoint" / "README.md").read_text()
     modules = open_checkpoint(tmp_path / "checkpoint").load()
     batch = first_batch(recipe, run, 0.5)

@@ -20,13 +20,13 @@ from stts_calib.quantize.aware import check_modelopt
 from stts_calib.quantize.ranges import Method
 from stts_calib.quantize.recipe import Recipe
 from stts_calib.quantize.write import forms_of, scratch_bundle, write_quantized
-from stts_calib.steps import Tell, tell_nobody
 from stts_calib.trials import Scales, Trials, Wanted
 from stts_runtime.bench import machine
 from stts_runtime.bundle import MANIFEST, Bundle
 from stts_runtime.bundle.manifest import Quantization
-from stts_runtime.bundle.publish import check_apart, published
+from stts_runtime.bundle.publish import check_apart, check_free, published
 from stts_runtime.errors import SttsError
+from stts_runtime.tell import TellStep, tell_nobody
 
 REPORT = "quantization.json"
 
@@ -58,12 +58,13 @@ class CalibrationRequest:
     """Write what misses a bar too."""
 
 
-def calibrate(request: CalibrationRequest, tell: Tell = tell_nobody) -> QuantizationReport:
+def calibrate(request: CalibrationRequest, tell: TellStep = tell_nobody) -> QuantizationReport:
     """Writes `request.out`.
 
     Raises `UserError` for frames or a bundle that will not do, and `NotWorthItError`, with the report, if a bar is
     missed. Nothing is left behind in either case.
     """
+    check_free(request.out)
     check_apart(request.out, request.bundle)
     if request.scales == "awq":
         check_modelopt()
@@ -83,7 +84,7 @@ def calibrate(request: CalibrationRequest, tell: Tell = tell_nobody) -> Quantiza
     return made
 
 
-def _frames(request: CalibrationRequest, bundle: Bundle, tell: Tell) -> CalibrationFrames:
+def _frames(request: CalibrationRequest, bundle: Bundle, tell: TellStep) -> CalibrationFrames:
     sources = request.frames_from
     if len(sources) == 1 and sources[0].endswith(SUFFIX):
         return load_frames(Path(sources[0]))
@@ -101,7 +102,7 @@ def _report(
     calibration: CalibrationFrames,
     trials: Trials,
     recipe: Recipe,
-    tell: Tell,
+    tell: TellStep,
 ) -> QuantizationReport:
     written, manifest = forms_of(bundle, recipe), bundle.manifest
     default, timed = bundle.choose(None, None, None), written.get("cpu") == recipe.formats

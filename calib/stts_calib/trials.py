@@ -18,10 +18,10 @@ from stts_calib.quantize.ranges import Method, check_ranges, measure_ranges
 from stts_calib.quantize.recipe import Recipe, Tower, TowerFormat
 from stts_calib.quantize.search import Found, search_blocks
 from stts_calib.quantize.write import scratch_bundle
-from stts_calib.steps import Tell
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import LANGUAGE, VISION, Format
 from stts_runtime.errors import UserError
+from stts_runtime.tell import TellStep
 
 Wanted = Literal["auto", "none"] | Format
 Scales = Literal["rtn", "awq"]
@@ -41,7 +41,7 @@ class Trials:
     method: Method
     least_iou: float
     scales: Scales
-    tell: Tell
+    tell: TellStep
     tried: list[Tried] = field(default_factory=list)
     found: Found | None = None
     """Of the vision tower's blocks, if it was quantized."""

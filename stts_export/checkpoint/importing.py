@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from stts_export.checkpoint.config_json import config_json
-from stts_export.checkpoint.hf_config import HfConfig
-from stts_export.checkpoint.json_files import read_json
-from stts_export.checkpoint.layouts import HUGGING_FACE
-from stts_export.checkpoint.load import Checkpoint, open_checkpoint
-from stts_export.checkpoint.safetensors_files import INDEX, SINGLE
+from stts_export.checkpoint.load import Checkpoint, StreamedModules, open_checkpoint
 from stts_export.checkpoint.streaming import placeholder
 from stts_export.checkpoint.tokenizer import SETTINGS, TOKENIZER, mark_ids, read_tokenizer
-from stts_export.checkpoint.write import VIDEO_PROCESSOR, json_bytes, write_checkpoint
-from stts_export.errors import CheckpointError
+from stts_export.checkpoint.write import VIDEO_PROCESSOR, json_bytes, replaceable_checkpoint, write_checkpoint
 from stts_runtime.bundle.publish import check_apart, check_free
+from stts_runtime.tell import TellStep, tell_nobody
 
 _OF_TOKENIZER = (
     SETTINGS, "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "generation_config.json",
     "chat_template.jinja", "chat_template.json",
 )  # fmt: skip
 _OF_PROCESSOR = (VIDEO_PROCESSOR, "processor_config.json", "preprocessor_config.json")
-
-Report = Callable[[str], None]
-Progress = Callable[[int, int], None]
-"""Weights that were written, and of how many."""
 
 
 def import_checkpoint(
@@ -37,51 +31,44 @@ def import_checkpoint(
     tokenizer: Path | None = None,
     dtype: torch.dtype | None = None,
     replace: bool = False,
-    report: Report = lambda _: None,
-    progress: Progress = lambda _done, _of: None,
-) -> None:
+    tell: TellStep = tell_nobody,
+) -> list[str]:
     """Writes the newer generation's layout, weights in the types that they are stored in, or in `dtype`.
 
-    Raises `CheckpointError` if the checkpoint is not whole, `UserError` if `out` is in the way. Nothing half-written
-    stays.
+    Returns what there is to note about the checkpoint. Raises `CheckpointError` if it is not whole, `UserError` if
+    `out` is in the way. Nothing half-written stays.
     """
     for read_from in (source, *([tokenizer] if tokenizer else [])):
         check_apart(out, read_from)
 
-    def may_replace(place: Path) -> bool:
-        return replace and _is_checkpoint(place)
-
-    check_free(out, may_replace)
+    replaceable = replaceable_checkpoint(replace)
+    check_free(out, replaceable)
     checkpoint = open_checkpoint(source, tokenizer)
     modules = checkpoint.stream()
     for note in modules.notes:
-        report(note)
+        tell(f"note: {note}")
     shapes = {**modules.vision.state_dict(), **modules.language.state_dict()}
     like = {name: placeholder(tensor.shape, dtype or modules.dtypes[name]) for name, tensor in shapes.items()}
-    positions = checkpoint.hf_config.stts.positions if checkpoint.hf_config.stts else None
-    config = config_json(
+    counter = itertools.count(1)
+
+    def read(name: str) -> Tensor:
+        tell("writing weights", next(counter), len(like))
+        return modules.read(name)
+
+    write_checkpoint(out, _config(checkpoint, modules, like), like, read, _beside(checkpoint), replaceable)
+    return modules.notes
+
+
+def _config(checkpoint: Checkpoint, modules: StreamedModules, like: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Of the newer generation; `like` has the types that are written."""
+    stts = checkpoint.hf_config.stts
+    return config_json(
         modules.vision.config,
         mark_ids(read_tokenizer(checkpoint.tokenizer)),
         str(like["vision_tower.positional_embedding"].dtype).removeprefix("torch."),
-        positions,
+        stts.positions if stts else None,
         checkpoint.hf_config.random_weights,
     )
-    counter = itertools.count(1)
-
-    def read(name: str) -> torch.Tensor:
-        progress(next(counter), len(like))
-        return modules.read(name)
-
-    write_checkpoint(out, config, like, read, _beside(checkpoint), may_replace)
-
-
-def _is_checkpoint(place: Path) -> bool:
-    """Whether the folder is one of these, and not some other that has a config.json."""
-    try:
-        read_json(place / HUGGING_FACE, HfConfig)
-    except CheckpointError:
-        return False
-    return any((place / weights).is_file() for weights in (SINGLE, INDEX))
 
 
 def _beside(checkpoint: Checkpoint) -> dict[str, bytes]:

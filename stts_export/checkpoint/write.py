@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,16 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from stts_export.checkpoint.hf_config import HfConfig
+from stts_export.checkpoint.json_files import read_json
 from stts_export.checkpoint.layouts import HUGGING_FACE
-from stts_export.checkpoint.safetensors_files import SINGLE
+from stts_export.checkpoint.safetensors_files import INDEX, SINGLE
 from stts_export.checkpoint.sizes import POOL
 from stts_export.checkpoint.stream_writer import write_safetensors
 from stts_export.checkpoint.streaming import Read, placeholder
 from stts_export.checkpoint.tokenizer import SETTINGS, TOKENIZER
-from stts_runtime.bundle.publish import published
+from stts_export.errors import CheckpointError
+from stts_runtime.bundle.publish import Replaceable, published
 
 VIDEO_PROCESSOR = "video_preprocessor_config.json"
 
@@ -32,7 +35,7 @@ def write_checkpoint(
     like: Mapping[str, Tensor],
     read: Read,
     beside: Mapping[str, bytes],
-    may_replace: Callable[[Path], bool] = lambda _: False,
+    replaceable: Replaceable | None = None,
 ) -> None:
     """Writes the folder whole or not at all.
 
@@ -45,11 +48,16 @@ def write_checkpoint(
         return torch.cat([read(own) for own in sources[name]])
 
     shapes = {name: _joined([like[own] for own in owns]) for name, owns in sources.items()}
-    with published(out, may_replace) as folder:
+    with published(out, replaceable) as folder:
         write_safetensors(folder / SINGLE, shapes, stored, metadata={"format": "pt"})
         (folder / HUGGING_FACE).write_bytes(json_bytes(config))
         for name, content in beside.items():
             (folder / name).write_bytes(content)
+
+
+def replaceable_checkpoint(force: bool) -> Replaceable:
+    """A folder that `write_checkpoint` could have written."""
+    return Replaceable("a checkpoint", _is_checkpoint, force)
 
 
 def files_beside(tokenizer: Tokenizer, card: str | None = None) -> dict[str, bytes]:
@@ -64,6 +72,15 @@ def files_beside(tokenizer: Tokenizer, card: str | None = None) -> dict[str, byt
 
 def json_bytes(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def _is_checkpoint(place: Path) -> bool:
+    """Whether the folder is one of these, and not some other that has a config.json."""
+    try:
+        read_json(place / HUGGING_FACE, HfConfig)
+    except CheckpointError:
+        return False
+    return any((place / weights).is_file() for weights in (SINGLE, INDEX))
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The program `stts-export`: commands of the build host."""
+"""The program `stts-export`, of the build host: one file a command."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from stts_export.cli.calibrate import calibrate_command
 from stts_export.cli.evaluate import evaluate_command
 from stts_export.cli.importing import import_command
 from stts_export.cli.verify import verify_command
+from stts_runtime.cli.options import VersionOption
 
-app = typer.Typer(
-    name="stts-export",
-    help="Exports STTS checkpoints to bundles that `stts-runtime` runs.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command("build")(build_command)
+app = typer.Typer(name="stts-export", add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def program(version: VersionOption = False) -> None:
+    """Exports STTS checkpoints to bundles that `stts-runtime` runs, and says what they are worth."""
+
+
 app.command("import")(import_command)
+app.command("build")(build_command)
 app.command("verify")(verify_command)
-app.command("evaluate")(evaluate_command)
 app.command("calibrate")(calibrate_command)
+app.command("evaluate")(evaluate_command)

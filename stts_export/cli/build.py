@@ -10,8 +10,11 @@ from typing import Annotated, Optional
 import typer
 
 from stts_export.cli.extra import check_export_extra
+from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Positions
 from stts_runtime.cli.compile import ArchOption, Listener, split_architectures
+from stts_runtime.cli.options import JsonOption
+from stts_runtime.cli.steps import steps
 from stts_runtime.compile.run import CompileRequest, check_compiler, compile_bundle
 from stts_runtime.errors import UserError
 from stts_runtime.tensorrt import FLAVOURS
@@ -69,18 +72,15 @@ def build_command(
     ] = None,
     positions: Annotated[Optional[Positions], typer.Option(help="Overrides the checkpoint's choice.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as one line of JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Builds a bundle: every frames x keep x budget is one vision variant over the same weights."""
-    from rich.console import Console
-
     check_export_extra("building a bundle")
     targets = [name.value for name in target or [TargetName.cpu]]
     _check_options(targets, precision, frames_from, compile_too, arch)
     engines = engines_to_compile(out, targets, split_architectures(arch)) if compile_too else []
     from stts_export.build import build_bundle
     from stts_export.plan import BuildRequest
-    from stts_runtime.cli.text import printable
 
     request = BuildRequest(
         checkpoint=checkpoint,
@@ -95,22 +95,21 @@ def build_command(
         positions=positions,
         replace=force,
     )
-    with Console(stderr=True, highlight=False).status("building") as status:
-
-        def report(step: str) -> None:
-            status.update(printable(step))
-            if not as_json:
-                print(step, flush=True)
-
-        bundle = build_bundle(request, report)
+    with steps(quiet=as_json) as tell:
+        bundle = build_bundle(request, tell)
     for engine in engines:
         with Listener(quiet=as_json) as listener:
             compile_bundle(engine, listener)
+    _show(bundle, as_json)
+
+
+def _show(bundle: Bundle, as_json: bool) -> None:
     if as_json:
         print(bundle.manifest.model_dump_json())
-    else:
-        size = sum(record.size_bytes for record in bundle.manifest.files.values()) / 1e6
-        print(f"{out}: {len(bundle.manifest.variants)} vision variants and the language model, {size:.1f} MB")
+        return
+    size = sum(record.size_bytes for record in bundle.manifest.files.values()) / 1e6
+    variants = len(bundle.manifest.variants)
+    print(f"{bundle.folder}: {variants} vision variants and the language model, {size:.1f} MB")
 
 
 def _check_options(

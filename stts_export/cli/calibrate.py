@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
-from stts_runtime.cli.options import BundleArgument
+from stts_runtime.cli.options import BundleArgument, JsonOption
+from stts_runtime.cli.steps import steps
 from stts_runtime.outputs import check_output, written_whole
 
 if TYPE_CHECKING:
-    from stts_calib.calibrate import CalibrationRequest
     from stts_calib.comparison import QuantizationReport
 
 
@@ -44,9 +44,9 @@ def calibrate_command(
     report: Annotated[Optional[Path], typer.Option(help="Report to write, .json; a copy is in the bundle.")] = None,
     plot: Annotated[Optional[Path], typer.Option(help="Picture of the report, .png.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write the bundle though a bar is missed.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one line of JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Quantizes a bundle for the CPU, measures what it costs and wins, and refuses what is not worth it (exit code 1).
+    """Quantizes a bundle for every target in it, compares both, and refuses what is not worth it (exit code 1).
 
     Accuracy means something for checkpoints trained on such clips; what is kept is compared for any.
     """
@@ -56,7 +56,7 @@ def calibrate_command(
     for place, suffix in ((save_frames, ".npz"), (report, ".json"), (plot, ".png")):
         if place is not None:
             check_output(place, (suffix,), None, bundle)
-    from stts_calib.calibrate import CalibrationRequest, NotWorthItError
+    from stts_calib.calibrate import CalibrationRequest, NotWorthItError, calibrate
     from stts_calib.comparison import Bars
 
     request = CalibrationRequest(
@@ -74,27 +74,12 @@ def calibrate_command(
         force=force,
     )
     try:
-        made = _run(request)
+        with steps(quiet=as_json) as tell:
+            made = calibrate(request, tell)
     except NotWorthItError as error:
         _hand_out(error.report, report, plot, as_json)
         raise
     _hand_out(made, report, plot, as_json)
-
-
-def _run(request: CalibrationRequest) -> QuantizationReport:
-    from stts_calib.calibrate import calibrate
-    from stts_runtime.cli.show import errors
-    from stts_runtime.cli.text import printable
-
-    with errors.status("calibrating") as status:
-
-        def tell(step: str, done: int = 0, of: int = 0) -> None:
-            so_far = f": {done} of {of}" if of else f": {done}"
-            status.update(printable(step + (so_far if done else "")))
-            if not errors.is_terminal and not done:
-                errors.print(printable(step), soft_wrap=True)
-
-        return calibrate(request, tell)
 
 
 def _hand_out(made: QuantizationReport, report: Path | None, plot: Path | None, as_json: bool) -> None:

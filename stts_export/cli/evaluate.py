@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from stts_runtime.cli.options import BundleArgument
+from stts_runtime.cli.options import BundleArgument, JsonOption
+from stts_runtime.cli.steps import steps
 from stts_runtime.outputs import check_output, written_whole
-
-# Clips between two lines of progress where there is no terminal to show a bar on.
-_LINE_EVERY = 100
+from stts_runtime.tell import TellStep
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,9 +28,9 @@ def evaluate_command(
         Optional[list[str]],
         typer.Option(help="A variant, or random-... or even-... of a control; repeatable. Default: all."),
     ] = None,
-    out: Annotated[Optional[Path], typer.Option(help="Report to write, .json.")] = None,
+    report: Annotated[Optional[Path], typer.Option(help="Report to write, .json.")] = None,
     plot: Annotated[Optional[Path], typer.Option(help="Picture of accuracy over latency, .png.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one line of JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measures accuracy on synthetic clips with exact answers: every variant, and controls that spend the same tokens.
 
@@ -41,56 +40,46 @@ def evaluate_command(
     from stts_calib.clips import Split
     from stts_runtime.bundle import Bundle
 
-    _check_places(out, plot, bundle)
+    _check_places(report, plot, bundle)
     opened = Bundle.open(bundle)
     evaluation = Evaluation(opened, settings_of(opened, setting or []), clips, questions, Split.test)
-    minutes = _run(evaluation)
-    report = report_of(evaluation, datetime.now(timezone.utc).isoformat(timespec="seconds"), minutes)
-    written = _write(report, out, plot)
+    with steps(quiet=as_json) as tell:
+        minutes = _run(evaluation, tell)
+    made = report_of(evaluation, datetime.now(timezone.utc).isoformat(timespec="seconds"), minutes)
+    written = _write(made, report, plot)
     if as_json:
-        print(report.model_dump_json(), flush=True)
+        print(made.model_dump_json(), flush=True)
     else:
-        _show(report, written)
+        _show(made, written)
 
 
-def _check_places(out: Path | None, plot: Path | None, bundle: Path) -> None:
+def _check_places(report: Path | None, plot: Path | None, bundle: Path) -> None:
     """Refuses what could not be written, before the minutes are spent."""
     from stts_calib.accuracy import check_plot_library
 
-    if out is not None:
-        check_output(out, (".json",), None, bundle)
+    if report is not None:
+        check_output(report, (".json",), None, bundle)
     if plot is not None:
         check_output(plot, (".png",), None, bundle)
         check_plot_library()
 
 
-def _write(report: AccuracyReport, out: Path | None, plot: Path | None) -> list[Path]:
+def _write(made: AccuracyReport, report: Path | None, plot: Path | None) -> list[Path]:
     from stts_calib.accuracy import write_accuracy_plot
 
-    if out is not None:
-        with written_whole(out) as scratch:
-            scratch.write_text(report.model_dump_json(indent=1) + "\n")
+    if report is not None:
+        with written_whole(report) as scratch:
+            scratch.write_text(made.model_dump_json(indent=1) + "\n")
     if plot is not None:
-        write_accuracy_plot(plot, report)
-    return [path for path in (out, plot) if path is not None]
+        write_accuracy_plot(plot, made)
+    return [path for path in (report, plot) if path is not None]
 
 
-def _run(evaluation: Evaluation) -> float:
+def _run(evaluation: Evaluation, tell: TellStep) -> float:
     """Minutes that it took."""
-    from rich.progress import Progress
-
-    from stts_runtime.cli.show import errors
-
-    started = time.perf_counter()
-    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
-        task = progress.add_task("asking", total=evaluation.clips)
-
-        def on_clip(done: int) -> None:
-            progress.advance(task)
-            if not errors.is_terminal and done % _LINE_EVERY == 0:
-                errors.print(f"{done} of {evaluation.clips} clips, {time.perf_counter() - started:.0f} s")
-
-        evaluation.run(on_clip)
+    started, step = time.perf_counter(), "asking about clips"
+    tell(step)
+    evaluation.run(lambda done: tell(step, done, evaluation.clips))
     return (time.perf_counter() - started) / 60
 
 

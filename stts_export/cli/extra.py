@@ -13,19 +13,20 @@ _CALIB = ("onnx", "onnxruntime", "ml_dtypes", "av", "matplotlib")
 
 def check_export_extra(what: str) -> None:
     """Raises `MissingExtraError` before an import fails in the middle of something; `what` is what needs it."""
-    _check(_EXPORT, f"{what} needs all of torch's export", "export")
+    _check(_EXPORT, f"{what} needs", "export")
 
 
 def check_calib_extra(what: str) -> None:
     """The same for what needs no torch."""
-    _check(_CALIB, f"{what} needs them", "calib")
+    _check(_CALIB, f"{what} needs", "calib")
 
 
 def _check(packages: Sequence[str], need: str, extra: str) -> None:
     missing = [name for name in packages if not _installed(name)]
     if missing:
         raise MissingExtraError(
-            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed, and {need}: "
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed, and {need} "
+            f"{'it' if len(missing) == 1 else 'them'}: "
             f"pip install 'stts-export[{extra}]'"
         )
 

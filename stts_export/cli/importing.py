@@ -10,6 +10,8 @@ from typing import Annotated, Optional
 import typer
 
 from stts_export.cli.extra import check_export_extra
+from stts_runtime.cli.options import JsonOption
+from stts_runtime.cli.steps import steps
 
 
 class DtypeName(str, Enum):
@@ -30,30 +32,17 @@ def import_command(
     ] = None,
     dtype: Annotated[Optional[DtypeName], typer.Option(help="Of the weights. Default: as they are stored.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it is a checkpoint.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Writes a checkpoint of any layout as a Hugging Face folder that transformers and `build` read."""
-    from rich.console import Console
-
     check_export_extra("importing a checkpoint")
     import torch
 
     from stts_export.checkpoint.importing import import_checkpoint
-    from stts_runtime.cli.text import printable
 
     dtypes = {DtypeName.fp16: torch.float16, DtypeName.bf16: torch.bfloat16, DtypeName.fp32: torch.float32}
-    notes: list[str] = []
-    with Console(stderr=True, highlight=False).status("reading") as status:
-
-        def report(note: str) -> None:
-            notes.append(note)
-            if not as_json:
-                print(printable(f"note: {note}"), flush=True)
-
-        def progress(done: int, of: int) -> None:
-            status.update(f"writing weight {done} of {of}")
-
-        import_checkpoint(checkpoint, out, tokenizer, dtypes[dtype] if dtype else None, force, report, progress)
+    with steps(quiet=as_json) as tell:
+        notes = import_checkpoint(checkpoint, out, tokenizer, dtypes[dtype] if dtype else None, force, tell)
     size = sum(path.stat().st_size for path in out.iterdir())
     if as_json:
         print(json.dumps({"out": str(out), "bytes": size, "notes": notes}))

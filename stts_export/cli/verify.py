@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from stts_export.cli.extra import check_export_extra
-from stts_runtime.cli.options import BundleArgument
+from stts_runtime.cli.options import BundleArgument, JsonOption
+from stts_runtime.cli.steps import steps
 from stts_runtime.video import check_source
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def verify_command(
     ] = None,
     ask: Annotated[str, typer.Option(help="Question to answer.")] = "What happens in this video?",
     max_tokens: Annotated[int, typer.Option(min=1, max=1024, help="Longest answer in tokens.")] = 16,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one line of JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compares a bundle with its checkpoint, stage by stage; exit code 1 if a bar is missed.
 
@@ -36,18 +37,10 @@ def verify_command(
     if frames_from is not None:
         check_source(str(frames_from))
     from stts_export.verify import VerifyRequest, verify_bundle
-    from stts_runtime.cli.show import errors
-    from stts_runtime.cli.text import printable
 
     request = VerifyRequest(bundle, checkpoint, frames_from, variant or [], ask, max_tokens)
-    with errors.status("verifying") as status:
-
-        def on_step(step: str) -> None:
-            status.update(printable(step))
-            if not errors.is_terminal:
-                errors.print(printable(step), soft_wrap=True)
-
-        report = verify_bundle(request, on_step)
+    with steps(quiet=as_json) as tell:
+        report = verify_bundle(request, tell)
     if as_json:
         print(report.model_dump_json(), flush=True)
     else:

@@ -25,7 +25,7 @@ def answer_rows(context: Context, molmo2: Molmo2Side) -> Iterator[Row]:
     """The model of transformers, which cannot prune, runs the unpruned windows."""
     language = context.load_language()
     for budget in context.settings.budgets():
-        context.report(f"answer {budget.name}")
+        context.tell(f"answer {budget.name}")
         forget()
         yield from _rows(context, budget, language, molmo2)
 

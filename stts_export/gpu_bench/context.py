@@ -25,6 +25,7 @@ from stts_runtime.bundle.manifest import Format
 from stts_runtime.engines.cuda_session import CudaSession, shared_stream
 from stts_runtime.engines.cuda_weights import Weights
 from stts_runtime.engines.onnxruntime_cuda import CudaLanguage, CudaVision
+from stts_runtime.tell import Tell
 
 SEED = 0
 SETTLING_RUNS = 6
@@ -33,15 +34,14 @@ SETTLING_RUNS = 6
 ENGINE, EAGER, COMPILED, MOLMO2 = "engine", "torch eager", "torch compile", "transformers' Molmo2"
 """What runs a stage."""
 
-Report = Callable[[str], None]
 Works = dict[str, Callable[[], object]]
 
 
 class Context:
     """Raises `UserError` if the folder is not one of graphs."""
 
-    def __init__(self, folder: GraphFolder, rounds: int, report: Report) -> None:
-        self.folder, self.rounds, self.report = folder, rounds, report
+    def __init__(self, folder: GraphFolder, rounds: int, tell: Tell) -> None:
+        self.folder, self.rounds, self.tell = folder, rounds, tell
         self.settings: Settings = folder.settings
         self.model = self.settings.model()
         half = self.settings.precision

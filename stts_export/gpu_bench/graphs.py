@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
@@ -27,15 +27,16 @@ from stts_export.modules.vision import Vision
 from stts_export.precision.half import DTYPES, PrecisionPlan, to_half
 from stts_runtime.bundle.manifest import LANGUAGE, VISION
 from stts_runtime.bundle.publish import published
+from stts_runtime.tell import Tell
 
 
-def export_graphs(settings: Settings, folder: GraphFolder, report: Callable[[str], None]) -> None:
+def export_graphs(settings: Settings, folder: GraphFolder, tell: Tell) -> None:
     """Writes the graphs that the settings ask for; raises `UserError` if the folder exists or the size is unknown."""
     with published(folder.path) as scratch:
-        _export(settings, GraphFolder(scratch), report)
+        _export(settings, GraphFolder(scratch), tell)
 
 
-def _export(settings: Settings, folder: GraphFolder, report: Callable[[str], None]) -> None:
+def _export(settings: Settings, folder: GraphFolder, tell: Tell) -> None:
     vision, language = weightless(settings.model())
     half = settings.precision
     assert half in DTYPES
@@ -43,11 +44,11 @@ def _export(settings: Settings, folder: GraphFolder, report: Callable[[str], Non
     state = {VISION: vision.state_dict(), LANGUAGE: language.state_dict()}
     work = {}
     for budget in settings.budgets():
-        report(f"exporting vision {budget.name}")
+        tell(f"exporting vision {budget.name}")
         graph = _saved(export_vision(vision, budget, CUDA), VISION, state, folder.vision(budget))
         work[budget.name] = _work(graph)
     context, rows, dtype = settings.context, settings.visual_rows, vision.multi_modal_projector.dtype
-    report(f"exporting the language model with a context of {context}")
+    tell(f"exporting the language model with a context of {context}")
     prefill = export_prefill(language, context, rows, CUDA, dtype)
     longest = max(prefix_tokens(budget) for budget in settings.budgets())
     work[folder.prefill.stem] = _work(_saved(prefill, LANGUAGE, state, folder.prefill), longest)

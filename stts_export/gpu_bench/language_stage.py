@@ -17,7 +17,7 @@ from stts_runtime.prompt import Tokens
 
 
 def language_rows(context: Context) -> Iterator[Row]:
-    context.report("loading the language model")
+    context.tell("loading the language model")
     budgets = context.settings.budgets()
     longest = prefix(max(budgets, key=lambda budget: budget.kept), context.model.markers)
     forget()
@@ -45,7 +45,7 @@ def _cache_bytes(context: Context) -> int:
 
 
 def _prefill_row(context: Context, budget: TokenBudget, language: CudaLanguage) -> Row:
-    context.report(f"prefill {budget.name}")
+    context.tell(f"prefill {budget.name}")
     tokens = prefix(budget, context.model.markers)
     works: Works = {
         f"{budget.name} {ENGINE}": call(fill_prefix, language, tokens),
@@ -58,7 +58,7 @@ def _prefill_row(context: Context, budget: TokenBudget, language: CudaLanguage) 
 
 
 def _decode_row(context: Context, budget: TokenBudget, language: CudaLanguage) -> Row:
-    context.report(f"decoding behind {budget.name}")
+    context.tell(f"decoding behind {budget.name}")
     tokens = prefix(budget, context.model.markers)
     length = len(tokens)
     fill_prefix(language, tokens)

@@ -20,7 +20,7 @@ def quantized_rows(context: Context) -> Iterator[Row]:
     """All forms take turns, over caches of their own."""
     engines, held = {ENGINE: context.load_language()}, []
     for form, bits in BITS.items():
-        context.report(f"loading the language model in {form}")
+        context.tell(f"loading the language model in {form}")
         tensors = packed(context.language, bits)
         held.append(tensors)
         context.notes.append(f"{form}: projections of {sum(one.nbytes for one in tensors.values()) / 1e9:.2f} GB")
@@ -34,7 +34,7 @@ def quantized_rows(context: Context) -> Iterator[Row]:
             fill_prefix(engine, longest)
             engine.forward(one_token(len(longest)))
     for budget in budgets:
-        context.report(f"prefill and decoding, {budget.name}")
+        context.tell(f"prefill and decoding, {budget.name}")
         tokens = prefix(budget, context.model.markers)
         fills: Works = {f"{budget.name} {name}": call(fill_prefix, engine, tokens) for name, engine in engines.items()}
         times = interleaved(fills, context.rounds)

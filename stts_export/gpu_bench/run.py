@@ -12,7 +12,7 @@ from importlib.metadata import version
 import torch
 
 from stts_export.gpu_bench.answer_stage import answer_rows
-from stts_export.gpu_bench.context import Context, Report, forget
+from stts_export.gpu_bench.context import Context, forget
 from stts_export.gpu_bench.language_stage import language_rows
 from stts_export.gpu_bench.molmo2_side import Molmo2Side
 from stts_export.gpu_bench.quantized_stage import quantized_rows
@@ -20,20 +20,21 @@ from stts_export.gpu_bench.report import GpuReport, Row
 from stts_export.gpu_bench.settings import GraphFolder
 from stts_export.gpu_bench.vision_stage import vision_rows
 from stts_runtime.device import this_device
+from stts_runtime.tell import Tell
 
 
-def run_bench(folder: GraphFolder, rounds: int, command: str, report: Report) -> GpuReport:
+def run_bench(folder: GraphFolder, rounds: int, command: str, tell: Tell) -> GpuReport:
     """Raises `UserError` if the folder is not one of graphs."""
-    context = Context(folder, rounds, report)
+    context = Context(folder, rounds, tell)
     rows = [*vision_rows(context), *language_rows(context)]
     forget()
     rows += answer_rows(context, Molmo2Side(context.model, context.dtype))
     return _report(context, rows, command)
 
 
-def run_quantized_bench(folder: GraphFolder, rounds: int, command: str, report: Report) -> GpuReport:
+def run_quantized_bench(folder: GraphFolder, rounds: int, command: str, tell: Tell) -> GpuReport:
     """The language model in 4, 8 and 16 bits. Raises `UserError` if the folder is not one of graphs."""
-    context = Context(folder, rounds, report)
+    context = Context(folder, rounds, tell)
     return _report(context, list(quantized_rows(context)), command)
 
 

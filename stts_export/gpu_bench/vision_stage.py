@@ -30,7 +30,7 @@ def _rows(context: Context, budgets: Sequence[TokenBudget]) -> list[Row]:
     frames = context.frames(budgets[0])
     on_device = torch.from_numpy(frames).cuda()
     for budget in budgets:
-        context.report(f"vision {budget.name}")
+        context.tell(f"vision {budget.name}")
         forget()
         with MemoryWatch() as watch:
             engine = context.load_vision(budget)
@@ -50,7 +50,7 @@ def _rows(context: Context, budgets: Sequence[TokenBudget]) -> list[Row]:
 
 def _compiled(context: Context, works: Works) -> dict[str, Times]:
     """The eager works again, with every block compiled, beside the engines again."""
-    context.report("torch.compile")
+    context.tell("torch.compile")
     with context.torch.compiled_blocks():
         times = interleaved({name.replace(EAGER, COMPILED): work for name, work in works.items()}, context.rounds)
     return {name: value for name, value in times.items() if name.endswith(COMPILED)}

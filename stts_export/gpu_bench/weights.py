@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from stts_calib.quantize.weight_inputs import packed_names, packed_shape
-from stts_export.modules.language import RotaryAttention
+from stts_export.modules.decoder import RotaryAttention
 from stts_runtime.engines.cuda_memory import DeviceArray
 from stts_runtime.engines.cuda_weights import Weights
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from stts_export.training.recipe import PRUNE_FRACTION, Recipe, TrainingSetting
 from stts_export.training.start import fresh_modules
 from stts_export.training.vocabulary import learned_tokenizer
 from stts_export.training.writer import Writer
+from stts_runtime.bundle.publish import Replaceable
 
 _VALIDATED = (
     TrainingSetting(16, 1.0, "clip", 1),
@@ -84,12 +85,12 @@ class Run:
             if done == 1:
                 return
 
-    def write(self, out: Path, card: str, may_replace: Callable[[Path], bool]) -> None:
+    def write(self, out: Path, card: str, replaceable: Replaceable | None = None) -> None:
         """Writes the checkpoint folder."""
         weights = {**self._objective.vision.state_dict(), **self._objective.language.state_dict()}
         config = config_json(self._config, mark_ids(self.tokenizer), "float16", "original")
         cpu = {name: weight.detach().half().cpu() for name, weight in weights.items()}
-        write_checkpoint(out, config, cpu, cpu.__getitem__, files_beside(self.tokenizer, card), may_replace)
+        write_checkpoint(out, config, cpu, cpu.__getitem__, files_beside(self.tokenizer, card), replaceable)
 
     def _batches(self) -> Iterator[Batch]:
         loader = DataLoader(

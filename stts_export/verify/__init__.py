@@ -1,6 +1,7 @@
 """A bundle held against its checkpoint: torch in float32 against every engine and graph, stage by stage."""
 
 from stts_export.verify.report import Finding, VerifyReport
-from stts_export.verify.run import VerifyRequest, verify_bundle
+from stts_export.verify.request import VerifyRequest
+from stts_export.verify.run import verify_bundle
 
 __all__ = ["Finding", "VerifyReport", "VerifyRequest", "verify_bundle"]

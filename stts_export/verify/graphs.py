@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stts_export.graphs.check import WHOLE_BYTES, LanguageCalls
 from stts_export.graphs.segments import SegmentedGraph
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines.seam import VisionOutput
+from stts_runtime.engines.seam import VisionOutput, check_room
 from stts_runtime.errors import EngineError
 from stts_runtime.prompt import Tokens
 
@@ -73,8 +73,7 @@ class GraphLanguage:
         return int(self._logits.argmax())
 
     def _call(self, tokens: Tokens) -> NDArray[Any] | None:
-        if self.length + len(tokens) > self.context:
-            raise EngineError(f"{self.length} + {len(tokens)} tokens do not fit a context of {self.context}")
+        check_room(self, tokens)
         inputs = {
             "token_ids": tokens.ids,
             "positions": tokens.positions,

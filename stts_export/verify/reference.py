@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
 from stts_runtime.budget import TokenBudget
-from stts_runtime.engines.seam import VisionOutput
-from stts_runtime.errors import EngineError
+from stts_runtime.engines.seam import VisionOutput, check_room
 from stts_runtime.prompt import Tokens
 
 
@@ -54,8 +53,7 @@ class ReferenceLanguage:
         self.forward(tokens)
 
     def forward(self, tokens: Tokens) -> int:
-        if self.length + len(tokens) > self.context:
-            raise EngineError(f"{self.length} + {len(tokens)} tokens do not fit a context of {self.context}")
+        check_room(self, tokens)
         ids, positions = torch.from_numpy(tokens.ids), torch.from_numpy(tokens.positions)
         start, visual = torch.tensor([self.length]), torch.from_numpy(self.shown)
         with torch.no_grad():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -14,44 +14,35 @@ from stts_export.checkpoint.streaming import Read
 from stts_export.checkpoint.weights import BASE_EMBEDDING, HEAD
 from stts_export.verify.report import Finding
 from stts_runtime.bundle import Bundle
+from stts_runtime.tell import Tell
 
 _SUBJECT = "weights"
 _NAMES_SHOWN = 4
 
 
-def compare_weights(bundle: Bundle, modules: StreamedModules, report: Callable[[str], None]) -> Iterator[Finding]:
+def compare_weights(bundle: Bundle, modules: StreamedModules, tell: Tell) -> Iterator[Finding]:
     """One finding for each weight file of the bundle."""
     shapes = {name: tuple(tensor.shape) for name, tensor in _placeholders(modules).items()}
     graphs = [graph for part in bundle.manifest.parts().values() for graph in part.values()]
     for file in sorted({graph.weights for graph in graphs}):
-        report(f"comparing the weights in {file}")
+        tell(f"comparing the weights in {file}")
         path = bundle.file(file)
         names = _names(path)
         # A head that equals the embedding is no weight of its own here, and was one to older versions.
         unknown = [name for name in names if name not in shapes and name != HEAD]
         different = [name for name in names if name not in unknown and not _equal(path, name, modules.read)]
-        if unknown or different:
-            yield Finding(
-                subject=_SUBJECT,
-                variant=None,
-                stage=file,
-                status="missed",
-                measured=f"{len(different) + len(unknown)} of {len(names)} differ",
-                value=len(different) + len(unknown),
-                bar="equal to the checkpoint's, rounded",
-                detail="; ".join(_explained(path, name, shapes, modules.read) for name in different[:_NAMES_SHOWN])
-                or f"the checkpoint has no {', '.join(unknown[:_NAMES_SHOWN])}",
-            )
-        else:
-            yield Finding(
-                subject=_SUBJECT,
-                variant=None,
-                stage=file,
-                status="ok",
-                measured=f"all {len(names)} equal",
-                value=0,
-                bar="equal to the checkpoint's, rounded",
-            )
+        wrong = len(different) + len(unknown)
+        yield Finding(
+            subject=_SUBJECT,
+            variant=None,
+            stage=file,
+            status="missed" if wrong else "ok",
+            measured=f"{wrong} of {len(names)} differ" if wrong else f"all {len(names)} equal",
+            value=wrong,
+            bar="equal to the checkpoint's, rounded",
+            detail="; ".join(_explained(path, name, shapes, modules.read) for name in different[:_NAMES_SHOWN])
+            or (f"the checkpoint has no {', '.join(unknown[:_NAMES_SHOWN])}" if unknown else None),
+        )
 
 
 def _placeholders(modules: StreamedModules) -> dict[str, Tensor]:

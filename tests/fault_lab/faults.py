@@ -283,10 +283,8 @@ def _any_grey(frames: list[Seen]) -> bool:
 FAULTS = [
     Fault("server killed and restarted", server_restarted, State.RECONNECTING, "", 2, 6),
     Fault("connection cut", connection_cut, State.RECONNECTING, "", 2, 6),
-    Fault("silent stall, then resumes", silent_stall, State.STALLED, "no packet for 1.0 s", _STALLS + 1.5, 6),
-    Fault(
-        "server slow to answer", slow_to_answer, State.RECONNECTING, "no answer for 2.0 s", QUICK.open_seconds + 2, 8
-    ),
+    Fault("silent stall, then resumes", silent_stall, State.STALLED, "no packet for 1 s", _STALLS + 1.5, 6),
+    Fault("server slow to answer", slow_to_answer, State.RECONNECTING, "no answer for 2 s", QUICK.open_seconds + 2, 8),
     Fault("a fifth of the packets lost", packet_loss, State.LIVE, "pictures come", 6, 6),
     Fault("start within a group of pictures", start_within_a_group, State.LIVE, "pictures come", None, 7),
     Fault("wrong password", wrong_password, State.REFUSED, "user name or password (401)", 3),

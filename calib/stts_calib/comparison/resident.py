@@ -12,7 +12,7 @@ _CODE = """
 import sys
 from pathlib import Path
 import psutil
-from stts_runtime.bench import synthetic_window
+from stts_runtime.video import synthetic_window
 from stts_runtime.bundle import Bundle
 from stts_runtime.session import Session
 bundle = Bundle.open(Path(sys.argv[1]))

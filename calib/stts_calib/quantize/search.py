@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from stts_calib.quantize.choices import Agreement, agreement, choices
 from stts_calib.quantize.products import SCORER, biased_layer, blocks_of, in_order
 from stts_calib.quantize.ranges import Ranges
 from stts_calib.quantize.recipe import Tower, TowerFormat
+from stts_runtime.tell import Tell
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def search_blocks(
     ranges: Ranges,
     form: TowerFormat,
     least_iou: float,
-    on_step: Callable[[str], None] = lambda _: None,
+    tell: Tell,
 ) -> Found:
     """Measures every block alone, then leaves out the worst, one after the other, until the kept sets agree.
 
@@ -52,13 +53,13 @@ def search_blocks(
 
     alone: dict[str, Agreement] = {}
     for block in blocks:
-        on_step(f"quantizing {block} alone")
+        tell(f"quantizing {block} alone")
         alone[block] = agrees(frozenset({block}))
     worst_first = sorted(blocks, key=lambda block: (alone[block].kept_iou, -alone[block].token_error))
     left: list[str] = []
     while True:
         quantized = frozenset(blocks) - set(left)
-        on_step(f"quantizing {len(quantized)} blocks together")
+        tell(f"quantizing {len(quantized)} blocks together")
         together = agrees(quantized)
         if together.kept_iou >= least_iou or not quantized:
             return Found(alone, [*protected, *left], quantized, together)

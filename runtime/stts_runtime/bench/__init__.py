@@ -1,19 +1,8 @@
 """The benchmark: every variant of a bundle, side by side, in one run."""
 
-from stts_runtime.bench.measure import Samples, measure, synthetic_window
+from stts_runtime.bench.machine import Machine, machine
 from stts_runtime.bench.plot import write_plot
-from stts_runtime.bench.report import Machine, Report, Row, advice, default_within_ms, machine, rows_of
+from stts_runtime.bench.report import Report, Row
+from stts_runtime.bench.run import Benchmark
 
-__all__ = [
-    "Machine",
-    "Report",
-    "Row",
-    "Samples",
-    "advice",
-    "default_within_ms",
-    "machine",
-    "measure",
-    "rows_of",
-    "synthetic_window",
-    "write_plot",
-]
+__all__ = ["Benchmark", "Machine", "Report", "Row", "machine", "write_plot"]

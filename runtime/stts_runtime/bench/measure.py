@@ -8,7 +8,6 @@ from functools import partial
 
 import numpy as np
 import psutil
-from numpy.typing import NDArray
 
 from stts_runtime.answer import Answer
 from stts_runtime.bench.energy import AnswerEnergy, energy_of
@@ -123,15 +122,3 @@ def _measure_energy(
 
 def _answer(session: Session, window: Window) -> Answer:
     return session.ask(session.watch(window), QUESTION, ANSWER_TOKENS)
-
-
-def synthetic_window(frames: int, size: int) -> Window:
-    """A grey texture over which a bright square moves, for machines without a video at hand."""
-    texture: NDArray[np.uint8] = np.random.default_rng(0).integers(90, 140, (size, size, 3), dtype=np.uint8)
-    pixels = np.repeat(texture[None], frames, axis=0)
-    side = size // 6
-    for number in range(frames):
-        left = (size - side) * number // max(frames - 1, 1)
-        pixels[number, size // 3 : size // 3 + side, left : left + side] = (240, 60, 60)
-    seconds = (frames - 1) / 2
-    return Window("synthetic clip", seconds, np.linspace(0, seconds, frames), pixels, 1.0)

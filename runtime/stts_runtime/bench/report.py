@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import platform
-import sys
-from importlib.metadata import PackageNotFoundError, version
-
 import numpy as np
-import psutil
 from pydantic import BaseModel, ConfigDict
 
+from stts_runtime.bench.machine import Machine
 from stts_runtime.bench.measure import Samples
 from stts_runtime.bundle import Bundle, VisionVariant
-from stts_runtime.device import this_device
-from stts_runtime.device.system import processor
 
 
 class _Part(BaseModel):
@@ -60,16 +54,6 @@ class Row(_Part):
     """Of an answer, with what the machine draws when idle; None without a meter, or where it failed."""
     throttled: list[str] = []
     """Why clocks were held back while the energy was measured."""
-
-
-class Machine(_Part):
-    processor: str
-    cores: int
-    memory_gb: float
-    python: str
-    onnxruntime: str
-    gpu: str | None = None
-    driver: str | None = None
 
 
 class Report(_Part):
@@ -141,34 +125,6 @@ def _speed_up(bundle: Bundle, name: str, full: str, samples: dict[str, Samples],
     )
 
 
-def default_within_ms(rows: list[Row]) -> float:
-    """A budget worth asking about: what the quickest variant with the most frames takes, rounded up to 10 ms."""
-    most = max(row.frames for row in rows)
-    return float(np.ceil(min(row.total_ms.p50 for row in rows if row.frames == most) / 10) * 10)
-
-
-def advice(rows: list[Row], within_ms: float) -> str:
-    """One sentence: which frames and keep fit a latency budget."""
-    fitting = [row for row in rows if row.total_ms.p50 <= within_ms]
-    if not fitting:
-        quickest = min(rows, key=lambda row: row.total_ms.p50)
-        return f"Nothing fits {within_ms:g} ms; the quickest is {quickest.variant} with {quickest.total_ms.p50:.0f} ms."
-    best = max(fitting, key=lambda row: (row.frames, row.visual_kept))
-    sentence = (
-        f"For a budget of {within_ms:g} ms: {best.frames} frames at keep {best.keep:g} ({best.variant}, "
-        f"{best.total_ms.p50:.0f} ms)"
-    )
-    unpruned = [row for row in fitting if row.keep == 1]
-    if best.keep == 1:
-        return f"{sentence}; no pruned variant of this bundle brings more frames into it."
-    if not any(row.keep == 1 for row in rows):
-        return f"{sentence}; the bundle has no unpruned variant to compare with."
-    if not unpruned:
-        return f"{sentence}; no unpruned variant fits."
-    most = max(unpruned, key=lambda row: row.frames)
-    return f"{sentence}; unpruned, {most.frames} frames fit ({most.total_ms.p50:.0f} ms)."
-
-
 def throttling(rows: list[Row]) -> str | None:
     """One sentence on the variants whose clocks were held back; None if none were."""
     held = "; ".join(f"{row.variant}: {', '.join(row.throttled)}" for row in rows if row.throttled)
@@ -178,24 +134,3 @@ def throttling(rows: list[Row]) -> str | None:
         f"Clocks were held back while energy was measured ({held}): the milliseconds, timed just before, need not be "
         "those of full clocks."
     )
-
-
-def machine() -> Machine:
-    device = this_device()
-    return Machine(
-        processor=processor(),
-        cores=psutil.cpu_count() or 0,
-        memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
-        python=platform.python_version(),
-        # Packages of several names hold the module; what is loaded says its own version.
-        onnxruntime=getattr(sys.modules.get("onnxruntime"), "__version__", None) or _version("onnxruntime"),
-        gpu=device.gpu.name if device.gpu else None,
-        driver=device.driver,
-    )
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed under this name"

@@ -7,19 +7,31 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from stts_runtime.errors import UserError
 
 
+@dataclass(frozen=True)
+class Replaceable:
+    """What may be replaced where something is already: a slip of the hand must not delete anything else."""
+
+    kind: str
+    """In words: "a bundle"."""
+    knows: Callable[[Path], bool]
+    """Whether a folder is one."""
+    force: bool
+    """Whether the user asked for it."""
+
+
 @contextmanager
-def published(out: Path, may_replace: Callable[[Path], bool] = lambda _: False) -> Iterator[Path]:
+def published(out: Path, replaceable: Replaceable | None = None) -> Iterator[Path]:
     """Yields a fresh folder beside `out` that becomes `out` when the block ends well, and is deleted when it does not.
 
-    An existing `out` is replaced only if `may_replace` knows it: a slip of the hand must not delete anything else.
-    Raises `UserError` otherwise, or if the place cannot be written.
+    Raises `UserError` if `out` exists and may not be replaced, or the place cannot be written.
     """
-    check_free(out, may_replace)
+    check_free(out, replaceable)
     missing = [parent for parent in out.absolute().parents if not parent.exists()]
     try:
         try:
@@ -30,7 +42,7 @@ def published(out: Path, may_replace: Callable[[Path], bool] = lambda _: False) 
         try:
             scratch.chmod(0o755)
             yield scratch
-            check_free(out, may_replace)
+            check_free(out, replaceable)
             _swap(scratch, out)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -39,14 +51,18 @@ def published(out: Path, may_replace: Callable[[Path], bool] = lambda _: False) 
         raise
 
 
-def check_free(out: Path, may_replace: Callable[[Path], bool] = lambda _: False) -> None:
+def check_free(out: Path, replaceable: Replaceable | None = None) -> None:
     """Raises `UserError` if `out` exists and may not be replaced."""
     if not out.name:
         raise UserError(f"{str(out)!r} names no folder to write")
-    if os.path.lexists(out) and (out.is_symlink() or not may_replace(out)):
-        raise UserError(
-            f"{out} exists already; choose another place (--force replaces only what it knows to be of the same kind)"
-        )
+    if not os.path.lexists(out):
+        return
+    if replaceable is None:
+        raise UserError(f"{out} exists already; choose another place")
+    if out.is_symlink() or not replaceable.knows(out):
+        raise UserError(f"{out} exists already and is not {replaceable.kind}; choose another place")
+    if not replaceable.force:
+        raise UserError(f"{out} exists already; choose another place, or replace it with --force")
 
 
 def check_apart(out: Path, source: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -10,35 +9,23 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
-from stts_runtime.bench import (
-    Report,
-    Row,
-    advice,
-    default_within_ms,
-    machine,
-    measure,
-    rows_of,
-    synthetic_window,
-    write_plot,
-)
-from stts_runtime.bench.measure import ANSWER_TOKENS, Samples, resident_mb, variants_with
+from stts_runtime.bench import Benchmark, Report, Row, write_plot
 from stts_runtime.bench.report import SpeedUp, Spread, throttling
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.options import BundleArgument, EngineOption
 from stts_runtime.cli.show import console, errors
-from stts_runtime.engines import EngineName, check_engine, choose_engine
+from stts_runtime.engines import choose_engine
 from stts_runtime.errors import MissingExtraError
 from stts_runtime.outputs import check_output
-from stts_runtime.power import PowerMeter, open_meter
-from stts_runtime.video import VideoFile, Window, check_source, window_of_file
+from stts_runtime.video import VideoFile, check_source
 
 
 def bench_command(
     bundle: BundleArgument,
-    source: Annotated[Optional[str], typer.Argument(help="Video file; default: a synthetic clip.")] = None,
+    source: Annotated[Optional[str], typer.Argument(help="Video file. Default: a synthetic clip.")] = None,
     engine: EngineOption = None,
     rounds: Annotated[int, typer.Option(min=1, help="Measured rounds over all variants.")] = 20,
-    within_ms: Annotated[Optional[float], typer.Option(min=0.001, help="Latency budget to advise on.")] = None,
+    within_ms: Annotated[Optional[float], typer.Option(min=0.001, help="Latency to advise on.")] = None,
     plot: Annotated[Optional[Path], typer.Option(help="Picture, .png. Default: stts-bench.png.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Only the JSON line: no table, no picture.")] = False,
 ) -> None:
@@ -49,33 +36,16 @@ def bench_command(
         plot = Path("stts-bench.png")
     if plot is not None:
         check_output(plot, (".png",), source, bundle)
-    opened = Bundle.open(bundle)
-    video = VideoFile(source) if source else None
+    opened, video = Bundle.open(bundle), VideoFile(source) if source else None
     choice = choose_engine(opened, engine)
-    check_engine(opened, choice.name)
-    for note in (*choice.notes, *_left_out(opened, choice.name)):
+    for note in choice.notes:
         _note(note)
-    # Where everything runs on the CPU, NVML would tell what an idle GPU draws meanwhile.
-    with open_meter(gpu=choice.name != "cpu") as power:
-        if power.meter is None and choice.name != "cpu":
-            _note(f"no energy: {power.no_meter_because}")
-        samples = _measured(opened, video, rounds, power.meter, choice.name)
-    rows = rows_of(opened, samples)
-    budget_ms = default_within_ms(rows) if within_ms is None else within_ms
-    report = Report(
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        bundle=str(bundle),
-        source=video.name if video else "synthetic clip",
-        engine=choice.name,
-        rounds=rounds,
-        answer_tokens=ANSWER_TOKENS,
-        machine=machine(),
-        resident_mb=round(resident_mb(), 1),
-        rows=rows,
-        within_ms=budget_ms,
-        advice=advice(rows, budget_ms),
-        power_source=power.source,
-    )
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
+        task = progress.add_task("measuring", total=rounds)
+        benchmark = Benchmark(opened, video, choice.name, rounds)
+        report = benchmark.run(within_ms, on_round=lambda: progress.advance(task))
+    for note in benchmark.notes:
+        _note(note)
     if not as_json:
         _show(report)
     if plot is not None:
@@ -85,27 +55,6 @@ def bench_command(
 
 def _note(text: str) -> None:
     errors.print(f"note: {text}", markup=False, soft_wrap=True)
-
-
-def _left_out(bundle: Bundle, engine: EngineName) -> list[str]:
-    """What was not compiled is not measured, and that is said."""
-    answering = [name for name, variant in bundle.manifest.variants.items() if not variant.is_control]
-    missing = [name for name in answering if name not in variants_with(bundle, engine)]
-    return [f"not compiled for {engine}, so left out: {', '.join(missing)}"] if missing else []
-
-
-def _measured(
-    bundle: Bundle, video: VideoFile | None, rounds: int, meter: PowerMeter | None, engine: EngineName
-) -> dict[str, Samples]:
-    def window_of(frames: int) -> Window:
-        manifest = bundle.manifest
-        if video is None:
-            return synthetic_window(frames, manifest.vision.image_size)
-        return window_of_file(video, frames, manifest.max_fps, manifest.vision.image_size)
-
-    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
-        task = progress.add_task("measuring", total=rounds)
-        return measure(bundle, window_of, rounds, on_round=lambda: progress.advance(task), meter=meter, engine=engine)
 
 
 def _plot(path: Path, report: Report, quiet: bool) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Optional
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from stts_runtime.cli.options import BundleArgument
+from stts_runtime.cli.options import BundleArgument, JsonOption
 from stts_runtime.cli.show import console, errors
 from stts_runtime.compile.preflight import Estimate
 from stts_runtime.compile.request import Progress as Step
@@ -38,7 +38,7 @@ def compile_command(
         Optional[list[str]], typer.Option(metavar="NAME", help="Variant to compile, repeatable. Default: all.")
     ] = None,
     arch: ArchOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the passports as one line of JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compiles a bundle's graphs for this device, or ahead of time for others; what is finished is not done again."""
     request = CompileRequest(bundle, engine, variant or [], split_architectures(arch))

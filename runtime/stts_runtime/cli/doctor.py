@@ -8,16 +8,16 @@ from typing import Annotated, Optional
 import typer
 from rich.table import Table
 
+from stts_runtime.cli.options import JsonOption
 from stts_runtime.cli.show import console
 from stts_runtime.cli.text import printable
 from stts_runtime.device import this_device
 from stts_runtime.doctor import Fact, Report, Target, examine
 
 
-# Typer reads these annotations at run time, and Python 3.10 is supported: hence Optional.
 def doctor_command(
-    bundle: Annotated[Optional[Path], typer.Argument(help="Whose disk to look at; default: this folder.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output, one JSON object.")] = False,
+    bundle: Annotated[Optional[Path], typer.Argument(help="Whose disk to look at. Default: this folder.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Says which targets this machine can run, why not, and what to install."""
     report = examine(bundle or Path(), this_device())

@@ -1,13 +1,20 @@
-"""What commands share that run until they are told to stop."""
+"""What commands share that run until they are told to stop: settings, signals, words for people."""
 
 from __future__ import annotations
 
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
+from pydantic import ValidationError
+
+from stts_runtime.errors import UserError
+from stts_runtime.settings import mistakes
+from stts_runtime.stream.config import AnyCameras
 from stts_runtime.visible import visible
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -16,6 +23,21 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def named(sources: Sequence[str]) -> list[dict[str, str]]:
     """One name for each, in the order of the command line."""
     return [{"name": f"stream-{number}", "source": source} for number, source in enumerate(sources, start=1)]
+
+
+def configured(kind: type[AnyCameras], file: Path | None, given: Mapping[str, Any]) -> AnyCameras:
+    """What the options say, beside the file if there is one. Raises `UserError` for what cannot be."""
+    if file is None:
+        try:
+            return kind.model_validate(given)
+        except ValidationError as error:
+            raise UserError(mistakes(error)) from None
+    from stts_runtime.stream.config_file import exposed_password, load_config
+
+    config = load_config(file, kind, given)
+    if warning := exposed_password(file):
+        tell(f"warning: {warning}")
+    return config
 
 
 def stopped_by_signals() -> threading.Event:

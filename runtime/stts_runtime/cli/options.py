@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -9,10 +10,28 @@ import typer
 
 from stts_runtime.engines import EngineName
 
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"stts-export {version('stts-export')}")
+        raise typer.Exit
+
+
+# Typer reads annotations at run time, and Python 3.10 is supported: hence Optional.
+VersionOption = Annotated[
+    bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version of the package.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, one object a line.")]
+
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder made by `stts-export build`.")]
 MaybeBundleArgument = Annotated[
     Optional[Path], typer.Argument(metavar="[BUNDLE]", help="Folder made by `stts-export build`, unless FILE names it.")
 ]
+ConfigOption = Annotated[
+    Optional[Path], typer.Option(metavar="FILE", help="YAML or TOML. Options may stand beside it, for what it lacks.")
+]
+AskOption = Annotated[Optional[list[str]], typer.Option(metavar="QUESTION", help="Question to answer, repeatable.")]
+KeepOption = Annotated[Optional[float], typer.Option(help="Keep ratio between key frames. Default: the trained one.")]
 SourcesArgument = Annotated[
     Optional[list[str]],
     typer.Argument(
@@ -20,10 +39,11 @@ SourcesArgument = Annotated[
     ),
 ]
 WhenOption = Annotated[
-    Optional[str], typer.Option(metavar="CONDITION", help="novelty>0.2, say. Default: about every window.")
+    Optional[str],
+    typer.Option(metavar="CONDITION", help="Answer after a change: novelty>0.2. Default: after every window."),
 ]
 ShortestPauseOption = Annotated[
-    Optional[str], typer.Option(metavar="TIME", help="Between two answers of a stream: 2, 2s, 1m.")
+    Optional[str], typer.Option(metavar="TIME", help="Answer at most this often: 2, 2s, 1m. Default: no limit.")
 ]
 EngineOption = Annotated[
     Optional[EngineName],

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
-from pydantic import ValidationError
 
-from stts_runtime.cli.long_running import named, stopped_by_signals, tell
+from stts_runtime.cli.long_running import configured, named, stopped_by_signals, tell
 from stts_runtime.cli.options import (
+    AskOption,
+    ConfigOption,
     EngineOption,
+    KeepOption,
     MaybeBundleArgument,
     ShortestPauseOption,
     SourcesArgument,
@@ -19,7 +21,6 @@ from stts_runtime.cli.options import (
 )
 from stts_runtime.errors import UserError
 from stts_runtime.extras import serve_extra
-from stts_runtime.settings import mistakes
 
 _TOKEN_VARIABLE = "STTS_TOKEN"  # noqa: S105  # the name of a variable
 
@@ -27,16 +28,11 @@ _TOKEN_VARIABLE = "STTS_TOKEN"  # noqa: S105  # the name of a variable
 def serve_command(
     bundle: MaybeBundleArgument = None,
     sources: SourcesArgument = None,
-    config: Annotated[
-        Optional[Path], typer.Option(help="YAML or TOML, that of `stream` with `serve:`. Options stand beside it.")
-    ] = None,
-    ask: Annotated[
-        Optional[list[str]],
-        typer.Option(metavar="QUESTION", help="Asked of every source again and again; may be given several times."),
-    ] = None,
+    config: ConfigOption = None,
+    ask: AskOption = None,
     when: WhenOption = None,
     shortest_pause: ShortestPauseOption = None,
-    keep: Annotated[Optional[float], typer.Option(help="Keep ratio of streams; default: the trained one.")] = None,
+    keep: KeepOption = None,
     engine: EngineOption = None,
     listen: Annotated[
         Optional[str], typer.Option(metavar="ADDRESS:PORT", help="Default: 127.0.0.1:8080, this machine alone.")
@@ -70,8 +66,11 @@ def serve_command(
     settings = {name: value for name, value in given.items() if value not in (None, [], {})}
     with serve_extra():
         from stts_runtime.serve.run import run_server
+        from stts_runtime.serve.settings import ServeConfig
 
-    run_server(_config(config, settings), stopped_by_signals(), tell)
+    if config is None and bundle is None:
+        raise UserError("give BUNDLE, or --config FILE that names one (see stts-runtime serve --help)")
+    run_server(configured(ServeConfig, config, settings), stopped_by_signals(), tell)
 
 
 def _server(
@@ -93,21 +92,3 @@ def _server(
     if token_file is None and os.environ.get(_TOKEN_VARIABLE):
         given["token"] = {"env": _TOKEN_VARIABLE}
     return {name: value for name, value in given.items() if value is not None}
-
-
-def _config(path: Path | None, settings: dict[str, Any]) -> Any:
-    from stts_runtime.serve.settings import ServeConfig
-
-    if path is not None:
-        from stts_runtime.stream.config_file import exposed_password, load_config
-
-        config = load_config(path, ServeConfig, settings)
-        if warning := exposed_password(path):
-            tell(f"warning: {warning}")
-        return config
-    if "bundle" not in settings:
-        raise UserError("give BUNDLE, or --config FILE that names one (see stts-runtime serve --help)")
-    try:
-        return ServeConfig.model_validate(settings)
-    except ValidationError as error:
-        raise UserError(mistakes(error)) from None

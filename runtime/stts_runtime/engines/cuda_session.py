@@ -16,7 +16,7 @@ import numpy as np
 from stts_runtime.device import this_device
 from stts_runtime.engines.cuda_memory import DeviceArray, Stream, load_cuda
 from stts_runtime.engines.onnxruntime_calls import SILENT, foreign_errors_as, onnxruntime_for
-from stts_runtime.errors import BundleError, EngineError, MissingExtraError, SttsError
+from stts_runtime.errors import BundleError, EngineError, MissingExtraError, SttsError, UserError
 
 _PROVIDER = "CUDAExecutionProvider"
 _INSTALL = "pip uninstall onnxruntime; pip install 'stts-export[cuda]'"
@@ -61,11 +61,11 @@ def _load_cuda_libraries() -> None:
 @functools.cache
 def shared_stream() -> Stream:
     """The stream that all sessions of this process take turns on; ONNX Runtime uses it until the last of them is gone,
-    so it stays. Raises `EngineError` without a GPU.
+    so it stays. Raises `UserError` without a GPU.
     """
     device = this_device()
     if device.gpu is None:
-        raise EngineError(
+        raise UserError(
             f"the cuda engine needs an NVIDIA GPU, and there is none here ({device.no_gpu_because}); `--engine cpu` "
             "runs without one where the bundle has graphs for it"
         )

@@ -13,7 +13,7 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Graphs, major_minor
 from stts_runtime.engines.names import cache_names
 from stts_runtime.engines.onnxruntime_calls import SILENT, foreign_errors_as, onnxruntime_for
-from stts_runtime.engines.seam import VisionOutput, check_choice
+from stts_runtime.engines.seam import VisionOutput, check_choice, check_room
 from stts_runtime.errors import BundleError, EngineError
 from stts_runtime.prompt import Tokens
 
@@ -186,8 +186,7 @@ class CpuLanguage:
         self.forward(tokens)
 
     def forward(self, tokens: Tokens) -> int:
-        if self.length + len(tokens) > self.context:
-            raise EngineError(f"{self.length} + {len(tokens)} tokens do not fit a context of {self.context}")
+        check_room(self, tokens)
         start = np.array([self.length], dtype=np.int64)
         with foreign_errors_as(EngineError, "language model"):
             self._binding.bind_cpu_input("token_ids", tokens.ids)

@@ -20,7 +20,7 @@ from stts_runtime.bundle.manifest import Graph, Graphs, major_minor
 from stts_runtime.engines.cuda_memory import DeviceArray, PinnedArray, RepeatedWork, Stream
 from stts_runtime.engines.cuda_session import CudaSession, cuda_runtime, shared_stream
 from stts_runtime.engines.cuda_weights import device_weights
-from stts_runtime.engines.seam import VisionOutput, check_choice
+from stts_runtime.engines.seam import VisionOutput, check_choice, check_room
 from stts_runtime.errors import BundleError, EngineError
 from stts_runtime.prompt import Tokens
 
@@ -159,7 +159,7 @@ class CudaLanguage:
     def prefill(self, tokens: Tokens) -> None:
         if self.length:
             raise EngineError("a prefix fills the cache from its beginning on")
-        self._check_room(tokens)
+        check_room(self, tokens)
         length = min(-(-len(tokens) // _PREFILL_STEP) * _PREFILL_STEP, self.context)
         self._inputs.set(tokens, 0, length)
         self._prefix.bind(self._inputs.prefix(length))
@@ -169,7 +169,7 @@ class CudaLanguage:
         self._stream.synchronize()
 
     def forward(self, tokens: Tokens) -> int:
-        self._check_room(tokens)
+        check_room(self, tokens)
         self._inputs.set(tokens, self.length, len(tokens))
         if len(tokens) == 1:
             self._one()
@@ -186,10 +186,6 @@ class CudaLanguage:
 
     def rewind(self, length: int) -> None:
         self.length = length
-
-    def _check_room(self, tokens: Tokens) -> None:
-        if self.length + len(tokens) > self.context:
-            raise EngineError(f"{self.length} + {len(tokens)} tokens do not fit a context of {self.context}")
 
 
 class _Inputs:

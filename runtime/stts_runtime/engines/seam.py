@@ -113,3 +113,9 @@ def check_choice(given: NDArray[np.bool_] | None, budget: TokenBudget) -> None:
             f"{budget.name} keeps {budget.kept} of {budget.frames} x {budget.groups} groups, and was given "
             f"{given.sum()} of {' x '.join(map(str, given.shape))}"
         )
+
+
+def check_room(engine: LanguageEngine, tokens: Tokens) -> None:
+    """Raises `EngineError` if the cache has fewer free slots than there are tokens."""
+    if engine.length + len(tokens) > engine.context:
+        raise EngineError(f"{engine.length} + {len(tokens)} tokens do not fit a context of {engine.context}")

@@ -18,7 +18,7 @@ from stts_runtime.bundle.manifest import LANGUAGE, VISION, compilable
 from stts_runtime.device import Device, this_device
 from stts_runtime.engines.cuda_memory import DeviceArray, Stream, load_cuda
 from stts_runtime.engines.names import cache_names
-from stts_runtime.engines.seam import VisionOutput, check_choice
+from stts_runtime.engines.seam import VisionOutput, check_choice, check_room
 from stts_runtime.engines.tensorrt_context import LoadedEngine
 from stts_runtime.errors import BundleError, EngineError
 from stts_runtime.passports import EngineStore, Passport, check_device, check_installed, check_passport
@@ -147,8 +147,7 @@ class TensorRtLanguage:
         self.forward(tokens)
 
     def forward(self, tokens: Tokens) -> int:
-        if self.length + len(tokens) > self.context:
-            raise EngineError(f"{self.length} + {len(tokens)} tokens do not fit a context of {self.context}")
+        check_room(self, tokens)
         stream, arrays = self._loaded.stream, self._arrays
         stream.upload(arrays["token_ids"], tokens.ids)
         stream.upload(arrays["positions"], tokens.positions)

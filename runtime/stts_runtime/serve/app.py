@@ -16,7 +16,7 @@ from stts_runtime.serve.page_routes import PICTURE, page_routes
 from stts_runtime.serve.parts import Parts
 from stts_runtime.serve.problems import handle_problems
 from stts_runtime.serve.settings import ServerSettings
-from stts_runtime.sinks.notices import Tell
+from stts_runtime.tell import Tell
 
 
 def make_app(parts: Parts, settings: ServerSettings, token: str | None, tell: Tell) -> ASGIApp:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stts_runtime.serve.problems import Problem, problem_response
 from stts_runtime.serve.settings import ServerSettings, is_loopback
-from stts_runtime.sinks.notices import Tell
+from stts_runtime.tell import Tell
 
 UPLOADS = "/v1/files"
 PUBLIC = frozenset({"/", "/page.css", "/page.js", "/healthz", "/readyz"})

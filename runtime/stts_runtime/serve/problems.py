@@ -11,7 +11,7 @@ from starlette.routing import Match
 
 from stts_runtime.errors import SttsError, UserError
 from stts_runtime.serve.desk import BusyError
-from stts_runtime.sinks.notices import Tell
+from stts_runtime.tell import Tell
 
 _TYPES = {
     400: "invalid_request_error",

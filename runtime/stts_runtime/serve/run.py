@@ -16,11 +16,11 @@ from stts_runtime.serve.settings import ServeConfig, is_loopback
 from stts_runtime.serve.work import Workshop
 from stts_runtime.sessions import Sessions
 from stts_runtime.sinks.metrics import StreamMetrics
-from stts_runtime.sinks.notices import Tell
 from stts_runtime.stream.channel import Channel
 from stts_runtime.stream.parts import live_engines, metrics_served, open_bundle, open_channels, open_listeners
 from stts_runtime.stream.pipeline import Events, Pipeline
 from stts_runtime.stream.watcher import Engines
+from stts_runtime.tell import Tell
 
 
 def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
@@ -66,5 +66,5 @@ def _announce(config: ServeConfig, port: int, token: str | None, tell: Tell) -> 
     address = config.serve.listen.address
     shown = f"[{address}]" if ":" in address else address
     if token is None and not is_loopback(address):
-        tell(f"WARNING: --insecure: everybody who reaches {shown}:{port} sees all streams and may ask, without a token")
+        tell(f"warning: --insecure: everybody who reaches {shown}:{port} sees all streams and may ask, without a token")
     tell(f"page: http://{shown}:{port}/  API: http://{shown}:{port}/v1" + ("  (with the token)" if token else ""))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
-Tell = Callable[[str], None]
+from stts_runtime.tell import Tell
 
 
 class Seldom:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from stts_runtime.errors import SinkError
 from stts_runtime.sinks.courier import AwayError, Courier, RefusedError
 from stts_runtime.sinks.line_file import LineFile
-from stts_runtime.sinks.notices import Seldom, Tell
+from stts_runtime.sinks.notices import Seldom
 from stts_runtime.sinks.spool import Backlog, Parcel, Spool
 from stts_runtime.stream.record import Record
+from stts_runtime.tell import Tell
 
 _IDLE_SECONDS = 1.0
 

@@ -80,7 +80,7 @@ class ChildPipe:
     def _fill(self, deadline: float, seconds: float) -> None:
         ready = self._selector.select(max(deadline - time.monotonic(), 0))
         if not ready:
-            raise Stalled(f"no picture for {seconds:.1f} s")
+            raise Stalled(f"no picture for {seconds:g} s")
         # What it said first: it may be the reason why the data ended.
         for key, _ in sorted(ready, key=lambda pair: pair[0].fd != self._errors):
             self._take(key.fd)

@@ -64,11 +64,11 @@ class Pump:
         patience = min(1.0, 0.5 * settings.stall_seconds)
         if self._opened is None:
             late = now - self._sign > settings.open_seconds + patience
-            return Lost(f"no answer for {settings.open_seconds:.1f} s") if late else None
+            return Lost(f"no answer for {settings.open_seconds:g} s") if late else None
         if now - self._sign > settings.stall_seconds + patience:
-            return Stalled(f"no packet for {settings.stall_seconds:.1f} s")
+            return Stalled(f"no packet for {settings.stall_seconds:g} s")
         if now - self._picture > settings.key_frame_seconds:
-            return Stalled(f"packets come, but no whole picture for {settings.key_frame_seconds:.1f} s")
+            return Stalled(f"packets come, but no whole picture for {settings.key_frame_seconds:g} s")
         return None
 
     def _run(self) -> None:

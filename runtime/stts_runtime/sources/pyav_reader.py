@@ -55,7 +55,7 @@ class PyAVReader:
             )
         except av.FFmpegError as error:
             if _over(began, self._open_seconds):
-                raise Lost(f"no answer for {self._open_seconds:.1f} s") from None
+                raise Lost(f"no answer for {self._open_seconds:g} s") from None
             raise fault_of(error) from None
         self._packets = self._container.demux(self._video())
 
@@ -101,7 +101,7 @@ class PyAVReader:
             packet, fault = None, fault_of(error)
         # Also with a packet: when the time is over, FFmpeg may hand on what it has of one.
         if _over(began, self._read_seconds):
-            raise Stalled(f"no packet for {self._read_seconds:.1f} s")
+            raise Stalled(f"no packet for {self._read_seconds:g} s")
         if packet is None:
             raise fault
         return packet

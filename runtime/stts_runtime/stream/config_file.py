@@ -8,14 +8,14 @@ import stat
 import sys
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import ValidationError
 
 from stts_runtime.errors import UserError
 from stts_runtime.extras import stream_extra
 from stts_runtime.settings import mistakes
-from stts_runtime.stream.config import Cameras
+from stts_runtime.stream.config import AnyCameras
 
 with stream_extra("pyyaml", "configuration files"):
     import yaml
@@ -26,8 +26,6 @@ else:
     with stream_extra("tomli", "configuration files in TOML"):
         import tomli as tomllib
 
-AnyCameras = TypeVar("AnyCameras", bound=Cameras)
-
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _PASSWORD_IN_CLEAR = re.compile(r"://[^\s/@:\"']*:(?!\$\{)[^\s@\"']+@")
 _WITH_VARIABLES = ("source", "sinks")
@@ -36,24 +34,30 @@ _WITH_VARIABLES = ("source", "sinks")
 def load_config(path: Path, kind: type[AnyCameras], given: Mapping[str, Any] | None = None) -> AnyCameras:
     """Raises `UserError` with one line: the file, the key, and what is allowed there.
 
-    `given` (from the command line) stands beside what the file says, and not against it, but for single settings of
-    `serve`. `${NAME}` in sources and sinks of the file is replaced by that environment variable.
+    `given` (from the command line) stands beside what the file says, and never against it. `${NAME}` in sources and
+    sinks of the file is replaced by that environment variable.
     """
-    content, given = _parsed(path), given or {}
+    content = _parsed(path)
     if not isinstance(content, dict):
         raise UserError(f"{path} should hold settings: bundle, streams, ...")
-    if twice := sorted((given.keys() & content.keys()) - {"serve"}):
-        raise UserError(f"{', '.join(twice)}: given beside --config and in {path}; leave out one of the two")
+    together = _together(_filled_in(content, path), given or {}, path)
     try:
-        return kind.model_validate({**_filled_in(content, path), **given, **_serve(content, given)})
+        return kind.model_validate(together)
     except ValidationError as error:
         raise UserError(f"{path}: {mistakes(error)}") from None
 
 
-def _serve(content: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    if "serve" not in given or not isinstance(content.get("serve"), dict):
-        return {}
-    return {"serve": {**content["serve"], **given["serve"]}}
+def _together(content: Mapping[str, Any], given: Mapping[str, Any], path: Path, place: str = "") -> dict[str, Any]:
+    """Raises `UserError` for a setting that both have: which one holds, nobody would know who reads the file."""
+    both = dict(content)
+    for key, value in given.items():
+        if isinstance(value, dict) and isinstance(content.get(key), dict):
+            both[key] = _together(content[key], value, path, f"{place}{key}.")
+        elif key in content:
+            raise UserError(f"{place}{key}: given on the command line and in {path}; leave out one of the two")
+        else:
+            both[key] = value
+    return both
 
 
 def exposed_password(path: Path) -> str | None:

@@ -12,7 +12,6 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.engines import EngineChoice, LanguageEngine, choose_engine, load_live
 from stts_runtime.errors import UserError
 from stts_runtime.session import NOISE
-from stts_runtime.sinks.notices import Tell
 from stts_runtime.sinks.open import open_sink
 from stts_runtime.sinks.sink import Sink
 from stts_runtime.sinks.spooled import SpooledSink
@@ -26,6 +25,7 @@ from stts_runtime.stream.listeners import Delivery, Measured, Shown
 from stts_runtime.stream.novelty import Gate
 from stts_runtime.stream.pipeline import Events, Listener
 from stts_runtime.stream.watcher import Engines, Watcher
+from stts_runtime.tell import Tell
 
 if TYPE_CHECKING:
     from stts_runtime.sinks.config import SinkConfig

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from stts_runtime.engines import load_language
 from stts_runtime.errors import SourceError
-from stts_runtime.sinks.notices import Tell
 from stts_runtime.sources.state import State
 from stts_runtime.stream.channel import Channel
 from stts_runtime.stream.config import StreamConfig
 from stts_runtime.stream.parts import live_engines, metrics_served, open_bundle, open_channels, open_listeners
 from stts_runtime.stream.pipeline import Events, Pipeline
+from stts_runtime.tell import Tell
 
 if TYPE_CHECKING:
     from stts_runtime.sinks.metrics import StreamMetrics

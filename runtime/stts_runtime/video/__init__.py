@@ -2,6 +2,16 @@
 
 from stts_runtime.video.file_source import Most, VideoFile, check_source
 from stts_runtime.video.sampling import rule_count, sample_times
+from stts_runtime.video.synthetic import synthetic_window
 from stts_runtime.video.window import Window, window_of_file
 
-__all__ = ["Most", "VideoFile", "Window", "check_source", "rule_count", "sample_times", "window_of_file"]
+__all__ = [
+    "Most",
+    "VideoFile",
+    "Window",
+    "check_source",
+    "rule_count",
+    "sample_times",
+    "synthetic_window",
+    "window_of_file",
+]

@@ -28,9 +28,9 @@ def check_source(source: str) -> None:
     except UnicodeEncodeError:
         raise SourceError(f"the file name {source!r} is not valid UTF-8; rename the file") from None
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", source):
-        raise SourceError(f"{redacted(source)}: only files are supported as sources so far")
+        raise SourceError(f"{redacted(source)} is no file: cameras and streams are for `stts-runtime stream`")
     if Path(source).is_dir():
-        raise SourceError(f"{source} is a folder, and a source is a video file")
+        raise SourceError(f"{source} is a folder: folders of pictures are for `stts-runtime stream`")
     if not Path(source).is_file():
         raise SourceError(f"no such file: {source}")
 

@@ -1,0 +1,213 @@
+"""Every command of the documentation is run, on small stand-ins for what the reader has; every option there exists.
+
+`scripts/demo` and `scripts/test` are what `.ci/run` runs, and the scripts that take minutes are only parsed.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import shutil
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from stts_export.cli.app import app as export_app
+from stts_runtime.bundle import Bundle
+from stts_runtime.cli.app import app as runtime_app
+from stts_runtime.sinks.config import FileConfig, MqttConfig, ScreenConfig, WebhookConfig
+from stts_runtime.stream.config import StreamConfig
+from tests.documented import ROOT, Command, extras, mentioned, options, shown
+from tests.served import served
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PROGRAMS = {"stts-export": export_app, "stts-runtime": runtime_app}
+SHELL_SCRIPTS = {"scripts/accuracy", "scripts/demo", "scripts/fault_lab", "scripts/lint", "scripts/test"}
+PARSED_ONLY = {"scripts/demo", "scripts/test", "scripts/train_tiny.py"}
+
+STAND_INS = {
+    r"rtsp://\S+": "clip.mp4",
+    r"serve (.*)clip.mp4": r"serve \1loop:clip.mp4",
+    r"loop:(out/|loop:)*": "loop:",
+    r"/etc/stts/": "",
+    r"--frames (8|16)\b": "--frames 3",
+    r"--frames 64\b": "--frames 6",
+    r"--frames 3 --frames 3\b": "--frames 3 --frames 6",
+    r"--variant NAME\b": "--variant clip-t3-k0.5",
+    r"--size \S+": "--size tiny",
+    r"--clips 100\b": "--clips 2",
+    r"sm86,sm89,sm120": "sm86,sm89",
+}
+LESS_WORK = {
+    "run": "--max-tokens 2",
+    "stream": "--max-tokens 2",
+    "bench": "--rounds 2",
+    "verify": "--max-tokens 2",
+    # What random weights answer is never worth it.
+    "calibrate": "--count 4 --clips 2 --force",
+}
+REFUSED = {"stts-runtime compile BUNDLE --engine tensorrt": "tensorrt is not installed"}
+"""What needs a GPU, and what it says without."""
+
+
+def to_run() -> Iterator[Command]:
+    seen = set(PARSED_ONLY)
+    for command in shown():
+        if command.text not in seen and command.words[0] not in seen:
+            seen.add(command.text)
+            yield command
+
+
+def words_of(command: Command) -> list[str]:
+    text = command.text
+    for pattern, stand_in in STAND_INS.items():
+        text = re.sub(pattern, stand_in, text)
+    return [*shlex.split(text)[1:], *LESS_WORK.get(command.words[1], "").split()]
+
+
+@pytest.fixture
+def laid_out(
+    micro_checkpoint: Path, micro_bundle: Bundle, tensorrt_bundle: Bundle, clip: Path, tmp_path: Path
+) -> Callable[[Command], Path]:
+    """Makes a folder where everything lies that the documentation names."""
+
+    def lay_out(command: Command) -> Path:
+        for name in ("CHECKPOINT", "MOLMO2", "m4b", "checkpoints/tiny"):
+            _link(tmp_path / name, micro_checkpoint)
+        for name in ("VIDEO", "clip.mp4", "street.mp4", "bikes.mp4", "out/clip.mp4"):
+            _link(tmp_path / name, clip)
+        bundle = tensorrt_bundle if command.words[1] == "compile" else micro_bundle
+        made = dict(zip(command.words, command.words[1:], strict=False)).get("--out")
+        for name in {"BUNDLE", "out/live", "out/tiny", "out/b"} - {made}:
+            shutil.copytree(bundle.folder, tmp_path / name)
+        (tmp_path / "cameras.yaml").write_text(
+            "bundle: BUNDLE\nquestions: [Who?]\nstreams: [{name: a, source: VIDEO}]\n"
+        )
+        return tmp_path
+
+    return lay_out
+
+
+def _link(place: Path, target: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(target)
+
+
+@pytest.mark.parametrize("command", to_run(), ids=lambda command: command.place)
+def test_a_command_that_is_shown_does_what_it_says(
+    command: Command, laid_out: Callable[[Command], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(laid_out(command))
+    words = words_of(command)
+    if words[0] == "serve":
+        with served(*words[1:]) as server:
+            assert urllib.request.urlopen(f"{server.address}/readyz", timeout=10).status == 200
+            server.stop()
+        return
+    done = CliRunner().invoke(app_of(command), words)
+    if refusal := REFUSED.get(command.text):
+        assert refusal in str(done.exception)
+        return
+    assert done.exit_code == 0, done.output
+    for option in ("--out", "--overlay", "--plot", "--report"):
+        assert option not in words or Path(words[words.index(option) + 1]).exists()
+
+
+@pytest.mark.parametrize("command", [*shown(), *mentioned()], ids=lambda command: command.place)
+def test_a_command_that_is_named_has_the_options_given(command: Command) -> None:
+    if command.words[0] in SHELL_SCRIPTS:
+        assert (ROOT / command.words[0]).stat().st_mode & 0o111
+        return
+    known = options_of(named(app_of(command), command.words[1:]))
+    assert {word for word in command.words if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize(("option", "place"), options().items())
+def test_an_option_that_is_named_exists(option: str, place: str) -> None:
+    of_others = {"--delete", "--system-site-packages"}
+    scripts = [f"scripts/{path.name}" for path in (ROOT / "scripts").glob("*.py") if "app =" in path.read_text()]
+    apps = [app_of(Command(place, (program,))) for program in [*PROGRAMS, *scripts]]
+    assert option in of_others.union(*(options_of(one) for app in apps for one in _commands(app))), place
+
+
+def test_the_extras_that_are_to_be_installed_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert extras() <= project["optional-dependencies"].keys()
+
+
+def test_every_setting_of_a_file_is_documented() -> None:
+    settings = (ROOT / "docs" / "streaming.md").read_text().partition("## Settings")[2].partition("\n## ")[0]
+    assert {f"`{name}`" for name in StreamConfig.model_fields} <= set(re.findall(r"`[^`]+`", settings))
+    sinks = (ROOT / "docs" / "sinks.md").read_text()
+    for kind in (ScreenConfig, FileConfig, WebhookConfig, MqttConfig):
+        assert all(f"`{name}`" in sinks for name in kind.model_fields if name != "to"), kind
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            assert link.startswith("http") or (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def app_of(command: Command) -> typer.Typer:
+    program = command.words[0]
+    if program in PROGRAMS:
+        return PROGRAMS[program]
+    app = import_module(program.removesuffix(".py").replace("/", ".")).app
+    assert isinstance(app, typer.Typer)
+    return app
+
+
+def _commands(app: typer.Typer) -> list[Any]:
+    command: Any = typer.main.get_command(app)
+    return [*getattr(command, "commands", {"": command}).values()]
+
+
+def named(app: typer.Typer, words: tuple[str, ...]) -> Any:
+    command: Any = typer.main.get_command(app)
+    return command.commands[words[0]] if hasattr(command, "commands") else command
+
+
+def options_of(command: Any) -> set[str]:
+    return {option for parameter in command.params for option in parameter.opts} | {"--help"}
+
+
+FILLED_IN = (
+    r"\b[MNTXY]\b|\d[\d.]*|\bNAME\b|ADDRESS:PORT|\.\.\.|'|\bF16\b|\bOrin\b|\bsm\d+|\bSIG\w+|config\.(?:json|yaml)"
+    r"|tokenizer\.json|\btensorrt(?:-rtx)?\b|\bcpu\b|\blanguage\b|\btemperature\b"
+)
+
+
+def test_every_message_of_troubleshooting_is_one_of_ours() -> None:
+    """A row is found by searching for the message, so it has to say what the program says."""
+    ours = "\n".join(_texts())
+    _, _, by_message = (ROOT / "docs" / "troubleshooting.md").read_text().partition("\n## Checkpoints and builds")
+    rows = [line.split("|")[1] for line in by_message.splitlines() if line.startswith("| `")]
+    messages = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
+    assert len(messages) > 100
+    for message in messages:
+        for piece in re.split(FILLED_IN, message):
+            assert piece.strip() in ours, message
+
+
+def _texts() -> Iterator[str]:
+    """Every string in the code; what is filled in is left out."""
+    for part in ("runtime", "calib", "stts_export", "scripts"):
+        for path in (ROOT / part).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.JoinedStr):
+                    yield "".join(str(one.value) if isinstance(one, ast.Constant) else "\0" for one in node.values)
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value
