@@ -105,7 +105,7 @@ def _link(place: Path, target: Path) -> None:
     place.symlink_to(target)
 
 
-@pytest.mark.parametrize("command", to_run(), ids=lambda command: command.place)
+@pytest.mark.parametrize("command", list(to_run()), ids=lambda command: command.place)
 def test_a_command_that_is_shown_does_what_it_says(
     command: Command, laid_out: Callable[[Command], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,7 +134,7 @@ def test_a_command_that_is_named_has_the_options_given(command: Command) -> None
     assert {word for word in command.words if word.startswith("--")} <= known
 
 
-@pytest.mark.parametrize(("option", "place"), options().items())
+@pytest.mark.parametrize(("option", "place"), list(options().items()))
 def test_an_option_that_is_named_exists(option: str, place: str) -> None:
     of_others = {"--delete", "--system-site-packages"}
     scripts = [f"scripts/{path.name}" for path in (ROOT / "scripts").glob("*.py") if "app =" in path.read_text()]

@@ -22,7 +22,9 @@ from stts_runtime.video import VideoFile, check_source
 
 def bench_command(
     bundle: BundleArgument,
-    source: Annotated[Optional[str], typer.Argument(help="Video file. Default: a synthetic clip.")] = None,
+    source: Annotated[
+        Optional[str], typer.Argument(metavar="SOURCE", help="Video file. Default: a synthetic clip.")
+    ] = None,
     engine: EngineOption = None,
     rounds: Annotated[int, typer.Option(min=1, help="Measured rounds over all variants.")] = 20,
     within_ms: Annotated[Optional[float], typer.Option(min=0.001, help="Latency to advise on.")] = None,

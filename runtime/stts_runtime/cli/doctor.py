@@ -16,7 +16,9 @@ from stts_runtime.doctor import Fact, Report, Target, examine
 
 
 def doctor_command(
-    bundle: Annotated[Optional[Path], typer.Argument(help="Whose disk to look at. Default: this folder.")] = None,
+    bundle: Annotated[
+        Optional[Path], typer.Argument(metavar="BUNDLE", help="Whose disk to look at. Default: this folder.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Says which targets this machine can run, why not, and what to install."""

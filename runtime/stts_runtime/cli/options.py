@@ -25,7 +25,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder made by `stts-export build`.")]
 MaybeBundleArgument = Annotated[
-    Optional[Path], typer.Argument(metavar="[BUNDLE]", help="Folder made by `stts-export build`, unless FILE names it.")
+    Optional[Path], typer.Argument(metavar="BUNDLE", help="Folder made by `stts-export build`, unless FILE names it.")
 ]
 ConfigOption = Annotated[
     Optional[Path], typer.Option(metavar="FILE", help="YAML or TOML. Options may stand beside it, for what it lacks.")
@@ -35,7 +35,7 @@ KeepOption = Annotated[Optional[float], typer.Option(help="Keep ratio between ke
 SourcesArgument = Annotated[
     Optional[list[str]],
     typer.Argument(
-        metavar="[SOURCE]...", help="rtsp://, http://, /dev/video0, csi://0, gst:PIPELINE, file, loop:FILE, folder."
+        metavar="SOURCE", help="rtsp://, http://, /dev/video0, csi://0, gst:PIPELINE, file, loop:FILE, folder."
     ),
 ]
 WhenOption = Annotated[

@@ -24,7 +24,7 @@ from stts_runtime.video import check_source
 
 def run_command(
     bundle: BundleArgument,
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Video files.")],
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="Video files.")],
     ask: Annotated[list[str], typer.Option(metavar="QUESTION", help="Question to answer, repeatable.")],
     keep: Annotated[Optional[float], typer.Option(help="Keep ratio of the variant. Default: the trained one.")] = None,
     budget: Annotated[

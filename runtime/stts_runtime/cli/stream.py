@@ -50,8 +50,7 @@ def stream_command(
 ) -> None:
     """Looks at cameras and streams, each frame once, and answers when something is new.
 
-    Ends cleanly on SIGTERM and Ctrl-C: the last record is whole, and what waits to be delivered goes out at the next
-    start.
+    Ends cleanly on SIGTERM and Ctrl-C: the last record is whole; what waits to be delivered goes out next time.
     """
     given = {
         "bundle": bundle,

@@ -19,6 +19,7 @@ from stts_runtime.sinks.metrics import StreamMetrics
 from stts_runtime.stream.channel import Channel
 from stts_runtime.stream.parts import live_engines, metrics_served, open_bundle, open_channels, open_listeners
 from stts_runtime.stream.pipeline import Events, Pipeline
+from stts_runtime.stream.small_memory import small_memory
 from stts_runtime.stream.watcher import Engines
 from stts_runtime.tell import Tell
 
@@ -30,7 +31,7 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
     listens for what cannot work.
     """
     token = config.serve.secret()
-    with ExitStack() as open_things:
+    with small_memory(), ExitStack() as open_things:
         place = bound(config.serve.listen)
         open_things.callback(place.close)
         bundle, choice = open_bundle(config, tell)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -109,6 +109,9 @@ class Cameras(Asking):
         if often:
             raise ValueError(f"each stream needs a name of its own, and these come twice: {', '.join(often)}")
         return self
+
+
+AnyCameras = TypeVar("AnyCameras", bound=Cameras)
 
 
 class StreamConfig(Cameras):

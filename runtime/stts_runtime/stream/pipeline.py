@@ -18,7 +18,6 @@ from typing import Protocol
 from stts_runtime.sources.state import Status
 from stts_runtime.stream.channel import Channel, Look, now
 from stts_runtime.stream.record import Record, StreamAnswer, StreamEvent
-from stts_runtime.stream.trim import trimmed
 
 _IDLE_SECONDS = 0.02
 """Between two rounds in which no stream had a frame."""
@@ -77,9 +76,8 @@ class Pipeline:
     def run(self, stop: threading.Event) -> None:
         """Closes the sources whatever happens. What is being answered when `stop` is set is finished first."""
         try:
-            with trimmed():
-                while not stop.is_set() and self._round():
-                    pass
+            while not stop.is_set() and self._round():
+                pass
         finally:
             for channel in self._channels:
                 channel.source.close()

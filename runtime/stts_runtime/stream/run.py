@@ -13,6 +13,7 @@ from stts_runtime.stream.channel import Channel
 from stts_runtime.stream.config import StreamConfig
 from stts_runtime.stream.parts import live_engines, metrics_served, open_bundle, open_channels, open_listeners
 from stts_runtime.stream.pipeline import Events, Pipeline
+from stts_runtime.stream.small_memory import small_memory
 from stts_runtime.tell import Tell
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell) -> None
     Raises `UserError` before the first frame for what cannot work, and `SourceError` at the end if a source was
     refused and all others are over.
     """
-    with ExitStack() as open_things:
+    with small_memory(), ExitStack() as open_things:
         bundle, choice = open_bundle(config, tell)
         bundle.choose_live(config.keep)
         engines = live_engines(config, bundle, choice, load_language(bundle, choice.name))
