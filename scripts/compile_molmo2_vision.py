@@ -7,17 +7,18 @@ quantized graphs are accepted. Prints one line of JSON for each graph, with the 
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from itertools import product
 from pathlib import Path
+from typing import Annotated, Optional
 
 import onnx
 import onnx_ir as ir
 import torch
+import typer
 
 from stts_calib.quantize.products import SCORER, biased_layer, blocks_of, products_of
 from stts_calib.quantize.ranges import Ranges
@@ -43,6 +44,8 @@ from stts_runtime.compile.child import compile_part
 from stts_runtime.compile.request import PartRequest
 from stts_runtime.errors import SttsError
 from stts_runtime.tensorrt import load_flavour
+
+FORMS: dict[str, TowerFormat | None] = {"none": None, "int8": "int8", "fp8": "fp8"}
 
 
 @dataclass(frozen=True)
@@ -147,28 +150,30 @@ def _mb(path: Path) -> float:
     return round(path.stat().st_size / 1e6, 2)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, action="append", help="repeatable; default: 16 and 128")
-    parser.add_argument("--keep", type=float, action="append", help="repeatable; default: 0.5")
-    parser.add_argument("--lowering", action="append", choices=["tensorrt", "tensorrt-10"], help="default: tensorrt")
-    parser.add_argument("--quantize", action="append", choices=["none", "int8", "fp8"], help="default: none")
-    parser.add_argument("--arch", default="sm86", help="architectures, separated by commas")
-    options = parser.parse_args()
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(help=__doc__)
+def compile_vision(
+    frames: Annotated[Optional[list[int]], typer.Option(help="Repeatable. Default: 16 and 128.")] = None,
+    keep: Annotated[Optional[list[float]], typer.Option(help="Repeatable. Default: 0.5.")] = None,
+    lowering: Annotated[
+        Optional[list[str]], typer.Option(help="tensorrt or tensorrt-10; repeatable. Default: tensorrt.")
+    ] = None,
+    quantize: Annotated[Optional[list[str]], typer.Option(help="none, int8 or fp8; repeatable. Default: none.")] = None,
+    arch: Annotated[str, typer.Option(help="Architectures, separated by commas.")] = "sm86",
+) -> None:
     vision = random_vision()
     about = {"created": date.today().isoformat(), "machine": machine().model_dump()}
-    for frames, keep, lowering, form in product(
-        options.frames or [16, 128],
-        options.keep or [0.5],
-        options.lowering or ["tensorrt"],
-        options.quantize or ["none"],
+    for length, share, name, form in product(
+        frames or [16, 128], keep or [0.5], lowering or ["tensorrt"], quantize or ["none"]
     ):
-        budget = TokenBudget(frames, vision.config.vision.groups, keep)
-        wanted = Wanted(budget, lowering, None if form == "none" else form)
+        budget = TokenBudget(length, vision.config.vision.groups, share)
+        wanted = Wanted(budget, name, FORMS[form])
         with tempfile.TemporaryDirectory() as folder:
-            result = compile_graph(vision, wanted, options.arch.split(","), Path(folder))
+            result = compile_graph(vision, wanted, arch.split(","), Path(folder))
         print(json.dumps({**asdict(result), **about}), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    app()

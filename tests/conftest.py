@@ -47,14 +47,8 @@ def micro_bundle(micro_checkpoint: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="session")
-def tensorrt_bundle(micro_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """3 frames at keep 1 and 0.5, both budgets, for the CPU and for TensorRT both ways; do not change it, copy it."""
-    return _built_once(tmp_path_factory, "tensorrt", micro_checkpoint, [3], ["cpu", "tensorrt"])
-
-
-@pytest.fixture(scope="session")
 def targets_bundle(micro_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The same, for cuda too."""
+    """3 frames at keep 1 and 0.5, both budgets, for the CPU, for CUDA and for TensorRT both ways; do not change it."""
     return _built_once(tmp_path_factory, "targets", micro_checkpoint, [3], ["cpu", "cuda", "tensorrt"])
 
 

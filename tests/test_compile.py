@@ -62,8 +62,8 @@ class Heard:
 
 
 @pytest.fixture
-def copy(tensorrt_bundle: Bundle, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(tensorrt_bundle.folder, tmp_path / "bundle"))
+def copy(targets_bundle: Bundle, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(targets_bundle.folder, tmp_path / "bundle"))
 
 
 def request_for(graph: Path, folder: Path, lengths: Lengths | None = None) -> PartRequest:
@@ -102,18 +102,18 @@ def test_every_part_compiles_for_three_architectures_and_is_not_compiled_twice(c
 
 
 @pytest.mark.parametrize("part", ["vision.full-t3", "vision.clip-t3-k0.5", "vision.live-k0.5", "language"])
-def test_the_decomposed_graphs_compile_too(tensorrt_bundle: Bundle, tmp_path: Path, part: str) -> None:
+def test_the_decomposed_graphs_compile_too(targets_bundle: Bundle, tmp_path: Path, part: str) -> None:
     """What TensorRT 10.3 gets; that version itself cannot be installed here."""
     lengths = Lengths(shortest=1, usual=256, longest=576) if part == "language" else None
-    graph = tensorrt_bundle.folder / f"{part}.tensorrt-10.onnx"
+    graph = targets_bundle.folder / f"{part}.tensorrt-10.onnx"
     done = compile_part(request_for(graph, tmp_path, lengths), lambda _: None)
     assert done.peak_memory_mb > 100
     assert (tmp_path / "plan").stat().st_size > 10_000
 
 
-def test_weights_are_in_the_language_engine_once(tensorrt_bundle: Bundle, tmp_path: Path) -> None:
+def test_weights_are_in_the_language_engine_once(targets_bundle: Bundle, tmp_path: Path) -> None:
     """One profile for prefill and single tokens. Two would store the weights twice."""
-    folder = tensorrt_bundle.folder
+    folder = targets_bundle.folder
     lengths = Lengths(shortest=1, usual=256, longest=576)
     compile_part(request_for(folder / "language.tensorrt.onnx", tmp_path, lengths), lambda _: None)
     plan = (tmp_path / "plan").read_bytes()
@@ -312,18 +312,18 @@ def test_a_small_machine_is_told_before_anything_is_compiled(copy: Path, monkeyp
     check_machine(copy, {}, Machine(0, 0, 0))
 
 
-def test_the_estimate_grows_with_the_weights(tensorrt_bundle: Bundle) -> None:
+def test_the_estimate_grows_with_the_weights(targets_bundle: Bundle) -> None:
     rtx, in_memory = (
         load_flavour("tensorrt-rtx"),
         Flavour("tensorrt", SimpleNamespace(__version__="10.3.0", Builder=object)),
     )
-    parts = {part.name: part for part in parts_of(tensorrt_bundle, rtx, [])}
-    vision, language = (estimate(tensorrt_bundle, parts[name], rtx) for name in ("vision.full-t3", "language"))
-    sizes = tensorrt_bundle.manifest.files
+    parts = {part.name: part for part in parts_of(targets_bundle, rtx, [])}
+    vision, language = (estimate(targets_bundle, parts[name], rtx) for name in ("vision.full-t3", "language"))
+    sizes = targets_bundle.manifest.files
     heavier = sizes["vision.16bit.safetensors"].size_bytes > sizes["language.16bit.safetensors"].size_bytes
     assert (vision.memory_mb > language.memory_mb) == heavier
     weights_mb = sizes["vision.16bit.safetensors"].size_bytes / 1e6
-    copied = estimate(tensorrt_bundle, parts["vision.full-t3"], in_memory)
+    copied = estimate(targets_bundle, parts["vision.full-t3"], in_memory)
     assert copied.memory_mb == pytest.approx(vision.memory_mb + weights_mb)
     assert vision.disk_mb > sizes["vision.16bit.safetensors"].size_bytes / 1e6
 
@@ -337,23 +337,23 @@ def test_the_estimate_grows_with_the_weights(tensorrt_bundle: Bundle) -> None:
         ("11.4.0.106", "tensorrt"),
     ],
 )
-def test_the_version_on_the_device_chooses_the_graph(tensorrt_bundle: Bundle, version: str, lowering: str) -> None:
+def test_the_version_on_the_device_chooses_the_graph(targets_bundle: Bundle, version: str, lowering: str) -> None:
     flavour = Flavour("tensorrt", SimpleNamespace(__version__=version))
-    assert {part.lowering for part in parts_of(tensorrt_bundle, flavour, [])} == {lowering}
+    assert {part.lowering for part in parts_of(targets_bundle, flavour, [])} == {lowering}
 
 
 def test_a_version_too_old_and_a_bundle_without_graphs_say_what_to_do(
-    tensorrt_bundle: Bundle, micro_bundle: Bundle
+    targets_bundle: Bundle, micro_bundle: Bundle
 ) -> None:
     old = Flavour("tensorrt", SimpleNamespace(__version__="8.6.1"))
     with pytest.raises(UserError, match=r"tensorrt 8\.6\.1 is too old for these graphs: update it to 10\.3 or newer"):
-        parts_of(tensorrt_bundle, old, [])
+        parts_of(targets_bundle, old, [])
     with pytest.raises(
         BundleError, match=r"has graphs for cpu and none for tensorrt-rtx; build it again with: stts-export"
     ):
         parts_of(micro_bundle, load_flavour("tensorrt-rtx"), [])
     with pytest.raises(UserError, match=r"no variant 'full-t9'; it has full-t3, clip-t3-k0\.5"):
-        parts_of(tensorrt_bundle, old, ["full-t9"])
+        parts_of(targets_bundle, old, ["full-t9"])
 
 
 def test_architectures_are_those_named_or_this_machines() -> None:
@@ -372,12 +372,12 @@ def test_architectures_are_those_named_or_this_machines() -> None:
         architectures_for(plain, ["sm89"], WORKSTATION)
 
 
-def test_a_jetson_that_was_updated_compiles_again(tensorrt_bundle: Bundle, tmp_path: Path) -> None:
+def test_a_jetson_that_was_updated_compiles_again(targets_bundle: Bundle, tmp_path: Path) -> None:
     """An engine of TensorRT is finished only for the device that it was compiled on."""
     from tests import fake_tensorrt
     from tests.compiled import with_engines
 
-    bundle = with_engines(tensorrt_bundle, tmp_path, "tensorrt")
+    bundle = with_engines(targets_bundle, tmp_path, "tensorrt")
     flavour = Flavour("tensorrt", fake_tensorrt)
     (part, *_) = parts_of(bundle, flavour, ["full-t3"])
 

@@ -1,6 +1,7 @@
 """Every command of the documentation is run, on small stand-ins for what the reader has; every option there exists.
 
-`scripts/demo` and `scripts/test` are what `.ci/run` runs, and the scripts that take minutes are only parsed.
+`scripts/demo` and `scripts/test` are what `.ci/run` runs, and what takes minutes or needs footage of a real place is
+only parsed. Of the builds one runs always, the others with `-m slow`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 import typer
+from _pytest.mark.structures import ParameterSet
 from typer.testing import CliRunner
 
 from stts_export.cli.app import app as export_app
@@ -35,10 +37,10 @@ else:
 
 PROGRAMS = {"stts-export": export_app, "stts-runtime": runtime_app}
 SHELL_SCRIPTS = {"scripts/accuracy", "scripts/demo", "scripts/fault_lab", "scripts/lint", "scripts/test"}
-PARSED_ONLY = {"scripts/demo", "scripts/test", "scripts/train_tiny.py"}
+PARSED_ONLY = ("scripts/demo", "scripts/test", "scripts/train_tiny.py", "stts-export calibrate")
 
 STAND_INS = {
-    r"rtsp://\S+": "clip.mp4",
+    r"rtsp://\S+|csi://0|gst:.*(?= --)|(?<=BUNDLE )'gst:[^']*'": "clip.mp4",
     r"serve (.*)clip.mp4": r"serve \1loop:clip.mp4",
     r"loop:(out/|loop:)*": "loop:",
     r"/etc/stts/": "",
@@ -47,7 +49,7 @@ STAND_INS = {
     r"--frames 3 --frames 3\b": "--frames 3 --frames 6",
     r"--variant NAME\b": "--variant clip-t3-k0.5",
     r"--size \S+": "--size tiny",
-    r"--clips 100\b": "--clips 2",
+    r"--tokenizer FOLDER": "--tokenizer CHECKPOINT",
     r"sm86,sm89,sm120": "sm86,sm89",
 }
 LESS_WORK = {
@@ -55,19 +57,17 @@ LESS_WORK = {
     "stream": "--max-tokens 2",
     "bench": "--rounds 2",
     "verify": "--max-tokens 2",
-    # What random weights answer is never worth it.
-    "calibrate": "--count 4 --clips 2 --force",
 }
-REFUSED = {"stts-runtime compile BUNDLE --engine tensorrt": "tensorrt is not installed"}
+REFUSED = {"stts-runtime compile BUNDLE --engine tensorrt": "no NVIDIA GPU here"}
 """What needs a GPU, and what it says without."""
 
 
-def to_run() -> Iterator[Command]:
-    seen = set(PARSED_ONLY)
-    for command in shown():
-        if command.text not in seen and command.words[0] not in seen:
-            seen.add(command.text)
-            yield command
+def to_run() -> Iterator[ParameterSet]:
+    """Each command once."""
+    once = {command.text: command for command in shown() if not command.text.startswith(PARSED_ONLY)}
+    builds = [text for text in once if text.startswith("stts-export build")]
+    for text, command in once.items():
+        yield pytest.param(command, id=command.place, marks=[pytest.mark.slow] if text in builds[1:] else [])
 
 
 def words_of(command: Command) -> list[str]:
@@ -79,7 +79,7 @@ def words_of(command: Command) -> list[str]:
 
 @pytest.fixture
 def laid_out(
-    micro_checkpoint: Path, micro_bundle: Bundle, tensorrt_bundle: Bundle, clip: Path, tmp_path: Path
+    micro_checkpoint: Path, micro_bundle: Bundle, clip: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Callable[[Command], Path]:
     """Makes a folder where everything lies that the documentation names."""
 
@@ -88,13 +88,14 @@ def laid_out(
             _link(tmp_path / name, micro_checkpoint)
         for name in ("VIDEO", "clip.mp4", "street.mp4", "bikes.mp4", "out/clip.mp4"):
             _link(tmp_path / name, clip)
-        bundle = tensorrt_bundle if command.words[1] == "compile" else micro_bundle
+        bundle = request.getfixturevalue("targets_bundle") if command.words[1] == "compile" else micro_bundle
         made = dict(zip(command.words, command.words[1:], strict=False)).get("--out")
         for name in {"BUNDLE", "out/live", "out/tiny", "out/b"} - {made}:
             shutil.copytree(bundle.folder, tmp_path / name)
         (tmp_path / "cameras.yaml").write_text(
-            "bundle: BUNDLE\nquestions: [Who?]\nstreams: [{name: a, source: VIDEO}]\n"
+            'bundle: BUNDLE\nquestions: ["Who?"]\nstreams: [{name: a, source: VIDEO}]\n'
         )
+        (tmp_path / "token").write_text("a-token-of-the-tests\n")
         return tmp_path
 
     return lay_out
@@ -105,7 +106,7 @@ def _link(place: Path, target: Path) -> None:
     place.symlink_to(target)
 
 
-@pytest.mark.parametrize("command", list(to_run()), ids=lambda command: command.place)
+@pytest.mark.parametrize("command", list(to_run()))
 def test_a_command_that_is_shown_does_what_it_says(
     command: Command, laid_out: Callable[[Command], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,20 +150,20 @@ def operators_of(path: Path) -> tuple[set[str], int]:
 
 
 @pytest.mark.parametrize("part", ["vision.clip-t3-k0.5", "language"])
-def test_each_graph_has_only_operators_that_its_engine_knows(tensorrt_bundle: Bundle, part: str) -> None:
+def test_each_graph_has_only_operators_that_its_engine_knows(targets_bundle: Bundle, part: str) -> None:
     newer = {"Attention", "TensorScatter", "RotaryEmbedding", "RMSNormalization"}
-    standard, opset = operators_of(tensorrt_bundle.folder / f"{part}.tensorrt.onnx")
+    standard, opset = operators_of(targets_bundle.folder / f"{part}.tensorrt.onnx")
     assert (opset, standard & {"TopK", "RotaryEmbedding"} <= {"TopK"}) == (24, True)
     assert "Attention" in standard
-    decomposed, opset = operators_of(tensorrt_bundle.folder / f"{part}.tensorrt-10.onnx")
+    decomposed, opset = operators_of(targets_bundle.folder / f"{part}.tensorrt-10.onnx")
     assert opset == 20
     assert not decomposed & newer
 
 
-def test_attention_is_by_head_with_a_mask_for_tensorrt(tensorrt_bundle: Bundle) -> None:
+def test_attention_is_by_head_with_a_mask_for_tensorrt(targets_bundle: Bundle) -> None:
     """TensorRT 10.15 reads neither three dimensions nor lengths."""
     for part in ("vision.clip-t3-k0.5", "language"):
-        graph = onnx.load(tensorrt_bundle.folder / f"{part}.tensorrt.onnx", load_external_data=False).graph
+        graph = onnx.load(targets_bundle.folder / f"{part}.tensorrt.onnx", load_external_data=False).graph
         shapes = {value.name: len(value.type.tensor_type.shape.dim) for value in (*graph.value_info, *graph.input)}
         for node in graph.node:
             if node.op_type == "Attention":
@@ -171,8 +171,8 @@ def test_attention_is_by_head_with_a_mask_for_tensorrt(tensorrt_bundle: Bundle) 
                 assert [shapes.get(name, 4) for name in node.input[:3]] == [4, 4, 4]
 
 
-def test_no_selection_is_left_to_topk_for_tensorrt(tensorrt_bundle: Bundle) -> None:
-    graph = onnx.load(tensorrt_bundle.folder / "vision.clip-t3-k0.5.tensorrt.onnx", load_external_data=False).graph
+def test_no_selection_is_left_to_topk_for_tensorrt(targets_bundle: Bundle) -> None:
+    graph = onnx.load(targets_bundle.folder / "vision.clip-t3-k0.5.tensorrt.onnx", load_external_data=False).graph
     sizes = {value.name: value.type.tensor_type.shape.dim for value in (*graph.value_info, *graph.output)}
     for node in graph.node:
         if node.op_type == "TopK":
@@ -214,9 +214,9 @@ TENSORRT_TYPES = {
 
 @pytest.mark.parametrize("part", ["vision.full-t3", "vision.clip-t3-k0.5", "language"])
 @pytest.mark.parametrize("lowering", ["tensorrt", "tensorrt-10"])
-def test_operators_take_the_types_that_tensorrt_lists(tensorrt_bundle: Bundle, part: str, lowering: str) -> None:
+def test_operators_take_the_types_that_tensorrt_lists(targets_bundle: Bundle, part: str, lowering: str) -> None:
     """TensorRT-RTX compiles more than the list of TensorRT 10.15 allows, so compiling there proves little here."""
-    path = tensorrt_bundle.folder / f"{part}.{lowering}.onnx"
+    path = targets_bundle.folder / f"{part}.{lowering}.onnx"
     graph = onnx.shape_inference.infer_shapes(onnx.load(path, load_external_data=False)).graph
     types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.input, *graph.output)}
     types |= {tensor.name: tensor.data_type for tensor in graph.initializer}

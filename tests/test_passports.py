@@ -35,8 +35,8 @@ FAKE = Flavour("tensorrt", fake_tensorrt)
 
 
 @pytest.fixture
-def bundle(tensorrt_bundle: Bundle, tmp_path: Path) -> Bundle:
-    return with_engines(tensorrt_bundle, tmp_path, "tensorrt")
+def bundle(targets_bundle: Bundle, tmp_path: Path) -> Bundle:
+    return with_engines(targets_bundle, tmp_path, "tensorrt")
 
 
 def changed(bundle: Bundle, **changes: Any) -> None:
@@ -116,8 +116,8 @@ def test_another_context_is_another_language_engine(bundle: Bundle) -> None:
         check_passport(bundle, "language", "tensorrt", other)
 
 
-def test_a_jetson_with_another_release_of_its_linux_is_told(tensorrt_bundle: Bundle, tmp_path: Path) -> None:
-    bundle = Bundle.open(Path(shutil.copytree(tensorrt_bundle.folder, tmp_path / "bundle")))
+def test_a_jetson_with_another_release_of_its_linux_is_told(targets_bundle: Bundle, tmp_path: Path) -> None:
+    bundle = Bundle.open(Path(shutil.copytree(targets_bundle.folder, tmp_path / "bundle")))
     put_engine(
         bundle,
         PART,
@@ -159,11 +159,11 @@ def test_damage_is_named(bundle: Bundle, damage: Callable[[Path], Any], message:
 
 
 def test_an_engine_that_was_never_compiled_says_what_helps_here(
-    tensorrt_bundle: Bundle, micro_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+    targets_bundle: Bundle, micro_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cases = [
-        (WORKSTATION, tensorrt_bundle, r"no tensorrt engine of language; compile it on this machine: stts-runtime"),
-        (NOTHING, tensorrt_bundle, r"and no NVIDIA GPU is here to run one \(no driver\); --engine cpu needs none"),
+        (WORKSTATION, targets_bundle, r"no tensorrt engine of language; compile it on this machine: stts-runtime"),
+        (NOTHING, targets_bundle, r"and no NVIDIA GPU is here to run one \(no driver\); --engine cpu needs none"),
         (WORKSTATION, micro_bundle, r"no graphs to compile one from \(it has cpu\); build it again with: stts-export"),
     ]
     for device, bundle, message in cases:
@@ -211,11 +211,11 @@ def test_a_bundle_that_cannot_be_written_is_the_users_to_put_right(bundle: Bundl
     ],
 )
 def test_the_program_says_it_in_one_line(
-    tensorrt_bundle: Bundle, tmp_path: Path, clip: Path, changes: dict[str, Any], message: str
+    targets_bundle: Bundle, tmp_path: Path, clip: Path, changes: dict[str, Any], message: str
 ) -> None:
     import tensorrt_rtx
 
-    bundle = Bundle.open(Path(shutil.copytree(tensorrt_bundle.folder, tmp_path / "bundle")))
+    bundle = Bundle.open(Path(shutil.copytree(targets_bundle.folder, tmp_path / "bundle")))
     changes = {"version": tensorrt_rtx.__version__, "architectures": ["sm86"], **changes}
     for part in bundle.manifest.parts():
         put_engine(bundle, part, "tensorrt-rtx", "tensorrt", **changes)
@@ -239,17 +239,17 @@ def test_a_frozen_passport_of_every_schema_is_still_read(tmp_path: Path) -> None
     assert passport.lengths.longest == bundle.manifest.language.context
 
 
-def test_the_command_names_architectures_for_tensorrt_rtx_alone(tensorrt_bundle: Bundle, tmp_path: Path) -> None:
+def test_the_command_names_architectures_for_tensorrt_rtx_alone(targets_bundle: Bundle, tmp_path: Path) -> None:
     for flavour, ending in (("tensorrt-rtx", " --arch sm86,sm120"), ("tensorrt", "")):
-        bundle = Bundle.open(Path(shutil.copytree(tensorrt_bundle.folder, tmp_path / flavour)))
+        bundle = Bundle.open(Path(shutil.copytree(targets_bundle.folder, tmp_path / flavour)))
         put_engine(bundle, PART, flavour, "tensorrt", architectures=["sm86", "sm120"], graph_sha256="0" * 64)
         with pytest.raises(BundleError) as caught:
             verified_engines(bundle)
         assert str(caught.value).endswith(f"--engine {flavour} --variant clip-t3-k0.5{ending}")
 
 
-def test_commands_can_be_pasted_whatever_the_path(tensorrt_bundle: Bundle, tmp_path: Path) -> None:
-    bundle = Bundle.open(Path(shutil.copytree(tensorrt_bundle.folder, tmp_path / "with space")))
+def test_commands_can_be_pasted_whatever_the_path(targets_bundle: Bundle, tmp_path: Path) -> None:
+    bundle = Bundle.open(Path(shutil.copytree(targets_bundle.folder, tmp_path / "with space")))
     put_engine(bundle, PART, "tensorrt", "tensorrt", graph_sha256="0" * 64)
     with pytest.raises(BundleError) as caught:
         verified_engines(bundle)

@@ -147,14 +147,14 @@ def test_bf16_goes_only_into_operators_that_have_it_on_cuda(micro_checkpoint: Pa
         assert taking <= CUDA_BFLOAT16, name
 
 
-def test_16_bit_graphs_share_one_weight_file(tensorrt_bundle: Bundle) -> None:
-    graphs = tensorrt_bundle.manifest.parts()
+def test_16_bit_graphs_share_one_weight_file(targets_bundle: Bundle) -> None:
+    graphs = targets_bundle.manifest.parts()
     assert {part[name].weights for part in graphs.values() for name in ("tensorrt", "tensorrt-10")} == {
         "vision.16bit.safetensors",
         "language.16bit.safetensors",
     }
     sizes = {
-        name: tensorrt_bundle.manifest.files[name].size_bytes
+        name: targets_bundle.manifest.files[name].size_bytes
         for name in ("language.safetensors", "language.16bit.safetensors")
     }
     assert sizes["language.16bit.safetensors"] == pytest.approx(sizes["language.safetensors"] / 2, rel=0.02)

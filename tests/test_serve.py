@@ -564,7 +564,7 @@ def test_one_file_serves_both_commands_and_options_stand_beside_it(tmp_path: Pat
     config = load_config(path, ServeConfig, {"serve": {"listen": "127.0.0.1:9"}})
     assert (config.serve.access_log, config.serve.listen.port, config.serve.limits.clip_seconds) == (True, 9, 60)
     assert config.asking(config.streams[0]).sinks == ()
-    with pytest.raises(UserError, match="bundle: given beside --config"):
+    with pytest.raises(UserError, match="bundle: given on the command line and in"):
         load_config(path, ServeConfig, {"bundle": Path("c")})
 
 

@@ -64,7 +64,7 @@ def test_a_configuration_file_does_the_same(micro_bundle: Bundle, clip: Path, tm
     answers = [one["stream"] for one in records(done.stdout) if "number" in one]
     assert answers.count("gate") == 3
     assert answers.count("yard") == 1, "nothing new behind the first window"
-    assert run("--config", path, *ASK).returncode == 2, "options beside a file would be looked for in the file"
+    assert run("--config", path, *ASK).returncode == 2, "the file has questions, and nobody would know which hold"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -62,9 +62,9 @@ def tokens(ids: list[int], start: int) -> Tokens:
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize("lowering", ["tensorrt", "tensorrt-10"])
 def test_vision_gives_what_its_graph_gives(
-    tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, flavour: FlavourName, lowering: str
+    targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, flavour: FlavourName, lowering: str
 ) -> None:
-    bundle = with_engines(tensorrt_bundle, tmp_path, flavour, lowering)
+    bundle = with_engines(targets_bundle, tmp_path, flavour, lowering)
     vision = TensorRtVision(bundle, "clip-t3-k0.5", flavour)
     graph = bundle.folder / f"vision.clip-t3-k0.5.{lowering}.onnx"
     session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
@@ -84,10 +84,10 @@ def test_vision_gives_what_its_graph_gives(
 
 @pytest.mark.parametrize("lowering", ["tensorrt", "tensorrt-10"])
 def test_the_language_model_answers_as_on_the_cpu(
-    tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, lowering: str
+    targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, lowering: str
 ) -> None:
     """Prefill, question and single tokens, rewound and asked again: the cache holds what it should in both layouts."""
-    bundle = with_engines(tensorrt_bundle, tmp_path, "tensorrt", lowering)
+    bundle = with_engines(targets_bundle, tmp_path, "tensorrt", lowering)
     vision, reference = TensorRtVision(bundle, "full-t3", "tensorrt"), load_language(bundle)
     language = TensorRtLanguage(bundle, "tensorrt")
     output = vision.run(frames(0))
@@ -113,15 +113,13 @@ def test_the_language_model_answers_as_on_the_cpu(
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize("lowering", ["tensorrt", "tensorrt-10"])
 def test_frames_of_a_stream_are_those_of_the_cpu(
-    tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, flavour: FlavourName, lowering: str
+    targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, flavour: FlavourName, lowering: str
 ) -> None:
-    check_against_the_cpu(with_engines(tensorrt_bundle, tmp_path, flavour, lowering), flavour)
+    check_against_the_cpu(with_engines(targets_bundle, tmp_path, flavour, lowering), flavour)
 
 
-def test_a_session_runs_on_compiled_engines(
-    tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, clip: Path
-) -> None:
-    bundle = with_engines(tensorrt_bundle, tmp_path, "tensorrt")
+def test_a_session_runs_on_compiled_engines(targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, clip: Path) -> None:
+    bundle = with_engines(targets_bundle, tmp_path, "tensorrt")
     assert choose_engine(bundle).name == "tensorrt"
     window = window_of_file(VideoFile(str(clip)), 3, 2.0, 84)
     answers = {}
@@ -146,9 +144,9 @@ def test_bfloat16_comes_back_from_the_device_as_float32(cuda: FakeCuda) -> None:
 
 
 def test_verify_looks_at_compiled_engines_where_they_run(
-    tensorrt_bundle: Bundle, micro_checkpoint: Path, tmp_path: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+    targets_bundle: Bundle, micro_checkpoint: Path, tmp_path: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundle = with_engines(tensorrt_bundle, tmp_path, "tensorrt")
+    bundle = with_engines(targets_bundle, tmp_path, "tensorrt")
     request = VerifyRequest(bundle.folder, micro_checkpoint, variants=["clip-t3-k0.5"], max_tokens=3)
     report = verify_bundle(request)
     assert not report.missed
@@ -162,10 +160,10 @@ def test_verify_looks_at_compiled_engines_where_they_run(
 
 
 def test_an_engine_that_cannot_be_captured_runs_all_the_same(
-    tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda
+    targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda
 ) -> None:
     cuda.captures = False
-    vision = TensorRtVision(with_engines(tensorrt_bundle, tmp_path, "tensorrt"), "full-t3", "tensorrt")
+    vision = TensorRtVision(with_engines(targets_bundle, tmp_path, "tensorrt"), "full-t3", "tensorrt")
     outputs = []
     for seed in (0, 0, 1):
         tokens = vision.run(frames(seed)).visual_tokens
@@ -175,8 +173,8 @@ def test_an_engine_that_cannot_be_captured_runs_all_the_same(
     assert not np.array_equal(outputs[1], outputs[2])
 
 
-def test_device_memory_is_given_back(tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
-    bundle = with_engines(tensorrt_bundle, tmp_path, "tensorrt")
+def test_device_memory_is_given_back(targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
+    bundle = with_engines(targets_bundle, tmp_path, "tensorrt")
     session = Session.open(bundle, "clip-t3-k0.5", engine="tensorrt")
     assert cuda.memory
     del session
@@ -184,14 +182,14 @@ def test_device_memory_is_given_back(tensorrt_bundle: Bundle, tmp_path: Path, cu
     assert not cuda.memory
 
 
-def test_full_device_memory_is_the_users_to_put_right(tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
-    bundle = with_engines(tensorrt_bundle, tmp_path, "tensorrt")
+def test_full_device_memory_is_the_users_to_put_right(targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
+    bundle = with_engines(targets_bundle, tmp_path, "tensorrt")
     cuda.free_bytes = 100_000
     with pytest.raises(UserError, match="the GPU's memory is full"):
         load_language(bundle, "tensorrt")
 
 
-def test_what_tensorrt_says_is_in_the_error(tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
+def test_what_tensorrt_says_is_in_the_error(targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
     from stts_runtime.engines.cuda_memory import Stream
     from stts_runtime.engines.tensorrt_context import LoadedEngine
     from stts_runtime.tensorrt import load_flavour
@@ -200,21 +198,21 @@ def test_what_tensorrt_says_is_in_the_error(tensorrt_bundle: Bundle, tmp_path: P
     plan.write_bytes(b"nonsense")
     with pytest.raises(EngineError, match=r"cannot load .*: the header does not match"):
         LoadedEngine(load_flavour("tensorrt"), plan, Stream(Cuda(cuda)))
-    plan.write_bytes(fake_tensorrt.plan_of(tensorrt_bundle.folder / "language.tensorrt.onnx"))
+    plan.write_bytes(fake_tensorrt.plan_of(targets_bundle.folder / "language.tensorrt.onnx"))
     context = LoadedEngine(load_flavour("tensorrt"), plan, Stream(Cuda(cuda))).context()
     with pytest.raises(EngineError, match="not everything is bound"):
         context.enqueue()
 
 
-def test_frames_of_another_size_are_refused(tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
-    vision = load_vision(with_engines(tensorrt_bundle, tmp_path, "tensorrt"), "full-t3", "tensorrt")
+def test_frames_of_another_size_are_refused(targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
+    vision = load_vision(with_engines(targets_bundle, tmp_path, "tensorrt"), "full-t3", "tensorrt")
     with pytest.raises(EngineError, match="the engine takes"):
         vision.run(np.zeros((2, 84, 84, 3), dtype=np.uint8))
 
 
-def test_kernels_of_tensorrt_rtx_are_kept_between_runs(tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
+def test_kernels_of_tensorrt_rtx_are_kept_between_runs(targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
     """Each engine's own, for prefills and single tokens alike; a cache that is refused is made anew."""
-    bundle = with_engines(tensorrt_bundle, tmp_path, "tensorrt-rtx")
+    bundle = with_engines(targets_bundle, tmp_path, "tensorrt-rtx")
     caches: list[Path] = []
     for times in (1, 2):
         vision = TensorRtVision(bundle, "full-t3", "tensorrt-rtx")
@@ -231,17 +229,17 @@ def test_kernels_of_tensorrt_rtx_are_kept_between_runs(tensorrt_bundle: Bundle, 
 
 
 def test_a_home_that_cannot_be_written_stops_nothing(
-    tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+    targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    bundle = with_engines(tensorrt_bundle, tmp_path, "tensorrt-rtx")
+    bundle = with_engines(targets_bundle, tmp_path, "tensorrt-rtx")
     assert TensorRtVision(bundle, "full-t3", "tensorrt-rtx").run(frames(0)).kept.all()
 
 
-def test_an_old_message_explains_no_later_failure(tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
+def test_an_old_message_explains_no_later_failure(targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
     cuda.captures = False
-    vision = TensorRtVision(with_engines(tensorrt_bundle, tmp_path, "tensorrt"), "full-t3", "tensorrt")
+    vision = TensorRtVision(with_engines(targets_bundle, tmp_path, "tensorrt"), "full-t3", "tensorrt")
     vision.run(frames(0))
     vision._loaded.log.errors.append("said while a capture failed")
     vision.run(frames(0))
@@ -249,7 +247,7 @@ def test_an_old_message_explains_no_later_failure(tensorrt_bundle: Bundle, tmp_p
 
 
 def test_tensorrt_that_does_not_start_is_told_in_its_words(
-    tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+    targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """pybind11 raises TypeError where a constructor gives nothing, and the reason is in the log."""
 
@@ -260,18 +258,18 @@ def test_tensorrt_that_does_not_start_is_told_in_its_words(
 
     monkeypatch.setattr(fake_tensorrt, "Runtime", Refuses)
     with pytest.raises(EngineError, match="tensorrt does not start: CUDA is too old"):
-        load_vision(with_engines(tensorrt_bundle, tmp_path, "tensorrt"), "full-t3", "tensorrt")
+        load_vision(with_engines(targets_bundle, tmp_path, "tensorrt"), "full-t3", "tensorrt")
 
 
 def test_without_a_gpu_the_cpu_answers_and_says_so(
-    tensorrt_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+    targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nothing = Device("linux-x86_64", None, None, None, "the driver finds no GPU")
     use_device(monkeypatch, nothing)
-    bundle = with_engines(tensorrt_bundle, tmp_path, "tensorrt")
+    bundle = with_engines(targets_bundle, tmp_path, "tensorrt")
     choice = choose_engine(bundle)
     assert choice.name == "cpu"
     assert "engines of this bundle are not used: no NVIDIA GPU here (the driver finds no GPU)" in choice.notes[0]
-    assert choose_engine(tensorrt_bundle).notes == ()
+    assert choose_engine(targets_bundle).notes == ()
     with pytest.raises(BundleError, match=r"needs an NVIDIA GPU.*the driver finds no GPU.*--engine cpu"):
         load_vision(bundle, "full-t3", "tensorrt")

@@ -31,9 +31,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture
-def copy(tensorrt_bundle: Bundle, tmp_path: Path) -> Path:
+def copy(targets_bundle: Bundle, tmp_path: Path) -> Path:
     """3 frames at keep 1 and 0.5: the cpu lowering in float32, the two of TensorRT in fp16."""
-    return Path(shutil.copytree(tensorrt_bundle.folder, tmp_path / "bundle"))
+    return Path(shutil.copytree(targets_bundle.folder, tmp_path / "bundle"))
 
 
 def verified(bundle: Path, checkpoint: Path, **options: object) -> VerifyReport:

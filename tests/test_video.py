@@ -129,7 +129,7 @@ def test_a_video_without_its_index_is_refused(tmp_path: Path, clip: Path) -> Non
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
-    for path, message in ((tmp_path / "none.mp4", "no such file"), (tmp_path, "is a folder, and a source is a video")):
+    for path, message in ((tmp_path / "none.mp4", "no such file"), (tmp_path, "is a folder: folders of pictures")):
         with pytest.raises(SourceError, match=message):
             VideoFile(str(path))
 
