@@ -6,12 +6,9 @@ Example: bench_live.py out/tiny --out live.json
 
 from __future__ import annotations
 
-import json
-import shlex
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,12 +19,12 @@ from rich.progress import track
 from rich.table import Table
 
 from stts_calib.clips import Clip, Split
-from stts_runtime.bench import machine
+from stts_runtime.bench import measured, write_measured
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.entry import run_app
 from stts_runtime.cli.options import BundleArgument
 from stts_runtime.engines import load_live, load_vision
-from stts_runtime.outputs import check_place, written_whole
+from stts_runtime.outputs import check_place
 from stts_runtime.stream.novelty import Gate, novelty
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -48,15 +45,8 @@ def bench(
 ) -> None:
     check_place(out, [".json"])
     opened = Bundle.open(bundle)
-    content = {
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": shlex.join(["scripts/bench_live.py", *sys.argv[1:]]),
-        "machine": machine().model_dump(),
-        "milliseconds": costs(opened, rounds),
-        "gate": gates(opened, clips),
-    }
-    with written_whole(out) as scratch:
-        scratch.write_text(json.dumps(content, indent=1) + "\n")
+    content = measured(milliseconds=costs(opened, rounds), gate=gates(opened, clips))
+    write_measured(content, out)
     show(content)
 
 

@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +29,7 @@ from stts_export.graphs.to_onnx import to_onnx
 from stts_export.lowering import LOWERINGS
 from stts_export.modules.operators import attention
 from stts_export.modules.packing import packed_attention
-from stts_runtime.bench import machine
+from stts_runtime.bench import measured
 from stts_runtime.budget import TokenBudget
 from stts_runtime.cli.entry import run_app
 
@@ -117,17 +116,8 @@ def bench(
     medians = {name: round(float(np.median(values)), 3) for name, values in times.items()}
     for name, value in medians.items():
         print(f"{name:8} {value:7.2f} ms  {work[name] / work['whole']:.2f} of the multiplications of whole frames")
-    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    settings = {
-        "created": created,
-        "frames": frames,
-        "groups": groups,
-        "keep": keep,
-        "rounds": rounds,
-        "channels": CHANNELS,
-    }
-    report = {**settings, "median_ms": medians, "multiplications": work, "machine": machine().model_dump()}
-    print(json.dumps(report))
+    settings = {"frames": frames, "groups": groups, "keep": keep, "rounds": rounds, "channels": CHANNELS}
+    print(json.dumps(measured(**settings, median_ms=medians, multiplications=work)))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import signal
 import socket
 import subprocess
@@ -23,7 +22,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,10 +32,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from stts_runtime.bench import machine
+from stts_runtime.bench import measured, write_measured
 from stts_runtime.cli.entry import run_app
 from stts_runtime.cli.options import BundleArgument
-from stts_runtime.outputs import check_place, written_whole
+from stts_runtime.outputs import check_place
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(stderr=True)
@@ -84,18 +82,8 @@ def bench(
         alone = _measured(address, process, Load(), seconds)
         with _loaded(address, video, streams, clients) as load:
             loaded = _measured(address, process, load, seconds)
-    content = {
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": shlex.join(["scripts/bench_serve.py", *sys.argv[1:]]),
-        "machine": machine().model_dump(),
-        "streams": streams,
-        "clients": clients,
-        "measured_seconds": seconds,
-        "alone": alone,
-        "loaded": loaded,
-    }
-    with written_whole(out) as scratch:
-        scratch.write_text(json.dumps(content, indent=1) + "\n")
+    content = measured(streams=streams, clients=clients, measured_seconds=seconds, alone=alone, loaded=loaded)
+    write_measured(content, out)
     show(alone, loaded)
 
 

@@ -9,13 +9,10 @@ Example: bench_streams.py out/live street.mp4 --out streams.json
 
 from __future__ import annotations
 
-import json
-import shlex
 import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -26,12 +23,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from stts_runtime.bench import machine
+from stts_runtime.bench import measured, write_measured
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.entry import run_app
 from stts_runtime.cli.options import BundleArgument, EngineOption
 from stts_runtime.engines import choose_engine, load_language, load_live
-from stts_runtime.outputs import check_place, written_whole
+from stts_runtime.outputs import check_place
 from stts_runtime.sources import open_source
 from stts_runtime.stream.channel import LATE, Channel, Look, Orders
 from stts_runtime.stream.keys import KeyRule
@@ -90,16 +87,7 @@ def bench(
         measure(engines, video, number, every, seconds)
         for number in track(streams or [1, 2, 4, 8, 16], "streams", console=console)
     ]
-    content = {
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": shlex.join(["scripts/bench_streams.py", *sys.argv[1:]]),
-        "machine": machine().model_dump(),
-        "answer_every_seconds": every,
-        "measured_seconds": seconds,
-        "streams": rows,
-    }
-    with written_whole(out) as scratch:
-        scratch.write_text(json.dumps(content, indent=1) + "\n")
+    write_measured(measured(answer_every_seconds=every, measured_seconds=seconds, streams=rows), out)
     show(rows)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import tempfile
 from dataclasses import asdict, dataclass, replace
-from datetime import date
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Optional
@@ -38,7 +37,7 @@ from stts_export.modules.config import (
     VisionConfig,
 )
 from stts_export.modules.vision import Vision
-from stts_runtime.bench import machine
+from stts_runtime.bench import measured
 from stts_runtime.budget import TokenBudget
 from stts_runtime.compile.child import compile_part
 from stts_runtime.compile.request import PartRequest
@@ -164,7 +163,6 @@ def compile_vision(
     arch: Annotated[str, typer.Option(help="Architectures, separated by commas.")] = "sm86",
 ) -> None:
     vision = random_vision()
-    about = {"created": date.today().isoformat(), "machine": machine().model_dump()}
     for length, share, name, form in product(
         frames or [16, 128], keep or [0.5], lowering or ["tensorrt"], quantize or ["none"]
     ):
@@ -172,7 +170,7 @@ def compile_vision(
         wanted = Wanted(budget, name, FORMS[form])
         with tempfile.TemporaryDirectory() as folder:
             result = compile_graph(vision, wanted, arch.split(","), Path(folder))
-        print(json.dumps({**asdict(result), **about}), flush=True)
+        print(json.dumps(measured(**asdict(result))), flush=True)
 
 
 if __name__ == "__main__":

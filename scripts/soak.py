@@ -10,7 +10,6 @@ Example: soak.py out/tiny --minutes 30 --out soak.json --plot soak.png
 from __future__ import annotations
 
 import json
-import shlex
 import signal
 import subprocess
 import sys
@@ -18,9 +17,8 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -35,7 +33,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from stts_runtime.bench import machine
+from stts_runtime.bench import measured, write_measured
 from stts_runtime.cli.entry import run_app
 from stts_runtime.errors import SttsError, UserError
 from stts_runtime.outputs import check_place, written_whole
@@ -71,9 +69,8 @@ def soak(
     with tempfile.TemporaryDirectory(prefix="stts-soak-") as folder:
         run = Soak(bundle, Path(folder), minutes, restart_minutes)
         run.run()
-        report = run.report(shlex.join(["scripts/soak.py", *sys.argv[1:]]))
-    with written_whole(out) as scratch:
-        scratch.write_text(json.dumps(report, indent=1) + "\n")
+        report = measured(**run.report())
+    write_measured(report, out)
     if plot is not None:
         draw(run.samples, report, plot)
     show(report)
@@ -185,25 +182,19 @@ class Soak:
         time.sleep(DOWN_SECONDS)
         self._servers[name] = RtspServer(h264(320, 240), port=port)
 
-    def report(self, command: str) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         records = [json.loads(line) for line in self._answers.read_text().splitlines()]
         answers = [record for record in records if "number" in record]
         first = min(datetime.fromisoformat(record["created"]) for record in records)
         for record in answers:
             moment = (datetime.fromisoformat(record["created"]) - first).total_seconds() / 60
             self.samples.age_ms.append((moment, record["age_ms"]["at_last_token"]))
-        lines = {
-            "memory_mb": drift(self.samples.memory_mb, self._minutes),
-            "age_ms": line(self.samples.age_ms, self._minutes),
-        }
+        lines = {name: line(getattr(self.samples, name), self._minutes) for name in ("memory_mb", "age_ms")}
         lost = self._lost(answers)
         failures = [f"{name} grows: {one['per_hour']:g} an hour" for name, one in lines.items() if one["grows"]]
         failures += [f"{sum(lost.values())} records were lost"] if any(lost.values()) else []
         failures += [f"the program ended with exit code {self._code}"] if self._code else []
         return {
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "command": command,
-            "machine": machine().model_dump(),
             "minutes": self._minutes,
             "streams": len(STREAMS),
             "restarts": len(self.samples.restarts),
@@ -234,32 +225,26 @@ def _command() -> list[str]:
 def line(samples: list[tuple[float, float]], minutes_in_all: float) -> dict[str, Any]:
     """A line through the medians of each minute behind the settling, with the slope's 95 % interval, by the hour.
 
-    For what is measured anew each time, as an answer's age is.
+    It grows if the interval lies above zero.
     """
-    minutes, medians = by_minute(samples, minutes_in_all, np.median)
+    minutes, medians = by_minute(samples, minutes_in_all)
     slope, start = np.polyfit(minutes, medians, 1)
     rest = medians - (start + slope * minutes)
-    error = np.sqrt((rest**2).sum() / (len(minutes) - 2) / ((minutes - minutes.mean()) ** 2).sum())
-    return slope_record(minutes, medians, slope, error, len(minutes) - 2)
+    freedom = len(minutes) - 2
+    error = np.sqrt((rest**2).sum() / freedom / ((minutes - minutes.mean()) ** 2).sum())
+    low, high = (60 * (slope + sign * student_95(freedom) * error) for sign in (-1, 1))
+    return {
+        "by_minute": {int(minute): round(float(value), 2) for minute, value in zip(minutes, medians, strict=True)},
+        "median": round(float(np.median(medians)), 2),
+        "per_hour": round(float(60 * slope), 3),
+        "per_hour_from": round(float(low), 3),
+        "per_hour_to": round(float(high), 3),
+        "grows": bool(low > 0),
+    }
 
 
-def drift(samples: list[tuple[float, float]], minutes_in_all: float) -> dict[str, Any]:
-    """The mean of the steps between the minutes' last values, with its 95 % interval, by the hour.
-
-    For what adds up, as memory does: a page that was once taken stays, so each minute begins where the last ended.
-    The residuals of a line are not independent then, and it finds slopes in walks that go nowhere (spurious regression,
-    Granger and Newbold 1974). Steps are independent, if between single values: medians would overlap.
-    """
-    minutes, last = by_minute(samples, minutes_in_all, lambda values: values[-1])
-    steps = np.diff(last) / np.diff(minutes)
-    error = steps.std(ddof=1) / np.sqrt(len(steps))
-    return slope_record(minutes, last, steps.mean(), error, len(steps) - 1)
-
-
-def by_minute(
-    samples: list[tuple[float, float]], minutes_in_all: float, of: Callable[[list[float]], float]
-) -> tuple[FloatArray, FloatArray]:
-    """The minutes behind the settling that have samples, and one value of each."""
+def by_minute(samples: list[tuple[float, float]], minutes_in_all: float) -> tuple[FloatArray, FloatArray]:
+    """The minutes behind the settling that have samples, and the median of each."""
     values = defaultdict(list)
     for moment, value in samples:
         if moment >= SETTLING_SHARE * minutes_in_all:
@@ -267,20 +252,7 @@ def by_minute(
     if len(values) < 4:
         raise SttsError("there were samples in too few minutes for a line")
     minutes = sorted(values)
-    return np.array(minutes, dtype=float), np.array([of(values[minute]) for minute in minutes])
-
-
-def slope_record(minutes: FloatArray, values: FloatArray, slope: float, error: float, freedom: int) -> dict[str, Any]:
-    """`slope` and its standard `error` by the minute. It grows if the interval lies above zero."""
-    low, high = (60 * (slope + sign * student_95(freedom) * error) for sign in (-1, 1))
-    return {
-        "by_minute": {int(minute): round(float(value), 2) for minute, value in zip(minutes, values, strict=True)},
-        "median": round(float(np.median(values)), 2),
-        "per_hour": round(float(60 * slope), 3),
-        "per_hour_from": round(float(low), 3),
-        "per_hour_to": round(float(high), 3),
-        "grows": bool(low > 0),
-    }
+    return np.array(minutes, dtype=float), np.array([np.median(values[minute]) for minute in minutes])
 
 
 def student_95(freedom: int) -> float:

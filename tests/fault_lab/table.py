@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from stts_runtime.bench import measured, write_measured
 from tests.fault_lab.faults import Finding
 
 
@@ -22,7 +22,8 @@ def show(findings: dict[str, Finding], console: Console) -> None:
 
 
 def write(findings: dict[str, Finding], path: Path) -> None:
-    path.write_text(json.dumps({name: asdict(found) for name, found in findings.items()}, indent=2) + "\n")
+    faults = {name: asdict(found) for name, found in findings.items()}
+    write_measured({**measured(faults=faults), "command": f"scripts/fault_lab {path}"}, path)
 
 
 def _times(found: Finding) -> tuple[float | None, float | None]:
