@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from filelock import FileLock
 
 from stts_export.build import build_bundle
@@ -14,6 +15,13 @@ from stts_export.checkpoint.sizes import SIZES
 from stts_export.plan import BuildRequest
 from stts_runtime.bundle import Bundle
 from tests.clips import write_clip
+
+
+def pytest_configure() -> None:
+    """Processes that test side by side have a core each; their threads would spin waiting for one another's."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        torch.set_num_threads(1)
+        os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")

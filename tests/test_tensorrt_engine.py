@@ -262,7 +262,7 @@ def test_tensorrt_that_does_not_start_is_told_in_its_words(
 
 
 def test_without_a_gpu_the_cpu_answers_and_says_so(
-    targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+    targets_bundle: Bundle, micro_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nothing = Device("linux-x86_64", None, None, None, "the driver finds no GPU")
     use_device(monkeypatch, nothing)
@@ -270,6 +270,6 @@ def test_without_a_gpu_the_cpu_answers_and_says_so(
     choice = choose_engine(bundle)
     assert choice.name == "cpu"
     assert "engines of this bundle are not used: no NVIDIA GPU here (the driver finds no GPU)" in choice.notes[0]
-    assert choose_engine(targets_bundle).notes == ()
+    assert choose_engine(micro_bundle).notes == ()
     with pytest.raises(BundleError, match=r"needs an NVIDIA GPU.*the driver finds no GPU.*--engine cpu"):
         load_vision(bundle, "full-t3", "tensorrt")

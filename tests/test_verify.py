@@ -32,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @pytest.fixture
 def copy(targets_bundle: Bundle, tmp_path: Path) -> Path:
-    """3 frames at keep 1 and 0.5: the cpu lowering in float32, the two of TensorRT in fp16."""
+    """3 frames at keep 1 and 0.5: the cpu lowering in float32, those of CUDA and TensorRT in fp16."""
     return Path(shutil.copytree(targets_bundle.folder, tmp_path / "bundle"))
 
 
@@ -49,13 +49,14 @@ def test_a_sound_bundle_keeps_every_bar_and_every_stage_was_looked_at(
 ) -> None:
     report = verified(copy, micro_checkpoint, frames_from=clip)
     assert not report.missed
-    subjects = {"cpu engine", "tensorrt graph", "tensorrt-10 graph"}
+    graphs = {"cuda graph", "tensorrt graph", "tensorrt-10 graph"}
+    subjects = {"cpu engine", *graphs}
     for stage, variants in (("visual tokens", 3), ("prefill logits", 3), ("text", 3), ("scores", 2), ("kept set", 2)):
         assert {one.subject for one in of(report, stage)} == subjects, stage
         assert len([one for one in of(report, stage) if one.variant != "live-k0.5"]) == variants * len(subjects), stage
         assert {one.subject for one in of(report, stage) if one.variant == "live-k0.5"} == {"cpu engine"}, stage
-    assert {one.subject for one in of(report, "overflow", "ok")} == {"tensorrt graph", "tensorrt-10 graph"}
-    assert {one.subject for one in of(report, "half precision")} == {"tensorrt graph", "tensorrt-10 graph"}
+    assert {one.subject for one in of(report, "overflow", "ok")} == graphs
+    assert {one.subject for one in of(report, "half precision")} == graphs
     assert of(report, "transformers' Molmo2", "ok")
     assert of(report, "refill", "note")
     assert of(report, "positions", "note")
@@ -116,7 +117,7 @@ def test_a_swapped_weight_is_named_with_whose_place_it_took(copy: Path, micro_ch
         (found,) = of(report, file, "missed")
         assert f"{planted.FIRST} holds what the checkpoint has as {planted.SECOND}" in (found.detail or "")
         assert found.value == 2
-    assert len(of(report, "visual tokens", "missed")) == 10
+    assert len(of(report, "visual tokens", "missed")) == 13
     assert not of(report, "language.safetensors", "missed")
 
 

@@ -18,6 +18,7 @@ from stts_runtime.validation import declared_version, first_problem
 MANIFEST = "manifest.json"
 ENGINES = "engines"
 """Folder of what was compiled from the bundle's graphs (`stts_runtime.passports`)."""
+_AGAIN = "copy the bundle again, or build it again"
 _MAX_MANIFEST_BYTES = 4 << 20
 
 
@@ -120,11 +121,11 @@ def _check_nothing_else(folder: Path, manifest: Manifest) -> None:
 
 def _manifest(path: Path) -> Manifest:
     if path.stat().st_size > _MAX_MANIFEST_BYTES:
-        raise BundleError(f"{path} is too large to be a manifest")
+        raise BundleError(f"{path} is too large to be a manifest; {_AGAIN}")
     content = path.read_bytes()
     version = declared_version(content)
     if version is None:
-        raise BundleError(f"{path} is damaged: it is not a manifest")
+        raise BundleError(f"{path} is damaged: it is not a manifest; {_AGAIN}")
     if version > SCHEMA_VERSION:
         raise BundleError(
             f"{path.parent} was written by a newer stts-export (schema {version}); this runtime reads schemas up to "
@@ -133,6 +134,6 @@ def _manifest(path: Path) -> Manifest:
     try:
         return Manifest.model_validate(upgraded(json.loads(content)))
     except ValidationError as error:
-        raise BundleError(f"{path} is damaged: {first_problem(error)}") from None
+        raise BundleError(f"{path} is damaged: {first_problem(error)}; {_AGAIN}") from None
     except (KeyError, TypeError, AttributeError) as error:
-        raise BundleError(f"{path} is damaged: it lacks {error}") from None
+        raise BundleError(f"{path} is damaged: it lacks {error}; {_AGAIN}") from None
