@@ -1,6 +1,11 @@
 """Exports STTS video language models: a checkpoint becomes a bundle that `stts_runtime` runs.
 
-`build_bundle(BuildRequest(...))` is the whole of it; `open_checkpoint(folder).load()` gives the modules alone.
+    from pathlib import Path
+    from stts_export import BuildRequest, build_bundle, open_checkpoint
+
+    checkpoint = Path("checkpoints/tiny")
+    bundle = build_bundle(BuildRequest(checkpoint, Path("out/tiny"), frames=[8], keeps=[1.0, 0.5], budgets=["clip"]))
+    modules = open_checkpoint(checkpoint).load()  # the same model in torch: modules.vision, modules.language
 """
 
 from __future__ import annotations

@@ -17,8 +17,7 @@ from stts_calib.accuracy.intervals import Interval
 from stts_calib.calibration import CalibrationFrames, choose_windows, gather, load_frames, save_frames
 from stts_calib.calibration.check import check_frames
 from stts_calib.calibration.choice import traits
-from stts_calib.calibration.gather import checkpoint_hash, pruned_variant
-from stts_calib.calibration.store import Origin
+from stts_calib.calibration.gather import pruned_variant
 from stts_calib.comparison import Bars, compare
 from stts_calib.comparison.report import Pair, VariantRecord, failures_of, variant_records
 from stts_calib.quantize.choices import Choice, agreement
@@ -35,19 +34,12 @@ from stts_runtime.errors import SourceError, UserError
 from stts_runtime.session import Session
 from stts_runtime.tell import tell_nobody
 from stts_runtime.video import synthetic_window
+from tests.noise import noise_frames
 
 
 @pytest.fixture(scope="module")
 def frames(micro_bundle: Bundle) -> CalibrationFrames:
-    """Eight windows of noise that moves."""
-    manifest = micro_bundle.manifest
-    size, count = manifest.vision.image_size, manifest.variants[pruned_variant(micro_bundle)].frames
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (8, count, size, size, 3), dtype=np.uint8)
-
-    return CalibrationFrames(
-        pixels, (Origin(source="noise", times_seconds=[0.0] * count),) * 8, checkpoint_hash(micro_bundle)
-    )
+    return noise_frames(micro_bundle)
 
 
 @pytest.fixture(scope="module")

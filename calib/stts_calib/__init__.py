@@ -3,8 +3,20 @@
 Each part is a package of its own, since they need different extras: `stts_calib.clips` and `stts_calib.accuracy` what
 the runtime needs, `stts_calib.calibrate` the extra `calib`.
 
-    clip = Clip.make(Split.test, 3)
-    calibrate(CalibrationRequest(Path("bundle"), Path("smaller"), ["street.mp4"]))
+    from pathlib import Path
+    from stts_calib.accuracy import Evaluation, settings_of
+    from stts_calib.calibrate import CalibrationRequest, calibrate
+    from stts_calib.clips import Clip, Split
+    from stts_runtime.bundle import Bundle
+
+    print(Clip.make(Split.test, 3).questions[0])
+
+    bundle = Bundle.open(Path("out/tiny"))
+    evaluation = Evaluation(bundle, settings_of(bundle, []), clips=20, questions=4, split=Split.test)
+    evaluation.run()
+    print({name: answers.hits(evaluation.asked).mean() for name, answers in evaluation.answers.items()})
+
+    report = calibrate(CalibrationRequest(Path("out/tiny"), Path("out/smaller"), ["street.mp4"]))
 
 It may import `stts_runtime`, never `stts_export`.
 """

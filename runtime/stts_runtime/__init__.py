@@ -2,6 +2,9 @@
 
 A `Bundle` is opened, a `Session` loads one of its variants, watches a `Window` of frames and answers questions:
 
+    from pathlib import Path
+    from stts_runtime import Bundle, Session, VideoFile, window_of_file
+
     bundle = Bundle.open(Path("out/tiny"))
     session = Session.open(bundle, "clip-t8-k0.5")
     window = window_of_file(VideoFile("street.mp4"), 8, bundle.manifest.max_fps, bundle.manifest.vision.image_size)
