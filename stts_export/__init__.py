@@ -1,11 +1,13 @@
 """Exports STTS video language models: a checkpoint becomes a bundle that `stts_runtime` runs.
 
+One call builds; the same model is there as torch modules too:
+
     from pathlib import Path
     from stts_export import BuildRequest, build_bundle, open_checkpoint
 
     checkpoint = Path("checkpoints/tiny")
     bundle = build_bundle(BuildRequest(checkpoint, Path("out/tiny"), frames=[8], keeps=[1.0, 0.5], budgets=["clip"]))
-    modules = open_checkpoint(checkpoint).load()  # the same model in torch: modules.vision, modules.language
+    modules = open_checkpoint(checkpoint).load()
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import pytest
 from stts_runtime.cli import doctor as command_line
 from stts_runtime.device import Device, Gpu
 from stts_runtime.doctor import Fact, Report, Target, examine
+from stts_runtime.doctor.extras import extras_facts
 from stts_runtime.doctor.gpu import gpu_facts
 from stts_runtime.doctor.host import host_facts
 from stts_runtime.doctor.modules import Module, installed_version, look_for, numbers
@@ -566,6 +567,26 @@ def test_opencv_without_ffmpeg_is_said_to_be_without(monkeypatch: pytest.MonkeyP
 
 
 # The program
+
+
+def test_an_extra_names_what_is_missing_of_it() -> None:
+    required = [
+        "numpy>=1.26",
+        "av>=14.0; extra == 'stream'",
+        "tomli>=2.0; (python_version < '3.11') and extra == 'stream'",
+        "fastapi>=0.120; extra == 'serve'",
+        "onnxruntime>=1.25; extra == 'serve'",
+    ]
+    facts = extras_facts(required, {"fastapi": "0.120"}.get)
+    assert value(facts, "page and API (extra serve)") == "installed", "onnxruntime-gpu takes onnxruntime's place"
+    assert because(facts, "live video (extra stream)") == "av not installed: pip install 'stts-export[stream]'"
+
+
+def test_the_extras_of_this_package_are_known() -> None:
+    facts = extras_facts(installed=lambda _: None)
+    assert "fastapi" in (because(facts, "page and API (extra serve)") or "")
+    assert "paho-mqtt" in (because(facts, "page and API (extra serve)") or "")
+    assert "torch" in (because(facts, "building (extra export)") or "")
 
 
 def test_report_holds_every_target_and_survives_json(tmp_path: Path) -> None:

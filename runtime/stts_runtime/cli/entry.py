@@ -18,6 +18,9 @@ from stts_runtime.visible import visible
 
 TRACEBACK_VARIABLE = "STTS_TRACEBACK"
 
+# Typer's newer versions put it before what they say of a choice.
+_FROM_PYDANTIC = "Value error, "
+
 # Typer turns Ctrl-C into this code by itself, wherever it gets there first.
 _INTERRUPTED = 130
 
@@ -34,7 +37,8 @@ def run_app(app: typer.Typer, program: str) -> int:
     except TyperException as error:
         context = getattr(error, "ctx", None)
         command = program if context is None else context.command_path
-        return _fail(f"{error.format_message()} (see {command} --help)", error.exit_code)
+        message = error.format_message().replace(_FROM_PYDANTIC, "")
+        return _fail(f"{message} (see {command} --help)", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     except MemoryError:

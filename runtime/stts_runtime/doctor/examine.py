@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stts_runtime.device import Device
 from stts_runtime.device.device import ROOT
+from stts_runtime.doctor.extras import extras_facts
 from stts_runtime.doctor.gpu import gpu_facts
 from stts_runtime.doctor.host import host_facts
 from stts_runtime.doctor.modules import look_for
@@ -36,5 +37,6 @@ def examine(folder: Path, device: Device, root: Path = ROOT) -> Report:
             *onnxruntime_facts(onnxruntime),
             *tensorrt_facts(tensorrt, rtx, lean),
             *video_facts(device),
+            *extras_facts(),
         ],
     )
