@@ -46,7 +46,7 @@ class CalibrationRequest:
     frames_from: Sequence[str]
     """Sources, or one file of stored frames."""
     count: int = 16
-    method: Method = "minmax"
+    ranges: Method = "minmax"
     vision: Wanted = "auto"
     language: Wanted = "auto"
     scales: Scales = "rtn"
@@ -71,7 +71,7 @@ def calibrate(request: CalibrationRequest, tell: TellStep = tell_nobody) -> Quan
     bundle = Bundle.open(request.bundle)
     calibration = _frames(request, bundle, tell)
     check_frames(calibration, bundle)
-    trials = Trials(bundle, calibration, request.method, request.bars.least_iou, request.scales, tell)
+    trials = Trials(bundle, calibration, request.ranges, request.bars.least_iou, request.scales, tell)
     recipe = trials.recipe(request.vision, request.language)
     with published(request.out) as folder:
         # The manifest names the report's hash, so the report is there first; what it says is measured on a copy.
@@ -123,7 +123,7 @@ def _report(
         formats=recipe.formats,
         written=written,
         timed=timed,
-        ranges=request.method,
+        ranges=request.ranges,
         scales=request.scales,
         windows=list(calibration.origins),
         frames_sha256=calibration.sha256,

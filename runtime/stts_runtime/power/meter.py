@@ -58,10 +58,6 @@ class Reading:
     throttled: list[str] = field(default_factory=list)
     """Why clocks were held back at some time in the interval, in words."""
 
-    @property
-    def mean_watts(self) -> float | None:
-        return None if self.joules is None or self.seconds <= 0 else self.joules / self.seconds
-
 
 class PowerMeter:
     """One interval at a time: the source remembers when it was asked last."""
