@@ -16,6 +16,7 @@ from torch import Tensor
 from stts_export.checkpoint import open_checkpoint
 from stts_export.checkpoint.safetensors_files import INDEX, SINGLE
 from stts_export.errors import CheckpointError
+from tests.training_layout import VISION_BLOCK
 
 # The older generation's names, written down from the released checkpoints' layout and not from our own table.
 OLDER_TEXT = {
@@ -25,16 +26,6 @@ OLDER_TEXT = {
     "mlp.down_proj": "mlp.ff_out",
     "self_attn.q_norm": "self_attn.q_norm",
     "self_attn.k_norm": "self_attn.k_norm",
-}
-OLDER_VISION = {
-    "layer_norm1": "attention_norm",
-    "layer_norm2": "ffn_norm",
-    "self_attn.q_proj": "attention.wq",
-    "self_attn.k_proj": "attention.wk",
-    "self_attn.v_proj": "attention.wv",
-    "self_attn.o_proj": "attention.wo",
-    "mlp.fc1": "feed_forward.w1",
-    "mlp.fc2": "feed_forward.w2",
 }
 
 OLDER_TREES = {
@@ -85,7 +76,7 @@ def older_name(name: str) -> str | None:
     if name.startswith("model.vision_tower.layers."):
         layer, _, rest = name.removeprefix("model.vision_tower.layers.").partition(".")
         inner, _, kind = rest.rpartition(".")
-        return f"{vit}transformer.resblocks.{layer}.{OLDER_VISION[inner]}.{kind}"
+        return f"{vit}transformer.resblocks.{layer}.{VISION_BLOCK[inner]}.{kind}"
     for new, old in OLDER_TREES.items():
         if name.startswith(new):
             return name.replace(new, old)

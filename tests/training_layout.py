@@ -16,7 +16,7 @@ import yaml
 from safetensors.torch import load_file
 from torch import Tensor
 
-_VISION_BLOCK = {
+VISION_BLOCK = {
     "layer_norm1": "attention_norm",
     "layer_norm2": "ffn_norm",
     "self_attn.q_proj": "attention.wq",
@@ -68,7 +68,7 @@ def _renamed(name: str) -> str | None:
     parts = name.split(".")
     if name.startswith("model.vision_tower.layers."):
         inner = ".".join(parts[4:-1])
-        return f"{_VIT}transformer.resblocks.{parts[3]}.{_VISION_BLOCK[inner]}.{parts[-1]}"
+        return f"{_VIT}transformer.resblocks.{parts[3]}.{VISION_BLOCK[inner]}.{parts[-1]}"
     if name.startswith("model.vision_tower."):
         return _VIT + name.removeprefix("model.vision_tower.")
     if name.startswith("model.multi_modal_projector."):
