@@ -14,7 +14,7 @@ from stts_export.gpu_bench.graphs import export_graphs
 from stts_export.gpu_bench.plots import write_plots
 from stts_export.gpu_bench.report import GpuReport
 from stts_export.gpu_bench.settings import GraphFolder, Settings, prefix
-from stts_export.graphs.live import peak_bytes
+from stts_export.graphs.peak_memory import peak_bytes
 from stts_runtime.errors import UserError
 
 ROOT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ from stts_export.gpu_bench.settings import GraphFolder, GraphWork, Settings, pre
 from stts_export.graphs.count import count_multiplications
 from stts_export.graphs.fuse import fuse
 from stts_export.graphs.language_graph import export_prefill, export_step
-from stts_export.graphs.live import peak_bytes
+from stts_export.graphs.peak_memory import peak_bytes
 from stts_export.graphs.vision_graph import export_vision
 from stts_export.graphs.weight_file import take_as_inputs, used_weights
 from stts_export.lowering.cuda import CUDA

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 
 from stts_export.checkpoint import Checkpoint, open_checkpoint
-from stts_export.sampling import MADE_UP
+from stts_export.frames import MADE_UP
 from stts_export.verify.report import VerifyReport
 from stts_export.verify.request import VerifyRequest
 from stts_export.verify.verifier import Verifier
