@@ -27,9 +27,11 @@ from stts_export.graphs.language_graph import export_language, export_prefill, e
 from stts_export.graphs.live_graph import export_live
 from stts_export.graphs.vision_graph import export_vision
 from stts_export.lowering import CPU, Lowering
-from stts_export.plan import BuildRequest, Plan, check_memory, plan_bundle
+from stts_export.memory import check_memory
+from stts_export.plan import Plan, plan_bundle
 from stts_export.precision import PrecisionPlan, plan_precision, scan, to_half
 from stts_export.precision.sample import ScanRun, scan_lines
+from stts_export.request import BuildRequest
 from stts_runtime.budget import LiveBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import LANGUAGE, PREFILL, VISION, Graph

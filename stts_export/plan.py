@@ -1,55 +1,27 @@
-"""What a build will make, decided before any weight is read: variants, prompt, context, memory."""
+"""What a build will make, decided before any weight is read: variants, prompt, context."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import psutil
 
 from stts_export.checkpoint import Checkpoint
 from stts_export.errors import CheckpointError
-from stts_export.graphs.check import WHOLE_BYTES
 from stts_export.lowering import LOWERINGS, TARGETS, Lowering
 from stts_export.precision import Half
+from stts_export.request import BuildRequest
 from stts_runtime.budget import LiveBudget, Scope, TokenBudget
 from stts_runtime.bundle.manifest import MAX_FRAMES, Positions, Prompt
 from stts_runtime.errors import UserError
 from stts_runtime.prompt import PromptBuilder, Tokens
 
 TOKENIZER = "tokenizer.json"
-DEFAULT_TARGET = "cpu"
 
 _QUESTION_AND_ANSWER_TOKENS = 512
 _LATEST_TIME_SECONDS = 99999.9
 _CONTEXT_STEP = 64
-
-# torch, ONNX Runtime and their arenas, before any weight.
-_LIBRARY_BYTES = 1_000_000_000
-# Rows of activations that torch and ONNX Runtime hold at once for every patch: hidden state, MLP and a few copies.
-_ACTIVATION_COPIES = 4
-
-
-@dataclass(frozen=True)
-class BuildRequest:
-    """What to build; the names are those of the command line."""
-
-    checkpoint: Path
-    out: Path
-    frames: Sequence[int]
-    keeps: Sequence[float]
-    budgets: Sequence[Scope]
-    targets: Sequence[str] = (DEFAULT_TARGET,)
-    half: Half = "fp16"
-    """What targets in 16 bits compute in, but for what does not fit it."""
-    frames_from: Path | None = None
-    """A video to look for values on that fp16 cannot hold; None: made-up frames."""
-    max_context: int | None = None
-    positions: Positions | None = None
-    replace: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +94,7 @@ def plan_bundle(request: BuildRequest, checkpoint: Checkpoint) -> Plan:
         context=context,
         positions=context + max(prefix.next_position - len(prefix) for prefix in prefixes),
         default_keep=_default_keep(checkpoint, budgets),
-        command=_command(request),
+        command=request.command,
         notes=notes,
     )
 
@@ -211,38 +183,3 @@ def _default_keep(checkpoint: Checkpoint, budgets: list[TokenBudget]) -> float:
     if not answering:
         raise UserError("the budget `given` makes controls, which cannot answer; add another --budget, or --keep 1")
     return min(answering, key=lambda keep: abs(keep - trained))
-
-
-def _command(request: BuildRequest) -> str:
-    words = ["stts-export", "build", request.checkpoint.resolve().name, "--out", request.out.resolve().name]
-    for option, values in (("--frames", request.frames), ("--keep", request.keeps), ("--budget", request.budgets)):
-        for value in values:
-            words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
-    if request.max_context is not None:
-        words += ["--max-context", str(request.max_context)]
-    if request.positions is not None:
-        words += ["--positions", request.positions]
-    for target in request.targets:
-        words += ["--target", target]
-    if request.half != "fp16":
-        words += ["--precision", request.half]
-    if request.frames_from is not None:
-        words += ["--frames-from", request.frames_from.name]
-    return shlex.join(words)
-
-
-def check_memory(checkpoint: Checkpoint, plan: Plan) -> None:
-    """Raises `UserError` before a build that would be killed for memory."""
-    vision, text = checkpoint.config.vision, checkpoint.config.text
-    frames = max(budget.frames for budget in plan.budgets)
-    activations = frames * vision.patches * (vision.mlp_width + vision.width * _ACTIVATION_COPIES)
-    caches = 2 * text.layers * plan.context * text.kv_heads * text.head_width
-    # Weights come one at a time; the check of a graph loads a piece of it, which ONNX Runtime may hold twice.
-    weights = min(4 * checkpoint.files.values(), 2 * WHOLE_BYTES)
-    needed = _LIBRARY_BYTES + weights + 4 * (2 * activations + 4 * caches)
-    free = psutil.virtual_memory().available
-    if needed > free:
-        raise UserError(
-            f"the build needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; close other "
-            "programs, add swap, or ask for fewer --frames or a smaller --max-context"
-        )

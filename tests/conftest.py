@@ -12,7 +12,7 @@ from filelock import FileLock
 from stts_export.build import build_bundle
 from stts_export.checkpoint.random import write_random_checkpoint
 from stts_export.checkpoint.sizes import SIZES
-from stts_export.plan import BuildRequest
+from stts_export.request import BuildRequest
 from stts_runtime.bundle import Bundle
 from tests.clips import write_clip
 

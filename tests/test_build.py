@@ -16,14 +16,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from stts_export import build as build_module
-from stts_export import bundle_writer, plan
+from stts_export import bundle_writer, memory
 from stts_export.build import build_bundle
 from stts_export.checkpoint.safetensors_files import SINGLE
 from stts_export.errors import CheckpointError, ExportError
 from stts_export.graphs import check
 from stts_export.graphs.segments import run_in_segments
 from stts_export.lowering import LOWERINGS, TARGETS
-from stts_export.plan import BuildRequest
+from stts_export.request import BuildRequest
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.publish import published
@@ -176,7 +176,7 @@ def test_a_failed_build_removes_the_parents_that_it_made(
 def test_too_little_memory_is_said_before_any_weight_is_read(
     micro_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "_LIBRARY_BYTES", 1 << 50)
+    monkeypatch.setattr(memory, "_LIBRARY_BYTES", 1 << 50)
     with pytest.raises(UserError, match="GB of memory"):
         build_bundle(request(micro_checkpoint, tmp_path / "bundle"))
     assert not list(tmp_path.iterdir())

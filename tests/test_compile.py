@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 from stts_export.build import build_bundle
-from stts_export.plan import BuildRequest
+from stts_export.request import BuildRequest
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.compile import Listener
 from stts_runtime.compile import child

@@ -21,8 +21,8 @@ from stts_export.checkpoint import open_checkpoint
 from stts_export.checkpoint.random import write_random_checkpoint
 from stts_export.checkpoint.sizes import SIZES, Size
 from stts_export.frames import frames_from
-from stts_export.plan import BuildRequest
 from stts_export.precision import Half, PrecisionPlan, to_half
+from stts_export.request import BuildRequest
 from stts_export.verify import VerifyRequest, verify_bundle
 from stts_export.verify.report import Finding
 from stts_runtime.budget import TokenBudget

@@ -14,7 +14,8 @@ from stts_calib.clips import Clip, Split
 from stts_export.checkpoint import open_checkpoint
 from stts_export.checkpoint.sizes import SIZES, model_config
 from stts_export.modules.vit import patches_of_frames
-from stts_export.plan import BuildRequest, plan_bundle
+from stts_export.plan import plan_bundle
+from stts_export.request import BuildRequest
 from stts_export.training.card import Provenance, model_card
 from stts_export.training.examples import Batch, batch_of
 from stts_export.training.loop import Run

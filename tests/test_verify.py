@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stts_export.build import build_bundle
-from stts_export.plan import BuildRequest
 from stts_export.precision import Half
+from stts_export.request import BuildRequest
 from stts_export.verify import Finding, VerifyReport, VerifyRequest, verify_bundle
 from stts_export.verify.bars import BARS
 from stts_export.verify.language_stage import Said, compare_text, difference

@@ -80,7 +80,7 @@ def build_command(
     _check_options(targets, precision, frames_from, compile_too, arch)
     engines = engines_to_compile(out, targets, split_architectures(arch)) if compile_too else []
     from stts_export.build import build_bundle
-    from stts_export.plan import BuildRequest
+    from stts_export.request import BuildRequest
 
     request = BuildRequest(
         checkpoint=checkpoint,
