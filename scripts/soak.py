@@ -274,8 +274,8 @@ def draw(samples: Samples, report: dict[str, Any], path: Path) -> None:
         axes.set_ylim(bottom=0)
         one = report["lines"][name]
         title = "memory" if name == "memory_mb" else "age of the newest frame at the last token"
-        slope = f"{one['per_hour']:+g} an hour (95 %: {one['per_hour_from']:+g} to {one['per_hour_to']:+g})"
-        axes.set_title(f"{title}: {slope}", fontsize=9)
+        slope = f"{one['per_hour']:+.1f} an hour (95 %: {one['per_hour_from']:+.1f} to {one['per_hour_to']:+.1f})"
+        axes.set_title(f"{title}\n{slope}", fontsize=9)
     with written_whole(path) as scratch:
         figure.savefig(scratch, dpi=130, format="png")
 
