@@ -10,9 +10,9 @@ from typing import Any
 
 import onnx_ir as ir
 import torch
-from onnxscript.optimizer import optimize_ir
 from torch import Tensor, nn
 
+from stts_export.graphs.optimize import optimize
 from stts_export.lowering import Lowering
 
 
@@ -57,7 +57,7 @@ def to_onnx(
             verbose=False,
         )
         assert exported is not None
-        optimize_ir(exported.model, should_fold=_unless_weight(set(program.state_dict)))
+        optimize(exported.model, _unless_weight(set(program.state_dict)))
     _forget_provenance(exported.model)
     return exported.model
 
