@@ -36,8 +36,7 @@ _NAMES = (
     "unsqueeze_unsqueeze_rule",
     "squeeze_reshape_1d_rule",
 )
-# onnxscript before 0.7.2 lacks one of them.
-_RULES = [getattr(known, name) for name in _NAMES if hasattr(known, name)]
+_RULES = [getattr(known, name) for name in _NAMES]
 
 
 def optimize(model: ir.Model, should_fold: Callable[[ir.Node], bool | None]) -> None:
