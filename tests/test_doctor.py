@@ -572,14 +572,14 @@ def test_opencv_without_ffmpeg_is_said_to_be_without(monkeypatch: pytest.MonkeyP
 def test_an_extra_names_what_is_missing_of_it() -> None:
     required = [
         "numpy>=1.26",
-        "av>=14.0; extra == 'stream'",
+        "paho-mqtt>=2.1; extra == 'stream'",
         "tomli>=2.0; (python_version < '3.11') and extra == 'stream'",
         "fastapi>=0.120; extra == 'serve'",
         "onnxruntime>=1.25; extra == 'serve'",
     ]
     facts = extras_facts(required, {"fastapi": "0.120"}.get)
     assert value(facts, "page and API (extra serve)") == "installed", "onnxruntime-gpu takes onnxruntime's place"
-    assert because(facts, "live video (extra stream)") == "av not installed: pip install 'stts-export[stream]'"
+    assert because(facts, "live video (extra stream)") == "paho-mqtt not installed: pip install 'stts-export[stream]'"
 
 
 def test_the_extras_of_this_package_are_known() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,11 +24,13 @@ from stts_runtime.sources.faults import Lost, Refused, Stalled, fault_of
 from stts_runtime.sources.folder_reader import natural_key
 from stts_runtime.sources.freeze import FreezeWatch
 from stts_runtime.sources.live_source import LiveSource
-from stts_runtime.sources.nvdec import has_nvdec
 from stts_runtime.sources.picture import Picture
-from stts_runtime.sources.pyav_reader import PyAVReader, _bgr, check_host
+from stts_runtime.sources.pyav_reader import check_host
 from stts_runtime.sources.spec import Kind, host_and_port, parse_spec
-from stts_runtime.sources.timeline import FileTimeline, LiveTimeline
+from stts_runtime.sources.timeline import LiveTimeline
+from stts_runtime.video import VideoFile
+from stts_runtime.video.nvdec import has_nvdec
+from stts_runtime.video.pixels import BgrConverter
 from tests.clips import level, write_clip
 
 _SECRET = "s3cret"
@@ -177,20 +177,6 @@ def test_time_goes_on_over_a_reconnection() -> None:
     timeline.place(50.0, 100.0)
     timeline.restart()
     assert timeline.place(0.0, 160.0) == pytest.approx(60.0, abs=3)
-
-
-@given(st.lists(_stamps, min_size=1))
-def test_the_seconds_of_a_file_ascend_whatever_it_says(stamps: list[float | None]) -> None:
-    timeline = FileTimeline(0.04)
-    seconds = [timeline.place(stamp) for stamp in stamps]
-    assert seconds[0] == 0
-    assert all(before <= after < math.inf for before, after in itertools.pairwise(seconds))
-
-
-def test_a_file_that_starts_again_goes_on_by_one_picture() -> None:
-    timeline = FileTimeline(0.04)
-    placed = [timeline.place(stamp) for stamp in (7.0, 7.1, 0.0, 0.1)]
-    assert placed == pytest.approx([0, 0.1, 0.14, 0.24])
 
 
 def test_pauses_grow_to_the_longest_and_begin_again() -> None:
@@ -451,28 +437,23 @@ def test_pictures_of_nvdec_have_the_colours_of_the_cpu() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     planar = av.VideoFrame.from_ndarray(noise, format="rgb24").reformat(format="yuv420p")
     semi_planar = planar.reformat(format="nv12")
-    np.testing.assert_array_equal(_bgr(semi_planar), _bgr(planar))
+    convert = BgrConverter()
+    np.testing.assert_array_equal(convert(semi_planar), convert(planar))
 
 
 @pytest.mark.gpu
 def test_nvdec_decodes_what_the_cpu_does(clip: Path) -> None:
     assert has_nvdec()
-    pictures = []
-    for nvdec in (False, True):
-        reader = PyAVReader(str(clip), {}, 10.0, 10.0, nvdec)
-        reader.open()
-        picture = next(found for _ in range(10) if (found := reader.read()) is not None)
-        pictures.append(picture.image())
-        assert reader._container is not None
-        assert reader._container.streams.video[0].codec_context.is_hwaccel == nvdec
-        reader.close()
-    np.testing.assert_array_equal(*pictures)
+    on_cpu, on_gpu = (
+        [image for _, image in VideoFile(str(clip), nvdec=nvdec).images(range(20))] for nvdec in (False, True)
+    )
+    np.testing.assert_array_equal(on_gpu, on_cpu)
 
 
 def test_a_file_that_is_no_video_is_refused_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "notes.mp4"
     path.write_text("not a video\n" * 100)
-    with pytest.raises(SourceError, match=r"notes\.mp4: what came is no video that FFmpeg knows"):
+    with pytest.raises(SourceError, match=r"notes\.mp4 is no video, or none that FFmpeg knows"):
         open_source(str(path))
 
 
@@ -496,7 +477,23 @@ def test_a_folder_is_read_the_way_people_count(tmp_path: Path) -> None:
         frames.append(frame)
     assert [(int(frame.image[0, 0, 0]), frame.seconds) for frame in frames] == [(1, 0), (9, 0.5), (10, 0.75)]
     assert source.drops == {"corrupt": 1}
-    assert source.status.reason == "read to its end"
+    assert source.status.reason == "read to its end; 1 of 4 frames did not decode"
+
+
+def test_a_source_of_which_every_frame_was_dropped_says_so(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(b"damaged")
+    source = open_source(str(tmp_path))
+    assert source.take(1) is None
+    assert (source.status.state, source.status.reason) == (State.REFUSED, "none of its 3 frames could be decoded")
+
+
+def test_of_a_file_only_the_frames_that_are_due_are_read(clip: Path) -> None:
+    source = open_source(str(clip), frames_per_second=2)
+    seconds = []
+    while frame := source.take(1):
+        seconds.append(frame.seconds)
+    assert seconds == pytest.approx([0, 0.5, 1, 1.5])
 
 
 def test_a_folder_without_images_and_a_rate_of_zero_are_refused(tmp_path: Path) -> None:
@@ -573,15 +570,6 @@ def test_a_camera_gives_pictures_until_it_is_silent(tmp_path: Path, monkeypatch:
 def test_a_camera_that_is_not_there_may_be_plugged_in_later() -> None:
     with pytest.raises(Lost, match="no /dev/video99999; is the camera plugged in"):
         CameraReader(99999).open()
-
-
-@pytest.mark.parametrize("source", ["rtsp://127.0.0.1/x", "clip"])
-def test_without_pyav_the_pip_command_is_given(source: str, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("pyav_reader", "stream_reader"):
-        monkeypatch.delitem(sys.modules, f"stts_runtime.sources.{module}", raising=False)
-    monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(MissingExtraError, match="pip install"):
-        open_source(str(clip) if source == "clip" else source)
 
 
 def test_without_gstreamer_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stts_runtime.errors import SourceError
-from stts_runtime.sources.redaction import redacted
+from stts_runtime.redaction import redacted
 from stts_runtime.video import VideoFile, rule_count, sample_times, window_of_file
-from stts_runtime.video.file_source import _timeline
 from stts_runtime.video.resize import squashed
 from stts_runtime.video.sampling import shown_at
 from tests.clips import level, write_clip
@@ -55,7 +53,7 @@ def test_a_file_is_timed_and_its_frames_are_the_right_ones(clip: Path) -> None:
     assert video.duration_seconds == pytest.approx(2.0)
     np.testing.assert_allclose(video.pts_seconds, np.arange(20) / 10, atol=1e-6)
     numbers = np.array([0, 0, 5, 10, 19])
-    seen = [int(frame.mean()) for frame in video.read(numbers)]
+    seen = [int(image.mean()) for _, image in video.images(numbers) if image is not None]
     assert seen == pytest.approx([level(number) for number in numbers], abs=4.9)
 
 
@@ -78,38 +76,6 @@ def test_a_clip_of_one_frame_is_a_video(tmp_path: Path) -> None:
     video = VideoFile(str(write_clip(tmp_path / "one.mp4", frames=1, fps=10)))
     assert video.frames == 1
     assert video.duration_seconds == pytest.approx(0.1)
-
-
-class FakeCapture:
-    """Frames with these timestamps, in milliseconds."""
-
-    def __init__(self, stamps: list[float]) -> None:
-        self.stamps, self.place = stamps, -1
-
-    def grab(self) -> bool:
-        self.place += 1
-        return self.place < len(self.stamps)
-
-    def get(self, property_id: int) -> float:
-        return 5.0 if property_id == cv2.CAP_PROP_FPS else self.stamps[self.place]
-
-
-def test_frames_without_usable_timestamps_follow_the_nominal_rate() -> None:
-    pts, duration = _timeline(FakeCapture([0.0, 0.0, 0.0, 0.0]))
-    np.testing.assert_allclose(pts, [0, 0.2, 0.4, 0.6])
-    assert duration == pytest.approx(0.8)
-
-
-def test_a_repeated_timestamp_does_not_discard_the_others() -> None:
-    pts, duration = _timeline(FakeCapture([100, 140, 180, 3100, 3100, 9100, 9080, 9140]))
-    np.testing.assert_allclose(pts, [0, 0.04, 0.08, 3, 3, 9, 9, 9.04])
-    assert duration == pytest.approx(9.1), "the last frame lasts as long as most do"
-
-
-def test_a_variable_frame_rate_keeps_its_times() -> None:
-    pts, duration = _timeline(FakeCapture([0, 40, 1040, 1080]))
-    np.testing.assert_allclose(pts, [0, 0.04, 1.04, 1.08])
-    assert duration == pytest.approx(1.12)
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no video", b"\x00\x00\x00\x18ftypmp42" + b"\x00" * 300])
@@ -170,16 +136,6 @@ def test_a_relative_name_with_a_colon_is_no_protocol(
 def test_a_name_that_is_not_utf8_is_refused() -> None:
     with pytest.raises(SourceError, match="not valid UTF-8"):
         VideoFile("\udcff.mp4")
-
-
-def test_a_damaged_video_is_read_as_far_as_it_goes_and_says_so(tmp_path: Path) -> None:
-    """The index of this file promises 40 frames, and the data of the last quarter are gone."""
-    path = write_clip(tmp_path / "cut.avi", frames=40, fps=10, codec="MJPG")
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) * 3 // 4])
-    video = VideoFile(str(path))
-    assert 0 < video.frames < 38
-    assert any("of 40 frames could be decoded" in note for note in video.notes)
 
 
 def test_resizing_is_that_of_torch_without_antialiasing() -> None:

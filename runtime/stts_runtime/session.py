@@ -105,7 +105,7 @@ class Session:
             self._language.prefill(prefix)
         noise = [NOISE] if self._bundle.manifest.random_weights else []
         spent = {"read": read_milliseconds, **stopwatch.milliseconds}
-        return Watched(window, vision, prefix, spent, [*(notes or []), *noise])
+        return Watched(window, vision, prefix, spent, [*(notes or []), *window.notes, *noise])
 
     def ask(self, watched: Watched, question: str, max_tokens: int = 64, follow: Follow = go_on) -> Answer:
         """Answers a question about the window that was watched last; `follow` hears of every token."""

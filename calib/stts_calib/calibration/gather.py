@@ -91,7 +91,7 @@ def _windows(spec: str, frames: int, bundle: Bundle, most: int) -> Iterator[tupl
     """At most `most` windows of one source, each beginning a part of its length behind the one before."""
     size, apart = bundle.manifest.vision.image_size, max(1, frames // _WINDOWS_APART)
     recent: deque[tuple[float, NDArray[np.uint8]]] = deque(maxlen=frames)
-    source, found = open_source(spec), 0
+    source, found = open_source(spec, frames_per_second=bundle.manifest.max_fps), 0
     try:
         for number, frame in enumerate(_looks(source, 1 / bundle.manifest.max_fps)):
             recent.append((frame.seconds, squashed(frame.image, size)))

@@ -10,9 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, File
 
 from stts_runtime.errors import UserError
 from stts_runtime.quantities import Bytes, Seconds
+from stts_runtime.redaction import redacted
 from stts_runtime.settings import Settings, mistakes
 from stts_runtime.sinks.secret import Secret
-from stts_runtime.sources.redaction import redacted
 
 KINDS = "- (the screen), FILE.jsonl, http(s)://HOST/PATH or mqtt(s)://HOST/TOPIC"
 

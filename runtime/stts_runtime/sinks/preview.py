@@ -9,20 +9,17 @@ import textwrap
 from fractions import Fraction
 from pathlib import Path
 
+import av
+import av.error
 import cv2
 import numpy as np
+from av.container import OutputContainer
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from stts_runtime.errors import SinkError
-from stts_runtime.extras import stream_extra
 from stts_runtime.overlay import Image, caption, dimmed
 from stts_runtime.sinks.numbered import Series
-
-with stream_extra("av", "previews"):
-    import av
-    import av.error
-    from av.container import OutputContainer
-    from av.video.stream import VideoStream
 
 _MAX_WIDTH = 640
 _LINES = 3

@@ -1,24 +1,30 @@
-"""A source that waits for us: every frame of a file or folder, in order, without a thread."""
+"""A source that waits for us: frames of a file or folder, in order, without a thread."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stts_runtime.errors import SourceError
-from stts_runtime.sources.faults import Ended
 from stts_runtime.sources.frame import Frame
-from stts_runtime.sources.picture import Picture
-from stts_runtime.sources.reader import Reader
 from stts_runtime.sources.source import StatusListener
 from stts_runtime.sources.state import State, Status
-from stts_runtime.sources.timeline import FileTimeline
+from stts_runtime.video.sampling import Times, due_frames
 
 
-class FileReader(Reader, Protocol):
-    @property
-    def nominal_step_seconds(self) -> float: ...
+class Pictures(Protocol):
+    """Pictures whose times are known before they are decoded."""
+
+    pts_seconds: Times
+    notes: list[str]
+
+    def images(self, numbers: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
+        """Each of these numbers with its BGR image; None for one that does not decode."""
+        ...
 
 
 class FileFrames:
@@ -27,17 +33,20 @@ class FileFrames:
     live = False
     reconnections = 0
 
-    def __init__(self, name: str, reader: FileReader, on_status: StatusListener | None = None) -> None:
-        """Raises `SourceError` if it cannot be opened."""
+    def __init__(
+        self,
+        name: str,
+        pictures: Pictures,
+        on_status: StatusListener | None = None,
+        frames_per_second: float | None = None,
+    ) -> None:
+        """With `frames_per_second` only the frames that are due are decoded, else all."""
         self.name = name
-        self._reader, self._on_status = reader, on_status
-        try:
-            reader.open()
-            self._timeline = FileTimeline(reader.nominal_step_seconds)
-        except SourceError as error:
-            reader.close()
-            raise SourceError(f"{name}: {error}") from None
-        self._status = Status(State.LIVE, "reading", time.monotonic())
+        self._pictures, self._on_status = pictures, on_status
+        seconds = pictures.pts_seconds
+        numbers = np.arange(len(seconds)) if frames_per_second is None else due_frames(seconds, frames_per_second)
+        self._images, self._wanted, self._dropped = pictures.images(numbers), len(numbers), 0
+        self._status = Status(State.LIVE, "; ".join(["reading", *pictures.notes]), time.monotonic())
         self._tell()
 
     @property
@@ -46,32 +55,36 @@ class FileFrames:
 
     @property
     def drops(self) -> Mapping[str, int]:
-        return {"corrupt": self._reader.corrupt}
+        return {"corrupt": self._dropped}
 
     def take(self, timeout_seconds: float) -> Frame | None:  # noqa: ARG002 - a file needs no patience
-        picture = self._next()
-        if picture is None:
+        if self._status.over:
             return None
-        return Frame(picture.image(), self._timeline.place(picture.pts_seconds), picture.arrived)
-
-    def close(self) -> None:
-        self._end("closed")
-
-    def _next(self) -> Picture | None:
         try:
-            while not self._status.over:
-                if picture := self._reader.read():
-                    return picture
-        except Ended:
-            self._end("read to its end")
+            for number, image in self._images:
+                if image is not None:
+                    return Frame(image, float(self._pictures.pts_seconds[number]), time.monotonic())
+                self._dropped += 1
         except SourceError as error:
-            self._end(f"broke off: {error}")
+            self._end(State.ENDED, f"broke off: {error}")
+        else:
+            self._end(*self._ending())
         return None
 
-    def _end(self, reason: str) -> None:
+    def close(self) -> None:
+        self._end(State.ENDED, "closed")
+
+    def _ending(self) -> tuple[State, str]:
+        if self._dropped == self._wanted:
+            return State.REFUSED, f"none of its {self._wanted} frames could be decoded"
+        dropped = f"; {self._dropped} of {self._wanted} frames did not decode" if self._dropped else ""
+        return State.ENDED, f"read to its end{dropped}"
+
+    def _end(self, state: State, reason: str) -> None:
         if not self._status.over:
-            self._reader.close()
-            self._status = Status(State.ENDED, reason, time.monotonic())
+            # What is left of it holds the file open.
+            self._images = iter(())
+            self._status = Status(state, reason, time.monotonic())
             self._tell()
 
     def _tell(self) -> None:

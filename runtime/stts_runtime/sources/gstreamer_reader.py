@@ -15,10 +15,10 @@ import numpy as np
 
 from stts_runtime.errors import MissingExtraError, SourceError
 from stts_runtime.opencv import cv2
+from stts_runtime.redaction import redacted
 from stts_runtime.sources.child_pipe import ChildPipe
 from stts_runtime.sources.faults import Lost, Refused
 from stts_runtime.sources.picture import Picture
-from stts_runtime.sources.redaction import redacted
 from stts_runtime.sources.settings import LiveSettings
 
 # y4menc pads the rows of other widths, and not in every version.

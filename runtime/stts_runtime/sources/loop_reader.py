@@ -3,42 +3,52 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from stts_runtime.sources.faults import Ended
+from stts_runtime.errors import SourceError
+from stts_runtime.sources.faults import Refused
 from stts_runtime.sources.picture import Picture
-from stts_runtime.sources.pyav_reader import PyAVReader
+from stts_runtime.video.decoding import Picture as DecodedPicture
+from stts_runtime.video.file_source import VideoFile
+from stts_runtime.video.pixels import BgrConverter, first_plane
 
-_LONGEST_STEP_SECONDS = 1.0
-"""For the last picture of a round, which the file gives no end."""
 
+class LoopReader:
+    def __init__(self, path: Path, nvdec: bool) -> None:
+        self.corrupt = 0
+        self._path, self._nvdec = path, nvdec
+        self._video: VideoFile | None = None
+        self._pictures: Iterator[DecodedPicture] = iter(())
+        self._convert = BgrConverter()
+        self._began = 0.0
+        """When the round began, on the clock of `time.monotonic`."""
 
-class LoopReader(PyAVReader):
-    def __init__(self, path: Path, open_seconds: float, nvdec: bool) -> None:
-        # A path is made absolute: FFmpeg takes what stands before a colon for a protocol.
-        super().__init__(str(path.absolute()), {}, open_seconds, open_seconds, nvdec)
-        self._began: float | None = None
-        """When the round began, on the clock of `time.monotonic`, as the next two; None before its first picture."""
-        self._due = self._round_ends = 0.0
+    def open(self) -> None:
+        try:
+            self._video = VideoFile(str(self._path), nvdec=self._nvdec)
+        except SourceError as error:
+            raise Refused(str(error)) from None
+        self._pictures = self._video.pictures(range(self._video.frames))
+        self._began = time.monotonic()
 
     def read(self) -> Picture | None:
         """As any reader's, at the picture's moment; its time is that of its arrival, which does not jump back."""
-        try:
-            picture = super().read()
-        except Ended:
-            self.close()
-            self.open()
-            self._began = None
+        assert self._video is not None
+        picture = next(self._pictures, None)
+        if picture is None:
+            self._pictures = self._video.pictures(range(self._video.frames))
+            self._began += self._video.duration_seconds
             return None
-        if picture is None or picture.pts_seconds is None:
+        moment = self._began + float(self._video.pts_seconds[picture.number])
+        time.sleep(max(0.0, moment - time.monotonic()))
+        if picture.frame is None or not picture.is_exact:
+            self.corrupt += 1
             return None
-        time.sleep(max(0.0, self._moment(picture.pts_seconds) - time.monotonic()))
-        return Picture(None, time.monotonic(), picture.image, picture.brightness)
+        image, brightness = partial(self._convert, picture.frame), partial(first_plane, picture.frame)
+        return Picture(None, time.monotonic(), image, brightness)
 
-    def _moment(self, seconds: float) -> float:
-        """When a picture is due; a round begins when the last picture of the one before has been there for a while."""
-        if self._began is None:
-            self._began = max(time.monotonic(), self._round_ends) - seconds
-        before, self._due = self._due, self._began + seconds
-        self._round_ends = self._due + min(self._due - before, _LONGEST_STEP_SECONDS)
-        return self._due
+    def close(self) -> None:
+        # What is left of it holds the file open.
+        self._pictures = iter(())

@@ -6,16 +6,18 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from stts_runtime.errors import MissingExtraError
 from stts_runtime.sources.camera_reader import CameraReader
 from stts_runtime.sources.file_frames import FileFrames
 from stts_runtime.sources.folder_reader import FolderReader
 from stts_runtime.sources.gstreamer_reader import GStreamerReader, csi_pipeline, pipeline_words
 from stts_runtime.sources.live_source import LiveSource
+from stts_runtime.sources.loop_reader import LoopReader
 from stts_runtime.sources.reader import Reader
 from stts_runtime.sources.settings import LiveSettings
 from stts_runtime.sources.source import Source, StatusListener
 from stts_runtime.sources.spec import Kind, Spec, parse_spec
+from stts_runtime.sources.stream_reader import StreamReader
+from stts_runtime.video.file_source import VideoFile
 
 
 def open_source(
@@ -23,59 +25,34 @@ def open_source(
     on_status: StatusListener | None = None,
     settings: LiveSettings | None = None,
     folder_fps: float = 2.0,
+    frames_per_second: float | None = None,
 ) -> Source:
     """Files and folders are opened at once, live sources by a thread of theirs: what is wrong with them is a status.
 
-    Raises `SourceError` for a spec that names nothing, or a file that cannot be opened, and `MissingExtraError` for an
-    optional part that is not installed.
+    Of files and folders only `frames_per_second` frames a second are read, if it is given; live sources give all.
+    Raises `SourceError` for a spec that names nothing, or a file that cannot be read.
     """
     parsed, settings = parse_spec(spec), settings or LiveSettings()
     if parsed.kind is Kind.FOLDER:
-        return FileFrames(parsed.name, FolderReader(Path(parsed.place), folder_fps), on_status)
+        return FileFrames(parsed.name, FolderReader(Path(parsed.place), folder_fps), on_status, frames_per_second)
     if parsed.kind is Kind.RECORDING:
-        return _recording(parsed, on_status, settings)
+        return _recording(parsed, on_status, settings, frames_per_second)
     return LiveSource(parsed.name, _connector(parsed, settings), on_status, settings)
 
 
 def _connector(spec: Spec, settings: LiveSettings) -> Callable[[], Reader]:
     if spec.kind is Kind.LOOP:
-        return _loop_connector(Path(spec.place), settings)
+        return partial(LoopReader, Path(spec.place), settings.nvdec)
     if spec.kind is Kind.CAMERA:
         return partial(CameraReader, int(spec.place))
     if spec.kind is Kind.STREAM:
-        return _stream_connector(spec.place, settings)
+        return partial(StreamReader, spec.place, settings)
     pipeline = csi_pipeline(int(spec.place)) if spec.kind is Kind.CSI else spec.place
     return partial(GStreamerReader, pipeline_words(pipeline), settings)
 
 
-def _stream_connector(url: str, settings: LiveSettings) -> Callable[[], Reader]:
-    try:
-        from stts_runtime.sources.stream_reader import StreamReader
-    except ModuleNotFoundError:
-        raise _no_pyav() from None
-    return partial(StreamReader, url, settings)
-
-
-def _loop_connector(path: Path, settings: LiveSettings) -> Callable[[], Reader]:
-    try:
-        from stts_runtime.sources.loop_reader import LoopReader
-    except ModuleNotFoundError:
-        raise _no_pyav() from None
-    return partial(LoopReader, path, settings.open_seconds, settings.nvdec)
-
-
-def _recording(spec: Spec, on_status: StatusListener | None, settings: LiveSettings) -> FileFrames:
-    try:
-        from stts_runtime.sources.pyav_reader import PyAVReader
-    except ModuleNotFoundError:
-        raise _no_pyav() from None
-    # A path is made absolute: FFmpeg takes what stands before a colon for a protocol.
-    place = spec.place if "://" in spec.place else str(Path(spec.place).absolute())
-    reader = PyAVReader(place, {}, settings.open_seconds, settings.open_seconds, settings.nvdec)
-    return FileFrames(spec.name, reader, on_status)
-
-
-def _no_pyav() -> MissingExtraError:
-    return MissingExtraError(
-        "PyAV is not installed, and streams and their files are read with it: pip install 'stts-export[stream]'"
-    )
+def _recording(
+    spec: Spec, on_status: StatusListener | None, settings: LiveSettings, frames_per_second: float | None
+) -> FileFrames:
+    video = VideoFile(spec.place, name=spec.name, nvdec=settings.nvdec, is_url="://" in spec.place)
+    return FileFrames(spec.name, video, on_status, frames_per_second)

@@ -1,4 +1,4 @@
-"""Streams and files through PyAV (FFmpeg). It knows nothing of reconnecting."""
+"""Live streams through PyAV (FFmpeg). It knows nothing of reconnecting."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 import av
-import numpy as np
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
-from numpy.typing import NDArray
 
+from stts_runtime.redaction import redacted
 from stts_runtime.sources.faults import Ended, Lost, Refused, Stalled, fault_of
-from stts_runtime.sources.nvdec import has_nvdec
 from stts_runtime.sources.picture import Picture
-from stts_runtime.sources.redaction import redacted
 from stts_runtime.sources.spec import host_and_port
+from stts_runtime.video.nvdec import has_nvdec
+from stts_runtime.video.pixels import BgrConverter, first_plane
 
 # Of a time limit, which FFmpeg reports as one of several errors.
 _NEARLY = 0.95
 
 
 class PyAVReader:
-    """The first video stream of a URL or file.
+    """The first video stream of a URL.
 
     Pictures before the first key frame, damaged ones, and all that refer to a damaged one are dropped and counted.
     """
@@ -34,6 +33,7 @@ class PyAVReader:
         self, place: str, options: Mapping[str, str], open_seconds: float, read_seconds: float, nvdec: bool
     ) -> None:
         self.corrupt = 0
+        self._bgr_of = BgrConverter()
         self._place, self._options = place, dict(options)
         self._open_seconds, self._read_seconds = open_seconds, read_seconds
         self._hardware = HWAccel("cuda", allow_software_fallback=True) if nvdec and has_nvdec() else None
@@ -58,12 +58,6 @@ class PyAVReader:
                 raise Lost(f"no answer for {self._open_seconds:g} s") from None
             raise fault_of(error) from None
         self._packets = self._container.demux(self._video())
-
-    @property
-    def nominal_step_seconds(self) -> float:
-        """One over the rate that the stream declares."""
-        rate = self._video().average_rate
-        return float(1 / rate) if rate else 0.04
 
     @property
     def duration_seconds(self) -> float | None:
@@ -124,7 +118,9 @@ class PyAVReader:
     def _sort(self, frame: av.VideoFrame, arrived: float) -> None:
         self._whole = not frame.is_corrupt and (self._whole or frame.key_frame)
         if self._whole:
-            self._decoded.append(Picture(frame.time, arrived, partial(_bgr, frame), partial(_first_plane, frame)))
+            self._decoded.append(
+                Picture(frame.time, arrived, partial(self._bgr_of, frame), partial(first_plane, frame))
+            )
         else:
             self.corrupt += 1
 
@@ -142,20 +138,3 @@ def check_host(url: str) -> None:
         # What seems to be the host may be the user, where a / in a password was not written as %2F.
         shown = f"{host} " if host in redacted(url).lower() else ""
         raise Lost(f"the host name {shown}is not known") from None
-
-
-def _bgr(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    try:
-        if frame.format.name == "nv12":
-            # What NVDEC gives where the CPU gives yuv420p. On its way to BGR FFmpeg blends colours of the one alone.
-            frame = frame.reformat(format="yuv420p")
-        return frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
-    except (av.FFmpegError, ValueError):
-        raise Refused(f"pictures of the format {frame.format.name} cannot be converted") from None
-
-
-def _first_plane(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    plane = frame.planes[0]
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
-    # Rows are padded with whatever lay there.
-    return rows[:, : plane.width * -(-frame.format.components[0].bits // 8)]

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from stts_runtime.errors import SourceError
-from stts_runtime.sources.redaction import redacted
+from stts_runtime.redaction import redacted
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 _CAMERA = re.compile(r"(?:v4l2:)?(?:/dev/video)?(\d+)")

@@ -1,4 +1,4 @@
-"""Seconds that never go back, whatever timestamps a stream or file sends."""
+"""Seconds that never go back, whatever timestamps a stream sends."""
 
 from __future__ import annotations
 
@@ -40,23 +40,6 @@ class LiveTimeline:
         near = min(max(self._seconds + step, clock - _TRUSTED_SECONDS), clock + _TRUSTED_SECONDS)
         self._seconds = max(self._seconds, near)
         self._pts, self._arrived = pts_seconds, max(arrived, self._arrived)
-        return self._seconds
-
-
-class FileTimeline:
-    """Honours the timestamps of a file; a step that is not forward counts as one picture at the nominal rate."""
-
-    def __init__(self, nominal_step_seconds: float) -> None:
-        self._step = nominal_step_seconds
-        self._seconds: float | None = None
-        self._pts: float | None = None
-
-    def place(self, pts_seconds: float | None) -> float:
-        if self._seconds is None:
-            self._seconds = 0.0
-        else:
-            self._seconds += _forward(self._pts, pts_seconds) or self._step
-        self._pts = pts_seconds
         return self._seconds
 
 

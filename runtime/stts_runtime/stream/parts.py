@@ -16,7 +16,6 @@ from stts_runtime.sinks.open import open_sink
 from stts_runtime.sinks.sink import Sink
 from stts_runtime.sinks.spooled import SpooledSink
 from stts_runtime.sources import LiveSettings, open_source
-from stts_runtime.sources.nvdec import MISSING, has_nvdec
 from stts_runtime.sources.state import Status
 from stts_runtime.stream.channel import Channel, Orders
 from stts_runtime.stream.config import Cameras, StreamEntry
@@ -26,6 +25,7 @@ from stts_runtime.stream.novelty import Gate
 from stts_runtime.stream.pipeline import Events, Listener
 from stts_runtime.stream.watcher import Engines, Watcher
 from stts_runtime.tell import Tell
+from stts_runtime.video.nvdec import MISSING, has_nvdec
 
 if TYPE_CHECKING:
     from stts_runtime.sinks.config import SinkConfig
@@ -58,7 +58,7 @@ def open_channels(config: Cameras, engines: Engines, events: Events, metrics: St
     """All questions are checked before the first source is opened, and what was opened is closed if one fails."""
     live = engines.bundle.manifest.live
     assert live is not None
-    frames = config.frames or live.frames
+    frames, max_fps = config.frames or live.frames, engines.bundle.manifest.max_fps
     keys = _key_rule(config, engines, frames)
     watchers = [Watcher(engines, frames, keys) for _ in config.streams]
     for watcher, entry in zip(watchers, config.streams, strict=True):
@@ -67,9 +67,10 @@ def open_channels(config: Cameras, engines: Engines, events: Events, metrics: St
     with ExitStack() as opened:
         channels = []
         for watcher, entry in zip(watchers, config.streams, strict=True):
-            source = open_source(entry.source, partial(_tell_status, entry.name, events, metrics), settings)
+            on_status = partial(_tell_status, entry.name, events, metrics)
+            source = open_source(entry.source, on_status, settings, frames_per_second=max_fps)
             opened.callback(source.close)
-            orders = _orders(config, entry, engines.bundle.manifest.max_fps)
+            orders = _orders(config, entry, max_fps)
             channels.append(Channel(entry.name, source, watcher, orders))
         # From here on the pipeline closes them.
         opened.pop_all()

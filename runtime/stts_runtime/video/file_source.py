@@ -1,24 +1,30 @@
-"""Video files through OpenCV: timestamps first, then the frames that are asked for. It knows no sampling rule."""
+"""Video files: indexed once without decoding, then asked for single pictures. It knows no sampling rule."""
 
 from __future__ import annotations
 
 import math
+import os
 import re
+import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import av
 import numpy as np
+from av.codec.hwaccel import HWAccel
 from numpy.typing import NDArray
 
 from stts_runtime.errors import SourceError
-from stts_runtime.opencv import cv2
-from stts_runtime.sources.redaction import redacted
+from stts_runtime.redaction import redacted
+from stts_runtime.video.decoding import Decoder, Picture
+from stts_runtime.video.nvdec import has_nvdec
+from stts_runtime.video.packet_reader import PacketReader
+from stts_runtime.video.pixels import BgrConverter, display_matrix, is_sideways
+from stts_runtime.video.recording import read_recording
 from stts_runtime.video.sampling import Times
-
-_WHOLE_SHARE = 0.95
 
 
 def check_source(source: str) -> None:
@@ -29,10 +35,26 @@ def check_source(source: str) -> None:
         raise SourceError(f"the file name {source!r} is not valid UTF-8; rename the file") from None
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", source):
         raise SourceError(f"{redacted(source)} is no file: cameras and streams are for `stts-runtime stream`")
-    if Path(source).is_dir():
-        raise SourceError(f"{source} is a folder: folders of pictures are for `stts-runtime stream`")
-    if not Path(source).is_file():
-        raise SourceError(f"no such file: {source}")
+    try:
+        mode = Path(source).stat().st_mode
+    except FileNotFoundError:
+        link = f" ({source} is a link to nowhere)" if Path(source).is_symlink() else ""
+        raise SourceError(f"no such file: {source}{link}") from None
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{source} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if not stat.S_ISREG(mode):
+        raise SourceError(f"{source} {_NO_FILES.get(stat.S_IFMT(mode), 'is no file')}")
+    if not os.access(source, os.R_OK):
+        raise SourceError(f"{source} may not be read by this user: permission denied")
+
+
+_NO_FILES = {
+    stat.S_IFDIR: "is a folder: folders of pictures are for `stts-runtime stream`",
+    stat.S_IFIFO: "is a pipe, and recordings are read from a file, back and forth: save it as a file first",
+    stat.S_IFCHR: "is a device: cameras are for `stts-runtime stream`",
+    stat.S_IFBLK: "is a disk and no file",
+    stat.S_IFSOCK: "is a socket and no file",
+}
 
 
 @dataclass(frozen=True)
@@ -44,106 +66,84 @@ class Most:
     pixels: float = math.inf
     """Of one frame, width x height."""
     work_seconds: float = math.inf
-    """For decoding it once."""
+    """For indexing it, and for decoding what is wanted of it."""
 
 
 class VideoFile:
-    """A video file whose frames have been counted and timed once.
+    """A recording whose pictures have been counted and timed.
 
-    `notes` says what is wrong with a file that can be used all the same. Raises `SourceError` if there is no such
-    file, or it cannot be decoded, holds no frame, or more than `most`.
+    `notes` says what is wrong with a file that can be used all the same. Thread-safe: each reading stands for itself.
     """
 
-    def __init__(self, source: str, most: Most | None = None, name: str | None = None) -> None:
-        """`name` stands for the file in messages and answers, in place of its path."""
-        check_source(source)
-        self.name = name or source
+    def __init__(
+        self,
+        source: str,
+        most: Most | None = None,
+        name: str | None = None,
+        nvdec: bool = False,
+        is_url: bool = False,
+    ) -> None:
+        """`source` is a path, or with `is_url` an http(s) URL, which is read twice: to index and to decode it. `name`
+        stands for it in messages and answers. `nvdec` decodes on the GPU what it can.
+
+        Raises `SourceError` if there is no such file, or it holds no picture that can be decoded, or more than `most`.
+        """
+        if not is_url:
+            check_source(source)
+        self.name = name or redacted(source)
+        self._most = most or Most()
         # An absolute path: FFmpeg takes what stands before a colon for a protocol.
-        self._path = Path(source).absolute()
-        with self._opened() as capture:
-            self.pts_seconds, self.duration_seconds = _timeline(_Bounded(capture, most or Most(), self.name))
-            declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        if not len(self.pts_seconds):
-            raise SourceError(f"{self.name} holds no frame that can be decoded")
-        self.notes: list[str] = []
-        if self.frames < _WHOLE_SHARE * declared:
-            self.notes.append(f"only {self.frames} of {declared} frames could be decoded: the file is damaged or cut")
+        self._place = source if is_url else str(Path(source).absolute())
+        self._hardware = HWAccel("cuda", allow_software_fallback=True) if nvdec and has_nvdec() else None
+        self._recording = read_recording(self._place, self.name, partial(self._check, self._deadline()))
+        self._check_pixels(self._recording.width, self._recording.height)
+        self.pts_seconds: Times = self._recording.clock.seconds
+        self.duration_seconds = self._recording.clock.duration_seconds
+        self.notes = list(self._recording.notes)
 
     @property
     def frames(self) -> int:
         return len(self.pts_seconds)
 
-    def read(self, numbers: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-        """BGR frames (H, W, 3) uint8 with these numbers, which ascend and may repeat."""
-        with self._opened() as capture:
-            current, frame = -1, None
-            for number in numbers:
-                while current < number:
-                    if not capture.grab():
-                        raise SourceError(f"{self.name} broke off at frame {current + 1} on the second reading")
-                    current, frame = current + 1, None
-                if frame is None:
-                    _, frame = capture.retrieve()
-                if frame is None:
-                    raise SourceError(f"{self.name}: frame {current} cannot be decoded")
-                yield frame.astype(np.uint8, copy=False)
+    def pictures(self, numbers: Sequence[int] | NDArray[np.int64]) -> Iterator[Picture]:
+        """A picture for each of these numbers, which ascend and may repeat, in order, as they are decoded."""
+        recording, tick = self._recording, partial(self._check_time, self._deadline())
+        with PacketReader(self._place, recording.stream, recording.shown.packets, self._hardware) as reader:
+            for picture in Decoder(reader, recording.shown, tick).pictures([int(one) for one in numbers]):
+                if picture.frame is not None:
+                    self._check_pixels(picture.frame.width, picture.frame.height)
+                yield picture
 
-    @contextmanager
-    def _opened(self) -> Iterator[cv2.VideoCapture]:
-        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
-        try:
-            if not capture.isOpened():
-                raise SourceError(f"{self.name} cannot be opened as a video; ffprobe may say more about it")
-            yield capture
-        finally:
-            capture.release()
+    def images(self, numbers: Sequence[int] | NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
+        """Each of these numbers with its BGR image (H, W, 3) uint8; None for one that does not decode."""
+        convert = BgrConverter()
+        for picture in self.pictures(numbers):
+            frame = picture.frame if picture.is_exact else None
+            yield picture.number, None if frame is None else convert(frame)
 
+    def aspect_of(self, frame: av.VideoFrame) -> float:
+        """Width over height as the frame is shown; its pixels need not be square."""
+        aspect = frame.width * self._recording.pixel_aspect / frame.height
+        return 1 / aspect if is_sideways(display_matrix(frame)) else aspect
 
-class _Bounded:
-    """A capture that raises `SourceError` beyond what is allowed."""
+    def _deadline(self) -> float:
+        return time.monotonic() + self._most.work_seconds
 
-    def __init__(self, capture: cv2.VideoCapture, most: Most, name: str) -> None:
-        self._capture, self._most, self._name = capture, most, name
-        self._frames, self._first_ms = 0, 0.0
-        self._deadline = time.monotonic() + most.work_seconds
-        width, height = int(self.get(cv2.CAP_PROP_FRAME_WIDTH)), int(self.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        if width * height > most.pixels:
-            raise SourceError(f"{name} has frames of {width} x {height} pixels, and {most.pixels:,} are allowed")
+    def _check(self, deadline: float, frames: int, seconds: float) -> None:
+        if frames > self._most.frames:
+            self._refuse(f"holds more than the {self._most.frames:,} frames that are allowed")
+        if seconds > self._most.seconds:
+            self._refuse(f"is longer than the {self._most.seconds:g} s that are allowed")
+        self._check_time(deadline)
 
-    def get(self, what: int) -> float:
-        return float(self._capture.get(what))
+    def _check_time(self, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            self._refuse(f"takes more than {self._most.work_seconds:g} s to decode")
 
-    def grab(self) -> bool:
-        if not self._capture.grab():
-            return False
-        self._frames += 1
-        now_ms, most = self.get(cv2.CAP_PROP_POS_MSEC), self._most
-        self._first_ms = now_ms if self._frames == 1 else self._first_ms
-        if self._frames > most.frames:
-            self._refuse(f"holds more than the {most.frames:,} frames that are allowed")
-        if now_ms - self._first_ms > most.seconds * 1000:
-            self._refuse(f"is longer than the {most.seconds:g} s that are allowed")
-        if time.monotonic() > self._deadline:
-            self._refuse(f"takes more than {most.work_seconds:g} s to decode")
-        return True
+    def _check_pixels(self, width: int, height: int) -> None:
+        if width * height > self._most.pixels:
+            allowed = f"{self._most.pixels:,} are allowed"
+            raise SourceError(f"{self.name} has frames of {width} x {height} pixels, and {allowed}")
 
     def _refuse(self, why: str) -> None:
-        raise SourceError(f"{self._name} {why}; send a shorter one")
-
-
-def _timeline(capture: cv2.VideoCapture | _Bounded) -> tuple[Times, float]:
-    """Every frame's timestamp from the first one's on, and the end of the last frame, in seconds."""
-    stamps = []
-    while capture.grab():
-        stamps.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
-    pts = np.array(stamps, dtype=np.float64)
-    nominal = 1 / fps if (fps := capture.get(cv2.CAP_PROP_FPS)) > 0 else 0.04
-    if len(pts) < 2:
-        return np.zeros(len(pts)), nominal * len(pts)
-    gaps = np.diff(pts)
-    if (gaps <= 0).sum() > len(gaps) / 2:
-        # Containers without usable timestamps: all that is left is the nominal rate.
-        return np.arange(len(pts), dtype=np.float64) * nominal, len(pts) * nominal
-    # A repeated or backward timestamp now and then: the frame counts as shown with the one before it.
-    pts = np.maximum.accumulate(pts - pts[0])
-    return pts, float(pts[-1] + np.median(gaps[gaps > 0]))
+        raise SourceError(f"{self.name} {why}; send a shorter one")

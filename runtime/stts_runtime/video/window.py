@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from stts_runtime.errors import SourceError
 from stts_runtime.video.file_source import VideoFile
+from stts_runtime.video.pixels import BgrConverter
 from stts_runtime.video.resize import squashed
 from stts_runtime.video.sampling import Times, sample_times, shown_at
 
@@ -23,17 +24,27 @@ class Window:
     frames: NDArray[np.uint8]
     aspect: float
     """Width over height of the source, which the square frames have lost."""
+    notes: tuple[str, ...] = ()
+    """What went wrong while they were read."""
 
 
 def window_of_file(video: VideoFile, frames: int, max_fps: float, size: int) -> Window:
-    """Samples `frames` frames of the whole file. Raises `SourceError` if the file holds fewer."""
+    """Samples `frames` frames of the whole file. Raises `SourceError` if the file holds fewer, or none decodes."""
     if frames > video.frames:
         held = "1 frame" if video.frames == 1 else f"{video.frames} frames"
         raise SourceError(f"{video.name} holds {held}, fewer than the {frames} that are asked for")
     times = sample_times(video.duration_seconds, max_fps, frames)
-    numbers = shown_at(times, video.pts_seconds)
-    pixels, aspect = [], 1.0
-    for frame in video.read(numbers):
-        pixels.append(squashed(frame, size))
-        aspect = frame.shape[1] / frame.shape[0]
-    return Window(video.name, video.duration_seconds, times, np.stack(pixels), aspect)
+    pixels: list[NDArray[np.uint8]] = []
+    aspect, missing, replaced, convert = 1.0, 0, 0, BgrConverter()
+    for picture in video.pictures(shown_at(times, video.pts_seconds)):
+        if picture.frame is None:
+            missing += 1
+            continue
+        replaced += missing + int(not picture.is_exact)
+        # Before the first that decodes there is nothing that could stand in.
+        pixels += [squashed(convert(picture.frame), size)] * (missing + 1)
+        aspect, missing = video.aspect_of(picture.frame), 0
+    if missing:
+        raise SourceError(f"{video.name}: none of the {frames} frames that are wanted can be decoded")
+    notes = (f"{replaced} of {frames} frames did not decode; frames next to them stand in",) if replaced else ()
+    return Window(video.name, video.duration_seconds, times, np.stack(pixels), aspect, notes)

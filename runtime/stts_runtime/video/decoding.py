@@ -1,0 +1,133 @@
+"""Decodes a few pictures of a recording and as little else as they need.
+
+A picture refers to others, back to a key frame. So the wanted pictures are sorted into groups that begin at the same
+key frame; each group is sought and decoded up to its last wanted picture, without what nothing refers to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import av
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+from numpy.typing import NDArray
+
+from stts_runtime.video.packet_reader import PacketReader
+from stts_runtime.video.packets import Packets
+
+_EARLIER_GROUPS = 3
+"""Tried where the first pictures after a key frame turn out to need what is before it."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A stream's pictures in the order in which they are shown."""
+
+    packets: Packets
+    packet_of: NDArray[np.int64]
+    """(F,): the packet of each picture."""
+    by_rank: bool
+    """Packets have no stamps to order them by, so a picture is told by its place among those that come out."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    number: int
+    """Of the picture that was wanted."""
+    frame: av.VideoFrame | None
+    """None where neither this picture nor one before it decodes."""
+    is_exact: bool
+    """False: what was wanted did not decode, and the frame is the last whole one before it."""
+
+
+@dataclass
+class _Group:
+    key: int
+    """Among the key frames, the one at which decoding begins."""
+    wanted: list[int] = field(default_factory=list)
+    """Numbers of pictures, ascending."""
+
+
+class Decoder:
+    """One pass over a recording, forward."""
+
+    def __init__(self, reader: PacketReader, shown: Shown, tick: Callable[[], None]) -> None:
+        """`tick` is called for every packet; what it raises passes through."""
+        self._reader, self._shown, self._tick = reader, shown, tick
+        self._keys = np.flatnonzero(shown.packets.is_key)
+        self._number_of = np.full(len(shown.packets), -1)
+        self._number_of[shown.packet_of] = np.arange(len(shown.packet_of))
+
+    def pictures(self, numbers: Sequence[int]) -> Iterator[Picture]:
+        """A picture for each of these numbers, which ascend and may repeat."""
+        latest: av.VideoFrame | None = None
+        for group in self._groups(numbers):
+            waiting = iter(group.wanted)
+            wanted = next(waiting, None)
+            for number, frame in chain(self._whole(group), [(len(self._shown.packet_of), None)]):
+                while wanted is not None and wanted < number:
+                    yield Picture(wanted, latest, is_exact=False)
+                    wanted = next(waiting, None)
+                latest = frame or latest
+                while wanted == number and frame is not None:
+                    yield Picture(number, frame, is_exact=True)
+                    wanted = next(waiting, None)
+
+    def _groups(self, numbers: Sequence[int]) -> list[_Group]:
+        groups: list[_Group] = []
+        for number in numbers:
+            key = self._key_of(number)
+            if not groups or groups[-1].key != key:
+                groups.append(_Group(key))
+            groups[-1].wanted.append(number)
+        return groups
+
+    def _key_of(self, number: int) -> int:
+        """A picture that is decoded after a key frame and shown before it refers to the group before, too."""
+        key = int(np.searchsorted(self._keys, self._shown.packet_of[number], side="right")) - 1
+        is_leading = number < self._number_of[self._keys[key]]
+        return max(key - int(is_leading), 0)
+
+    def _whole(self, group: _Group) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Whole pictures of a group with their numbers, wanted or not; at best from before the first that is wanted."""
+        for key in range(group.key, max(group.key - _EARLIER_GROUPS, -1), -1):
+            pictures = self._run(int(self._keys[key]), group.wanted)
+            first = next(pictures, None)
+            if first is not None and (first[0] <= group.wanted[0] or key == 0):
+                yield from chain([first], pictures)
+                return
+
+    def _run(self, start: int, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Decodes from a key frame's packet to the last of the wanted pictures' packets."""
+        targets = self._shown.packet_of[list(wanted)]
+        whole, number = True, int(self._number_of[start]) - 1
+        for frame in self._frames(start, int(targets.max()), set(targets.tolist())):
+            if frame is None:
+                whole = False
+                continue
+            whole = whole or frame.key_frame
+            number = number + 1 if self._shown.by_rank or frame.pts is None else int(self._number_of[frame.pts])
+            if whole and not frame.is_corrupt and number >= 0:
+                yield number, frame
+
+    def _frames(self, start: int, last: int, targets: set[int]) -> Iterator[av.VideoFrame | None]:
+        """What comes out of the decoder, its pts the number of its packet; None for packets that do not decode."""
+        context = self._reader.restart(start)
+        for number, packet in self._reader.packets(last):
+            self._tick()
+            packet.pts = number
+            context.skip_frame = "DEFAULT" if number in targets or self._shown.by_rank else "NONREF"
+            yield from _decoded(context, packet)
+        yield from _decoded(context, None)
+
+
+def _decoded(
+    context: VideoCodecContext, packet: av.Packet[av.VideoStream] | None
+) -> Sequence[av.VideoFrame] | Sequence[None]:
+    try:
+        return context.decode(packet)
+    except av.FFmpegError:
+        return [None]

@@ -1,0 +1,75 @@
+"""A decoded frame as an array: upright and in BGR, whatever the decoder gave."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+from av.sidedata.sidedata import SideData
+from av.video.reformatter import ColorPrimaries, ColorTrc, Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from stts_runtime.errors import SourceError
+
+_HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
+
+
+class BgrConverter:
+    """Converts frames of one source, one at a time. The same pixels as OpenCV's reader gives."""
+
+    def __init__(self) -> None:
+        # Kept, since the tables that HDR takes are made for seconds.
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8, turned and mirrored as the file asks, HDR as an ordinary screen shows it.
+
+        Raises `SourceError` for a pixel format that cannot be converted.
+        """
+        name = frame.format.name
+        matrix = display_matrix(frame)
+        is_hdr = frame.color_trc in _HDR
+        try:
+            if name == "nv12":
+                # NVDEC's form of yuv420p, whose colours FFmpeg would blend on the way to BGR and those of yuv420p not.
+                frame = frame.reformat(format="yuv420p")
+            image = self._reformatter.reformat(
+                frame,
+                format="bgr24",
+                interpolation=Interpolation.BICUBIC,
+                dst_color_trc=ColorTrc.BT709 if is_hdr else None,
+                dst_color_primaries=ColorPrimaries.BT709 if is_hdr else None,
+            ).to_ndarray()
+        except (av.FFmpegError, ValueError):
+            raise SourceError(f"pictures of the format {name} cannot be converted") from None
+        return turn(image.astype(np.uint8, copy=False), matrix)
+
+
+def first_plane(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """(rows, bytes) of the first plane, mostly the brightness, without converting anything."""
+    plane = frame.planes[0]
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+    # Rows are padded with whatever lay there.
+    return rows[:, : plane.width * -(-frame.format.components[0].bits // 8)]
+
+
+def display_matrix(frame: av.VideoFrame) -> NDArray[np.int64] | None:
+    """(2, 2): where the directions right and down go on the screen; None if the frame is shown as it is."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if not isinstance(data, SideData):
+        return None
+    return np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2].astype(np.int64)
+
+
+def is_sideways(matrix: NDArray[np.int64] | None) -> bool:
+    """Whether width and height change places."""
+    return matrix is not None and bool(abs(matrix[0, 0]) < abs(matrix[0, 1]))
+
+
+def turn(image: NDArray[np.uint8], matrix: NDArray[np.int64] | None) -> NDArray[np.uint8]:
+    """Turns by quarters and mirrors; other angles go to the nearest quarter."""
+    if matrix is None:
+        return image
+    if is_sideways(matrix):
+        image, matrix = image.transpose(1, 0, 2), matrix[::-1]
+    down, right = -1 if matrix[1, 1] < 0 else 1, -1 if matrix[0, 0] < 0 else 1
+    return np.ascontiguousarray(image[::down, ::right])

@@ -1,0 +1,150 @@
+"""What a recording holds: which film in it is meant, its pictures and their times, and what is wrong with it.
+
+Nothing is decoded here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+
+from stts_runtime.errors import SourceError
+from stts_runtime.video.clock import Clock, read_clock
+from stts_runtime.video.containers import Layout, read_layout
+from stts_runtime.video.decoding import Shown
+from stts_runtime.video.packet_reader import open_container
+from stts_runtime.video.packets import Packets, index_packets, videos_of
+
+_CLOCK_MAY_JUMP = 0x0200
+"""FFmpeg's AVFMT_TS_DISCONT."""
+_STILL_PICTURES = ("image2", "_pipe")
+
+
+@dataclass(frozen=True)
+class Recording:
+    stream: int
+    """Index of the film's stream in the container."""
+    shown: Shown
+    clock: Clock
+    width: int
+    height: int
+    pixel_aspect: float
+    """Width over height of one pixel."""
+    notes: list[str]
+    """True statements about a file that can be used all the same."""
+
+
+def read_recording(place: str, name: str, check: Callable[[int, float], None]) -> Recording:
+    """`place` is a path or URL, and `name` stands for it in messages; `check` is `index_packets`'.
+
+    Raises `SourceError` for what is no recording, or holds no picture that can be decoded.
+    """
+    layout = _layout(place, name)
+    try:
+        container = open_container(place)
+    except av.FFmpegError as error:
+        raise SourceError(_why_not_opened(error, layout, name)) from None
+    with container:
+        streams = _films(container, name)
+        indexes, broke_off = index_packets(container, streams, check)
+        if len(indexes[0]) == 1 and any(mark in container.format.name for mark in _STILL_PICTURES):
+            raise SourceError(f"{name} is a picture and no video; folders of pictures are for `stts-runtime stream`")
+        may_jump = bool(container.format.flags & _CLOCK_MAY_JUMP)
+        films = [_film(*pair, may_jump) for pair in zip(streams, indexes, strict=True)]
+    films = [one for one in films if len(one.clock.seconds)]
+    if not films:
+        raise SourceError(f"{name} holds no picture that can be decoded: {_what_is_there(indexes, layout)}")
+    longest = max(films, key=lambda one: one.clock.duration_seconds)
+    longest.notes.extend(_notes(films, longest, layout, broke_off))
+    return longest
+
+
+def _layout(place: str, name: str) -> Layout:
+    if "://" in place:
+        return Layout(-1)
+    try:
+        return read_layout(Path(place))
+    except OSError as error:
+        raise SourceError(f"{name} cannot be read: {(error.strerror or 'input/output error').lower()}") from None
+
+
+def _why_not_opened(error: av.FFmpegError, layout: Layout, name: str) -> str:
+    if layout.size_bytes == 0:
+        return f"{name} is empty: 0 bytes"
+    if layout.lacks_index:
+        return (
+            f"{name} has no index (moov): its recording was interrupted before it was finished; a repair tool such as "
+            f"untrunc may save it with the help of a whole file of the same camera"
+        )
+    if isinstance(error, av.error.InvalidDataError):
+        return f"{name} is no video, or none that FFmpeg knows; ffprobe may say more about it"
+    return f"{name} cannot be opened: {error.strerror}"
+
+
+def _films(container: InputContainer, name: str) -> list[av.VideoStream]:
+    films = videos_of(container)
+    if films:
+        return films
+    if any(getattr(stream, "codec_context", None) is None for stream in container.streams.video):
+        raise SourceError(f"{name}: nothing here decodes the codec of this video; convert it to H.264")
+    sound = "only sound" if container.streams.audio else "no video"
+    raise SourceError(f"{name} holds {sound}" + (" and a cover picture" if container.streams.video else ""))
+
+
+def _what_is_there(indexes: Sequence[Packets], layout: Layout) -> str:
+    if found := sum(map(len, indexes)):
+        return f"none of its {_frames(found)} is whole"
+    return "it is cut off before the first" if layout.is_cut_off else "its video stream has no packets"
+
+
+def _film(stream: av.VideoStream, packets: Packets, may_jump: bool) -> Recording:
+    shown = np.flatnonzero(~packets.is_hidden & packets.is_whole)
+    reordered, stamps = bool(stream.codec_context.has_b_frames), packets.seconds(packets.pts)
+    if np.isnan(stamps[shown]).sum() > len(shown) / 2:
+        stamps = packets.seconds(packets.dts)
+    # Such as H.264 in an AVI, where packets say when they are decoded: in order, the times of showing are the same.
+    by_rank = reordered and not (np.diff(stamps[shown]) < 0).any()
+    rate = stream.average_rate or stream.base_rate
+    clock = read_clock(stamps[shown], reordered and not by_rank, may_jump, float(1 / rate) if rate else 0.04)
+    aspect = stream.sample_aspect_ratio
+    return Recording(
+        stream=stream.index,
+        shown=Shown(packets, shown[clock.order], by_rank),
+        clock=clock,
+        width=stream.codec_context.width,
+        height=stream.codec_context.height,
+        pixel_aspect=float(aspect) if aspect else 1.0,
+        notes=[*clock.notes, *_lost(packets)],
+    )
+
+
+def _lost(packets: Packets) -> list[str]:
+    """Pictures before the first key frame, and damaged ones."""
+    first = int(np.argmax(packets.is_key)) if len(packets) else 0
+    notes = []
+    if first:
+        notes.append(f"it begins in the middle: {_frames(first)} before the first key frame were left out")
+    if lost := int((~packets.is_whole[first:-1]).sum()):
+        notes.append(f"{_frames(lost)} were left out: packets are missing before them, so the file is damaged")
+    return notes
+
+
+def _notes(films: list[Recording], taken: Recording, layout: Layout, broke_off: bool) -> list[str]:
+    notes = []
+    if (count := sum(len(one.clock.seconds) > 1 for one in films)) > 1:
+        size, seconds = f"{taken.width} x {taken.height}", f"{taken.clock.duration_seconds:.1f} s"
+        notes.append(f"it holds {count} films; the longest was taken ({size}, {seconds})")
+    if layout.is_cut_off:
+        notes.append(f"it is cut off: {layout.size_bytes:,} of its {layout.promised_bytes:,} bytes are there")
+    elif broke_off:
+        notes.append(f"it cannot be read to its end: it breaks off after {taken.clock.duration_seconds:.1f} s")
+    return notes
+
+
+def _frames(count: int) -> str:
+    return "1 frame" if count == 1 else f"{count} frames"
