@@ -18,12 +18,13 @@ Numbers = NDArray[np.int64]
 
 _NEIGHBOURS = 4
 """On each side of a stamp: so many strays in a row are recognised."""
-_STRAY_SPREADS = 50.0
+_STRAY_SPREADS = 20.0
 _STRAY_SECONDS = 1.0
 _LONE_END_SECONDS = 3600.0
 _LONE_END_LENGTHS = 10.0
 """The first or last stamp has neighbours on one side only, and a still scene may end with a long pause."""
 _REORDERED_SHARE = 0.05
+_REORDERED_STEPS = 3
 _RESTART_SECONDS = 2.0
 _RESTART_STEPS = 32
 _JUMP_SECONDS = 10.0
@@ -59,7 +60,7 @@ def read_clock(stamps: Times, reordered: bool, may_jump: bool, nominal_step: flo
         return Clock(everything, everything.astype(np.float64) * nominal_step, nominal_step)
     stray = _strays(stamps)
     mended = np.interp(everything, everything[~stray], stamps[~stray])
-    reordered = reordered or _share(np.diff(mended) < 0) > _REORDERED_SHARE
+    reordered = reordered or _steps_back(mended)
     starts = _starts(mended, may_jump, _median_step(np.sort(mended), nominal_step))
     runs = [slice(*pair) for pair in zip(starts, [*starts[1:], len(mended)], strict=True)]
     order = np.concatenate([_in_order(mended[run], reordered) + run.start for run in runs])
@@ -107,6 +108,12 @@ def _out_of_line(stamps: Times) -> Mask:
         far = max(_LONE_END_SECONDS, _LONE_END_LENGTHS * float(np.ptp(rest)))
         found[end] &= off[end] > far
     return found
+
+
+def _steps_back(stamps: Times) -> bool:
+    """Whether so many steps go back that it is the order of decoding and no mistake."""
+    back = np.diff(stamps) < 0
+    return int(back.sum()) >= _REORDERED_STEPS and _share(back) > _REORDERED_SHARE
 
 
 def _starts(stamps: Times, may_jump: bool, step: float) -> list[int]:

@@ -20,6 +20,10 @@ from stts_runtime.video.packets import Packets
 
 _EARLIER_GROUPS = 3
 """Tried where the first pictures after a key frame turn out to need what is before it."""
+_MOST_REORDERED = 16
+"""Packets between a picture's own and those decoded before it and shown after it, in any codec."""
+_SKIPPING = {"h264", "hevc", "mpeg2video", "mpeg4", "vp8"}
+"""Decoders that can be told packet by packet to leave out what nothing refers to."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class Decoder:
 
     def _run(self, start: int, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         """Decodes from a key frame's packet to the last of the wanted pictures' packets."""
-        targets = self._shown.packet_of[list(wanted)]
+        targets = self._shown.packet_of[list(wanted)] + _MOST_REORDERED * self._shown.by_rank
         whole, number = True, int(self._number_of[start]) - 1
         for frame in self._frames(start, int(targets.max()), set(targets.tolist())):
             if frame is None:
@@ -116,18 +120,23 @@ class Decoder:
     def _frames(self, start: int, last: int, targets: set[int]) -> Iterator[av.VideoFrame | None]:
         """What comes out of the decoder, its pts the number of its packet; None for packets that do not decode."""
         context = self._reader.restart(start)
+        skips = context.name in _SKIPPING and not self._shown.by_rank
         for number, packet in self._reader.packets(last):
             self._tick()
             packet.pts = number
-            context.skip_frame = "DEFAULT" if number in targets or self._shown.by_rank else "NONREF"
+            context.skip_frame = "NONREF" if skips and number not in targets else "DEFAULT"
             yield from _decoded(context, packet)
-        yield from _decoded(context, None)
+        while pictures := _decoded(context, None):
+            yield from pictures
 
 
 def _decoded(
     context: VideoCodecContext, packet: av.Packet[av.VideoStream] | None
 ) -> Sequence[av.VideoFrame] | Sequence[None]:
+    """What a packet, or None for the end, brings out of the decoder; nothing after the end."""
     try:
         return context.decode(packet)
+    except av.error.EOFError:
+        return []
     except av.FFmpegError:
         return [None]
