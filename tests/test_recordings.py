@@ -314,7 +314,7 @@ def test_what_does_not_decode_is_replaced_by_a_neighbour_with_a_note(tmp_path: P
     path = write_recording(tmp_path / "bad.avi", "mjpeg")
     with av.open(str(path)) as container:
         packet = bytes(list(container.demux(video=0))[20])
-    path.write_bytes(path.read_bytes().replace(packet, bytes(len(packet))))
+    path.write_bytes(path.read_bytes().replace(packet, bytes(len(packet)), 1))
     video = VideoFile(str(path))
     assert levels_of(video, [19, 20, 21]) == [19, -1, 21]
     window = window_of_file(video, _FRAMES, 10, 84)

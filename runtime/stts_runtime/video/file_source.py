@@ -108,11 +108,14 @@ class VideoFile:
     def pictures(self, numbers: Sequence[int] | NDArray[np.int64]) -> Iterator[Picture]:
         """A picture for each of these numbers, which ascend and may repeat, in order, as they are decoded."""
         recording, tick = self._recording, partial(self._check_time, self._deadline())
-        with PacketReader(self._place, recording.stream, recording.shown.packets, self._hardware) as reader:
-            for picture in Decoder(reader, recording.shown, tick).pictures([int(one) for one in numbers]):
-                if picture.frame is not None:
-                    self._check_pixels(picture.frame.width, picture.frame.height)
-                yield picture
+        try:
+            with PacketReader(self._place, recording.stream, recording.shown.packets, self._hardware) as reader:
+                for picture in Decoder(reader, recording.shown, tick).pictures([int(one) for one in numbers]):
+                    if picture.frame is not None:
+                        self._check_pixels(picture.frame.width, picture.frame.height)
+                    yield picture
+        except av.FFmpegError as error:
+            raise SourceError(f"{self.name} can no longer be read: {error.strerror}") from None
 
     def images(self, numbers: Sequence[int] | NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
         """Each of these numbers with its BGR image (H, W, 3) uint8; None for one that does not decode."""
