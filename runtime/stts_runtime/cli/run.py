@@ -90,8 +90,8 @@ def _already_done(batch: Batch, inputs: Sequence[Input], results: Results | None
         return 0
     done = sum(not results.missing(one.name, batch.questions) for one in inputs)
     if done:
-        verb = "is" if done == 1 else "are"
-        _tell(f"note: {done:,} of {_count(len(inputs))} {verb} answered already in {results.path}")
+        sources, verb = "source" if len(inputs) == 1 else "sources", "is" if done == 1 else "are"
+        _tell(f"note: {done:,} of {len(inputs):,} {sources} {verb} already answered in {results.path}")
     return done
 
 
@@ -116,11 +116,7 @@ def _check_outputs(bundle: Path, inputs: Sequence[Input], overlay: Path | None, 
 def _summary(failures: Sequence[Failure], total: int) -> str:
     named = ", ".join(one.source for one in failures[:_MOST_NAMED])
     more = f" and {len(failures) - _MOST_NAMED:,} more" if len(failures) > _MOST_NAMED else ""
-    return f"{len(failures):,} of {_count(total)} failed: {named}{more}"
-
-
-def _count(sources: int) -> str:
-    return f"{sources:,} {'source' if sources == 1 else 'sources'}"
+    return f"{len(failures):,} of {total:,} sources failed: {named}{more}"
 
 
 def _tell(line: str) -> None:
