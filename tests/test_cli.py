@@ -79,7 +79,11 @@ def test_user_mistakes_give_one_line_and_exit_code_2(micro_bundle: Bundle, clip:
         ((bundle, clip, "--ask", "why " * 500), "the question takes"),
         ((bundle, clip, "--ask", " "), "the question is empty"),
         ((bundle, clip, *ask, "--overlay", "x.gif"), ".png or .mp4"),
-        ((bundle, clip, clip, *ask, "--overlay", "x.png"), "one source, got 2"),
+        ((bundle, clip, empty, *ask, "--overlay", "x.png"), "one source, got 2"),
+        ((bundle, tmp_path, *ask, "--out", "x.json"), "x.json should end in .jsonl"),
+        ((bundle, empty, *ask, "--out", bundle / "engines" / "x.jsonl"), "no such folder"),
+        ((bundle, clip, *ask, "--out", bundle / "x.jsonl"), "inside the bundle"),
+        ((bundle, bundle, *ask), "holds no video file; it holds"),
         ((bundle, clip), "Missing option '--ask'. (see stts-runtime run --help)"),
         ((bundle, "rtsp://me:secret@host/live", *ask), "rtsp://***@host/live"),
     ]
@@ -88,6 +92,87 @@ def test_user_mistakes_give_one_line_and_exit_code_2(micro_bundle: Bundle, clip:
         assert_refused(done, message)
         assert "secret" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["empty.mp4"]
+
+
+def test_a_bad_source_among_several_is_one_line_in_its_place_and_one_in_the_end(
+    micro_bundle: Bundle, clip: Path, tmp_path: Path
+) -> None:
+    for name in ("a.mp4", "c.mp4"):
+        shutil.copy(clip, tmp_path / name)
+    (tmp_path / "broken.mp4").touch()
+    sources = ("a.mp4", "broken.mp4", "none.mp4", "c.mp4")
+    done = run("stts-runtime", "run", micro_bundle.folder, *sources, "--ask", "Who?", "--json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert [json.loads(line)["source"] for line in done.stdout.splitlines()] == ["a.mp4", "c.mp4"]
+    broken, none, summary = done.stderr.splitlines()
+    assert broken.startswith("error: broken.mp4 ")
+    assert none == "error: no such file: none.mp4"
+    assert summary == "2 of 4 sources failed: broken.mp4, none.mp4"
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_leaves_whole_results_that_the_same_command_continues(
+    micro_bundle: Bundle, clip: Path, tmp_path: Path, sent: signal.Signals
+) -> None:
+    count, out = 300, tmp_path / "results.jsonl"
+    (tmp_path / "clips").mkdir()
+    for number in range(count):
+        (tmp_path / "clips" / f"{number}.mp4").symlink_to(clip)
+    words = ("run", micro_bundle.folder, "clips", "--ask", "Who?", "--max-tokens", "2", "--json", "--out", out.name)
+    command = [str(BIN / "stts-runtime"), *map(str, words)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as stopped:
+        assert stopped.stdout is not None
+        stopped.stdout.readline()
+        stopped.send_signal(sent)
+        _, err = stopped.communicate(timeout=60)
+    assert stopped.returncode == 128 + sent
+    assert err in ("error: interrupted\n", f"error: ended by {sent.name}\n")
+    written = out.read_text()
+    answered = len(written.splitlines())
+    assert 0 < answered < count
+    assert written.endswith("}\n")
+    done = run("stts-runtime", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"note: {answered} of {count} sources" in done.stderr
+    assert out.read_text().startswith(written)
+    assert [json.loads(line)["source"] for line in out.read_text().splitlines()] == [
+        f"clips/{number}.mp4" for number in range(count)
+    ]
+
+
+def test_progress_on_a_terminal_stays_off_stdout(micro_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
+    Path(tmp_path / "b.mp4").touch()
+    terminal, end = os.openpty()
+    command = [
+        str(BIN / "stts-runtime"),
+        "run",
+        str(micro_bundle.folder),
+        str(clip),
+        "b.mp4",
+        "--ask",
+        "Who?",
+        "--json",
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=end, cwd=tmp_path, env={**os.environ, "TERM": "xterm", "COLUMNS": "200"}
+    ) as shown:
+        os.close(end)
+        drawn = b"".join(iter(lambda: _read_terminal(terminal), b""))
+        out, _ = shown.communicate(timeout=60)
+    os.close(terminal)
+    assert shown.returncode == 2
+    assert Answer.model_validate_json(out)
+    assert b"1/2" in drawn
+    assert drawn.count(b"error: b.mp4 ") == 1
+    assert drawn.endswith(b"1 of 2 sources failed: b.mp4\r\n")
+
+
+def _read_terminal(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 1 << 16)
+    except OSError:
+        # Linux says so when the other end is closed.
+        return b""
 
 
 def test_a_clip_with_too_few_frames_is_refused(micro_bundle: Bundle, tmp_path: Path) -> None:
@@ -149,7 +234,6 @@ def test_a_bad_second_question_is_found_before_the_first_is_answered(
         done = run("stts-runtime", "run", micro_bundle.folder, clip, *words)
         assert_refused(done, "question")
         assert not list(tmp_path.iterdir())
-    assert_refused(run("stts-runtime", "run", micro_bundle.folder, clip, "none.mp4", "--ask", "Who?"), "no such file")
 
 
 def test_bench_refuses_a_picture_that_cannot_be_written(micro_bundle: Bundle, tmp_path: Path) -> None:

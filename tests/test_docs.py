@@ -86,7 +86,7 @@ def laid_out(
     def lay_out(command: Command) -> Path:
         for name in ("CHECKPOINT", "MOLMO2", "m4b", "checkpoints/tiny"):
             _link(tmp_path / name, micro_checkpoint)
-        for name in ("VIDEO", "clip.mp4", "street.mp4", "bikes.mp4", "out/clip.mp4"):
+        for name in ("VIDEO", "RECORDINGS/a.mp4", "clip.mp4", "street.mp4", "bikes.mp4", "out/clip.mp4"):
             _link(tmp_path / name, clip)
         bundle = request.getfixturevalue("targets_bundle") if command.words[1] == "compile" else micro_bundle
         made = dict(zip(command.words, command.words[1:], strict=False)).get("--out")

@@ -13,9 +13,9 @@ from stts_runtime.errors import UserError
 def check_output(path: Path, suffixes: Sequence[str], source: str | None, bundle: Path) -> None:
     """Raises `UserError` if `path` cannot be written, or would harm what the command reads."""
     check_place(path, suffixes)
-    if source is not None and path.exists() and path.samefile(source):
+    if source is not None and _is_same(path, source):
         raise UserError(f"{path} would overwrite the source")
-    if path.resolve().parent == bundle.resolve():
+    if bundle.resolve() in path.resolve().parents:
         raise UserError(f"{path} would lie inside the bundle")
 
 
@@ -27,6 +27,13 @@ def check_place(path: Path, suffixes: Sequence[str]) -> None:
         raise UserError(f"{path} is not a plain file; name another")
     if not path.absolute().parent.is_dir():
         raise UserError(f"no such folder: {path.absolute().parent}")
+
+
+def _is_same(path: Path, source: str) -> bool:
+    try:
+        return path.samefile(source)
+    except OSError:
+        return False
 
 
 @contextmanager

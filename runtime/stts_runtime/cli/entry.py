@@ -13,8 +13,8 @@ from types import FrameType, TracebackType
 import typer
 from typer.exceptions import TyperException
 
+from stts_runtime.cli.text import one_line
 from stts_runtime.errors import SttsError
-from stts_runtime.visible import visible
 
 TRACEBACK_VARIABLE = "STTS_TRACEBACK"
 
@@ -49,12 +49,8 @@ def run_app(app: typer.Typer, program: str) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"error: {_one_safe_line(message)}", file=sys.stderr)
+    print(f"error: {one_line(message)}", file=sys.stderr)
     return code
-
-
-def _one_safe_line(message: str) -> str:
-    return visible(" ".join(message.split()))
 
 
 def _terminate(signal_number: int, _: FrameType | None) -> None:
@@ -66,5 +62,5 @@ def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackT
     if os.environ.get(TRACEBACK_VARIABLE):
         sys.__excepthook__(kind, error, trace)
         return
-    message = _one_safe_line(f"{kind.__name__}: {error}")
+    message = one_line(f"{kind.__name__}: {error}")
     print(f"internal error: {message} (set {TRACEBACK_VARIABLE}=1 to see where)", file=sys.stderr)

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from stts_runtime.answer import Answer
+from stts_runtime.batch import Batch, Failure
 from stts_runtime.budget import AnsweringScope
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.options import BundleArgument, EngineOption, JsonOption
-from stts_runtime.cli.show import console, show_answer
-from stts_runtime.engines import EngineName, choose_engine
+from stts_runtime.cli.show import console, errors, show_answer
+from stts_runtime.cli.source_progress import SourceProgress, source_progress
 from stts_runtime.errors import UserError
+from stts_runtime.inputs import Input, expand_sources
 from stts_runtime.outputs import check_output
-from stts_runtime.overlay import SUFFIXES, write_overlay
-from stts_runtime.session import Session, Watched
-from stts_runtime.sessions import Clip, Sessions, Wanted
-from stts_runtime.video import check_source
+from stts_runtime.overlay import SUFFIXES
+from stts_runtime.results import SUFFIX, Results, open_results
+from stts_runtime.sessions import Wanted
+from stts_runtime.visible import visible
+
+_MOST_NAMED = 10
 
 
 def run_command(
     bundle: BundleArgument,
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="Video files.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="SOURCE", help="Video files, folders of them, patterns in quotes: 'rec/**/*.mp4'."),
+    ],
     ask: Annotated[list[str], typer.Option(metavar="QUESTION", help="Question to answer, repeatable.")],
     keep: Annotated[Optional[float], typer.Option(help="Keep ratio of the variant. Default: the trained one.")] = None,
     budget: Annotated[
@@ -34,55 +42,82 @@ def run_command(
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in tokens.")] = 64,
     engine: EngineOption = None,
     overlay: Annotated[Optional[Path], typer.Option(help="Picture of the kept patches, .png or .mp4.")] = None,
+    out: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="FILE",
+            help="Append each answer as a line of JSON, .jsonl. The same command again answers what is missing; delete "
+            "the file to start over.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Answers questions about videos; several questions share one look at the video."""
-    _check_request(bundle, sources, overlay)
-    answers = Answers(Bundle.open(bundle), Wanted(keep, budget, frames), engine)
-    for source in sources:
-        for answer in answers.about(source, ask, max_tokens, overlay):
-            if as_json:
-                print(answer.model_dump_json(), flush=True)
-            else:
-                show_answer(answer)
+    """Answers questions about videos; several questions share one look at the video.
+
+    Folders are searched with their subfolders. A video that cannot be used does not stop the others.
+    """
+    inputs = expand_sources(sources)
+    _check_outputs(bundle, inputs, overlay, out)
+    batch = Batch(Bundle.open(bundle), ask, Wanted(keep, budget, frames), max_tokens, engine)
+    with nullcontext() if out is None else open_results(out, batch.settings) as results:
+        failures = _run(batch, inputs, results, overlay, as_json)
     if overlay is not None and not as_json:
         console.print(f"overlay: {overlay}", soft_wrap=True)
+    if failures:
+        _tell(_summary(failures, len(inputs)))
+        raise typer.Exit(min(one.error.exit_code for one in failures))
 
 
-class Answers:
-    """Answers about one file after the other."""
-
-    def __init__(self, bundle: Bundle, wanted: Wanted, engine: EngineName | None = None) -> None:
-        """Raises `BundleError` if no clip could be answered about as wanted."""
-        self._bundle, self._wanted, self._engine = bundle, wanted, choose_engine(bundle, engine)
-        self._sessions = Sessions(bundle, self._engine.name)
-        bundle.choose(wanted.keep, wanted.budget, wanted.frames)
-
-    def about(self, source: str, questions: Sequence[str], max_tokens: int, overlay: Path | None) -> Iterator[Answer]:
-        """Answers about one source, one by one; the overlay is written as soon as all questions are known to fit."""
-        clip = Clip.open(self._bundle, source, self._wanted)
-        session = self._sessions.of(clip.variant)
-        session.check_questions(questions)
-        window, read_milliseconds = clip.window()
-        watched = session.watch(window, read_milliseconds, [*self._engine.notes, *clip.notes])
-        session.check_questions(questions, watched)
-        if overlay is not None:
-            _write(overlay, session, watched)
-        for question in questions:
-            yield session.ask(watched, question, max_tokens)
+def _run(
+    batch: Batch, inputs: Sequence[Input], results: Results | None, overlay: Path | None, as_json: bool
+) -> list[Failure]:
+    """Shows the answers. The error of a single source is raised; of several, it is shown and returned."""
+    done, failures = _already_done(batch, inputs, results), []
+    with source_progress(len(inputs), done) as progress:
+        for outcome in batch.run(inputs, results, overlay, progress.begin):
+            if isinstance(outcome, Answer):
+                _show(outcome, progress, as_json)
+            elif len(inputs) == 1:
+                raise outcome.error
+            else:
+                progress.error(outcome.message)
+                failures.append(outcome)
+    return failures
 
 
-def _check_request(bundle: Path, sources: Sequence[str], overlay: Path | None) -> None:
+def _already_done(batch: Batch, inputs: Sequence[Input], results: Results | None) -> int:
+    if results is None:
+        return 0
+    done = sum(not results.missing(one.name, batch.questions) for one in inputs)
+    if done:
+        sources, verb = "source" if len(inputs) == 1 else "sources", "is" if done == 1 else "are"
+        _tell(f"note: {done:,} of {len(inputs):,} {sources} {verb} already answered in {results.path}")
+    return done
+
+
+def _show(answer: Answer, progress: SourceProgress, as_json: bool) -> None:
+    if as_json:
+        progress.line(answer.model_dump_json())
+    else:
+        show_answer(answer, progress.console)
+
+
+def _check_outputs(bundle: Path, inputs: Sequence[Input], overlay: Path | None, out: Path | None) -> None:
     """Refuses what cannot work before any engine is loaded."""
-    for source in sources:
-        check_source(source)
-    if overlay is None:
-        return
-    if len(sources) > 1:
-        raise UserError(f"--overlay takes one source, got {len(sources)}")
-    check_output(overlay, SUFFIXES, sources[0], bundle)
+    if overlay is not None and len(inputs) > 1:
+        raise UserError(f"--overlay takes one source, got {len(inputs)}")
+    for one in inputs:
+        if overlay is not None:
+            check_output(overlay, SUFFIXES, one.name, bundle)
+        if out is not None:
+            check_output(out, (SUFFIX,), one.name, bundle)
 
 
-def _write(overlay: Path, session: Session, watched: Watched) -> None:
-    kept = watched.vision.kept
-    write_overlay(overlay, watched.window, kept, f"{session.variant}: {kept.sum()} of {kept.size} groups kept")
+def _summary(failures: Sequence[Failure], total: int) -> str:
+    named = ", ".join(one.source for one in failures[:_MOST_NAMED])
+    more = f" and {len(failures) - _MOST_NAMED:,} more" if len(failures) > _MOST_NAMED else ""
+    return f"{len(failures):,} of {total:,} sources failed: {named}{more}"
+
+
+def _tell(line: str) -> None:
+    errors.print(visible(line), markup=False, emoji=False, soft_wrap=True)

@@ -21,25 +21,25 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED
 errors = Console(stderr=True, highlight=False)
 
 
-def show_answer(answer: Answer) -> None:
+def show_answer(answer: Answer, to: Console = console) -> None:
     tokens, spent = answer.tokens, answer.milliseconds
-    console.print(
+    to.print(
         f"[bold]{printable(answer.source)}[/bold]  {answer.window.frames} frames over "
         f"{answer.window.duration_seconds:.1f} s, {answer.variant}: kept {tokens.visual_kept} of {tokens.visual_in} "
         f"visual tokens",
         soft_wrap=True,
     )
-    console.print(f"  question  {printable(answer.question)}", soft_wrap=True)
-    console.print(f"  answer    [bold]{printable(answer.answer)}[/bold]", soft_wrap=True)
+    to.print(f"  question  {printable(answer.question)}", soft_wrap=True)
+    to.print(f"  answer    [bold]{printable(answer.answer)}[/bold]", soft_wrap=True)
     reused = " (video reused)" if answer.reused_prefix else ""
-    console.print(
+    to.print(
         f"  ms        read {spent.read:.1f}, vision {spent.vision:.1f}, prefill {spent.prefill_video:.1f} + "
         f"{spent.prefill_question:.1f}, decode {spent.decode:.1f} for {tokens.generated} tokens, "
         f"total {spent.total:.1f}{reused}",
         soft_wrap=True,
     )
     for note in answer.notes:
-        console.print(f"  note      {printable(note)}", soft_wrap=True)
+        to.print(f"  note      {printable(note)}", soft_wrap=True)
 
 
 def show_bundle(bundle: Bundle, engines: Sequence[Passport]) -> None:

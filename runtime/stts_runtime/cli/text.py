@@ -10,3 +10,8 @@ from stts_runtime.visible import visible
 def printable(text: str) -> str:
     """`visible` text in which Rich reads no markup."""
     return escape(visible(text))
+
+
+def one_line(text: str) -> str:
+    """`visible` text without line breaks."""
+    return visible(" ".join(text.split()))

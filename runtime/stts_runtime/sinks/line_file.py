@@ -8,7 +8,6 @@ crosses a page of memory, and a power cut any. That piece is set aside at the ne
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Callable
@@ -19,9 +18,11 @@ from pathlib import Path
 
 from stts_runtime.errors import SinkError, UserError
 from stts_runtime.sinks.numbered import Series
+from stts_runtime.whole_lines import append_whole, open_locked
 
 _SYNC_PAUSE_SECONDS = 1.0
 _BLOCK = 1 << 16
+_MODE = 0o640
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class LineFile:
         self.path, self._rotation, self._clock = path, rotation, clock
         self._series = Series(path, rotation.keep)
         self._synced = 0.0
-        self._file = self._opened()
+        self._file = open_locked(path, _MODE)
         try:
             self._repair(tell)
             state = os.fstat(self._file)
@@ -72,18 +73,6 @@ class LineFile:
             os.close(self._file)
             self._file = -1
 
-    def _opened(self) -> int:
-        try:
-            file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        except OSError as error:
-            raise UserError(f"{self.path} cannot be opened for writing: {error.strerror}") from None
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(file)
-            raise UserError(f"{self.path} is being written by another process; name another file") from None
-        return file
-
     def _repair(self, tell: Callable[[str], None]) -> None:
         size = os.fstat(self._file).st_size
         whole = _end_of_last_line(self._file, size)
@@ -107,20 +96,13 @@ class LineFile:
         # It may have been moved away by somebody else, or by us before a failure to open the next.
         with suppress(FileNotFoundError):
             self.path.rename(self._series.next())
-        fresh = self._opened()
+        fresh = open_locked(self.path, _MODE)
         os.close(self._file)
         self._file, self._bytes = fresh, 0
         self._series.prune()
 
     def _write(self, whole: bytes) -> None:
-        written = 0
-        try:
-            written = os.write(self._file, whole)
-        finally:
-            if written < len(whole):
-                os.ftruncate(self._file, self._bytes)
-        if written < len(whole):
-            raise SinkError(f"{self.path}: the disk is full")
+        append_whole(self._file, whole)
         self._bytes += len(whole)
         self._sync_now_and_then()
 

@@ -1,0 +1,133 @@
+"""Questions about many sources, one source after the other: a source that cannot be used does not stop the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stts_runtime.answer import Answer
+from stts_runtime.bundle import MANIFEST, Bundle
+from stts_runtime.bundle.files import record_of
+from stts_runtime.engines import EngineName, choose_engine
+from stts_runtime.errors import SttsError
+from stts_runtime.inputs import Input
+from stts_runtime.overlay import write_overlay
+from stts_runtime.prompt import PromptBuilder
+from stts_runtime.results import AnswerSettings, Results
+from stts_runtime.session import Session, Watched
+from stts_runtime.sessions import Clip, Sessions, Wanted
+from stts_runtime.sources import redacted
+from stts_runtime.tell import tell_nobody
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a source has no answer, or not all of them."""
+
+    source: str
+    """Without credentials."""
+    error: SttsError
+
+    @property
+    def message(self) -> str:
+        """Names the source."""
+        text = str(self.error)
+        return text if self.source in text else f"{self.source}: {text}"
+
+
+class Batch:
+    """The same questions about every source; engines are loaded when the first source needs them."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        questions: Sequence[str],
+        wanted: Wanted,
+        max_tokens: int = 64,
+        engine: EngineName | None = None,
+    ) -> None:
+        """Raises `BundleError` if no clip could be answered about as wanted, `PromptError` for a question that cannot
+        be asked about any clip.
+        """
+        self._bundle, self._wanted, self._max_tokens = bundle, wanted, max_tokens
+        self.questions = list(dict.fromkeys(questions))
+        self._engine = choose_engine(bundle, engine)
+        self._sessions = Sessions(bundle, self._engine.name)
+        bundle.choose(wanted.keep, wanted.budget, wanted.frames)
+        manifest = bundle.manifest
+        prompts = PromptBuilder(bundle.file(manifest.prompt.tokenizer).read_bytes(), manifest.prompt)
+        for question in self.questions:
+            prompts.check_question(question)
+
+    @property
+    def settings(self) -> AnswerSettings:
+        """What the answers depend on."""
+        wanted, bundle = self._wanted, self._bundle
+        return AnswerSettings(
+            bundle_sha256=record_of(bundle.folder / MANIFEST).sha256,
+            engine=self._engine.name,
+            keep=bundle.manifest.default_keep if wanted.keep is None else wanted.keep,
+            budget=wanted.budget,
+            frames=wanted.frames,
+            max_tokens=self._max_tokens,
+        )
+
+    def run(
+        self,
+        inputs: Sequence[Input],
+        results: Results | None = None,
+        overlay: Path | None = None,
+        begin: Callable[[str], None] = tell_nobody,
+    ) -> Iterator[Answer | Failure]:
+        """Yields each answer when it is in `results`, which is not asked for again what it holds already.
+
+        `begin` hears of every source that there is something to do about. `overlay` is a picture of one source. Raises
+        `SttsError` where going on makes no sense: an engine does not load, or `results` cannot be written.
+        """
+        for one in inputs:
+            questions = self.questions if results is None else results.missing(one.name, self.questions)
+            if not questions and overlay is None:
+                continue
+            begin(redacted(one.name))
+            for outcome in self._about(one, questions, overlay):
+                if results is not None and isinstance(outcome, Answer):
+                    results.add(outcome)
+                yield outcome
+            if results is not None:
+                results.sync()
+
+    def _about(self, one: Input, questions: Sequence[str], overlay: Path | None) -> Iterator[Answer | Failure]:
+        source = redacted(one.name)
+        try:
+            clip = self._clip(one)
+        except SttsError as error:
+            yield Failure(source, error)
+            return
+        session = self._sessions.of(clip.variant)
+        try:
+            yield from self._answers(session, clip, questions, overlay)
+        except SttsError as error:
+            yield Failure(source, error)
+
+    def _clip(self, one: Input) -> Clip:
+        if one.problem is not None:
+            raise one.problem
+        return Clip.open(self._bundle, one.name, self._wanted)
+
+    def _answers(
+        self, session: Session, clip: Clip, questions: Sequence[str], overlay: Path | None
+    ) -> Iterator[Answer]:
+        """The overlay is written as soon as all questions are known to fit."""
+        window, read_milliseconds = clip.window()
+        watched = session.watch(window, read_milliseconds, [*self._engine.notes, *clip.notes])
+        session.check_questions(questions, watched)
+        if overlay is not None:
+            _write(overlay, session, watched)
+        for question in questions:
+            yield session.ask(watched, question, self._max_tokens)
+
+
+def _write(overlay: Path, session: Session, watched: Watched) -> None:
+    kept = watched.vision.kept
+    write_overlay(overlay, watched.window, kept, f"{session.variant}: {kept.sum()} of {kept.size} groups kept")
