@@ -22,7 +22,7 @@ from stts_runtime.redaction import redacted
 from stts_runtime.video.decoding import Decoder, Picture
 from stts_runtime.video.nvdec import has_nvdec
 from stts_runtime.video.packet_reader import PacketReader
-from stts_runtime.video.pixels import BgrConverter, display_matrix, is_sideways
+from stts_runtime.video.pixels import BgrConverter
 from stts_runtime.video.recording import read_recording
 from stts_runtime.video.sampling import Times
 
@@ -124,10 +124,10 @@ class VideoFile:
             frame = picture.frame if picture.is_exact else None
             yield picture.number, None if frame is None else convert(frame)
 
-    def aspect_of(self, frame: av.VideoFrame) -> float:
-        """Width over height as the frame is shown; its pixels need not be square."""
-        aspect = frame.width * self._recording.pixel_aspect / frame.height
-        return 1 / aspect if is_sideways(display_matrix(frame)) else aspect
+    @property
+    def pixel_aspect(self) -> float:
+        """Width over height of one pixel."""
+        return self._recording.pixel_aspect
 
     def _deadline(self) -> float:
         return time.monotonic() + self._most.work_seconds

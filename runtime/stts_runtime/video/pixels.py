@@ -19,14 +19,15 @@ class BgrConverter:
     def __init__(self) -> None:
         # Kept, since the tables that HDR takes are made for seconds.
         self._reformatter = VideoReformatter()
+        self._matrix: NDArray[np.int64] | None = None
+        self._is_first = True
 
     def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
         """(H, W, 3) uint8, turned and mirrored as the file asks, HDR as an ordinary screen shows it.
 
         Raises `SourceError` for a pixel format that cannot be converted.
         """
-        name = frame.format.name
-        matrix = display_matrix(frame)
+        name, matrix = frame.format.name, self._matrix_of(frame)
         is_hdr = frame.color_trc in _HDR
         try:
             if name == "nv12":
@@ -42,6 +43,17 @@ class BgrConverter:
         except (av.FFmpegError, ValueError):
             raise SourceError(f"pictures of the format {name} cannot be converted") from None
         return turn(image.astype(np.uint8, copy=False), matrix)
+
+    def aspect(self, frame: av.VideoFrame, pixel_aspect: float) -> float:
+        """Width over height of a frame as it is shown, whose pixels are `pixel_aspect` times as wide as high."""
+        aspect = frame.width * pixel_aspect / frame.height
+        return 1 / aspect if is_sideways(self._matrix_of(frame)) else aspect
+
+    def _matrix_of(self, frame: av.VideoFrame) -> NDArray[np.int64] | None:
+        """The first frame's holds for all: PyAV never gives back a frame whose side data were looked at."""
+        if self._is_first:
+            self._matrix, self._is_first = display_matrix(frame), False
+        return self._matrix
 
 
 def first_plane(frame: av.VideoFrame) -> NDArray[np.uint8]:

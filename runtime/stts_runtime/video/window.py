@@ -43,7 +43,7 @@ def window_of_file(video: VideoFile, frames: int, max_fps: float, size: int) -> 
         replaced += missing + int(not picture.is_exact)
         # Before the first that decodes there is nothing that could stand in.
         pixels += [squashed(convert(picture.frame), size)] * (missing + 1)
-        aspect, missing = video.aspect_of(picture.frame), 0
+        aspect, missing = convert.aspect(picture.frame, video.pixel_aspect), 0
     if missing:
         raise SourceError(f"{video.name}: none of the {frames} frames that are wanted can be decoded")
     notes = (f"{replaced} of {frames} frames did not decode; frames next to them stand in",) if replaced else ()
