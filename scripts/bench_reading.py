@@ -2,8 +2,8 @@
 """Times how long a window of frames takes to read from long films, with this reader and with an older commit's.
 
 The films are 1280x720 at 25 frames a second, H.264 with B frames, made of the clip that `scripts/install` brings, with
-a key frame every 2 s and every 10 s. Both readers take turns, each reading in a process of its own. Prints a line of JSON for
-each and writes them all.
+a key frame every 2 s and every 10 s. Both readers take turns, each reading in a process of its own. Prints a line of
+JSON for each and writes them all.
 """
 
 from __future__ import annotations
