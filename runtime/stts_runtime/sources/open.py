@@ -41,7 +41,7 @@ def _connector(spec: Spec, settings: LiveSettings) -> Callable[[], Reader]:
     if spec.kind is Kind.LOOP:
         return _loop_connector(Path(spec.place), settings)
     if spec.kind is Kind.CAMERA:
-        return partial(CameraReader, int(spec.place))
+        return partial(CameraReader, Path(spec.place))
     if spec.kind is Kind.STREAM:
         return _stream_connector(spec.place, settings)
     pipeline = csi_pipeline(int(spec.place)) if spec.kind is Kind.CSI else spec.place
