@@ -9,8 +9,9 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, FilePath, Tag, TypeAdapter, ValidationError
 
 from stts_runtime.errors import UserError
+from stts_runtime.mistakes import mistakes
 from stts_runtime.quantities import Bytes, Seconds
-from stts_runtime.settings import Settings, mistakes
+from stts_runtime.settings import Settings
 from stts_runtime.sinks.secret import Secret
 from stts_runtime.sources.redaction import redacted
 
