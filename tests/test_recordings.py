@@ -355,7 +355,7 @@ def test_each_kind_of_bad_file_has_its_own_sentence(recordings: dict[str, Path],
         ("photo.jpg", "is a picture and no video"),
         ("unknown.mp4", "nothing here decodes the codec"),
         ("pipe.mp4", "is a pipe"),
-        ("link.mp4", "is a link to nowhere"),
+        ("link.mp4", "which is not there"),
         ("x" * 300 + ".mp4", "cannot be read: File name too long"),
     ]
     for name, words in said:

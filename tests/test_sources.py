@@ -56,9 +56,9 @@ _QUICK = LiveSettings(
         ("http://cam7/video.mjpg", Kind.STREAM, "http://cam7/video.mjpg"),
         ("https://cam7/live/index.m3u8?a=b", Kind.STREAM, "https://cam7/live/index.m3u8?a=b"),
         ("https://cam7/clip.MP4?a=b", Kind.RECORDING, "https://cam7/clip.MP4?a=b"),
-        ("/dev/video3", Kind.CAMERA, "3"),
-        ("v4l2:/dev/video12", Kind.CAMERA, "12"),
-        ("0", Kind.CAMERA, "0"),
+        ("/dev/video3", Kind.CAMERA, "/dev/video3"),
+        ("v4l2:/dev/video12", Kind.CAMERA, "/dev/video12"),
+        ("0", Kind.CAMERA, "/dev/video0"),
         ("csi://1", Kind.CSI, "1"),
         ("gst: videotestsrc ! queue ", Kind.PIPELINE, "videotestsrc ! queue"),
     ],
@@ -546,7 +546,7 @@ def test_a_looped_file_goes_on_behind_its_end_and_its_time_never_goes_back(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("place", "message"), [("nothing.mp4", "no such file"), (".", "is a folder"), ("", "no source")]
+    ("place", "message"), [("nothing.mp4", "no such file"), (".", "is no video file"), ("", "no source")]
 )
 def test_only_a_file_can_be_looped(place: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
@@ -555,9 +555,9 @@ def test_only_a_file_can_be_looped(place: str, message: str) -> None:
 
 def test_a_camera_gives_pictures_until_it_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", _Capture)
-    reader = CameraReader(0)
-    reader._device = tmp_path / "video0"
-    reader._device.touch()
+    device = tmp_path / "video0"
+    device.touch()
+    reader = CameraReader(device)
     reader.open()
     assert [int(reader.read().image()[0, 0, 0]) for _ in range(2)] == [1, 0]
     with pytest.raises(Stalled, match="gives no picture"):
@@ -569,7 +569,7 @@ def test_a_camera_gives_pictures_until_it_is_silent(tmp_path: Path, monkeypatch:
 
 def test_a_camera_that_is_not_there_may_be_plugged_in_later() -> None:
     with pytest.raises(Lost, match="no /dev/video99999; is the camera plugged in"):
-        CameraReader(99999).open()
+        CameraReader(Path("/dev/video99999")).open()
 
 
 def test_without_gstreamer_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

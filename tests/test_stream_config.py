@@ -1,13 +1,16 @@
 import configparser
+import datetime
+import re
 import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from stts_runtime.errors import UserError
 from stts_runtime.quantities import parse_bytes, parse_seconds
 from stts_runtime.sinks.config import FileConfig, MqttConfig, ScreenConfig, WebhookConfig
-from stts_runtime.stream.config import Listen, StreamConfig
+from stts_runtime.stream.config import Listen, StreamConfig, StreamEntry
 from stts_runtime.stream.config_file import exposed_password, load_config
 from stts_runtime.stream.when import When
 
@@ -90,24 +93,32 @@ def test_toml_says_the_same(tmp_path):
     ("text", "said"),
     [
         (LEAST + "keeep: 1\n", "no such setting: keeep; there are questions, when,"),
-        (LEAST.replace("source", "sorce"), "streams.0: no such setting: sorce; there are "),
-        (LEAST + "keep: 2\n", "keep: Input should be less than or equal to 1"),
-        (LEAST + "engine: gpu\n", "engine: Input should be 'cpu', 'cuda', 'tensorrt' or 'tensorrt-rtx'"),
+        (LEAST.replace("source", "sorce"), "stream gate: no such setting: sorce; there are "),
+        (LEAST + "keep: 2\n", "keep should be at most 1"),
+        (LEAST + "engine: gpu\n", "engine should be 'cpu', 'cuda', 'tensorrt' or 'tensorrt-rtx'"),
         (LEAST + "when: motion>3\n", "when: it should be novelty>NUMBER"),
-        (LEAST + "when: novelty>1.5\n", "when.novelty: Input should be less than 1"),
+        (LEAST + "when: novelty>1.5\n", "when.novelty should be below 1"),
         (LEAST + "longest_pause: 5 minutes\n", "longest_pause: a time is a number of seconds, or a text such as 250ms"),
         (LEAST + "longest_pause: 1\nshortest_pause: 2\n", "longest_pause should not be below shortest_pause"),
         (LEAST + "metrics: 9109\n", "metrics: it should be ADDRESS:PORT: 127.0.0.1:9109"),
-        (LEAST + "metrics: 0.0.0.0:99999\n", "metrics.port: Input should be less than or equal to 65535"),
+        (LEAST + "metrics: 0.0.0.0:99999\n", "metrics.port should be at most 65535"),
         (LEAST + "sinks: [ftp://h/x]\n", "sinks.0: `to` should be - (the screen), FILE.jsonl, http(s)://"),
         (LEAST + "sinks: [{to: a.jsonl, size: 3}]\n", "sinks.0.file: no such setting: size; there are to, max_bytes"),
         (LEAST + "sinks: [{to: 'mqtt://h/t', password: abc}]\n", "sinks.0.mqtt.password: a secret is {env: NAME}"),
         (LEAST + "  - {name: gate, source: b.mp4}\n", "a name of its own, and these come twice: gate"),
-        (LEAST.replace("gate", "'a b'"), "streams.0.name: String should match pattern"),
+        (LEAST.replace("gate", "'a b'"), "stream a b: name should hold only letters, digits"),
         (LEAST.replace("questions: ['Who?']\n", ""), "stream gate has nothing to answer"),
-        (LEAST.replace("'Who?'", "'  '"), "questions.0: String should have at least 1 character"),
-        ("bundle: b\nquestions: ['Who?']\nstreams: []\n", "streams: Tuple should have at least 1 item"),
+        (LEAST.replace("'Who?'", "'  '"), "questions.0 should not be empty"),
+        ("bundle: b\nquestions: ['Who?']\nstreams: []\n", "streams should list at least one stream"),
         (LEAST + "bundle: c\n", "is not valid YAML at line 5, column 1: this key is there twice"),
+        (LEAST.replace("['Who?']", "What moves?"), 'questions: it should be a list, even of one: ["What moves?"]'),
+        (
+            LEAST.replace("['Who?']", "[Who is there?]"),
+            "column 25: expected ',' or ']', but got '?'; put the text in quotes",
+        ),
+        (LEAST.replace("a.mp4", "gst: videotestsrc"), "but got ':'; put the text in quotes"),
+        (LEAST + "when: @\n", "found character '@' that cannot start any token; put the text in quotes"),
+        (LEAST + "\tx: 1\n", "found character '\\t' that cannot start any token; indent with spaces"),
         ("bundle: [\n", "is not valid YAML at line 2"),
         ("? [a, b]\n: c\n", "is not valid YAML at line 1"),
         ("bundle: \0\n", "cannot be parsed"),
@@ -117,6 +128,74 @@ def test_toml_says_the_same(tmp_path):
 )
 def test_a_mistake_is_one_line_with_its_key_and_what_is_allowed(tmp_path, text, said):
     assert said in problem(tmp_path, text)
+
+
+_WRONG = [7, -1, 0.5, "text", True, None, [], [7], ["a", 3], [["x"]], {}, {"a": 1}, datetime.date(2026, 1, 1)]
+_STRANGE = re.compile(r"Input|Tuple|[Vv]alid |Value error|dictionary|NoneType|validation")
+
+
+def complaints(folder, content):
+    """What is said of this content, after the file's name: nothing, if it is accepted."""
+    try:
+        loaded(folder, yaml.safe_dump(content))
+    except UserError as error:
+        message = str(error).removeprefix(f"{folder / 'cameras'}.yaml: ")
+        assert "\n" not in message
+        assert not _STRANGE.search(message), message
+        return [message]
+    return []
+
+
+@pytest.mark.parametrize("key", list(StreamEntry.model_fields))
+def test_a_wrong_kind_of_value_is_one_sentence_with_its_stream_and_key(tmp_path, key):
+    """In the middle one of three streams."""
+    said = []
+    for value in _WRONG:
+        content = {"bundle": "b", "questions": ["Who?"]}
+        content["streams"] = [{"name": f"cam{number}", "source": "a.mp4"} for number in range(3)]
+        content["streams"][1][key] = value
+        said += complaints(tmp_path, content)
+    nameless = "stream number 2" if key == "name" else "stream cam1"
+    assert len(said) >= 8
+    for message in said:
+        assert re.match(rf"{nameless}: {key}\b|stream cam1 has nothing to answer", message), message
+        assert len(re.findall("stream (?:cam|number)", message)) == 1
+
+
+@pytest.mark.parametrize("key", [key for key in StreamConfig.model_fields if key != "serve"])
+def test_a_wrong_kind_of_value_for_all_streams_is_one_sentence_with_its_key(tmp_path, key):
+    said = []
+    for value in _WRONG:
+        content = {"bundle": "b", "questions": ["Who?"], "streams": [{"name": "gate", "source": "a.mp4"}], key: value}
+        said += complaints(tmp_path, content)
+    assert len(said) >= 8
+    of_all = rf"{key}\b|stream gate has nothing" if key == "questions" else rf"{key}\b"
+    of_all += r"|stream number 1\b" if key == "streams" else ""
+    assert all(re.match(of_all, message) for message in said), said
+
+
+@pytest.mark.parametrize("sink", [FileConfig, WebhookConfig, MqttConfig])
+def test_a_wrong_kind_of_value_in_a_sink_is_one_sentence_with_its_stream_and_key(tmp_path, sink):
+    to = {FileConfig: "a.jsonl", WebhookConfig: "http://h/x", MqttConfig: "mqtt://h/t"}[sink]
+    for key in sink.model_fields:
+        for value in _WRONG:
+            streams = [{"name": "gate", "source": "a.mp4", "sinks": [{"to": to, key: value}]}]
+            said = complaints(tmp_path, {"bundle": "b", "questions": ["Who?"], "streams": streams})
+            place = r"sinks\.0: `to`|sinks\.0\.\w+\.to" if key == "to" else rf"sinks\.0\.\w+\.{key}"
+            assert all(re.match(f"stream gate: (?:{place})", message) for message in said), said
+
+
+def test_a_camera_may_be_given_by_its_number(tmp_path):
+    assert loaded(tmp_path, LEAST.replace("a.mp4", "0")).streams[0].source == "0"
+
+
+def test_yes_and_no_are_no_numbers(tmp_path):
+    assert problem(tmp_path, LEAST + "frames: yes\n").endswith("frames should be a whole number")
+
+
+def test_pauses_of_a_stream_and_of_all_are_held_against_each_other(tmp_path):
+    message = problem(tmp_path, LEAST.replace("a.mp4", "a.mp4, longest_pause: 1") + "shortest_pause: 2\n")
+    assert message.endswith("stream gate: longest_pause should not be below shortest_pause")
 
 
 def test_many_mistakes_are_not_all_listed(tmp_path):
@@ -142,7 +221,7 @@ def test_secrets_come_from_the_environment(tmp_path, monkeypatch):
     assert config.streams[0].source == "rtsp://u:s3cret@h/1"
     assert [sink.to for sink in config.sinks] == ["http://u:s3cret@h/x", "s3cret.jsonl"]
     monkeypatch.delenv("CAM")
-    assert "streams.0.source needs the environment variable CAM" in problem(
+    assert "stream gate: source needs the environment variable CAM" in problem(
         tmp_path, LEAST.replace("a.mp4", "'rtsp://u:${CAM}@h/1'")
     )
 
@@ -164,6 +243,8 @@ def test_questions_may_hold_what_looks_like_a_variable(tmp_path):
         LEAST + "longest_pause: hunter2\n",
         LEAST + "x: *hunter2\n",
         LEAST + "x: 'hunter2\n",
+        LEAST + "x: !hunter2 y\n",
+        LEAST + "x: !hunter2!z y\n",
     ],
 )
 def test_a_mistake_does_not_repeat_what_was_written(tmp_path, text):

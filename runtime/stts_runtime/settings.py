@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 
-_MOST_MISTAKES = 3
+_NOT_A_NUMBER = object()
 
 
 class Settings(BaseModel):
@@ -22,15 +22,9 @@ class Settings(BaseModel):
             raise ValueError(f"no such setting: {', '.join(unknown)}; there are {', '.join(cls.model_fields)}")
         return given
 
-
-def mistakes(error: ValidationError) -> str:
-    """The first few mistakes as `key: what is wrong`, in one line, without what was written there."""
-    found = error.errors(include_input=False, include_url=False)
-    said = [_mistake(".".join(map(str, one["loc"])), one["msg"]) for one in found[:_MOST_MISTAKES]]
-    more = [f"and {len(found) - _MOST_MISTAKES} more"] if len(found) > _MOST_MISTAKES else []
-    return "; ".join(said + more)
-
-
-def _mistake(place: str, message: str) -> str:
-    text = message.removeprefix("Value error, ")
-    return f"{place}: {text}" if place else text
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch_for_a_number(cls, given: Any, info: ValidationInfo) -> Any:
+        """YAML reads yes, no, on and off as true and false, which pydantic would take for 1 and 0."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        return _NOT_A_NUMBER if isinstance(given, bool) and annotation not in (bool, Any) else given

@@ -20,7 +20,7 @@ def drawn(number: int, width: int = 160, height: int = 120) -> NDArray[np.uint8]
 
 
 def h264(pictures: int, width: int, height: int, container: str = "h264", first_seconds: float = 0.0) -> list[bytes]:
-    """One chunk a picture, at 25 a second, with a key frame at the beginning."""
+    """One chunk a picture, at 25 a second, with a key frame every second."""
     out = io.BytesIO()
     chunks, written = [], 0
     with av.open(out, "w", format=container) as file:
@@ -37,8 +37,12 @@ def h264(pictures: int, width: int, height: int, container: str = "h264", first_
     return chunks
 
 
+def jpeg(number: int) -> bytes:
+    return cv2.imencode(".jpg", drawn(number))[1].tobytes()
+
+
 def jpeg_parts(numbers: Iterator[int]) -> Iterator[bytes]:
     """A stream of `multipart/x-mixed-replace; boundary=frame`."""
     for number in numbers:
-        jpeg = cv2.imencode(".jpg", drawn(number))[1].tobytes()
-        yield b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(jpeg), jpeg)
+        part = jpeg(number)
+        yield b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(part), part)

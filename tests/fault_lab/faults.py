@@ -14,10 +14,10 @@ import psutil
 
 from stts_runtime.sources import State
 from tests.fault_lab.encoded import h264 as encoded
-from tests.fault_lab.encoded import jpeg_parts
+from tests.fault_lab.encoded import jpeg, jpeg_parts
 from tests.fault_lab.proxy import Proxy
 from tests.fault_lab.server import RtspServer, h264
-from tests.fault_lab.small_servers import http_stream, unknown_codec
+from tests.fault_lab.small_servers import hls_stream, http_stream, unknown_codec
 from tests.fault_lab.viewer import QUICK, Seen, Viewer
 
 _STALLS = QUICK.stall_seconds
@@ -234,6 +234,21 @@ def frozen_picture() -> Finding:
         return _found(viewer, State.STALLED, noticed, None)
 
 
+def one_picture() -> Finding:
+    """The address of a camera's snapshot in place of its stream."""
+    with http_stream("image/jpeg", lambda: [jpeg(0)], 0.0) as url, Viewer(url) as viewer:
+        noticed = viewer.until_state(State.REFUSED)
+        return _found(viewer, State.REFUSED, noticed, None)
+
+
+def segments_of_a_second() -> Finding:
+    """HLS: a look at any half second finds a picture."""
+    with hls_stream(1.0) as url, Viewer(url) as viewer:
+        viewer.until_frames(60)
+        assert max(after.at - before.at for before, after in itertools.pairwise(viewer.frames)) < 0.5
+        return _found(viewer, State.LIVE, None, None)
+
+
 def pipeline_killed() -> Finding:
     with Viewer("gst:videotestsrc is-live=true pattern=ball ! video/x-raw,width=160,height=120") as viewer:
         viewer.until_frames(3)
@@ -297,6 +312,8 @@ FAULTS = [
     Fault("timestamps that jump", timestamps_that_jump, State.LIVE, "pictures come"),
     Fault("slow viewer", slow_viewer, State.LIVE, "pictures come"),
     Fault("frozen picture", frozen_picture, State.STALLED, "the picture has not changed for 1 s", 3),
+    Fault("one picture behind a URL", one_picture, State.REFUSED, "one picture and no stream", 3),
+    Fault("segments of a second (HLS)", segments_of_a_second, State.LIVE, "pictures come"),
     Fault("pipeline that is none", pipeline_that_is_none, State.REFUSED, "nosuchelement", 3),
     Fault("pipeline, wrong password", pipeline_with_a_wrong_password, State.REFUSED, "nauthorized", 4),
     Fault("GStreamer child killed", pipeline_killed, State.RECONNECTING, "the pipeline was ended by SIGKILL", 2, 4),

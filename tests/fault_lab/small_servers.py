@@ -1,4 +1,4 @@
-"""Servers of a few lines: endless HTTP streams, and an RTSP server with a codec that nobody knows."""
+"""Servers of a few lines: endless HTTP streams, HLS, and an RTSP server with a codec that nobody knows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+
+from tests.fault_lab.encoded import h264
 
 _SDP = (
     "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
@@ -21,13 +23,19 @@ _ANSWERS = {
 
 
 @contextmanager
-def http_stream(kind: str, chunks: Callable[[], Iterable[bytes]], seconds_each: float) -> Iterator[str]:
-    """The URL of a stream of `chunks`, one in `seconds_each`; each client gets them from the beginning."""
+def http_stream(
+    kind: str, chunks: Callable[[], Iterable[bytes]], seconds_each: float, length: int | None = None
+) -> Iterator[str]:
+    """The URL of a stream of `chunks`, one in `seconds_each`; each client gets them from the beginning. With `length`
+    the server says how many bytes will come.
+    """
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", kind)
+            if length is not None:
+                self.send_header("Content-Length", str(length))
             self.end_headers()
             with suppress(OSError):
                 for chunk in chunks():
@@ -39,6 +47,42 @@ def http_stream(kind: str, chunks: Callable[[], Iterable[bytes]], seconds_each: 
 
     with _serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
         yield f"http://127.0.0.1:{port}/live"
+
+
+@contextmanager
+def hls_stream(segment_seconds: float, pictures: int = 500) -> Iterator[str]:
+    """The URL of a live playlist of four segments, each published when its time is over."""
+    chunks, each, began = h264(pictures, 160, 120, "mpegts"), round(25 * segment_seconds), time.monotonic()
+
+    def newest() -> int:
+        return 4 + int((time.monotonic() - began) / segment_seconds)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name = self.path.removeprefix("/")
+            body = _playlist(newest(), segment_seconds) if name.endswith(".m3u8") else self._segment(name)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            with suppress(OSError):
+                self.wfile.write(body)
+
+        def _segment(self, name: str) -> bytes:
+            number = int(name.removesuffix(".ts"))
+            return b"".join(chunks[number * each : (number + 1) * each])
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with _serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        yield f"http://127.0.0.1:{port}/live.m3u8"
+
+
+def _playlist(newest: int, seconds: float) -> bytes:
+    first = newest - 4
+    entries = "".join(f"#EXTINF:{seconds},\n{number}.ts\n" for number in range(first, newest))
+    head = f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:{round(seconds)}\n#EXT-X-MEDIA-SEQUENCE:{first}\n"
+    return (head + entries).encode()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stts_runtime.errors import UserError
-from stts_runtime.settings import mistakes
+from stts_runtime.mistakes import mistakes
 from stts_runtime.stream.config import AnyCameras
 from stts_runtime.visible import visible
 
@@ -31,7 +31,7 @@ def configured(kind: type[AnyCameras], file: Path | None, given: Mapping[str, An
         try:
             return kind.model_validate(given)
         except ValidationError as error:
-            raise UserError(mistakes(error)) from None
+            raise UserError(mistakes(error, given)) from None
     from stts_runtime.stream.config_file import exposed_password, load_config
 
     config = load_config(file, kind, given)

@@ -10,9 +10,8 @@ from pydantic import Field
 from stts_runtime.errors import UserError
 from stts_runtime.quantities import Bytes, Seconds
 from stts_runtime.settings import Settings
-from stts_runtime.sinks.config import AnySink
 from stts_runtime.sinks.secret import Secret
-from stts_runtime.stream.config import Cameras, Listen
+from stts_runtime.stream.config import Cameras, Listen, Sinks
 
 _LOOPBACK_NAMES = ("localhost", "localhost.localdomain")
 
@@ -75,7 +74,7 @@ class ServerSettings(Settings):
 class ServeConfig(Cameras):
     """A whole file. Without streams there is the API alone; without questions they are looked at and asked by hand."""
 
-    sinks: tuple[AnySink, ...] = ()
+    sinks: Sinks = ()
     serve: ServerSettings = ServerSettings()
 
 

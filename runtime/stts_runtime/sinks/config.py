@@ -9,9 +9,10 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, FilePath, Tag, TypeAdapter, ValidationError
 
 from stts_runtime.errors import UserError
+from stts_runtime.mistakes import mistakes
 from stts_runtime.quantities import Bytes, Seconds
 from stts_runtime.redaction import redacted
-from stts_runtime.settings import Settings, mistakes
+from stts_runtime.settings import Settings
 from stts_runtime.sinks.secret import Secret
 
 KINDS = "- (the screen), FILE.jsonl, http(s)://HOST/PATH or mqtt(s)://HOST/TOPIC"

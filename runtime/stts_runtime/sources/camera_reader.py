@@ -13,9 +13,10 @@ from stts_runtime.sources.picture import Picture
 
 
 class CameraReader:
-    def __init__(self, number: int) -> None:
+    def __init__(self, device: Path) -> None:
+        """`device` may be a link, which is followed anew at each connection: its camera may come back as another."""
         self.corrupt = 0
-        self._device = Path(f"/dev/video{number}")
+        self._device = device
         self._capture: cv2.VideoCapture | None = None
 
     def open(self) -> None:
@@ -30,7 +31,7 @@ class CameraReader:
             raise Lost(f"{self._device} cannot be opened: {error.strerror}") from None
         self._capture = cv2.VideoCapture(str(self._device), cv2.CAP_V4L2)
         if not self._capture.isOpened():
-            raise Lost(f"{self._device} gives no video; another program may be using it")
+            raise Lost(f"{self._device} gives no video; another program may be using it, or it only gives metadata")
         # The driver's queue would otherwise hold pictures that are seconds old.
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
 

@@ -44,7 +44,7 @@ def _connector(spec: Spec, settings: LiveSettings) -> Callable[[], Reader]:
     if spec.kind is Kind.LOOP:
         return partial(LoopReader, Path(spec.place), settings.nvdec)
     if spec.kind is Kind.CAMERA:
-        return partial(CameraReader, int(spec.place))
+        return partial(CameraReader, Path(spec.place))
     if spec.kind is Kind.STREAM:
         return partial(StreamReader, spec.place, settings)
     pipeline = csi_pipeline(int(spec.place)) if spec.kind is Kind.CSI else spec.place

@@ -9,10 +9,11 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from stts_runtime.errors import SourceError
+from stts_runtime.paths import check_path, is_camera, local_path
 from stts_runtime.redaction import redacted
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
-_CAMERA = re.compile(r"(?:v4l2:)?(?:/dev/video)?(\d+)")
+_CAMERA_NUMBER = re.compile(r"(?:v4l2:)?(\d+)")
 _CSI = re.compile(r"csi:/+(\d+)")
 _STREAMED = ("rtsp", "rtsps", "http", "https")
 _RECORDED = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"}
@@ -35,7 +36,7 @@ class Kind(Enum):
 class Spec:
     kind: Kind
     place: str = field(repr=False)
-    """A path, a URL with its credentials, the number of a camera or sensor, or a pipeline."""
+    """A path, a URL with its credentials, the number of a CSI sensor, or a pipeline."""
     name: str
     """What the user wrote, without credentials."""
 
@@ -45,11 +46,12 @@ def parse_spec(text: str) -> Spec:
 
     http(s) with the suffix of a video file is a recording, with any other name a live stream.
     """
-    for parse in (_pipeline, _loop, _numbered, _url):
+    for parse in (_pipeline, _loop, _numbered, _v4l2, _url):
         kind, place = parse(text)
         if kind is not None:
             return Spec(kind, place, redacted(text))
-    return Spec(_kind_of_path(text), text, text)
+    path = local_path(text)
+    return Spec(_kind_of_path(path), path, text)
 
 
 def _pipeline(text: str) -> tuple[Kind | None, str]:
@@ -64,25 +66,33 @@ def _pipeline(text: str) -> tuple[Kind | None, str]:
 def _loop(text: str) -> tuple[Kind | None, str]:
     if not text.startswith("loop:"):
         return None, ""
-    path = text[len("loop:") :]
+    path = local_path(text[len("loop:") :])
     if _kind_of_path(path) is not Kind.RECORDING:
-        raise SourceError(f"{path} is a folder; loop: plays a video file")
+        raise SourceError(f"{path} is no video file; loop: plays one")
     return Kind.LOOP, path
 
 
 def _numbered(text: str) -> tuple[Kind | None, str]:
     if found := _CSI.fullmatch(text):
         return Kind.CSI, found[1]
-    if found := _CAMERA.fullmatch(text):
-        return Kind.CAMERA, found[1]
+    if found := _CAMERA_NUMBER.fullmatch(text):
+        return Kind.CAMERA, f"/dev/video{found[1]}"
     return None, ""
+
+
+def _v4l2(text: str) -> tuple[Kind | None, str]:
+    if not text.startswith("v4l2:"):
+        return None, ""
+    path = text[len("v4l2:") :]
+    if not is_camera(path):
+        raise SourceError(f"{path or text} is no camera; after v4l2: write /dev/video0, or a link to such a device")
+    return Kind.CAMERA, path
 
 
 def _url(text: str) -> tuple[Kind | None, str]:
     found = _SCHEME.match(text)
-    if found is None:
+    if found is None or (scheme := found[1].lower()) == "file":
         return None, ""
-    scheme = found[1].lower()
     if scheme not in _STREAMED:
         raise SourceError(f"{redacted(text)}: {scheme}:// is no source that is known; allowed is {_ALLOWED}")
     if re.search(r"\s", text):
@@ -109,14 +119,9 @@ def host_and_port(url: str) -> tuple[str, int | None]:
 
 
 def _kind_of_path(text: str) -> Kind:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise SourceError(f"the file name {text!r} is not valid UTF-8; rename the file") from None
     if not text or "\0" in text:
         raise SourceError(f"no source was given; allowed is {_ALLOWED}")
-    if Path(text).is_dir():
-        return Kind.FOLDER
-    if not Path(text).is_file():
-        raise SourceError(f"no such file: {text}")
-    return Kind.RECORDING
+    if is_camera(text):
+        return Kind.CAMERA
+    check_path(text)
+    return Kind.FOLDER if Path(text).is_dir() else Kind.RECORDING

@@ -4,32 +4,52 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 
 from stts_runtime.engines import EngineName
+from stts_runtime.mistakes import mistakes
 from stts_runtime.quantities import Seconds
 from stts_runtime.settings import Settings
 from stts_runtime.sinks.config import AnySink, ScreenConfig, SinkConfig
 from stts_runtime.stream.when import When
 
+
+def _list_of(example: str) -> Callable[[object], object]:
+    def check(given: object) -> object:
+        if not isinstance(given, list | tuple):
+            raise ValueError(f"it should be a list, even of one: {example}")
+        return given
+
+    return check
+
+
+def _camera_number(given: object) -> object:
+    return str(given) if isinstance(given, int) and given >= 0 else given
+
+
 Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+Questions = Annotated[tuple[Question, ...], BeforeValidator(_list_of('["What moves?"]'))]
+Sinks = Annotated[tuple[AnySink, ...], BeforeValidator(_list_of('["answers.jsonl"]'))]
+SourceText = Annotated[str, BeforeValidator(_camera_number), StringConstraints(min_length=1)]
+"""A number is that of a camera: 0 is /dev/video0."""
 
 
 class Asking(Settings):
     """What to ask, when, and who gets the answers."""
 
-    questions: tuple[Question, ...] = ()
+    questions: Questions = ()
     when: When | None = None
     """None asks about every window."""
     longest_pause: Seconds | None = None
     """An answer comes after so long though nothing is new; None waits for ever."""
     shortest_pause: Seconds = 0.0
     """No answer comes sooner after the last one, whatever is new."""
-    sinks: tuple[AnySink, ...] = (ScreenConfig(),)
+    sinks: Sinks = (ScreenConfig(),)
 
     @model_validator(mode="after")
     def _pauses_in_order(self) -> Asking:
@@ -57,7 +77,10 @@ class StreamEntry(Asking):
     """A camera, stream or file. What it does not set of `Asking`, the file's own setting decides."""
 
     name: Name
-    source: Annotated[str, StringConstraints(min_length=1)]
+    source: SourceText
+
+
+Streams = Annotated[tuple[StreamEntry, ...], BeforeValidator(_list_of("[{name: gate, source: rtsp://HOST/PATH}]"))]
 
 
 class Cameras(Asking):
@@ -80,7 +103,7 @@ class Cameras(Asking):
     """A folder for videos of what was kept, one series a stream."""
     state: Path | None = None
     """The folder of the spools; see `state_folder`."""
-    streams: tuple[StreamEntry, ...] = ()
+    streams: Streams = ()
 
     def asking(self, entry: StreamEntry) -> Asking:
         """The settings of one of the streams, its own before the file's."""
@@ -110,6 +133,19 @@ class Cameras(Asking):
             raise ValueError(f"each stream needs a name of its own, and these come twice: {', '.join(often)}")
         return self
 
+    @model_validator(mode="after")
+    def _settings_go_together(self) -> Cameras:
+        """Those of a stream with those of the file."""
+        for entry in self.streams:
+            self._check(entry)
+        return self
+
+    def _check(self, entry: StreamEntry) -> None:
+        try:
+            self.asking(entry)
+        except ValidationError as error:
+            raise ValueError(f"stream {entry.name}: {mistakes(error)}") from None
+
 
 AnyCameras = TypeVar("AnyCameras", bound=Cameras)
 
@@ -117,12 +153,14 @@ AnyCameras = TypeVar("AnyCameras", bound=Cameras)
 class StreamConfig(Cameras):
     """A whole file."""
 
-    streams: Annotated[tuple[StreamEntry, ...], Field(min_length=1)]
+    streams: Streams
     serve: Any = None
     """For `stts-runtime serve`, which reads the same file."""
 
     @model_validator(mode="after")
     def _each_stream_is_asked(self) -> StreamConfig:
+        if not self.streams:
+            raise ValueError("streams should list at least one stream: [{name: gate, source: rtsp://HOST/PATH}]")
         for entry in self.streams:
             if not self.asking(entry).questions:
                 raise ValueError(f"stream {entry.name} has nothing to answer: give `questions` there or for all")

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from stts_runtime.errors import UserError
 from stts_runtime.extras import stream_extra
-from stts_runtime.settings import mistakes
+from stts_runtime.mistakes import mistakes, stream_label
 from stts_runtime.stream.config import AnyCameras
 
 with stream_extra("pyyaml", "configuration files"):
@@ -28,6 +28,12 @@ else:
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _PASSWORD_IN_CLEAR = re.compile(r"://[^\s/@:\"']*:(?!\$\{)[^\s@\"']+@")
+# Not single characters, and not the parser's own terms such as <stream end>.
+_QUOTED_NAME = re.compile(r" '(?![<\\])[^']{2,}'")
+_HINTS = (
+    (re.compile(r"got '[?:]'|character '[^\\]'|mapping values|alias|the tag|tag handle"), "; put the text in quotes"),
+    (re.compile(r"character '\\t'"), "; indent with spaces"),
+)
 _WITH_VARIABLES = ("source", "sinks")
 
 
@@ -44,7 +50,7 @@ def load_config(path: Path, kind: type[AnyCameras], given: Mapping[str, Any] | N
     try:
         return kind.model_validate(together)
     except ValidationError as error:
-        raise UserError(f"{path}: {mistakes(error)}") from None
+        raise UserError(f"{path}: {mistakes(error, together)}") from None
 
 
 def _together(content: Mapping[str, Any], given: Mapping[str, Any], path: Path, place: str = "") -> dict[str, Any]:
@@ -89,17 +95,25 @@ def _parsed(path: Path) -> Any:
 
 def _what_is_wrong(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
-        twice = ": this key is there twice" if isinstance(error, _TwiceError) else ""
-        return f"is not valid YAML at line {mark.line + 1}, column {mark.column + 1}{twice}"
+        return f"is not valid YAML at line {mark.line + 1}, column {mark.column + 1}: {_reason(error.problem or '')}"
     where = re.search(r"line \d+, column \d+", str(error))
     return f"cannot be parsed at {where[0]}" if where else "cannot be parsed to its end"
+
+
+def _reason(problem: str) -> str:
+    """PyYAML's own words, but for names that it quotes from the file, and what to do if that is known."""
+    words = _QUOTED_NAME.sub("", problem)
+    hint = next((hint for sign, hint in _HINTS if sign.search(problem)), "")
+    return words + hint
 
 
 def _filled_in(content: dict[str, Any], path: Path) -> dict[str, Any]:
     """Replaces variables where secrets belong, for all streams and in each."""
     filled = {key: _replaced(value, f"{path}: {key}") if key == "sinks" else value for key, value in content.items()}
     if isinstance(streams := content.get("streams"), list):
-        filled["streams"] = [_stream(entry, f"{path}: streams.{index}") for index, entry in enumerate(streams)]
+        filled["streams"] = [
+            _stream(entry, f"{path}: {stream_label(entry, index)}") for index, entry in enumerate(streams)
+        ]
     return filled
 
 
@@ -107,7 +121,7 @@ def _stream(entry: Any, place: str) -> Any:
     if not isinstance(entry, dict):
         return entry
     return {
-        key: _replaced(value, f"{place}.{key}") if key in _WITH_VARIABLES else value for key, value in entry.items()
+        key: _replaced(value, f"{place}: {key}") if key in _WITH_VARIABLES else value for key, value in entry.items()
     }
 
 
@@ -127,15 +141,13 @@ def _variable(name: str, place: str) -> str:
     return value
 
 
-class _TwiceError(yaml.MarkedYAMLError):
-    """A key that comes twice, of which YAML would silently take the second."""
-
-
 class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that comes twice, of which YAML would silently take the second."""
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[object] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise _TwiceError(problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(problem="this key is there twice", problem_mark=key.start_mark)
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else key)
         return super().construct_mapping(node, deep)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import EngineChoice, LanguageEngine, choose_engine, load_live
-from stts_runtime.errors import UserError
+from stts_runtime.errors import PromptError, SourceError, UserError
 from stts_runtime.session import NOISE
 from stts_runtime.sinks.open import open_sink
 from stts_runtime.sinks.sink import Sink
@@ -62,19 +62,30 @@ def open_channels(config: Cameras, engines: Engines, events: Events, metrics: St
     keys = _key_rule(config, engines, frames)
     watchers = [Watcher(engines, frames, keys) for _ in config.streams]
     for watcher, entry in zip(watchers, config.streams, strict=True):
-        watcher.check_questions(config.asking(entry).questions)
+        with _naming(entry):
+            watcher.check_questions(config.asking(entry).questions)
     settings = LiveSettings(transport=config.transport, nvdec=config.nvdec)
     with ExitStack() as opened:
         channels = []
         for watcher, entry in zip(watchers, config.streams, strict=True):
             on_status = partial(_tell_status, entry.name, events, metrics)
-            source = open_source(entry.source, on_status, settings, frames_per_second=max_fps)
+            with _naming(entry):
+                source = open_source(entry.source, on_status, settings, frames_per_second=max_fps)
             opened.callback(source.close)
             orders = _orders(config, entry, max_fps)
             channels.append(Channel(entry.name, source, watcher, orders))
         # From here on the pipeline closes them.
         opened.pop_all()
     return channels
+
+
+@contextmanager
+def _naming(entry: StreamEntry) -> Iterator[None]:
+    """Says which stream a mistake belongs to."""
+    try:
+        yield
+    except (PromptError, SourceError) as error:
+        raise type(error)(f"{entry.name}: {error}") from None
 
 
 def _orders(config: Cameras, entry: StreamEntry, frames_per_second: float) -> Orders:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import stat
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from av.codec.hwaccel import HWAccel
 from numpy.typing import NDArray
 
 from stts_runtime.errors import SourceError
+from stts_runtime.paths import check_path, is_camera, local_path
 from stts_runtime.redaction import redacted
 from stts_runtime.video.decoding import Decoder, Picture
 from stts_runtime.video.nvdec import has_nvdec
@@ -27,34 +27,21 @@ from stts_runtime.video.recording import read_recording
 from stts_runtime.video.sampling import Times
 
 
-def check_source(source: str) -> None:
-    """Raises `SourceError` unless `source` names a file that is there."""
-    try:
-        source.encode()
-    except UnicodeEncodeError:
-        raise SourceError(f"the file name {source!r} is not valid UTF-8; rename the file") from None
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", source):
+def check_source(source: str) -> str:
+    """The path of the recording that `source`, a path or a file:// URL, names. Raises `SourceError` for anything else,
+    or what is not there or may not be read.
+    """
+    path = local_path(source)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", path):
         raise SourceError(f"{redacted(source)} is no file: cameras and streams are for `stts-runtime stream`")
-    try:
-        mode = Path(source).stat().st_mode
-    except FileNotFoundError:
-        link = f" ({source} is a link to nowhere)" if Path(source).is_symlink() else ""
-        raise SourceError(f"no such file: {source}{link}") from None
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{source} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if not stat.S_ISREG(mode):
-        raise SourceError(f"{source} {_NO_FILES.get(stat.S_IFMT(mode), 'is no file')}")
-    if not os.access(source, os.R_OK):
+    if is_camera(path):
+        raise SourceError(f"{source} is a camera: cameras and streams are for `stts-runtime stream`")
+    check_path(path)
+    if Path(path).is_dir():
+        raise SourceError(f"{source} is a folder: folders of pictures are for `stts-runtime stream`")
+    if not os.access(path, os.R_OK):
         raise SourceError(f"{source} may not be read by this user: permission denied")
-
-
-_NO_FILES = {
-    stat.S_IFDIR: "is a folder: folders of pictures are for `stts-runtime stream`",
-    stat.S_IFIFO: "is a pipe, and recordings are read from a file, back and forth: save it as a file first",
-    stat.S_IFCHR: "is a device: cameras are for `stts-runtime stream`",
-    stat.S_IFBLK: "is a disk and no file",
-    stat.S_IFSOCK: "is a socket and no file",
-}
+    return path
 
 
 @dataclass(frozen=True)
@@ -88,12 +75,10 @@ class VideoFile:
 
         Raises `SourceError` if there is no such file, or it holds no picture that can be decoded, or more than `most`.
         """
-        if not is_url:
-            check_source(source)
         self.name = name or redacted(source)
         self._most = most or Most()
         # An absolute path: FFmpeg takes what stands before a colon for a protocol.
-        self._place = source if is_url else str(Path(source).absolute())
+        self._place = source if is_url else str(Path(check_source(source)).absolute())
         self._hardware = HWAccel("cuda", allow_software_fallback=True) if nvdec and has_nvdec() else None
         self._recording = read_recording(self._place, self.name, partial(self._check, self._deadline()))
         self._check_pixels(self._recording.width, self._recording.height)
