@@ -13,6 +13,7 @@ import pytest
 
 from stts_runtime.bundle import MANIFEST, Bundle
 from stts_runtime.bundle.manifest import SCHEMA_VERSION
+from stts_runtime.bundle.weight_layout import read_layout
 from stts_runtime.engines import load_language, load_vision
 from stts_runtime.errors import BundleError
 from stts_runtime.session import Session
@@ -269,3 +270,28 @@ def test_a_frozen_bundle_of_every_schema_still_answers(clip: Path, schema: int, 
     answer = session.ask(session.watch(window), "What happens?", 4)
     assert answer.tokens.visual_kept == 4
     assert answer.tokens.generated >= 1
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]},
+        {"dtype": "U8", "shape": [9], "data_offsets": [0, 9]},
+        {"dtype": "U8", "shape": [4], "data_offsets": [0, 8]},
+        {"dtype": "U8", "shape": [0], "data_offsets": [-1, -1]},
+        {"dtype": "U8", "shape": [8]},
+        "U8",
+    ],
+)
+def test_weights_that_do_not_lie_in_their_file_are_refused(tmp_path: Path, entry: object) -> None:
+    path, header = tmp_path / "vision.safetensors", json.dumps({"weight": entry}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    with pytest.raises(BundleError, match=r"vision\.safetensors is damaged: it is no safetensors file"):
+        read_layout(path)
+
+
+@pytest.mark.parametrize("content", [b"", bytes(7), bytes(8), b"\xff" * 8, (2).to_bytes(8, "little") + b"[]"])
+def test_a_file_without_a_header_holds_no_weights(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "vision.safetensors").write_bytes(content)
+    with pytest.raises(BundleError, match="it is no safetensors file"):
+        read_layout(tmp_path / "vision.safetensors")

@@ -14,6 +14,7 @@ import pytest
 from stts_runtime.device import Device, Gpu, this_device
 from stts_runtime.device.device import read_device
 from stts_runtime.device.gpu import ask_driver
+from stts_runtime.device.system import x86_flags
 
 MEMORY = 8 * 10**9
 OPEN_MODULE = (
@@ -225,3 +226,12 @@ def test_this_device_is_asked_once_and_either_has_a_gpu_or_says_why_not() -> Non
     assert this_device() is device
     assert device.platform == f"{platform.system()}-{platform.machine()}".lower()
     assert (device.gpu is None) == (device.no_gpu_because is not None)
+
+
+def test_flags_are_those_of_x86(tmp_path):
+    (tmp_path / "proc").mkdir()
+    assert x86_flags(tmp_path) == set()
+    (tmp_path / "proc/cpuinfo").write_text("processor\t: 0\nFeatures\t: fp asimd asimddp\n")
+    assert x86_flags(tmp_path) == set()
+    (tmp_path / "proc/cpuinfo").write_text("processor\t: 0\nflags\t\t: fpu avx2 avx_vnni\nvmx flags\t: vnmi\n")
+    assert x86_flags(tmp_path) == {"fpu", "avx2", "avx_vnni"}

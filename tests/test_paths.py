@@ -13,10 +13,10 @@ import cv2
 import pytest
 
 from stts_runtime.errors import SourceError
+from stts_runtime.paths import check_path, local_path
 from stts_runtime.sources import LiveSettings, State, open_source
 from stts_runtime.sources.camera_reader import CameraReader
 from stts_runtime.sources.faults import Lost
-from stts_runtime.paths import check_path, local_path
 from stts_runtime.sources.spec import Kind, parse_spec
 
 

@@ -109,6 +109,19 @@ def test_float8_can_be_looked_at_on_the_cpu(bundle, graph, ranges, windows):
     assert 0 < _error(got, wanted) < 0.3
 
 
+# Integers
+
+
+def test_weights_of_int8_have_7_bits_on_the_cpu_and_8_for_tensorrt(bundle, graph, ranges, tmp_path):
+    """ONNX Runtime may add two products in 16 bits; TensorRT adds all of them in 32."""
+    made = write_quantized(bundle, tmp_path, Recipe(tower("int8", graph, ranges)))
+    largest = {}
+    for target, written in made.manifest.variants["full-t3"].graphs.items():
+        weights = [values for _, values in stored_weights(made.folder / written.weights) if values.dtype == np.int8]
+        largest[target] = max(int(np.abs(values.astype(np.int16)).max()) for values in weights)
+    assert largest == {"cpu": 64, "tensorrt": 127, "tensorrt-10": 127}
+
+
 # cuda
 
 

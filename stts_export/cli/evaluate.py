@@ -39,9 +39,13 @@ def evaluate_command(
     from stts_calib.accuracy import Evaluation, report_of, settings_of
     from stts_calib.clips import Split
     from stts_runtime.bundle import Bundle
+    from stts_runtime.cli.show import show_note
+    from stts_runtime.engines import choose_engine
 
     _check_places(report, plot, bundle)
     opened = Bundle.open(bundle)
+    for note in choose_engine(opened, "cpu").notes:
+        show_note(note)
     evaluation = Evaluation(opened, settings_of(opened, setting or []), clips, questions, Split.test)
     with steps(quiet=as_json) as tell:
         minutes = _run(evaluation, tell)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, external_data_helper, numpy_helper
 
-from stts_runtime.bundle.weight_layout import Stored, lay_out
+from stts_runtime.bundle.weight_layout import Stored, lay_out, read_layout
 from stts_runtime.errors import SttsError
 
 _HALF_BYTES = (TensorProto.INT4, TensorProto.UINT4)
@@ -40,13 +38,11 @@ def weight_names(graph: Path) -> frozenset[str]:
 
 def stored_weights(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
     """The tensors of a safetensors file, one at a time."""
-    begin, header = _header(path)
-    for name, entry in header.items():
-        if name != "__metadata__":
-            first, last = entry["data_offsets"]
-            dtype = _DTYPES[entry["dtype"]]
-            values = np.fromfile(path, dtype, (last - first) // dtype.itemsize, offset=begin + first)
-            yield name, values.reshape(entry["shape"])
+    layout, begin = read_layout(path)
+    for name, (stored, first, _) in layout.items():
+        dtype = _DTYPES[stored.dtype]
+        values = np.fromfile(path, dtype, stored.size_bytes // dtype.itemsize, offset=begin + first)
+        yield name, values.reshape(stored.shape)
 
 
 class WeightFile:
@@ -80,21 +76,14 @@ class WeightFile:
     @staticmethod
     def refer(model: ModelProto, path: Path) -> None:
         """Says of the initializers that were taken out where they lie in the file, which is written."""
-        begin, header = _header(path)
+        layout, begin = read_layout(path)
         for tensor in model.graph.initializer:
             if tensor.data_location == TensorProto.EXTERNAL:
-                first, last = header[tensor.name]["data_offsets"]
+                _, first, last = layout[tensor.name]
                 place = {"location": path.name, "offset": str(begin + first), "length": str(last - first)}
                 del tensor.external_data[:]
                 for key, value in place.items():
                     tensor.external_data.add(key=key, value=value)
-
-
-def _header(path: Path) -> tuple[int, dict[str, Any]]:
-    """Where the data begins, and what the file says of every tensor."""
-    with path.open("rb") as stream:
-        (size,) = struct.unpack("<Q", stream.read(8))
-        return 8 + size, json.loads(stream.read(size))
 
 
 def _of(model: ModelProto, sources: Iterable[str]) -> list[TensorProto]:

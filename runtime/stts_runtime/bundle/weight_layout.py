@@ -9,8 +9,14 @@ import json
 import math
 import struct
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from stts_runtime.errors import BundleError
+
+ITEM_BYTES = {"F32": 4, "I32": 4, "I64": 8, "F16": 2, "BF16": 2, "F8_E4M3": 1, "I8": 1, "U8": 1}
+"""Of the types that bundles hold."""
+_MAX_HEADER_BYTES = 1 << 26
 _ALIGNED = 16
 """Bytes; what fast products ask of their matrices."""
 _HEADER_ALIGNED = 8
@@ -28,6 +34,42 @@ class Stored(NamedTuple):
     @property
     def size_bytes(self) -> int:
         return math.prod(self.shape) * self.item_bytes
+
+
+class Placed(NamedTuple):
+    """A tensor and the bytes that it takes, counted from where the data begins."""
+
+    stored: Stored
+    begin: int
+    end: int
+
+
+def read_layout(path: Path) -> tuple[dict[str, Placed], int]:
+    """The tensors of a file by name, and where in it the data begins.
+
+    Raises `BundleError` if the file is not as the format has it.
+    """
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            (header_bytes,) = struct.unpack("<Q", file.read(8))
+            data = 8 + header_bytes
+            if not 0 < header_bytes <= min(_MAX_HEADER_BYTES, size - 8):
+                raise ValueError("its header is too long")
+            header = json.loads(file.read(header_bytes))
+        layout = {name: _placed(name, entry, size - data) for name, entry in header.items() if name != "__metadata__"}
+    except (AttributeError, KeyError, TypeError, ValueError, struct.error) as error:
+        raise BundleError(f"{path} is damaged: it is no safetensors file ({error})") from None
+    return layout, data
+
+
+def _placed(name: str, entry: Mapping[str, Any], data_bytes: int) -> Placed:
+    dtype, shape = entry["dtype"], tuple(map(int, entry["shape"]))
+    stored = Stored(dtype, ITEM_BYTES[dtype], shape)
+    begin, end = map(int, entry["data_offsets"])
+    if not 0 <= begin <= end <= data_bytes or stored.size_bytes != end - begin:
+        raise ValueError(f"{name} does not lie in it")
+    return Placed(stored, begin, end)
 
 
 def lay_out(tensors: Mapping[str, Stored], metadata: Mapping[str, str] | None = None) -> tuple[bytes, list[str]]:

@@ -13,7 +13,7 @@ from stts_runtime.bench import Benchmark, Report, Row, write_plot
 from stts_runtime.bench.report import SpeedUp, Spread, throttling
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.options import BundleArgument, EngineOption
-from stts_runtime.cli.show import console, errors
+from stts_runtime.cli.show import console, errors, show_note
 from stts_runtime.engines import choose_engine
 from stts_runtime.errors import MissingExtraError
 from stts_runtime.outputs import check_output
@@ -41,13 +41,13 @@ def bench_command(
     opened, video = Bundle.open(bundle), VideoFile(source) if source else None
     choice = choose_engine(opened, engine)
     for note in choice.notes:
-        _note(note)
+        show_note(note)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task("measuring", total=rounds)
         benchmark = Benchmark(opened, video, choice.name, rounds)
         report = benchmark.run(within_ms, on_round=lambda: progress.advance(task))
     for note in benchmark.notes:
-        _note(note)
+        show_note(note)
     if not as_json:
         _show(report)
     if plot is not None:
@@ -55,16 +55,12 @@ def bench_command(
     print(report.model_dump_json(), flush=True)
 
 
-def _note(text: str) -> None:
-    errors.print(f"note: {text}", markup=False, soft_wrap=True)
-
-
 def _plot(path: Path, report: Report, quiet: bool) -> None:
     title = f"{Path(report.source).name}, {report.machine.processor}, {report.machine.cores} cores"
     try:
         write_plot(path, report.rows, title)
     except (MissingExtraError, OSError) as error:
-        _note(f"no picture: {error}")
+        show_note(f"no picture: {error}")
         return
     if not quiet:
         console.print(f"plot: {path}", soft_wrap=True)

@@ -21,6 +21,10 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED
 errors = Console(stderr=True, highlight=False)
 
 
+def show_note(text: str) -> None:
+    errors.print(f"note: {text}", markup=False, soft_wrap=True)
+
+
 def show_answer(answer: Answer, to: Console = console) -> None:
     tokens, spent = answer.tokens, answer.milliseconds
     to.print(

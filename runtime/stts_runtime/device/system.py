@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 _PATIENCE_SECONDS = 30
+_X86_FLAGS = re.compile(r"^flags\s*:\s*(.+)$", re.MULTILINE)
 _PROCESSOR = re.compile(r"^model name\s*:\s*(.+)$", re.MULTILINE)
 
 
@@ -37,3 +38,9 @@ def processor(root: Path = Path("/")) -> str:
     """What the CPU is called; on Arm, /proc/cpuinfo has no model name."""
     model = _PROCESSOR.search(text_of(root / "proc/cpuinfo") or "")
     return model[1].strip() if model else platform.processor() or platform.machine()
+
+
+def x86_flags(root: Path = Path("/")) -> frozenset[str]:
+    """Features of an x86 CPU as Linux names them, such as avx2; empty on other CPUs and other systems."""
+    flags = _X86_FLAGS.search(text_of(root / "proc/cpuinfo") or "")
+    return frozenset(flags[1].split()) if flags else frozenset()

@@ -1,13 +1,8 @@
-"""The weights of a safetensors file in device memory: one copy, whatever number of graphs takes them.
-
-Source of the layout: the safetensors format (header length, JSON header, plain little-endian tensors).
-"""
+"""The weights of a safetensors file in device memory: one copy, whatever number of graphs takes them."""
 
 from __future__ import annotations
 
-import json
 import mmap
-import struct
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -16,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from stts_runtime.bundle.weight_layout import read_layout
 from stts_runtime.engines.cuda_memory import DeviceArray, Stream
 from stts_runtime.errors import BundleError
 
 JOINED_BY = "+"
 _CHUNK_BYTES = 1 << 26
-_MAX_HEADER_BYTES = 1 << 26
-_TYPES: dict[str, tuple[int, np.dtype[Any] | None]] = {
-    "F32": (4, np.dtype(np.float32)),
-    "F16": (2, np.dtype(np.float16)),
-    "BF16": (2, None),
-    "U8": (1, np.dtype(np.uint8)),
+_TYPES: dict[str, np.dtype[Any] | None] = {
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": None,
+    "U8": np.dtype(np.uint8),
 }
 _loaded: weakref.WeakValueDictionary[tuple[Path, int], DeviceWeights] = weakref.WeakValueDictionary()
 
@@ -63,8 +58,8 @@ class DeviceWeights(Weights):
 
     def __init__(self, path: Path, stream: Stream) -> None:
         """Raises `BundleError` for a file that is not as the format has it."""
+        arrays, begin = _arrays(path)
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            arrays, begin = _arrays(path, content)
             block = stream.zeros((len(content) - begin,), 1, np.dtype(np.uint8))
             for offset in range(begin, len(content), _CHUNK_BYTES):
                 # A copy of it, since the mapping must have no views when it is closed.
@@ -84,24 +79,12 @@ def device_weights(path: Path, stream: Stream) -> DeviceWeights:
     return weights
 
 
-def _arrays(path: Path, content: mmap.mmap) -> tuple[dict[str, DeviceArray], int]:
+def _arrays(path: Path) -> tuple[dict[str, DeviceArray], int]:
     """Arrays whose addresses are offsets into the data, and where in the file the data begins."""
+    layout, begin = read_layout(path)
     arrays = {}
-    try:
-        (header_bytes,) = struct.unpack_from("<Q", content)
-        begin = 8 + header_bytes
-        if not 0 < header_bytes <= min(_MAX_HEADER_BYTES, len(content) - 8):
-            raise ValueError("its header is too long")
-        header = json.loads(content[8:begin])
-        for name, entry in header.items():
-            if name == "__metadata__":
-                continue
-            item_bytes, dtype = _TYPES[entry["dtype"]]
-            first, last = map(int, entry["data_offsets"])
-            array = DeviceArray(first, tuple(map(int, entry["shape"])), item_bytes, dtype)
-            if not 0 <= first <= last <= len(content) - begin or array.size_bytes != last - first:
-                raise ValueError(f"{name} does not lie in it")
-            arrays[name] = array
-    except (KeyError, TypeError, ValueError, struct.error) as error:
-        raise BundleError(f"{path} is damaged: it is no safetensors file ({error})") from None
+    for name, (stored, first, _) in layout.items():
+        if stored.dtype not in _TYPES:
+            raise BundleError(f"{path} is damaged: {name} is {stored.dtype}, which no graph for CUDA takes")
+        arrays[name] = DeviceArray(first, stored.shape, stored.item_bytes, _TYPES[stored.dtype])
     return arrays, begin

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from stts_runtime.bundle import Bundle
@@ -13,6 +13,7 @@ from stts_runtime.engines.live_device import DeviceLive
 from stts_runtime.engines.onnxruntime_cpu import CpuLanguage, CpuVision
 from stts_runtime.engines.onnxruntime_cuda import LOWERING as CUDA
 from stts_runtime.engines.onnxruntime_cuda import CudaLanguage, CudaVision, check_cuda
+from stts_runtime.engines.saturation import saturation_note
 from stts_runtime.engines.seam import LanguageEngine, LiveVisionEngine, VisionEngine
 from stts_runtime.engines.tensorrt import TensorRtLanguage, TensorRtVision, checked_plan
 from stts_runtime.passports import EngineStore
@@ -37,8 +38,12 @@ def choose_engine(bundle: Bundle, wanted: EngineName | None = None) -> EngineCho
     An engine that does not fit this device is an error when it is loaded, and no reason to fall back to something much
     slower.
     """
-    if wanted is not None:
-        return EngineChoice(wanted)
+    choice = _default_engine(bundle) if wanted is None else EngineChoice(wanted)
+    note = saturation_note(bundle) if choice.name == "cpu" else None
+    return choice if note is None else replace(choice, notes=(*choice.notes, note))
+
+
+def _default_engine(bundle: Bundle) -> EngineChoice:
     for_gpu: list[EngineName] = [name for name in FLAVOURS if EngineStore(bundle.folder).has(LANGUAGE, name)]
     if CUDA in bundle.manifest.language.graphs:
         for_gpu.append("cuda")
