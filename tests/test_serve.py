@@ -6,15 +6,16 @@ import asyncio
 import base64
 import io
 import os
-import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from stts_runtime.errors import SourceError, UserError
 from stts_runtime.generate import Follow
@@ -247,50 +248,144 @@ def encoded(suffix: str, height: int = 40, width: int = 60) -> bytes:
     return cv2.imencode(suffix, np.full((height, width, 3), 90, np.uint8))[1].tobytes()
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
-def test_pictures_are_known_by_their_first_bytes_and_their_size_before_they_are_decoded(suffix: str) -> None:
-    content = encoded(suffix)
+def drawn(kind: str, frames: int = 1) -> bytes:
+    """A picture of Pillow's kind; its frames differ."""
+    content = io.BytesIO()
+    first, *others = [Image.new("RGB", (60, 40), (40 * number, 90, 90)) for number in range(frames)]
+    first.save(content, kind, save_all=frames > 1, append_images=others)
+    return content.getvalue()
+
+
+def played(folder: Path, suffix: str) -> bytes:
+    """A clip of noise in the container of that suffix."""
+    path, generator = folder / f"clip{suffix}", np.random.default_rng(0)
+    codec = {".wmv": "wmv2", ".flv": "flv1", ".ogv": "libvpx", ".webm": "libvpx", ".mpg": "mpeg1video"}.get(
+        suffix, "mpeg4"
+    )
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, 25, width=96, height=64, pix_fmt="yuv420p")
+        for _ in range(12):
+            noise = generator.integers(0, 256, (64, 96, 3), dtype=np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
+        out.mux(stream.encode())
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF"])
+def test_pictures_are_known_by_their_first_bytes_and_their_size_before_they_are_decoded(kind: str) -> None:
+    content = drawn(kind)
+    assert media.kind_of(content, LIMITS) == "picture"
     assert media.picture(content, LIMITS).shape == (40, 60, 3)
     with pytest.raises(Problem, match="this has 60 x 40") as caught:
         media.picture(content, Limits(pixels=2399))
     assert caught.value.status == 413
 
 
-@pytest.mark.parametrize("form", [b"VP8 ", b"VP8L", b"VP8X"])
-def test_every_form_of_webp_says_its_size(form: bytes) -> None:
-    body = {
-        b"VP8 ": bytes(6) + struct.pack("<HH", 60, 40),
-        b"VP8L": b"\x2f" + struct.pack("<I", 59 | 39 << 14),
-        b"VP8X": bytes(4) + (59).to_bytes(3, "little") + (39).to_bytes(3, "little"),
-    }[form]
-    content = b"RIFF\0\0\0\0WEBP" + form + bytes(4) + body
-    with pytest.raises(Problem, match="60 x 40"):
-        media.picture(content, Limits(pixels=1))
+@pytest.mark.parametrize(
+    "suffix", [".mp4", ".mov", ".mkv", ".webm", ".avi", ".flv", ".wmv", ".ogv", ".ts", ".m2ts", ".mpg"]
+)
+def test_containers_are_known_by_their_first_bytes(suffix: str, tmp_path: Path) -> None:
+    content = played(tmp_path, suffix)
+    assert media.kind_of(content, LIMITS) == "clip"
+    with pytest.raises(Problem, match="send it as video_url"):
+        media.picture(content, LIMITS)
+
+
+def test_a_transport_stream_is_known_wherever_it_was_cut(tmp_path: Path) -> None:
+    content = played(tmp_path, ".ts")
+    for start in (0, 1, 100, 187, 188 * 3 + 50):
+        assert media.kind_of(content[start:], LIMITS) == "clip"
+    assert media.kind_of(content[: 188 * 4], LIMITS) == "clip"
+
+
+def test_an_animated_gif_is_a_clip_unless_a_picture_is_asked_for(tmp_path: Path) -> None:
+    still, moving = drawn("GIF"), drawn("GIF", frames=4)
+    assert (media.kind_of(still, LIMITS), media.kind_of(moving, LIMITS)) == ("picture", "clip")
+    assert media.picture(moving, LIMITS)[0, 0].tolist() == [90, 90, 0]
+    uploads = Uploads(tmp_path, LIMITS)
+    kept = [uploads.add(io.BytesIO(content), "one.gif") for content in (still, moving)]
+    assert [(one.clip is not None, one.is_picture) for one in kept] == [(False, True), (True, True)]
+    with uploads.opened(moving, "clip") as video:
+        assert video.frames == 4
+
+
+def test_an_avif_is_a_picture_though_its_container_is_that_of_mp4() -> None:
+    with pytest.raises(Problem, match="send it as image_url"):
+        media.check_clip(drawn("AVIF"))
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (b"\0\0\0\x24ftypheic\0\0\0\0mif1MiHBMiHEMiPrheic\0\0\0\0" + bytes(2000), "a HEIC picture"),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1heicmiaf" + bytes(2000), "a HEIC picture"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(2000), "a JPEG XL picture"),
+        (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
+        (b"%PDF-1.7", "a PDF document"),
+        (b"8BPS\0\1", "a Photoshop document"),
+        (b"<!DOCTYPE html><p>Log in", "a web page"),
+    ],
+)
+def test_what_is_not_read_is_named_with_what_is(content: bytes, name: str) -> None:
+    for asked in (
+        lambda: media.kind_of(content, LIMITS),
+        lambda: media.picture(content, LIMITS),
+        lambda: media.check_clip(content),
+    ):
+        with pytest.raises(Problem, match=f"the content is {name}.*JPEG, PNG, WebP.*MP4, MOV") as caught:
+            asked()
+        assert caught.value.status == 400
+        assert "video_url" not in caught.value.message
+
+
+PLAYLIST = b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n"
+SESSION = b"v=0\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n"
+
+
+def padded(text: bytes, packets: int = 20) -> bytes:
+    """Text that is in step with a transport stream."""
+    rows = [text[at : at + 187].ljust(187) for at in range(0, 187 * packets, 187)]
+    return b"G".join([text[:40].ljust(40), *rows])
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",
+        PLAYLIST,
+        padded(PLAYLIST),
+        padded(SESSION),
+        b"G" + padded(SESSION)[41:],
+        b"AAAAftyp" + SESSION,
+        b"FLV\1\n" + SESSION,
         b"ffconcat version 1.0\nfile /etc/passwd\n",
-        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
-        b"GIF89a",
+        b"<?xml version='1.0'?><MPD profiles='urn:mpeg:dash:profile:isoff-live:2011'/>",
+        bytes(2000),
         b"",
     ],
 )
 def test_what_names_other_files_never_reaches_a_decoder(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(Problem, match="neither a picture"):
-        media.kind_of(content)
+        media.kind_of(content, LIMITS)
     with pytest.raises(Problem, match="neither a picture"):
         Uploads(tmp_path, LIMITS).add(io.BytesIO(content), "clip.mp4")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_damaged_picture_is_refused() -> None:
-    for content in (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", encoded(".png")[:60], b"\xff\xd8\xff\xe0\xff\xff"):
-        with pytest.raises(Problem, match=r"damaged|cannot be decoded") as caught:
+def test_a_damaged_picture_is_refused(tmp_path: Path) -> None:
+    for content in (
+        b"\xff\xd8\xff",
+        b"\x89PNG\r\n\x1a\n",
+        encoded(".png")[:60],
+        b"\xff\xd8\xff\xe0\xff\xff",
+        b"GIF89a",
+    ):
+        with pytest.raises(Problem, match="picture is cut off or damaged") as caught:
             media.picture(content, LIMITS)
         assert caught.value.status == 400
+        with pytest.raises(Problem, match="picture is cut off or damaged"):
+            Uploads(tmp_path, LIMITS).add(io.BytesIO(content), "picture")
 
 
 def test_a_data_url_is_base64_and_no_larger_than_allowed() -> None:

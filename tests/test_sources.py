@@ -496,11 +496,25 @@ def test_of_a_file_only_the_frames_that_are_due_are_read(clip: Path) -> None:
     assert seconds == pytest.approx([0, 0.5, 1, 1.5])
 
 
-def test_a_folder_without_images_and_a_rate_of_zero_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="holds no image"):
+def test_a_folder_without_pictures_and_a_rate_of_zero_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"holds no picture; allowed are \.apng, \.avif,"):
+        open_source(str(tmp_path))
+    (tmp_path / "phone.HEIC").write_bytes(b"")
+    with pytest.raises(SourceError, match=r"; it holds \.heic$"):
         open_source(str(tmp_path))
     with pytest.raises(SourceError, match="above 0"):
         open_source(str(tmp_path), folder_fps=0)
+
+
+def test_a_folder_of_which_no_picture_can_be_read_says_why(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    source = open_source(str(tmp_path))
+    assert source.take(1) is None
+    assert source.drops == {"corrupt": 3}
+    assert source.status.reason.startswith(
+        "broke off: none of its 3 pictures can be read; 0.jpg: this is a HEIC picture, and JPEG, PNG,"
+    )
 
 
 def test_names_are_sorted_by_their_numbers() -> None:

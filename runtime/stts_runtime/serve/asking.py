@@ -134,8 +134,9 @@ class Asker:
                 raise Problem(409, f"{view.channel.name} has no picture yet: {status.state.value}, {status.reason}")
             return self._workshop.about_stream(view.channel, question.text, question.max_tokens)
         content = self._content(question.about)
-        if isinstance(content, bytes) and (question.about.kind or media.kind_of(content[:64])) == "picture":
-            image = media.picture(content, self._settings.limits)
+        limits = self._settings.limits
+        if isinstance(content, bytes) and (question.about.kind or media.kind_of(content, limits)) == "picture":
+            image = media.picture(content, limits)
             return self._workshop.about_picture(image, question.text, question.max_tokens)
         opened = nullcontext(content) if isinstance(content, VideoFile) else self._uploads.opened(content, "clip")
         with opened as video:
@@ -145,7 +146,9 @@ class Asker:
         limits = self._settings.limits
         if about.url.startswith(PREFIX):
             upload = self._uploads.get(about.url, about.param)
-            return upload.clip or upload.path.read_bytes()
+            if upload.clip is None or (about.kind == "picture" and upload.is_picture):
+                return upload.path.read_bytes()
+            return upload.clip
         if about.url.startswith("data:"):
             return media.data_url(about.url, limits, about.param)
         if about.url.lower().startswith(("http://", "https://")):

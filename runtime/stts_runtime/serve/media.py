@@ -1,30 +1,25 @@
-"""What clients send to be looked at: pictures and clips, known by their first bytes and never by their names.
-
-FFmpeg opens whatever it recognises, playlists that name other files and addresses included. So nothing reaches it but
-containers that hold their own frames.
-"""
+"""What clients send to be looked at: pictures and clips, known by their first bytes and never by their names."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import re
-import struct
 from typing import Literal
 
-import cv2
-import numpy as np
-
+from stts_runtime import pictures
 from stts_runtime.overlay import Image
+from stts_runtime.serve import containers
 from stts_runtime.serve.problems import Problem
 from stts_runtime.serve.settings import Limits
 
 Kind = Literal["picture", "clip"]
 
-PICTURES = "JPEG, PNG or WebP"
-CLIPS = "MP4, MOV, MKV, WebM or AVI"
+PICTURES = pictures.NAMES
+CLIPS = containers.NAMES
+_READ = f"pictures are read as {PICTURES}, clips as {CLIPS}"
+HEAD_BYTES = containers.HEAD_BYTES
 _DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w=.+-]+)*;base64,", re.ASCII)
-_ENOUGH_TO_KNOW = 64
 _PIECE = 1 << 20
 
 
@@ -47,77 +42,49 @@ def too_large(limits: Limits) -> Problem:
     return Problem(413, f"a clip or picture may have {limits.upload_bytes:,} bytes; send a smaller one")
 
 
-def kind_of(head: bytes) -> Kind:
-    """By the first 64 bytes. Raises `Problem` for what is neither."""
-    if head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")) or _is_riff(head, b"WEBP"):
-        return "picture"
-    if head[4:8] == b"ftyp" or head.startswith(b"\x1a\x45\xdf\xa3") or _is_riff(head, b"AVI "):
-        return "clip"
-    raise Problem(400, f"the content is neither a picture ({PICTURES}) nor a clip ({CLIPS}); send one of those")
+def kinds_of(head: bytes) -> frozenset[Kind]:
+    """What the content may be looked at as, by its first `HEAD_BYTES`: a GIF is both. Raises `Problem` for neither."""
+    kinds: set[Kind] = set()
+    if pictures.format_of(head) is not None:
+        kinds.add("picture")
+    other = pictures.name_of_other(head)
+    # AVIF and HEIC are pictures in the container of MP4.
+    is_mp4_of_pictures = head[4:8] == b"ftyp" and (kinds or other)
+    if containers.is_container(head) and not is_mp4_of_pictures:
+        kinds.add("clip")
+    if kinds:
+        return frozenset(kinds)
+    if other:
+        raise Problem(400, f"the content is {other}, which is not read here; {_READ}: convert it to one of those")
+    raise Problem(400, f"the content is neither a picture nor a clip that is known; {_READ}: send one of those")
+
+
+def kind_of(content: bytes, limits: Limits) -> Kind:
+    """Where nobody says what it should be: a GIF that moves is a clip. Raises `Problem` for what is neither."""
+    kinds = kinds_of(content[:HEAD_BYTES])
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    try:
+        return "clip" if pictures.is_animated(content, limits.pixels) else "picture"
+    except pictures.PictureError as error:
+        raise _problem(error) from None
 
 
 def picture(content: bytes, limits: Limits) -> Image:
-    """BGR (H, W, 3) uint8. Its size is known before it is decoded: a small file may be a huge picture."""
-    if kind_of(content[:_ENOUGH_TO_KNOW]) != "picture":
-        raise Problem(400, f"the content is a clip, and {PICTURES} was expected: send it as video_url")
-    size = _size(content)
-    if size is None:
-        raise Problem(400, "the picture is damaged: it does not say its size")
-    check_pixels(*size, limits)
+    """BGR (H, W, 3) uint8, of an animation the first. Its size is checked before it is decoded."""
+    if "picture" not in kinds_of(content[:HEAD_BYTES]):
+        raise Problem(400, f"the content is a clip, and image_url takes pictures ({PICTURES}): send it as video_url")
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise Problem(400, f"the picture cannot be decoded; send {PICTURES}")
-    return image.astype(np.uint8, copy=False)
+        return pictures.read_picture(content, limits.pixels)
+    except pictures.PictureError as error:
+        raise _problem(error) from None
 
 
-def check_pixels(width: int, height: int, limits: Limits) -> None:
-    if width * height > limits.pixels:
-        raise Problem(
-            413, f"a picture may have {limits.pixels:,} pixels, and this has {width} x {height}; send a smaller one"
-        )
+def check_clip(head: bytes) -> None:
+    """Raises `Problem` unless the content, by its first `HEAD_BYTES`, may be played."""
+    if "clip" not in kinds_of(head):
+        raise Problem(400, f"the content is a picture, and video_url takes clips ({CLIPS}): send it as image_url")
 
 
-def _is_riff(head: bytes, form: bytes) -> bool:
-    return head.startswith(b"RIFF") and head[8:12] == form
-
-
-def _size(content: bytes) -> tuple[int, int] | None:
-    """Width and height as the header says; None if it ends too soon."""
-    try:
-        if content.startswith(b"\x89PNG"):
-            return struct.unpack_from(">II", content, 16)
-        return _webp_size(content) if content.startswith(b"RIFF") else _jpeg_size(content)
-    except (struct.error, IndexError):
-        return None
-
-
-def _webp_size(content: bytes) -> tuple[int, int] | None:
-    form = content[12:16]
-    if form == b"VP8X":
-        return _uint24(content, 24) + 1, _uint24(content, 27) + 1
-    if form == b"VP8L":
-        (bits,) = struct.unpack_from("<I", content, 21)
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    if form == b"VP8 ":
-        width, height = struct.unpack_from("<HH", content, 26)
-        return width & 0x3FFF, height & 0x3FFF
-    return None
-
-
-def _uint24(content: bytes, at: int) -> int:
-    return content[at] | content[at + 1] << 8 | content[at + 2] << 16
-
-
-def _jpeg_size(content: bytes) -> tuple[int, int] | None:
-    """Of the first frame header (SOF), behind any number of other segments."""
-    at = 2
-    while content[at] == 0xFF:
-        marker = content[at + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", content, at + 5)
-            return width, height
-        at += 2 + struct.unpack_from(">H", content, at + 2)[0]
-    return None
+def _problem(error: pictures.PictureError) -> Problem:
+    return Problem(413 if isinstance(error, pictures.PictureTooLargeError) else 400, str(error))

@@ -61,6 +61,9 @@ class StateRecord(BaseModel):
     default_keep: float
     frames_per_second: float
     looks_at_pictures: bool
+    picture_formats: str
+    """What may be uploaded, for people."""
+    clip_formats: str
     random_weights: bool
     variants: list[VariantRecord]
     limits: Limits

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stts_runtime.bundle import Bundle
+from stts_runtime.serve import media
 from stts_runtime.serve.asking import Asker
 from stts_runtime.serve.desk import Desk
 from stts_runtime.serve.helpers import Helpers
@@ -74,6 +75,8 @@ class Parts:
             default_keep=manifest.default_keep,
             frames_per_second=manifest.max_fps,
             looks_at_pictures=self.workshop.looks_at_pictures,
+            picture_formats=media.PICTURES,
+            clip_formats=media.CLIPS,
             random_weights=manifest.random_weights,
             variants=variant_records(self.bundle, self.workshop.variants),
             limits=self.settings.limits,

@@ -28,7 +28,7 @@ PREFIX = "file-"
 
 @dataclass(eq=False)
 class Upload:
-    """A file that was looked into: `clip` is its video, None of a picture."""
+    """A file that was looked into. One that can be both, an animated GIF, is a clip unless a picture is asked for."""
 
     id: str
     name: str
@@ -36,6 +36,9 @@ class Upload:
     path: Path
     size_bytes: int
     clip: VideoFile | None
+    """Its video; None of a picture."""
+    is_picture: bool
+    """Whether it can be looked at as a picture."""
     created: int = field(default_factory=lambda: int(time.time()))
     used: float = field(default_factory=time.monotonic)
 
@@ -56,7 +59,7 @@ class Uploads:
         path = self._folder / number
         try:
             size = self._write(path, content)
-            upload = Upload(number, shown, path, size, self._look_into(path, shown))
+            upload = Upload(number, shown, path, size, *self._look_into(path, shown))
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -88,8 +91,7 @@ class Uploads:
     @contextmanager
     def opened(self, content: bytes, name: str) -> Iterator[VideoFile]:
         """A clip that came within a request, for as long as the block lasts."""
-        if media.kind_of(content[:64]) != "clip":
-            raise Problem(400, f"the content is a picture, and {media.CLIPS} was expected: send it as image_url")
+        media.check_clip(content[: media.HEAD_BYTES])
         path = self._folder / secrets.token_hex(12)
         try:
             path.write_bytes(content)
@@ -107,13 +109,17 @@ class Uploads:
                 file.write(chunk)
         return size
 
-    def _look_into(self, path: Path, name: str) -> VideoFile | None:
+    def _look_into(self, path: Path, name: str) -> tuple[VideoFile | None, bool]:
+        """The clip, and whether it is a picture. Whatever the file claims to be is decoded, as far as is needed."""
         with path.open("rb") as file:
-            head = file.read(64)
-        if media.kind_of(head) == "clip":
-            return self._clip(path, name)
-        media.picture(path.read_bytes(), self._limits)
-        return None
+            kinds = media.kinds_of(file.read(media.HEAD_BYTES))
+        if "picture" not in kinds:
+            return self._clip(path, name), False
+        content = path.read_bytes()
+        if media.kind_of(content, self._limits) == "clip":
+            return self._clip(path, name), True
+        media.picture(content, self._limits)
+        return None, True
 
     def _clip(self, path: Path, name: str) -> VideoFile:
         limits = self._limits

@@ -21,6 +21,7 @@ class Pictures(Protocol):
 
     pts_seconds: Times
     notes: list[str]
+    """What is wrong with them; reading may add to it."""
 
     def images(self, numbers: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
         """Each of these numbers with its BGR image; None for one that does not decode."""
@@ -46,6 +47,7 @@ class FileFrames:
         seconds = pictures.pts_seconds
         numbers = np.arange(len(seconds)) if frames_per_second is None else due_frames(seconds, frames_per_second)
         self._images, self._wanted, self._dropped = pictures.images(numbers), len(numbers), 0
+        self._told = len(pictures.notes)
         self._status = Status(State.LIVE, "; ".join(["reading", *pictures.notes]), time.monotonic())
         self._tell()
 
@@ -75,10 +77,11 @@ class FileFrames:
         self._end(State.ENDED, "closed")
 
     def _ending(self) -> tuple[State, str]:
+        found = self._pictures.notes[self._told :]
         if self._dropped == self._wanted:
-            return State.REFUSED, f"none of its {self._wanted} frames could be decoded"
-        dropped = f"; {self._dropped} of {self._wanted} frames did not decode" if self._dropped else ""
-        return State.ENDED, f"read to its end{dropped}"
+            return State.REFUSED, "; ".join([f"none of its {self._wanted} frames could be decoded", *found])
+        dropped = [f"{self._dropped} of {self._wanted} frames did not decode"] if self._dropped else []
+        return State.ENDED, "; ".join(["read to its end", *dropped, *found])
 
     def _end(self, state: State, reason: str) -> None:
         if not self._status.over:

@@ -503,9 +503,9 @@ function compare() {
 function showClipForm() {
   const { limits } = state;
   const size = Math.round(limits.upload_bytes / 1e6);
-  const picture = state.looks_at_pictures ? "; or a picture, JPEG, PNG or WebP" : "";
+  const picture = state.looks_at_pictures ? `; or a picture, ${state.picture_formats}` : "";
   at("clip-hint").textContent =
-    `A clip of up to ${limits.clip_seconds} s and ${size} MB: MP4, MOV, MKV, WebM or AVI${picture}. ` +
+    `A clip of up to ${limits.clip_seconds} s and ${size} MB: ${state.clip_formats}${picture}. ` +
     `It is deleted ${Math.round(limits.upload_seconds / 60)} minutes after its last use.`;
 }
 
