@@ -233,7 +233,7 @@ def test_recordings_one_behind_the_other_are_one_film(recordings: dict[str, Path
     assert levels_of(video) == written(range(_FRAMES)) * 3
     np.testing.assert_allclose(video.pts_seconds, np.arange(3 * _FRAMES) / 10, atol=0.002)
     assert video.notes == [
-        "the clock starts anew at 6.0, 12.0 s: what follows was taken to come directly after what was before"
+        "its clock jumps at 6.0, 12.0 s: what follows was taken to come directly after what was before"
     ]
 
 
@@ -344,6 +344,8 @@ def test_an_interrupted_recording_says_what_may_repair_it(recordings: dict[str, 
 def test_each_kind_of_bad_file_has_its_own_sentence(recordings: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "notes.mp4").write_text("not a video\n" * 100)
+    (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(5000))
+    (tmp_path / "phone.mp4").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(5000))
     cv2.imwrite(str(tmp_path / "photo.jpg"), np.zeros((64, 96, 3), np.uint8))
     unknown = tmp_path / "unknown.mp4"
     unknown.write_bytes(recordings["h264"].read_bytes().replace(b"avc1", b"zzz9"))
@@ -351,7 +353,9 @@ def test_each_kind_of_bad_file_has_its_own_sentence(recordings: dict[str, Path],
     (tmp_path / "link.mp4").symlink_to(tmp_path / "gone.mp4")
     said = [
         ("empty.mp4", "is empty: 0 bytes"),
-        ("notes.mp4", "is no video"),
+        ("notes.mp4", "is text and no recording"),
+        ("noise.mp4", "is no video, or none that FFmpeg knows"),
+        ("phone.mp4", "is a HEIC picture and no video"),
         ("photo.jpg", "is a picture and no video"),
         ("unknown.mp4", "nothing here decodes the codec"),
         ("pipe.mp4", "is a pipe"),
@@ -374,7 +378,7 @@ def test_a_file_that_may_not_be_read_is_named(recordings: dict[str, Path], monke
         (Most(frames=59), "holds more than the 59 frames"),
         (Most(seconds=5), "is longer than the 5 s"),
         (Most(pixels=1000), "has frames of 96 x 64 pixels, and 1,000 are allowed"),
-        (Most(work_seconds=0), "takes more than 0 s to decode"),
+        (Most(work_seconds=0), "takes more than 0 s to read"),
     ],
 )
 def test_limits_hold_before_anything_is_decoded(recordings: dict[str, Path], most: Most, words: str) -> None:

@@ -18,6 +18,9 @@ _BOXES = frozenset(
 _MOST_BOXES = 100_000
 _OPEN_LENGTH = 0xFFFFFFF0
 """From here on the length of an AVI is what a recorder writes that does not know it yet."""
+_HEAD_BYTES = 512
+_TEXT = bytes(range(32, 127)) + b"\t\r\n" + bytes(range(128, 256))
+"""Of ASCII and UTF-8."""
 _EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT = b"\x18\x53\x80\x67"
 
@@ -25,10 +28,17 @@ _SEGMENT = b"\x18\x53\x80\x67"
 @dataclass(frozen=True)
 class Layout:
     size_bytes: int
+    head: bytes = b""
+    """Its first bytes."""
     promised_bytes: int | None = None
     """What the container says the file should have; None where it says nothing."""
     lacks_index: bool = False
     """An MP4 or MOV whose index (`moov`), written last, is not there: its recording was interrupted."""
+
+    @property
+    def is_text(self) -> bool:
+        """Such as a playlist, which would have FFmpeg open the files and addresses that it names."""
+        return bool(self.head) and not self.head.translate(None, _TEXT)
 
     @property
     def is_cut_off(self) -> bool:
@@ -39,28 +49,27 @@ def read_layout(path: Path) -> Layout:
     """Raises `OSError` where the file cannot be read."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(12)
+        head = file.read(_HEAD_BYTES)
         if head[:4] == b"RIFF":
-            return Layout(size, _riff_end(head))
+            return Layout(size, head, _riff_end(head))
         if head[:4] == _EBML:
-            file.seek(0)
-            return Layout(size, _segment_end(file))
+            return Layout(size, head, _segment_end(file))
         if head[4:8] in _BOXES:
-            return _boxes_layout(file, size)
-    return Layout(size)
+            return _boxes_layout(file, size, head)
+    return Layout(size, head)
 
 
 def _riff_end(head: bytes) -> int | None:
-    length: int = struct.unpack("<I", head[4:8])[0] if len(head) == 12 else _OPEN_LENGTH
+    length: int = struct.unpack("<I", head[4:8])[0] if len(head) >= 8 else _OPEN_LENGTH
     return length + 8 if length < _OPEN_LENGTH else None
 
 
-def _boxes_layout(file: BinaryIO, size: int) -> Layout:
+def _boxes_layout(file: BinaryIO, size: int, head: bytes) -> Layout:
     kinds, end = set(), 0
     for kind, box_end in _boxes(file, size):
         kinds.add(kind)
         end = box_end
-    return Layout(size, end, lacks_index=b"mdat" in kinds and not kinds & {b"moov", b"moof"})
+    return Layout(size, head, end, lacks_index=b"mdat" in kinds and not kinds & {b"moov", b"moof"})
 
 
 def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:

@@ -6,9 +6,10 @@ key frame; each group is sought and decoded up to its last wanted picture, witho
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 
 import av
 import numpy as np
@@ -35,6 +36,8 @@ class Shown:
     """(F,): the packet of each picture."""
     by_rank: bool
     """Packets have no stamps to order them by, so a picture is told by its place among those that come out."""
+    can_count_from_key: bool = True
+    """With `by_rank`: that place can be counted from any key frame, and not from the first one only."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,33 @@ class _Group:
     """Numbers of pictures, ascending."""
 
 
+class _Queue:
+    """Hands on a group's wanted pictures in order, though wrong stamps may bring one out of the decoder too late."""
+
+    def __init__(self, wanted: Sequence[int], before: av.VideoFrame | None) -> None:
+        """`before` is the last whole picture of the groups before."""
+        self.waiting, self.before = deque(wanted), before
+        self._asked, self._came = set(wanted), dict[int, av.VideoFrame]()
+        self._last, self._overdue = -1, 0
+
+    def take(self, number: int, frame: av.VideoFrame) -> None:
+        if number in self._asked:
+            self._came[number] = frame
+        elif self._last < number < self.waiting[0]:
+            self.before, self._last = frame, number
+        self._overdue += number > self.waiting[0]
+
+    def due(self, at_end: bool = False) -> Iterator[Picture]:
+        while self.waiting and (at_end or self._overdue > _MOST_REORDERED or self.waiting[0] in self._came):
+            number = self.waiting.popleft()
+            is_exact = number in self._came
+            self.before = self._came.get(number, self.before)
+            self._overdue = 0
+            if number not in self.waiting:
+                self._came.pop(number, None)
+            yield Picture(number, self.before, is_exact)
+
+
 class Decoder:
     """One pass over a recording, forward."""
 
@@ -62,23 +92,23 @@ class Decoder:
         """`tick` is called for every packet; what it raises passes through."""
         self._reader, self._shown, self._tick = reader, shown, tick
         self._keys = np.flatnonzero(shown.packets.is_key)
+        if shown.by_rank and not shown.can_count_from_key:
+            self._keys = self._keys[:1]
         self._number_of = np.full(len(shown.packets), -1)
         self._number_of[shown.packet_of] = np.arange(len(shown.packet_of))
 
     def pictures(self, numbers: Sequence[int]) -> Iterator[Picture]:
         """A picture for each of these numbers, which ascend and may repeat."""
-        latest: av.VideoFrame | None = None
+        before: av.VideoFrame | None = None
         for group in self._groups(numbers):
-            waiting = iter(group.wanted)
-            wanted = next(waiting, None)
-            for number, frame in chain(self._whole(group), [(len(self._shown.packet_of), None)]):
-                while wanted is not None and wanted < number:
-                    yield Picture(wanted, latest, is_exact=False)
-                    wanted = next(waiting, None)
-                latest = frame or latest
-                while wanted == number and frame is not None:
-                    yield Picture(number, frame, is_exact=True)
-                    wanted = next(waiting, None)
+            queue = _Queue(group.wanted, before)
+            for number, frame in self._whole(group):
+                queue.take(number, frame)
+                yield from queue.due()
+                if not queue.waiting:
+                    break
+            yield from queue.due(at_end=True)
+            before = queue.before
 
     def _groups(self, numbers: Sequence[int]) -> list[_Group]:
         groups: list[_Group] = []
@@ -107,14 +137,20 @@ class Decoder:
     def _run(self, start: int, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         """Decodes from a key frame's packet to the last of the wanted pictures' packets."""
         targets = self._shown.packet_of[list(wanted)] + _MOST_REORDERED * self._shown.by_rank
-        whole, number = True, int(self._number_of[start]) - 1
-        for frame in self._frames(start, int(targets.max()), set(targets.tolist())):
+        frames = self._frames(start, int(targets.max()), set(targets.tolist()))
+        number = -1
+        if self._shown.by_rank:
+            head = list(islice(frames, _MOST_REORDERED + 2))
+            frames, number = chain(head, frames), start + _leading(head, start) - 1
+        whole = True
+        for frame in frames:
             if frame is None:
                 whole = False
                 continue
             whole = whole or frame.key_frame
-            number = number + 1 if self._shown.by_rank or frame.pts is None else int(self._number_of[frame.pts])
-            if whole and not frame.is_corrupt and number >= 0:
+            number = number + 1 if self._shown.by_rank else int(self._number_of[frame.pts or 0])
+            # A lone key frame at the end of a stream passes for corrupt.
+            if whole and (frame.key_frame or not frame.is_corrupt) and number >= 0:
                 yield number, frame
 
     def _frames(self, start: int, last: int, targets: set[int]) -> Iterator[av.VideoFrame | None]:
@@ -128,6 +164,15 @@ class Decoder:
             yield from _decoded(context, packet)
         while pictures := _decoded(context, None):
             yield from pictures
+
+
+def _leading(head: Sequence[av.VideoFrame | None], start: int) -> int:
+    """Packets right after the key frame's that give no picture: those shown before it refer to what was not decoded."""
+    came = {frame.pts for frame in head if frame is not None}
+    count = 0
+    while start + count + 1 not in came and start + count + 1 < max(came, default=start):
+        count += 1
+    return count
 
 
 def _decoded(

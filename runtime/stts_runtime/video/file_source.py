@@ -80,10 +80,12 @@ class VideoFile:
         # An absolute path: FFmpeg takes what stands before a colon for a protocol.
         self._place = source if is_url else str(Path(check_source(source)).absolute())
         self._hardware = HWAccel("cuda", allow_software_fallback=True) if nvdec and has_nvdec() else None
-        self._recording = read_recording(self._place, self.name, partial(self._check, self._deadline()))
+        self._recording = read_recording(self._place, self.name, partial(self._check_count, self._deadline()))
         self._check_pixels(self._recording.width, self._recording.height)
         self.pts_seconds: Times = self._recording.clock.seconds
         self.duration_seconds = self._recording.clock.duration_seconds
+        if self.duration_seconds > self._most.seconds:
+            self._refuse(f"is longer than the {self._most.seconds:g} s that are allowed")
         self.notes = list(self._recording.notes)
 
     @property
@@ -99,8 +101,10 @@ class VideoFile:
                     if picture.frame is not None:
                         self._check_pixels(picture.frame.width, picture.frame.height)
                     yield picture
-        except av.FFmpegError as error:
-            raise SourceError(f"{self.name} can no longer be read: {error.strerror}") from None
+        except (av.FFmpegError, LookupError):
+            raise SourceError(
+                f"{self.name} can no longer be read as it was: it has changed since it was opened"
+            ) from None
 
     def images(self, numbers: Sequence[int] | NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
         """Each of these numbers with its BGR image (H, W, 3) uint8; None for one that does not decode."""
@@ -117,16 +121,14 @@ class VideoFile:
     def _deadline(self) -> float:
         return time.monotonic() + self._most.work_seconds
 
-    def _check(self, deadline: float, frames: int, seconds: float) -> None:
+    def _check_count(self, deadline: float, frames: int) -> None:
         if frames > self._most.frames:
             self._refuse(f"holds more than the {self._most.frames:,} frames that are allowed")
-        if seconds > self._most.seconds:
-            self._refuse(f"is longer than the {self._most.seconds:g} s that are allowed")
         self._check_time(deadline)
 
     def _check_time(self, deadline: float) -> None:
         if time.monotonic() > deadline:
-            self._refuse(f"takes more than {self._most.work_seconds:g} s to decode")
+            self._refuse(f"takes more than {self._most.work_seconds:g} s to read")
 
     def _check_pixels(self, width: int, height: int) -> None:
         if width * height > self._most.pixels:

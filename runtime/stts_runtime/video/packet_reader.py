@@ -36,6 +36,7 @@ class PacketReader:
         self._place, self._index, self._packets, self._hardware = place, stream, packets, hardware
         self._container: InputContainer | None = None
         self._rest: Iterator[Packet] = iter(())
+        self._may_seek = True
         self._next = 0
         """Number of the packet that comes next."""
 
@@ -48,8 +49,10 @@ class PacketReader:
 
     def restart(self, start: int) -> VideoCodecContext:
         """Goes to a key frame's packet; returns the decoder, which has forgotten what it decoded before."""
-        if not self._next <= start <= self._next + _NEAR_PACKETS and not self._seek(start):
+        is_near = self._next <= start <= self._next + (_NEAR_PACKETS if self._may_seek else len(self._packets))
+        if not is_near and not self._seek(start):
             # Reading from the start finds every packet, whatever the container's index is like.
+            self._may_seek = False
             self._close()
             self._open()
         for _ in islice(self._rest, start - self._next):
@@ -72,7 +75,8 @@ class PacketReader:
     def _stream(self) -> av.VideoStream:
         assert self._container is not None
         stream = self._container.streams[self._index]
-        assert isinstance(stream, av.VideoStream)
+        if not isinstance(stream, av.VideoStream):
+            raise LookupError(self._index)
         return stream
 
     def _open(self) -> None:

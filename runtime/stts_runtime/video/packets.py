@@ -16,14 +16,18 @@ from av.container import InputContainer
 from av.stream import Disposition
 from numpy.typing import NDArray
 
+Mask = NDArray[np.bool_]
+
 NO_STAMP = -(1 << 63)
 """FFmpeg's own number for a stamp that is missing."""
 
 _PAINTED_OVER = {"apng", "gif", "webp"}
 """Codecs whose pictures are painted over the ones before, and whose packets all pass for key frames."""
 
-_JOINT_PACKETS = 2
-"""Before a key frame; the parser spreads what it missed over so many."""
+_HOLE_STEPS = 2.5
+_JUMP_SECONDS = 10.0
+_FLAGGED_EARLY = 2
+"""Packets."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,6 @@ class _Rows:
         self.size.append(packet.size)
         self.flags.append(packet.is_keyframe | packet.is_discard << 1 | packet.is_corrupt << 2)
 
-    @property
-    def length(self) -> int:
-        """From the first stamp to the last; 0 where one of them is missing."""
-        first, last = self.pts[0], self.pts[-1]
-        return 0 if NO_STAMP in (first, last) else last - first
-
     def packets(self, time_base: float, keys_are_whole: bool) -> Packets:
         pts, dts, position, size = (np.array(one, np.int64) for one in (self.pts, self.dts, self.position, self.size))
         flags = np.array(self.flags, np.int8)
@@ -82,7 +80,7 @@ class _Rows:
         if len(is_key) and not (keys_are_whole and is_key.any()):
             # Streams that refresh their pictures bit by bit have no key frame at all.
             is_key[:] = np.arange(len(is_key)) == 0
-        whole = _whole(is_key, is_corrupt)
+        whole = _whole(is_key, _faults(is_key, is_corrupt, dts * time_base))
         return Packets(pts, dts, position, size, is_key, (flags & 2).astype(bool), whole, time_base)
 
 
@@ -97,12 +95,11 @@ def videos_of(container: InputContainer) -> list[av.VideoStream]:
 
 
 def index_packets(
-    container: InputContainer, streams: Sequence[av.VideoStream], check: Callable[[int, float], None]
+    container: InputContainer, streams: Sequence[av.VideoStream], check: Callable[[int], None]
 ) -> tuple[list[Packets], bool]:
     """Reads on to the end of the file: an index for each of `streams`, and whether reading broke off before the end.
 
-    `check` hears of every packet: how many its stream has by now, and its time in seconds since the stream's first
-    one. What it raises passes through.
+    `check` hears for every packet how many its stream has by now. What it raises passes through.
     """
     rows = {stream.index: _Rows() for stream in streams}
     units = {stream.index: float(stream.time_base or 0) for stream in streams}
@@ -113,7 +110,7 @@ def index_packets(
                 continue
             row = rows[packet.stream_index]
             row.add(packet)
-            check(len(row.size), row.length * units[packet.stream_index])
+            check(len(row.size))
     except av.FFmpegError:
         broke_off = True
     indexes = [
@@ -123,18 +120,25 @@ def index_packets(
     return indexes, broke_off
 
 
-def _whole(is_key: NDArray[np.bool_], is_corrupt: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _whole(is_key: Mask, is_fault: Mask) -> Mask:
     numbers = np.arange(len(is_key))
     last_key = np.maximum.accumulate(np.where(is_key, numbers, -1))
-    last_fault = np.maximum.accumulate(np.where(is_corrupt & ~_at_joint(is_key), numbers, -1))
+    last_fault = np.maximum.accumulate(np.where(is_fault, numbers, -1))
     # What stands before the first key frame lacks what it refers to; a damaged key frame is no new beginning.
-    whole: NDArray[np.bool_] = last_key > last_fault
+    whole: Mask = last_key > last_fault
     return whole
 
 
-def _at_joint(is_key: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Shortly before a key frame. Where transport streams were joined FFmpeg misses packets that never were there."""
-    near = np.zeros(len(is_key), dtype=np.bool_)
-    for distance in range(1, _JOINT_PACKETS + 1):
-        near[:-distance] |= is_key[distance:]
-    return near
+def _faults(is_key: Mask, is_corrupt: Mask, seconds: NDArray[np.float64]) -> Mask:
+    """Packets that are damaged or follow a hole. FFmpeg flags the last packet or two before the place, and also where
+    transport streams were joined, and packets that never were there are missing: before a key frame, without a hole.
+    """
+    steps = np.diff(seconds, prepend=seconds[:1])
+    usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
+    is_hole = (steps > _HOLE_STEPS * usual) & (steps <= _JUMP_SECONDS)
+    faults = is_corrupt.copy()
+    for distance in range(1, _FLAGGED_EARLY + 1):
+        faults[:-distance] &= ~(is_key[distance:] & ~is_hole[distance:])
+    for distance in range(1, _FLAGGED_EARLY + 1):
+        faults[distance:] |= is_corrupt[:-distance] & is_hole[distance:]
+    return faults

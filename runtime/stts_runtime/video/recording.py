@@ -14,6 +14,7 @@ import numpy as np
 from av.container import InputContainer
 
 from stts_runtime.errors import SourceError
+from stts_runtime.pictures import name_of_other
 from stts_runtime.video.clock import Clock, read_clock
 from stts_runtime.video.containers import Layout, read_layout
 from stts_runtime.video.decoding import Shown
@@ -22,6 +23,8 @@ from stts_runtime.video.packets import Packets, index_packets, videos_of
 
 _CLOCK_MAY_JUMP = 0x0200
 """FFmpeg's AVFMT_TS_DISCONT."""
+_COUNTABLE = ("h264", "hevc")
+"""Codecs of which every packet gives one picture, or none where it refers to what was not decoded."""
 _STILL_PICTURES = ("image2", "_pipe")
 
 
@@ -39,12 +42,16 @@ class Recording:
     """True statements about a file that can be used all the same."""
 
 
-def read_recording(place: str, name: str, check: Callable[[int, float], None]) -> Recording:
+def read_recording(place: str, name: str, check: Callable[[int], None]) -> Recording:
     """`place` is a path or URL, and `name` stands for it in messages; `check` is `index_packets`'.
 
     Raises `SourceError` for what is no recording, or holds no picture that can be decoded.
     """
     layout = _layout(place, name)
+    if layout.is_text:
+        raise SourceError(f"{name} is text and no recording; of a playlist, give the files that it names")
+    if other := name_of_other(layout.head):
+        raise SourceError(f"{name} is {other} and no video")
     try:
         container = open_container(place)
     except av.FFmpegError as error:
@@ -55,7 +62,9 @@ def read_recording(place: str, name: str, check: Callable[[int, float], None]) -
         if len(indexes[0]) == 1 and any(mark in container.format.name for mark in _STILL_PICTURES):
             raise SourceError(f"{name} is a picture and no video; folders of pictures are for `stts-runtime stream`")
         may_jump = bool(container.format.flags & _CLOCK_MAY_JUMP)
-        films = [_film(*pair, may_jump) for pair in zip(streams, indexes, strict=True)]
+        # What FFmpeg gives for an AVI is reckoned, and wrong where the order changes.
+        has_no_pts = container.format.name == "avi"
+        films = [_film(*pair, may_jump, has_no_pts) for pair in zip(streams, indexes, strict=True)]
     films = [one for one in films if len(one.clock.seconds)]
     if not films:
         raise SourceError(f"{name} holds no picture that can be decoded: {_what_is_there(indexes, layout)}")
@@ -81,6 +90,10 @@ def _why_not_opened(error: av.FFmpegError, layout: Layout, name: str) -> str:
             f"{name} has no index (moov): its recording was interrupted before it was finished; a repair tool such as "
             f"untrunc may save it with the help of a whole file of the same camera"
         )
+    if layout.is_cut_off:
+        return f"{name} is cut off before anything of it can be decoded: {_bytes(layout)}"
+    if isinstance(error, av.error.EOFError):
+        return f"{name} ends before its first picture"
     if isinstance(error, av.error.InvalidDataError):
         return f"{name} is no video, or none that FFmpeg knows; ffprobe may say more about it"
     return f"{name} cannot be opened: {error.strerror}"
@@ -91,7 +104,7 @@ def _films(container: InputContainer, name: str) -> list[av.VideoStream]:
     if films:
         return films
     if any(getattr(stream, "codec_context", None) is None for stream in container.streams.video):
-        raise SourceError(f"{name}: nothing here decodes the codec of this video; convert it to H.264")
+        raise SourceError(f"{name}: nothing here decodes the codec of this video, or it is encrypted")
     sound = "only sound" if container.streams.audio else "no video"
     raise SourceError(f"{name} holds {sound}" + (" and a cover picture" if container.streams.video else ""))
 
@@ -99,22 +112,25 @@ def _films(container: InputContainer, name: str) -> list[av.VideoStream]:
 def _what_is_there(indexes: Sequence[Packets], layout: Layout) -> str:
     if found := sum(map(len, indexes)):
         return f"none of its {_frames(found)} is whole"
-    return "it is cut off before the first" if layout.is_cut_off else "its video stream has no packets"
+    return f"it is cut off: {_bytes(layout)}" if layout.is_cut_off else "its video stream has no packets"
 
 
-def _film(stream: av.VideoStream, packets: Packets, may_jump: bool) -> Recording:
+def _film(stream: av.VideoStream, packets: Packets, may_jump: bool, has_no_pts: bool) -> Recording:
     shown = np.flatnonzero(~packets.is_hidden & packets.is_whole)
     reordered, stamps = bool(stream.codec_context.has_b_frames), packets.seconds(packets.pts)
     if np.isnan(stamps[shown]).sum() > len(shown) / 2:
         stamps = packets.seconds(packets.dts)
-    # Such as H.264 in an AVI, where packets say when they are decoded: in order, the times of showing are the same.
-    by_rank = reordered and not (np.diff(stamps[shown]) < 0).any()
-    rate = stream.average_rate or stream.base_rate
+    # Where packets say when they are decoded alone, as in an AVI: in order, the times of showing are the same.
+    by_rank = reordered and (has_no_pts or not (np.diff(stamps[shown]) < 0).any())
+    if has_no_pts:
+        stamps = packets.seconds(packets.dts)
+    # What the codec's own headers say goes before FFmpeg's default for a stream that has nothing else.
+    rate = stream.guessed_rate or stream.average_rate
     clock = read_clock(stamps[shown], reordered and not by_rank, may_jump, float(1 / rate) if rate else 0.04)
     aspect = stream.sample_aspect_ratio
     return Recording(
         stream=stream.index,
-        shown=Shown(packets, shown[clock.order], by_rank),
+        shown=Shown(packets, shown[clock.order], by_rank, stream.codec_context.name in _COUNTABLE),
         clock=clock,
         width=stream.codec_context.width,
         height=stream.codec_context.height,
@@ -140,10 +156,14 @@ def _notes(films: list[Recording], taken: Recording, layout: Layout, broke_off: 
         size, seconds = f"{taken.width} x {taken.height}", f"{taken.clock.duration_seconds:.1f} s"
         notes.append(f"it holds {count} films; the longest was taken ({size}, {seconds})")
     if layout.is_cut_off:
-        notes.append(f"it is cut off: {layout.size_bytes:,} of its {layout.promised_bytes:,} bytes are there")
+        notes.append(f"it is cut off: {_bytes(layout)}")
     elif broke_off:
         notes.append(f"it cannot be read to its end: it breaks off after {taken.clock.duration_seconds:.1f} s")
     return notes
+
+
+def _bytes(layout: Layout) -> str:
+    return f"{layout.size_bytes:,} of its {layout.promised_bytes:,} bytes are there"
 
 
 def _frames(count: int) -> str:
