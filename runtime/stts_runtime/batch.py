@@ -46,11 +46,12 @@ class Batch:
         wanted: Wanted,
         max_tokens: int = 64,
         engine: EngineName | None = None,
+        nvdec: bool = False,
     ) -> None:
-        """Raises `BundleError` if no clip could be answered about as wanted, `PromptError` for a question that cannot
-        be asked about any clip.
+        """`nvdec` decodes on the GPU what it can. Raises `BundleError` if no clip could be answered about as wanted,
+        `PromptError` for a question that cannot be asked about any clip.
         """
-        self._bundle, self._wanted, self._max_tokens = bundle, wanted, max_tokens
+        self._bundle, self._wanted, self._max_tokens, self._nvdec = bundle, wanted, max_tokens, nvdec
         self.questions = list(dict.fromkeys(questions))
         self._engine = choose_engine(bundle, engine)
         self._sessions = Sessions(bundle, self._engine.name)
@@ -113,7 +114,7 @@ class Batch:
     def _clip(self, one: Input) -> Clip:
         if one.problem is not None:
             raise one.problem
-        return Clip.open(self._bundle, one.name, self._wanted)
+        return Clip.open(self._bundle, one.name, self._wanted, self._nvdec)
 
     def _answers(
         self, session: Session, clip: Clip, questions: Sequence[str], overlay: Path | None

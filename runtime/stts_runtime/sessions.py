@@ -32,11 +32,11 @@ class Clip:
     """What opening and timing it took."""
 
     @classmethod
-    def open(cls, bundle: Bundle, source: str, wanted: Wanted) -> Clip:
+    def open(cls, bundle: Bundle, source: str, wanted: Wanted, nvdec: bool = False) -> Clip:
         """Raises `SourceError` for a file that cannot be used, `BundleError` where no variant fits."""
         stopwatch = Stopwatch()
         with stopwatch.stage("read"):
-            video = VideoFile(source)
+            video = VideoFile(source, nvdec=nvdec)
         return cls.of(bundle, video, wanted, stopwatch.milliseconds["read"])
 
     @classmethod

@@ -45,6 +45,7 @@ WhenOption = Annotated[
 ShortestPauseOption = Annotated[
     Optional[str], typer.Option(metavar="TIME", help="Answer at most this often: 2, 2s, 1m. Default: no limit.")
 ]
+NvdecOption = Annotated[bool, typer.Option("--nvdec", help="Decode video on the GPU.")]
 EngineOption = Annotated[
     Optional[EngineName],
     typer.Option(help="What runs the model. Default: on a GPU what the bundle was compiled or built for, else cpu."),

@@ -13,8 +13,8 @@ from stts_runtime.answer import Answer
 from stts_runtime.batch import Batch, Failure
 from stts_runtime.budget import AnsweringScope
 from stts_runtime.bundle import Bundle
-from stts_runtime.cli.options import BundleArgument, EngineOption, JsonOption
-from stts_runtime.cli.show import console, errors, show_answer
+from stts_runtime.cli.options import BundleArgument, EngineOption, JsonOption, NvdecOption
+from stts_runtime.cli.show import console, errors, show_answer, show_note
 from stts_runtime.cli.source_progress import SourceProgress, source_progress
 from stts_runtime.errors import UserError
 from stts_runtime.inputs import Input, expand_sources
@@ -22,6 +22,7 @@ from stts_runtime.outputs import check_output
 from stts_runtime.overlay import SUFFIXES
 from stts_runtime.results import SUFFIX, Results, open_results
 from stts_runtime.sessions import Wanted
+from stts_runtime.video.nvdec import MISSING, has_nvdec
 from stts_runtime.visible import visible
 
 _MOST_NAMED = 10
@@ -41,6 +42,7 @@ def run_command(
     frames: Annotated[Optional[int], typer.Option(min=1, help="Exactly so many frames. Default: by the video.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in tokens.")] = 64,
     engine: EngineOption = None,
+    nvdec: NvdecOption = False,
     overlay: Annotated[Optional[Path], typer.Option(help="Picture of the kept patches, .png or .mp4.")] = None,
     out: Annotated[
         Optional[Path],
@@ -58,7 +60,9 @@ def run_command(
     """
     inputs = expand_sources(sources)
     _check_outputs(bundle, inputs, overlay, out)
-    batch = Batch(Bundle.open(bundle), ask, Wanted(keep, budget, frames), max_tokens, engine)
+    batch = Batch(Bundle.open(bundle), ask, Wanted(keep, budget, frames), max_tokens, engine, nvdec)
+    if nvdec and not has_nvdec():
+        show_note(MISSING)
     with nullcontext() if out is None else open_results(out, batch.settings) as results:
         failures = _run(batch, inputs, results, overlay, as_json)
     if overlay is not None and not as_json:

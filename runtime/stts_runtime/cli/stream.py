@@ -16,6 +16,7 @@ from stts_runtime.cli.options import (
     JsonOption,
     KeepOption,
     MaybeBundleArgument,
+    NvdecOption,
     ShortestPauseOption,
     SourcesArgument,
     WhenOption,
@@ -39,7 +40,7 @@ def stream_command(
     frames: Annotated[Optional[int], typer.Option(min=1, help="Frames of a window. Default: the longest.")] = None,
     max_tokens: Annotated[Optional[int], typer.Option(min=1, help="Longest answer in tokens. Default: 64.")] = None,
     engine: EngineOption = None,
-    nvdec: Annotated[bool, typer.Option("--nvdec", help="Decode video on the GPU.")] = False,
+    nvdec: NvdecOption = False,
     to: Annotated[
         Optional[list[str]],
         typer.Option(metavar="SINK", help="- (screen), FILE.jsonl, http(s)://..., mqtt(s)://HOST/TOPIC. Default: -."),
