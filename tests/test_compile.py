@@ -331,6 +331,8 @@ def test_the_estimate_grows_with_the_weights(targets_bundle: Bundle) -> None:
 @pytest.mark.parametrize(
     ("version", "lowering"),
     [
+        ("8.6.2.3", "tensorrt-8"),
+        ("10.0.1.6", "tensorrt-8"),
         ("10.3.0.30", "tensorrt-10"),
         ("10.13.3.9", "tensorrt-10"),
         ("10.16.2.10", "tensorrt"),
@@ -345,8 +347,8 @@ def test_the_version_on_the_device_chooses_the_graph(targets_bundle: Bundle, ver
 def test_a_version_too_old_and_a_bundle_without_graphs_say_what_to_do(
     targets_bundle: Bundle, micro_bundle: Bundle
 ) -> None:
-    old = Flavour("tensorrt", SimpleNamespace(__version__="8.6.1"))
-    with pytest.raises(UserError, match=r"tensorrt 8\.6\.1 is too old for these graphs: update it to 10\.3 or newer"):
+    old = Flavour("tensorrt", SimpleNamespace(__version__="8.5.2"))
+    with pytest.raises(UserError, match=r"tensorrt 8\.5\.2 is too old for these graphs: update it to 8\.6 or newer"):
         parts_of(targets_bundle, old, [])
     with pytest.raises(
         BundleError, match=r"has graphs for cpu and none for tensorrt-rtx; build it again with: stts-export"
