@@ -16,7 +16,7 @@ _USUAL_TOKENS = 256
 """Kernels are chosen for a prefill of about this size: one range serves prefill and single tokens, and a kernel for
 single tokens would make long prefills many times slower, while one for many wastes less on single tokens."""
 
-_OLDEST = "10.3"
+_OLDEST = "8.6"
 """The first version of TensorRT that some lowering is made for."""
 _WITHOUT_FLOAT32 = {"sm75"}
 """TensorRT-RTX has no float32 products for Turing (tried with 1.7), and the scorer computes in float32."""
