@@ -91,7 +91,7 @@ def test_every_channel_of_a_weight_reaches_the_end_of_float8(graph, ranges):
 def test_float8_is_written_for_tensorrt_alone(bundle, graph, ranges, tmp_path):
     made = write_quantized(bundle, tmp_path, Recipe(tower("fp8", graph, ranges)))
     made.verify_all()
-    assert set(made.manifest.language.graphs) == {"tensorrt", "tensorrt-10", "tensorrt-8"}
+    assert set(made.manifest.language.graphs) == {"tensorrt", "tensorrt-10"}
     vision = made.manifest.variants["clip-t3-k0.5"].graphs["tensorrt"]
     assert (vision.quantized, made.manifest.language.graphs["tensorrt"].quantized) == ("fp8", None)
     assert made.manifest.files[vision.weights].size_bytes < 0.8 * _weights_size(bundle, "tensorrt")
