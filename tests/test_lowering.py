@@ -127,7 +127,7 @@ def test_caches_of_either_layout_are_written_and_read(lowering: Lowering, start:
     np.testing.assert_allclose(got, step(flat, new, place, q).numpy(), atol=2e-6)
 
 
-@pytest.mark.parametrize("name", ["tensorrt", "tensorrt-10"])
+@pytest.mark.parametrize("name", ["tensorrt", "tensorrt-10", "tensorrt-8"])
 @pytest.mark.parametrize("seed", range(5))
 def test_counting_ranks_is_a_stable_sort(name: str, seed: int) -> None:
     """Ties are where a top-k of an engine may differ; few levels make many of them."""

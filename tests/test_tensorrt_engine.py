@@ -60,7 +60,7 @@ def tokens(ids: list[int], start: int) -> Tokens:
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
-@pytest.mark.parametrize("lowering", ["tensorrt", "tensorrt-10"])
+@pytest.mark.parametrize("lowering", ["tensorrt", "tensorrt-10", "tensorrt-8"])
 def test_vision_gives_what_its_graph_gives(
     targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, flavour: FlavourName, lowering: str
 ) -> None:
@@ -82,7 +82,7 @@ def test_vision_gives_what_its_graph_gives(
     assert vision.lowering == lowering
 
 
-@pytest.mark.parametrize("lowering", ["tensorrt", "tensorrt-10"])
+@pytest.mark.parametrize("lowering", ["tensorrt", "tensorrt-10", "tensorrt-8"])
 def test_the_language_model_answers_as_on_the_cpu(
     targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, lowering: str
 ) -> None:
@@ -111,7 +111,7 @@ def test_the_language_model_answers_as_on_the_cpu(
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
-@pytest.mark.parametrize("lowering", ["tensorrt", "tensorrt-10"])
+@pytest.mark.parametrize("lowering", ["tensorrt", "tensorrt-10", "tensorrt-8"])
 def test_frames_of_a_stream_are_those_of_the_cpu(
     targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, flavour: FlavourName, lowering: str
 ) -> None:

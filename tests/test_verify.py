@@ -49,7 +49,7 @@ def test_a_sound_bundle_keeps_every_bar_and_every_stage_was_looked_at(
 ) -> None:
     report = verified(copy, micro_checkpoint, frames_from=clip)
     assert not report.missed
-    graphs = {"cuda graph", "tensorrt graph", "tensorrt-10 graph"}
+    graphs = {"cuda graph", "tensorrt graph", "tensorrt-10 graph", "tensorrt-8 graph"}
     subjects = {"cpu engine", *graphs}
     for stage, variants in (("visual tokens", 3), ("prefill logits", 3), ("text", 3), ("scores", 2), ("kept set", 2)):
         assert {one.subject for one in of(report, stage)} == subjects, stage

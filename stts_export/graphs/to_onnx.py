@@ -6,14 +6,17 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
+from stts_export.graphs.opset17 import to_opset17
 from stts_export.graphs.optimize import optimize
 from stts_export.lowering import Lowering
+from stts_export.modules.packing import SEAT_SIZES, attend_in_seats, packed_attention
 
 
 @contextmanager
@@ -46,10 +49,13 @@ def to_onnx(
     """
     with _quiet_exporter(), torch.no_grad():
         program = torch.export.export(module.eval(), inputs, dynamic_shapes=dynamic_shapes)
+        if lowering.seat_sizes != SEAT_SIZES and any(node.target is packed_attention for node in program.graph.nodes):
+            seats = partial(attend_in_seats, sizes=lowering.seat_sizes)
+            program = program.run_decompositions({packed_attention: seats})
         exported = torch.onnx.export(
             program,
             dynamo=True,
-            opset_version=lowering.opset_version,
+            opset_version=lowering.exported_opset,
             input_names=input_names,
             output_names=output_names,
             custom_translation_table=dict(lowering.table),
@@ -58,6 +64,8 @@ def to_onnx(
         )
         assert exported is not None
         optimize(exported.model, _unless_weight(set(program.state_dict)))
+        if lowering.opset_version < lowering.exported_opset:
+            to_opset17(exported.model)
     _forget_provenance(exported.model)
     return exported.model
 

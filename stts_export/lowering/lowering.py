@@ -6,7 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stts_export.modules.packing import SEAT_SIZES
 from stts_runtime.bundle.manifest import Backend
+
+OLDEST_EXPORTED_OPSET = 18
+"""That torch's exporter can write."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,15 @@ class Lowering:
     """Whether neighbouring operators are joined into ONNX Runtime's fused ones (`graphs.fuse`)."""
     weights_as_inputs: bool = False
     """Whether graphs take their weights as inputs, so that all of them share one copy on the device."""
+    seat_sizes: int = SEAT_SIZES
+    """Different sizes of seats in which kept groups are packed, where `table` does not name packed attention."""
     prefill_apart: bool = False
     """Whether a prefix with images has a graph of its own."""
+
+    @property
+    def exported_opset(self) -> int:
+        """That of the operators in `table`; graphs of an older one are turned down to it afterwards."""
+        return max(self.opset_version, OLDEST_EXPORTED_OPSET)
 
     @property
     def shares_16_bit_weights(self) -> bool:

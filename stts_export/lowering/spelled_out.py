@@ -18,31 +18,30 @@ def keep_highest(op: Opset, scores: Value, kept: int) -> Value:
 
     TensorRT's TopK takes no more than 3840 and promises nothing about ties. Rank i is the number of scores below score
     i, or equal to it and before it: the place in a stable sort. That is n x n comparisons, nothing to a GPU and slow
-    on a CPU.
+    on a CPU. Running sums are counted likewise: TensorRT's CumSum is a loop of n steps.
     """
     (count,) = constant(scores, -1)
-    # 1 to n, made of the scores: TensorRT would fold a constant comparison into n x n bytes of the engine.
-    numbers = _running_sum(op, op.Equal(scores, scores))
-    this, other = op.Unsqueeze(scores, [-1]), op.Unsqueeze(scores, [-2])
+    # 0 to n - 1, made of the scores: TensorRT would fold a constant comparison into n x n bytes of the engine.
+    ones = op.Cast(op.Equal(scores, scores), to=onnx.TensorProto.INT32)
+    numbers = op.Mul(ones, op.Cast(op.Range(0, count, 1), to=onnx.TensorProto.INT32))
     before = op.Less(op.Unsqueeze(numbers, [-2]), op.Unsqueeze(numbers, [-1]))
+    this, other = op.Unsqueeze(scores, [-1]), op.Unsqueeze(scores, [-2])
     below = op.Or(op.Less(other, this), op.And(op.Equal(other, this), before))
-    is_kept = op.GreaterOrEqual(_how_many(op, below), op.Constant(value_int=count - kept))
+    dropped = op.Cast(op.Constant(value_int=count - kept), to=onnx.TensorProto.INT32)
+    is_dropped = op.Less(_how_many(op, below), dropped)
 
     # The j-th kept one is at the number of places up to which at most j are kept.
-    places = op.Cast(op.Range(0, kept, 1), to=onnx.TensorProto.FLOAT)
-    kept_so_far = op.Unsqueeze(_running_sum(op, is_kept), [-2])
-    return _how_many(op, op.LessOrEqual(kept_so_far, op.Unsqueeze(places, [1])))
-
-
-def _running_sum(op: Opset, condition: Value) -> Value:
-    """How much is true up to each place, as float32: exact, and the only kind of number that TensorRT sums so."""
-    return op.CumSum(op.Cast(condition, to=onnx.TensorProto.FLOAT), op.Constant(value_int=-1))
+    is_kept = op.Not(is_dropped)
+    kept_before = _how_many(op, op.And(op.Unsqueeze(is_kept, [-2]), before))
+    kept_so_far = op.Add(kept_before, op.Cast(is_kept, to=onnx.TensorProto.INT32))
+    places = op.Cast(op.Range(1, kept + 1, 1), to=onnx.TensorProto.INT32)
+    index = _how_many(op, op.Less(op.Unsqueeze(kept_so_far, [-2]), op.Unsqueeze(places, [1])))
+    return op.Cast(index, to=onnx.TensorProto.INT64)
 
 
 def _how_many(op: Opset, condition: Value) -> Value:
-    """Counts what is true along the last dimension, as int64."""
-    count = op.ReduceSum(op.Cast(condition, to=onnx.TensorProto.INT32), [-1], keepdims=0)
-    return op.Cast(count, to=onnx.TensorProto.INT64)
+    """Counts what is true along the last dimension, as int32."""
+    return op.ReduceSum(op.Cast(condition, to=onnx.TensorProto.INT32), [-1], keepdims=0)
 
 
 def cumsum(op: Opset, x: Value, dim: int) -> Value:

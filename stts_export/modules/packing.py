@@ -3,8 +3,9 @@
 After pruning a frame holds anything from no group to all of them, so a (frames, tokens) array would be ragged, while
 a compiled graph wants constant shapes. The only thing known in advance is the total, K groups. But that bounds every
 frame once they are sorted: the i-th largest of them holds at most K / i groups. So each rank gets a seat of that
-constant size, rounded up to a ninth of a frame; ranks with equal seats form one batch; and every frame attends to
-itself within its seat, masked behind its length. The result equals running every frame alone, whatever the split.
+constant size; ranks share a few sizes, which are chosen so that the fewest multiplications are wasted, and ranks with
+equal seats form one batch; and every frame attends to itself within its seat, masked behind its length. The result
+equals running every frame alone, whatever the split.
 
 With 16 frames of 36 groups and keep 0.5, the seats cost 0.74 of the attention products of whole frames. Sliding
 windows over the packed tokens (each block sees every token that can belong to its frames) cost 1.03 of them, and copy
@@ -15,8 +16,10 @@ This module knows nothing of scores; it takes the frame number of every kept gro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import torch
@@ -24,39 +27,72 @@ from torch import Tensor
 
 from stts_export.modules.operators import define, prefix_attention
 
-SEAT_SIZES = 9
+SEAT_SIZES = 5
 """Different seat sizes at most; more of them waste less padding and make smaller batches."""
 
 
-def seats(kept: int, frames: int, groups: int) -> list[int]:
-    """Groups in the seat of each rank, largest frame first, for `kept` groups in all and at most `groups` a frame."""
-    step = -(-groups // SEAT_SIZES)
-    bounds = [min(groups, kept // rank) for rank in range(1, frames + 1)]
-    return [min(groups, -(-bound // step) * step) for bound in bounds]
+class Batch(NamedTuple):
+    """Seats of one size."""
+
+    size: int
+    """Groups in each."""
+    ranks: int
 
 
-def _packed_attention(
-    q_MC: Tensor, k_MC: Tensor, v_MC: Tensor, frame_K: Tensor, frames: int, groups: int, heads: int
+def batches(kept: int, frames: int, groups: int, sizes: int = SEAT_SIZES) -> list[Batch]:
+    """Seats of the ranks, largest frame first, for `kept` groups in all and at most `groups` a frame.
+
+    Of all ways to take at most `sizes` sizes, the one with the fewest multiplications. Ranks that are always empty have
+    no seat.
+    """
+    bounds = [min(groups, kept // rank) for rank in range(1, min(frames, kept) + 1)]
+    steps = [Batch(bound, len(list(ranks))) for bound, ranks in groupby(bounds)]
+    # For the steps from each on, in at most as many sizes as there were rounds: multiplications, and the batches.
+    best: list[tuple[float, list[Batch]]] = [(math.inf, [])] * len(steps) + [(0, [])]
+    for _ in range(sizes):
+        best = [min(_starts(steps, first, best), key=itemgetter(0)) for first in range(len(steps))] + [(0, [])]
+    return best[0][1]
+
+
+def _starts(
+    steps: Sequence[Batch], first: int, behind: Sequence[tuple[float, list[Batch]]]
+) -> Iterator[tuple[float, list[Batch]]]:
+    """All ways to begin at a step: its bound is the size of the first batch, which later steps may share."""
+    for end in range(len(steps), first, -1):
+        batch = Batch(steps[first].size, sum(step.ranks for step in steps[first:end]))
+        multiplications, rest = behind[end]
+        yield batch.size**2 * batch.ranks + multiplications, [batch, *rest]
+
+
+def attend_in_seats(
+    q_MC: Tensor,
+    k_MC: Tensor,
+    v_MC: Tensor,
+    frame_K: Tensor,
+    frames: int,
+    groups: int,
+    heads: int,
+    sizes: int = SEAT_SIZES,
 ) -> Tensor:
     kept, channels, patches = frame_K.shape[0], q_MC.shape[-1], q_MC.shape[0] // frame_K.shape[0]
-    batches = [(size, len(list(ranks))) for size, ranks in groupby(seats(kept, frames, groups)) if size]
-    layout = _seat_layout(frame_K, frames, batches)
+    seats = batches(kept, frames, groups, sizes)
+    layout = seat_layout(frame_K, frames, seats)
 
     def seated(x_MC: Tensor) -> tuple[Tensor, ...]:
         by_seat = x_MC.reshape(kept, -1).index_select(0, layout.group_of_slot).reshape(-1, channels)
-        parts: tuple[Tensor, ...] = by_seat.split([size * ranks * patches for size, ranks in batches])
+        parts: tuple[Tensor, ...] = by_seat.split([size * ranks * patches for size, ranks in seats])
         return parts
 
     # A frame with nothing kept would leave a softmax without a key; what its seat computes is never read.
-    lengths = (layout.count_of_rank.clamp(min=1) * patches).split([ranks for _, ranks in batches])
+    lengths = (layout.count_of_rank.clamp(min=1) * patches).split([ranks for _, ranks in seats])
     attended = []
-    for (_, ranks), q, k, v, length in zip(batches, seated(q_MC), seated(k_MC), seated(v_MC), lengths, strict=True):
+    for (_, ranks), q, k, v, length in zip(seats, seated(q_MC), seated(k_MC), seated(v_MC), lengths, strict=True):
         batch = (x.unflatten(0, (ranks, -1)) for x in (q, k, v))
         attended.append(prefix_attention(*batch, length, heads).reshape(-1, patches * channels))
     return torch.cat(attended).index_select(0, layout.slot_of_group).reshape(-1, channels)
 
 
-class _SeatLayout(NamedTuple):
+class SeatLayout(NamedTuple):
     """Who sits where. R ranks have a seat, S slots of one group each make up the seats."""
 
     group_of_slot: Tensor
@@ -67,17 +103,16 @@ class _SeatLayout(NamedTuple):
     """(R,) groups of the frame in each seat."""
 
 
-def _seat_layout(frame_K: Tensor, frames: int, batches: Sequence[tuple[int, int]]) -> _SeatLayout:
+def seat_layout(frame_K: Tensor, frames: int, seats: Sequence[Batch]) -> SeatLayout:
     kept, device = frame_K.shape[0], frame_K.device
-    count_T = (frame_K[None, :] == torch.arange(frames, device=device)[:, None]).sum(dim=1)
-    start_T = count_T.cumsum(0) - count_T
-    order_T = torch.topk(count_T, frames).indices
-    rank_T = torch.topk(order_T, frames, largest=False).indices
+    before_T = (frame_K[None, :] < torch.arange(frames + 1, device=device)[:, None]).sum(dim=1)
+    start_T, count_T = before_T[:-1], before_T[1:] - before_T[:-1]
+    order_T, rank_T = _ranks(count_T, seats)
 
-    # Sizes of seats are constants; an engine folds everything up to `place_S` when it loads the graph.
-    size_R = torch.cat([torch.full((ranks,), size, device=device) for size, ranks in batches])
+    # Sizes of seats are constants; everything up to `place_S` is folded when the graph is exported.
+    size_R = torch.cat([torch.full((ranks,), size, device=device) for size, ranks in seats])
     end_R = size_R.cumsum(0)
-    slot_S = torch.arange(sum(size * ranks for size, ranks in batches), device=device)
+    slot_S = torch.arange(sum(size * ranks for size, ranks in seats), device=device)
     rank_S = (slot_S[:, None] >= end_R[None, :]).sum(dim=1)
     place_S = slot_S - (end_R - size_R).index_select(0, rank_S)
 
@@ -85,11 +120,21 @@ def _seat_layout(frame_K: Tensor, frames: int, batches: Sequence[tuple[int, int]
     group_S = start_T.index_select(0, seated_R).index_select(0, rank_S) + place_S
     first_slot_K = (end_R - size_R).index_select(0, rank_T.index_select(0, frame_K))
     place_K = torch.arange(kept, device=device) - start_T.index_select(0, frame_K)
-    return _SeatLayout(group_S.clamp(max=kept - 1), first_slot_K + place_K, count_T.index_select(0, seated_R))
+    return SeatLayout(group_S.clamp(max=kept - 1), first_slot_K + place_K, count_T.index_select(0, seated_R))
+
+
+def _ranks(count_T: Tensor, seats: Sequence[Batch]) -> tuple[Tensor, Tensor]:
+    """The frame of each rank and the rank of each frame; where all seats are equal, frames may sit as they come."""
+    frames = count_T.shape[0]
+    if [ranks for _, ranks in seats] == [frames]:
+        as_they_come = torch.arange(frames, device=count_T.device)
+        return as_they_come, as_they_come
+    order_T = torch.topk(count_T, frames).indices
+    return order_T, torch.topk(order_T, frames, largest=False).indices
 
 
 # q, k, v are (M, C) with M = K x patches a group, in frame order; frame_K (K,) int64 is each group's frame, ascending.
 packed_attention = define(
     "packed_attention(Tensor q, Tensor k, Tensor v, Tensor frame, int frames, int groups, int heads) -> Tensor",
-    _packed_attention,
+    attend_in_seats,
 )

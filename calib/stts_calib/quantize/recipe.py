@@ -25,6 +25,8 @@ _PRODUCTS: dict[TowerFormat, Callable[[ModelProto, Ranges, AbstractSet[str]], Mo
 }
 BITS: dict[Format, Literal[4, 8]] = {"int4": 4, "int8": 8}
 """Of the language model's weights."""
+_HALF_SCALES_SINCE_OPSET = 19
+"""QuantizeLinear with scales in fp16, and FP8."""
 _BLOCKS_SINCE_OPSET = 21
 """DequantizeLinear by blocks, which 4 bits need."""
 
@@ -88,7 +90,7 @@ def _formats_of(kind: str, lowering: str, graph: Graph) -> tuple[Format, ...]:
         return ()
     if lowering == "cuda":
         return () if kind == VISION else ("int4", "int8")
-    if graph.backend != "tensorrt":
+    if graph.backend != "tensorrt" or graph.opset < _HALF_SCALES_SINCE_OPSET:
         return ()
     if kind == VISION:
         return ("int8", "fp8")

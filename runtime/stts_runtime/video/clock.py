@@ -114,7 +114,8 @@ def _out_of_order(stamps: Times) -> Numbers:
     """How many later packets have earlier stamps, or how many earlier ones later stamps."""
     later = (_around(stamps, 0, _COMPARED, np.inf) < stamps[:, None]).sum(axis=1)
     earlier = (_around(stamps, _COMPARED, 0, -np.inf) > stamps[:, None]).sum(axis=1)
-    return np.maximum(later, earlier)
+    worse: Numbers = np.maximum(later, earlier)
+    return worse
 
 
 def _distance(stamps: Times) -> Times:

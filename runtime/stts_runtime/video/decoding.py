@@ -168,7 +168,7 @@ class Decoder:
 
 def _leading(head: Sequence[av.VideoFrame | None], start: int) -> int:
     """Packets right after the key frame's that give no picture: those shown before it refer to what was not decoded."""
-    came = {frame.pts for frame in head if frame is not None}
+    came = {frame.pts for frame in head if frame is not None and frame.pts is not None}
     count = 0
     while start + count + 1 not in came and start + count + 1 < max(came, default=start):
         count += 1

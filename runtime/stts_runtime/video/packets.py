@@ -80,7 +80,7 @@ class _Rows:
         if len(is_key) and not (keys_are_whole and is_key.any()):
             # Streams that refresh their pictures bit by bit have no key frame at all.
             is_key[:] = np.arange(len(is_key)) == 0
-        whole = _whole(is_key, _faults(is_key, is_corrupt, dts * time_base))
+        whole = _whole(is_key, _faults(is_key, is_corrupt, dts.astype(np.float64) * time_base))
         return Packets(pts, dts, position, size, is_key, (flags & 2).astype(bool), whole, time_base)
 
 

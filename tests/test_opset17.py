@@ -1,0 +1,92 @@
+"""Graphs for TensorRT 8.6: nothing is newer than opset 17, or of a kind that its parser refuses or slows down."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from stts_export.errors import ExportError
+from stts_export.graphs.opset17 import to_opset17
+from stts_runtime.bundle import Bundle
+
+PARTS = [
+    "vision.full-t3",
+    "vision.clip-t3-k0.5",
+    "vision.frame-t3-k0.5",
+    "vision.live-key",
+    "vision.live-k0.5",
+    "language",
+]
+
+
+def graph_of(bundle: Bundle, part: str) -> onnx.ModelProto:
+    return onnx.load(bundle.folder / f"{part}.tensorrt-8.onnx", load_external_data=False)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_node_is_of_opset_17(targets_bundle: Bundle, part: str) -> None:
+    assert sorted(PARTS) == sorted(targets_bundle.manifest.parts())
+    onnx.checker.check_model(str(targets_bundle.folder / f"{part}.tensorrt-8.onnx"), full_check=True)
+    model = graph_of(targets_bundle, part)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 17)]
+    for node in model.graph.node:
+        schema = onnx.defs.get_schema(node.op_type, max_inclusive_version=17, domain=node.domain)
+        assert not schema.deprecated
+        assert {attribute.name for attribute in node.attribute} <= set(schema.attributes), node.name
+        assert schema.min_input <= len(node.input) <= schema.max_input, node.name
+        assert schema.min_output <= len(node.output) <= schema.max_output, node.name
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_whole_numbers_fit_int32(targets_bundle: Bundle, part: str) -> None:
+    """TensorRT 8.6 computes in INT32 and clamps what is larger, with a warning."""
+    for tensor in graph_of(targets_bundle, part).graph.initializer:
+        if tensor.data_type == TensorProto.INT64:
+            assert np.abs(numpy_helper.to_array(tensor)).max(initial=0) < 1 << 31, tensor.name
+
+
+@pytest.mark.parametrize("part", ["vision.full-t3", "vision.clip-t3-k0.5"])
+def test_nothing_but_a_sum_lies_between_the_products_of_attention(targets_bundle: Bundle, part: str) -> None:
+    """And all of it in 16 bits: the condition of fused attention. The scorer's and the connector's pooling is none."""
+    graph = onnx.shape_inference.infer_shapes(graph_of(targets_bundle, part)).graph
+    types = {value.name: value.type.tensor_type for value in graph.value_info}
+    made_by = {name: node for node in graph.node for name in node.output}
+    used_by = {name: node for node in graph.node for name in node.input}
+    checked = 0
+    for softmax in (node for node in graph.node if node.op_type == "Softmax"):
+        if len(types[softmax.input[0]].shape.dim) != 4:
+            continue
+        before, after = made_by[softmax.input[0]], used_by[softmax.output[0]]
+        product = made_by[before.input[0]] if before.op_type == "Add" else before
+        assert [product.op_type, after.op_type] == ["MatMul", "MatMul"]
+        for name in (product.output[0], *before.output, *softmax.output):
+            assert types[name].elem_type == TensorProto.FLOAT16
+        checked += 1
+    assert checked > 0
+
+
+def test_vision_has_no_running_sum(targets_bundle: Bundle) -> None:
+    """TensorRT's CumSum is a loop of as many steps as there are numbers."""
+    for part in PARTS[:-1]:
+        assert "CumSum" not in {node.op_type for node in graph_of(targets_bundle, part).graph.node}, part
+
+
+def test_what_opset_18_changed_and_nobody_turns_back_is_an_error() -> None:
+    x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([4]))
+    node = ir.node("Mish", [x])
+    model = ir.Model(ir.Graph([x], node.outputs, nodes=[node], opset_imports={"": 18}), ir_version=10)
+    with pytest.raises(ExportError, match="opset 18 changed Mish"):
+        to_opset17(model)
+
+
+def test_axes_become_attributes() -> None:
+    x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([4, 4]))
+    axes = ir.Value(name="axes", const_value=ir.tensor([1], dtype=ir.DataType.INT64, name="axes"))
+    node = ir.node("ReduceMax", [x, axes], attributes={"keepdims": 1, "noop_with_empty_axes": 0})
+    graph = ir.Graph([x], node.outputs, nodes=[node], initializers=[axes], opset_imports={"": 18})
+    to_opset17(ir.Model(graph, ir_version=10))
+    assert len(node.inputs) == 1
+    assert {name: value.value for name, value in node.attributes.items()} == {"axes": (1,), "keepdims": 1}
