@@ -1,4 +1,5 @@
-"""Lowering `tensorrt-8`: opset 17, in 16 bits, for TensorRT 8.6 (JetPack 6.0) to 10.2. `compile` does not take it so far.
+"""Lowering `tensorrt-8`: opset 17, in 16 bits, for TensorRT 8.6 (JetPack 6.0) to 10.2, with which `compile` does not
+build yet.
 
 As `tensorrt-10`, but for what the parser of 8.6 does not read and what it makes slow: GELU is spelled out, and masks
 are added to the logits, since a choice between product and softmax keeps them from being fused.
