@@ -16,9 +16,10 @@ SIZE = (96, 64)
 FPS = 10
 
 CODECS: Mapping[str, tuple[str, str, str, Mapping[str, str]]] = {
-    "h264": ("mp4", "libx264", "yuv420p", {"crf": "12", "g": "12", "x264-params": "bframes=3:open-gop=1:scenecut=0"}),
+    "h264": ("mp4", "libx264", "yuv420p", {"crf": "12", "g": "12", "bf": "3", "x264-params": "open-gop=1:scenecut=0"}),
     "h264-one-key": ("mkv", "libx264", "yuv420p", {"crf": "12", "g": "999", "bf": "2", "x264-params": "scenecut=0"}),
     "h264-avi": ("avi", "libx264", "yuv420p", {"crf": "12", "g": "12", "bf": "2", "x264-params": "scenecut=0"}),
+    "h264-raw": ("h264", "libx264", "yuv420p", {"g": "9", "bf": "3", "x264-params": "open-gop=1:scenecut=0"}),
     "h264-ts": ("ts", "libx264", "yuv420p", {"crf": "12", "g": "12", "bf": "2", "x264-params": "scenecut=0"}),
     "hevc-10-bits": ("mp4", "libx265", "yuv420p10le", {"x265-params": "log-level=none:keyint=12:bframes=2"}),
     "vp8": ("webm", "libvpx", "yuv420p", {"crf": "10", "b": "2M", "g": "12", "cpu-used": "8", "deadline": "realtime"}),

@@ -211,6 +211,23 @@ def test_a_stray_stamp_is_mended_with_a_note(recordings: dict[str, Path], tmp_pa
     assert "1 frame (36002.0 s) does not fit its neighbours" in video.notes[0]
 
 
+@pytest.mark.parametrize("number", [1, 20, 21, 22, 23, 59])
+def test_a_stray_stamp_among_frames_that_are_decoded_out_of_order_loses_none(
+    recordings: dict[str, Path], tmp_path: Path, number: int
+) -> None:
+    def move(at: int, packet: av.Packet) -> bool:
+        if at == number:
+            assert packet.time_base is not None
+            assert packet.pts is not None
+            packet.pts += round(36_000 / packet.time_base)
+        return True
+
+    video = VideoFile(str(remux(recordings["h264-one-key"], tmp_path / "stray.mkv", move)))
+    assert levels_of(video) == written(range(_FRAMES))
+    assert video.duration_seconds == pytest.approx(6.0, abs=0.11)
+    assert len(video.notes) == 1
+
+
 def test_a_film_may_begin_anywhere(recordings: dict[str, Path], tmp_path: Path) -> None:
     video = stamped(recordings, tmp_path / "late.mkv", dict.fromkeys(range(_FRAMES), 95_443.7))
     np.testing.assert_allclose(video.pts_seconds, np.arange(_FRAMES) / 10, atol=0.002)
@@ -310,6 +327,17 @@ def test_lost_packets_are_said_and_the_frames_that_need_them_left_out(
     assert all(found == round(second * 10) % 24 for second, found in seen.items())
 
 
+def test_frames_after_a_hole_are_left_out_to_the_next_key_frame(recordings: dict[str, Path], tmp_path: Path) -> None:
+    content = recordings["h264-ts"].read_bytes()
+    packets = VideoFile(str(recordings["h264-ts"]))._recording.shown.packets
+    start, end = (int(packets.position[number]) // 188 * 188 for number in (25, 32))
+    path = tmp_path / "hole.ts"
+    path.write_bytes(content[:start] + content[end:])
+    video = VideoFile(str(path))
+    assert any("packets are missing" in note for note in video.notes)
+    assert levels_of(video) == [round(second * 10) % 24 for second in video.pts_seconds]
+
+
 def test_what_does_not_decode_is_replaced_by_a_neighbour_with_a_note(tmp_path: Path) -> None:
     path = write_recording(tmp_path / "bad.avi", "mjpeg")
     with av.open(str(path)) as container:
@@ -319,7 +347,7 @@ def test_what_does_not_decode_is_replaced_by_a_neighbour_with_a_note(tmp_path: P
     assert levels_of(video, [19, 20, 21]) == [19, -1, 21]
     window = window_of_file(video, _FRAMES, 10, 84)
     assert window.frames[20].mean() == pytest.approx(level(19), abs=3)
-    assert window.notes == ("1 of 60 frames did not decode; frames next to them stand in",)
+    assert window.notes == ("1 of 60 frames did not decode; those before them stand in",)
 
 
 # What is refused
@@ -346,6 +374,8 @@ def test_each_kind_of_bad_file_has_its_own_sentence(recordings: dict[str, Path],
     (tmp_path / "notes.mp4").write_text("not a video\n" * 100)
     (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(5000))
     (tmp_path / "phone.mp4").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(5000))
+    (tmp_path / "list.m3u8").write_text(f"#EXTM3U\n#EXTINF:6,\n{recordings['h264-ts']}\n#EXT-X-ENDLIST\n")
+    (tmp_path / "list.mp4").write_text(f"ffconcat version 1.0\nfile '{recordings['h264']}'\n")
     cv2.imwrite(str(tmp_path / "photo.jpg"), np.zeros((64, 96, 3), np.uint8))
     unknown = tmp_path / "unknown.mp4"
     unknown.write_bytes(recordings["h264"].read_bytes().replace(b"avc1", b"zzz9"))
@@ -354,6 +384,8 @@ def test_each_kind_of_bad_file_has_its_own_sentence(recordings: dict[str, Path],
     said = [
         ("empty.mp4", "is empty: 0 bytes"),
         ("notes.mp4", "is text and no recording"),
+        ("list.m3u8", "is text and no recording; of a playlist, give the files that it names"),
+        ("list.mp4", "is text and no recording"),
         ("noise.mp4", "is no video, or none that FFmpeg knows"),
         ("phone.mp4", "is a HEIC picture and no video"),
         ("photo.jpg", "is a picture and no video"),

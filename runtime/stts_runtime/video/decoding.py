@@ -23,6 +23,8 @@ _EARLIER_GROUPS = 3
 """Tried where the first pictures after a key frame turn out to need what is before it."""
 _MOST_REORDERED = 16
 """Packets between a picture's own and those decoded before it and shown after it, in any codec."""
+_MOST_HELD_BACK = 64
+"""Errors and pictures that a decoder may still bring at its end: one that fails for ever must not hold us up."""
 _SKIPPING = {"h264", "hevc", "mpeg2video", "mpeg4", "vp8"}
 """Decoders that can be told packet by packet to leave out what nothing refers to."""
 
@@ -80,7 +82,7 @@ class _Queue:
             is_exact = number in self._came
             self.before = self._came.get(number, self.before)
             self._overdue = 0
-            if number not in self.waiting:
+            if not self.waiting or self.waiting[0] != number:
                 self._came.pop(number, None)
             yield Picture(number, self.before, is_exact)
 
@@ -141,7 +143,7 @@ class Decoder:
         number = -1
         if self._shown.by_rank:
             head = list(islice(frames, _MOST_REORDERED + 2))
-            frames, number = chain(head, frames), start + _leading(head, start) - 1
+            frames, number = chain(head, frames), int(self._number_of[start]) + _leading(head, start) - 1
         whole = True
         for frame in frames:
             if frame is None:
@@ -162,7 +164,9 @@ class Decoder:
             packet.pts = number
             context.skip_frame = "NONREF" if skips and number not in targets else "DEFAULT"
             yield from _decoded(context, packet)
-        while pictures := _decoded(context, None):
+        for _ in range(_MOST_HELD_BACK):
+            if not (pictures := _decoded(context, None)):
+                break
             yield from pictures
 
 

@@ -46,5 +46,5 @@ def window_of_file(video: VideoFile, frames: int, max_fps: float, size: int) -> 
         aspect, missing = convert.aspect(picture.frame, video.pixel_aspect), 0
     if missing:
         raise SourceError(f"{video.name}: none of the {frames} frames that are wanted can be decoded")
-    notes = (f"{replaced} of {frames} frames did not decode; frames next to them stand in",) if replaced else ()
+    notes = (f"{replaced} of {frames} frames did not decode; those before them stand in",) if replaced else ()
     return Window(video.name, video.duration_seconds, times, np.stack(pixels), aspect, notes)
