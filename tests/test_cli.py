@@ -72,7 +72,7 @@ def test_user_mistakes_give_one_line_and_exit_code_2(micro_bundle: Bundle, clip:
         ((bundle, "none.mp4", *ask), "no such file: none.mp4"),
         ((tmp_path, clip, *ask), "is not a bundle"),
         ((tmp_path / "none", clip, *ask), "no such bundle"),
-        ((bundle, empty, *ask), "cannot be opened as a video"),
+        ((bundle, empty, *ask), "is empty: 0 bytes"),
         ((bundle, clip, *ask, "--keep", "0.3"), "no variant with keep 0.3"),
         ((bundle, clip, *ask, "--keep", "1.5"), "keep ratio must lie above 0 and at most at 1"),
         ((bundle, clip, *ask, "--frames", "7"), "no variant with keep 0.5, 7 frames"),

@@ -18,9 +18,11 @@ from stts_calib.quantize.products import SCORER, biased_layer, blocks_of, produc
 from stts_calib.quantize.ranges import Ranges
 from stts_calib.quantize.recipe import Recipe, Tower
 from stts_calib.quantize.write import write_quantized
+from stts_runtime.answer import Answer
+from stts_runtime.batch import Batch
 from stts_runtime.bundle import Bundle
-from stts_runtime.cli.run import Answers
 from stts_runtime.engines import choose_engine
+from stts_runtime.inputs import Input
 from stts_runtime.sessions import Wanted
 
 INT16 = np.iinfo(np.int16)
@@ -115,8 +117,8 @@ def test_8_bits_are_named_on_a_cpu_without_vnni(with_8_bits: Bundle, clip: Path)
     assert str(with_8_bits.folder) in note
     assert "this CPU (AVX2 without VNNI)" in note
     assert "stts-export calibrate SOURCE --frames-from VIDEO --vision int8 --language none --out NEW" in note
-    answers = Answers(with_8_bits, Wanted(frames=3), "cpu").about(str(clip), ["Who?"], 1, None)
-    assert [answer.notes[0] for answer in answers] == [note]
+    outcomes = list(Batch(with_8_bits, ["Who?"], Wanted(frames=3), 1, "cpu").run([Input(str(clip))]))
+    assert [outcome.notes[0] for outcome in outcomes if isinstance(outcome, Answer)] == [note]
 
 
 @pytest.mark.parametrize(

@@ -425,7 +425,7 @@ def test_an_upload_that_is_not_used_goes_by_itself(tmp_path: Path, clip: Path) -
         (Limits(clip_frames=19), "holds more than the 19 frames"),
         (Limits(clip_seconds=1), "longer than the 1 s"),
         (Limits(pixels=6000), "96 x 64 pixels, and 6,000 are allowed"),
-        (Limits(decoding_seconds=0), "takes more than 0 s to decode"),
+        (Limits(decoding_seconds=0), "takes more than 0 s to read"),
         (Limits(upload_bytes=1000), "may have 1,000 bytes"),
     ],
 )

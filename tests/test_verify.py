@@ -117,7 +117,7 @@ def test_a_swapped_weight_is_named_with_whose_place_it_took(copy: Path, micro_ch
         (found,) = of(report, file, "missed")
         assert f"{planted.FIRST} holds what the checkpoint has as {planted.SECOND}" in (found.detail or "")
         assert found.value == 2
-    assert len(of(report, "visual tokens", "missed")) == 13
+    assert len(of(report, "visual tokens", "missed")) == 16
     assert not of(report, "language.safetensors", "missed")
 
 

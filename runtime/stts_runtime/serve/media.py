@@ -45,7 +45,7 @@ def too_large(limits: Limits) -> Problem:
 def kinds_of(head: bytes) -> frozenset[Kind]:
     """What the content may be looked at as, by its first `HEAD_BYTES`: a GIF is both. Raises `Problem` for neither."""
     if not head:
-        raise Problem(400, "the content is empty: 0 bytes")
+        raise Problem(400, "the content is empty, and so neither a picture nor a clip")
     kinds: set[Kind] = set()
     if pictures.format_of(head) is not None:
         kinds.add("picture")
