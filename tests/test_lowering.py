@@ -19,7 +19,7 @@ from stts_export.graphs.to_onnx import to_onnx
 from stts_export.lowering import LOWERINGS, TARGETS, Lowering
 from stts_export.modules import operators
 from stts_export.modules.operators import cache_write, keep_highest, masked_attention
-from stts_export.modules.packing import packed_attention
+from stts_export.modules.packing import packed_self_attention
 from stts_runtime.bundle import Bundle
 
 
@@ -44,15 +44,14 @@ def tokens(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
+# Of queries, their bias, of keys and of values.
+WEIGHTS = (tokens(16, 16) / 4, tokens(16), tokens(17, 16)[:16] / 4, tokens(18, 16)[:16] / 4)
+
 CALLS: dict[str, tuple[Call, tuple[Tensor, ...]]] = {
     "attention": (Call(operators.attention, 2), (tokens(3, 5, 16), tokens(3, 7, 16), tokens(4, 7, 16)[:3])),
-    "key_biased_attention": (
-        Call(operators.key_biased_attention, 2),
-        (tokens(3, 5, 16), tokens(3, 6, 16)[:, :5], tokens(3, 7, 16)[:, :5], -tokens(3, 5).abs()),
-    ),
-    "prefix_attention": (
-        Call(operators.prefix_attention, 2),
-        (tokens(3, 5, 16), tokens(3, 7, 16), tokens(4, 7, 16)[:3], torch.tensor([1, 4, 7])),
+    "biased_self_attention": (
+        Call(operators.biased_self_attention, 2),
+        (tokens(15, 16), *WEIGHTS, -tokens(3, 5).abs()),
     ),
     "rotate": (Call(operators.rotate, 2), (tokens(1, 5, 16), tokens(1, 5, 4), tokens(1, 6, 4)[:, :5])),
     "rms_norm": (Call(operators.rms_norm, 1e-6), (tokens(5, 16) * 100, tokens(16))),
@@ -60,9 +59,9 @@ CALLS: dict[str, tuple[Call, tuple[Tensor, ...]]] = {
     "gated": (Call(operators.gated), (tokens(5, 16), tokens(6, 16)[:5])),
     "group_mean": (Call(operators.group_mean), (tokens(5, 9, 16),)),
     # The second frame keeps nothing, the last neither.
-    "packed_attention": (
-        Call(packed_attention, 4, 4, 2),
-        (tokens(14, 16), tokens(15, 16)[:14], tokens(16, 16)[:14], torch.tensor([0, 0, 0, 0, 2, 2, 2])),
+    "packed_self_attention": (
+        Call(packed_self_attention, 4, 4, 2),
+        (tokens(14, 16), *WEIGHTS, torch.tensor([0, 0, 0, 0, 2, 2, 2])),
     ),
 }
 

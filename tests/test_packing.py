@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from stts_export.modules.operators import attention
-from stts_export.modules.packing import attend_in_seats, batches, packed_attention
+from stts_export.modules.packing import batches, packed_attention
+from stts_export.modules.wide_heads import packed_in_wide_heads
 
 GROUPS, PATCHES, HEADS, CHANNELS = 12, 9, 2, 8
 
@@ -32,8 +33,15 @@ def test_packing_equals_frame_by_frame_attention(counts: list[int], seed: int, s
     generator = torch.Generator().manual_seed(seed)
     q, k, v = (torch.randn(kept * PATCHES, CHANNELS, generator=generator) for _ in range(3))
     frame = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    packed = attend_in_seats(q, k, v, frame, len(counts), GROUPS, HEADS, sizes)
-    torch.testing.assert_close(packed, frame_by_frame(q, k, v, counts), rtol=1e-5, atol=1e-6)
+    wanted = frame_by_frame(q, k, v, counts)
+    packed = packed_attention(q, k, v, frame, len(counts), GROUPS, HEADS)
+    torch.testing.assert_close(packed, wanted, rtol=1e-5, atol=1e-6)
+
+    # Rows whose projections are these queries, keys and values.
+    rows, parts = torch.cat((q, k, v), dim=1), torch.eye(3 * CHANNELS).chunk(3)
+    weights = parts[0], torch.zeros(CHANNELS), *parts[1:]
+    wide = packed_in_wide_heads(rows, *weights, frame, len(counts), GROUPS, HEADS, spare=8, sizes=sizes)
+    torch.testing.assert_close(wide, wanted, rtol=1e-5, atol=1e-6)
 
 
 @given(st.lists(st.integers(0, 81), min_size=1, max_size=40).filter(any), st.integers(1, 6))

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from stts_export.graphs.opset17 import to_opset17
 from stts_export.graphs.optimize import optimize
 from stts_export.lowering import Lowering
-from stts_export.modules.packing import SEAT_SIZES, attend_in_seats, packed_attention
+from stts_export.modules.operators import biased_self_attention
+from stts_export.modules.packing import packed_self_attention
+from stts_export.modules.wide_heads import biased_in_wide_heads, packed_in_wide_heads
 
 
 @contextmanager
@@ -49,9 +51,9 @@ def to_onnx(
     """
     with _quiet_exporter(), torch.no_grad():
         program = torch.export.export(module.eval(), inputs, dynamic_shapes=dynamic_shapes)
-        if lowering.seat_sizes != SEAT_SIZES and any(node.target is packed_attention for node in program.graph.nodes):
-            seats = partial(attend_in_seats, sizes=lowering.seat_sizes)
-            program = program.run_decompositions({packed_attention: seats})
+        bodies = _bodies(lowering)
+        if any(node.target in bodies for node in program.graph.nodes):
+            program = program.run_decompositions(bodies)
         exported = torch.onnx.export(
             program,
             dynamo=True,
@@ -68,6 +70,15 @@ def to_onnx(
             to_opset17(exported.model)
     _forget_provenance(exported.model)
     return exported.model
+
+
+def _bodies(lowering: Lowering) -> dict[Any, Callable[..., Tensor]]:
+    """What our own operators are in this lowering where that is neither an entry of its table nor their plain body."""
+    if not lowering.spare_channels:
+        return {}
+    packed = partial(packed_in_wide_heads, spare=lowering.spare_channels, sizes=lowering.seat_sizes)
+    biased = partial(biased_in_wide_heads, spare=lowering.spare_channels)
+    return {packed_self_attention: packed, biased_self_attention: biased}
 
 
 def _unless_weight(weights: set[str]) -> Callable[[ir.Node], bool | None]:

@@ -36,8 +36,10 @@ class Lowering:
     """Whether neighbouring operators are joined into ONNX Runtime's fused ones (`graphs.fuse`)."""
     weights_as_inputs: bool = False
     """Whether graphs take their weights as inputs, so that all of them share one copy on the device."""
+    spare_channels: int = 0
+    """More channels in every head of the vision tower, in which masks and biases ride (`modules.wide_heads`)."""
     seat_sizes: int = SEAT_SIZES
-    """Different sizes of seats in which kept groups are packed, where `table` does not name packed attention."""
+    """Different sizes of seats in which kept groups are packed, where heads have spare channels."""
     prefill_apart: bool = False
     """Whether a prefix with images has a graph of its own."""
 

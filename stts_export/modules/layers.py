@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,24 @@ from stts_export.modules.operators import gated, group_mean, rms_norm
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Attention over projected queries, keys and values; the callable knows who sees whom."""
+
+
+class Projection(NamedTuple):
+    """Rows (tokens, width), and the weights (width, width) that turn them into queries, keys and values."""
+
+    rows: Tensor
+    q: Tensor
+    q_bias: Tensor
+    k: Tensor
+    v: Tensor
+
+    def project(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values: (tokens, width) each."""
+        return F.linear(self.rows, self.q, self.q_bias), F.linear(self.rows, self.k), F.linear(self.rows, self.v)
+
+
+SelfAttend = Callable[[Projection], Tensor]
+"""Attention of rows to each other; the callable knows who sees whom, and may lay out the projections as it likes."""
 
 
 class Attention(nn.Module):
@@ -28,10 +47,10 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(width, width)
         self.o_proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, attend: Attend) -> Tensor:
-        keys, values = F.linear(x, self.k_proj.weight), F.linear(x, self.v_proj.weight)
-        bias = self.o_proj.bias + F.linear(self.v_proj.bias[None], self.o_proj.weight).squeeze(0)
-        return F.linear(attend(self.q_proj(x), keys, values), self.o_proj.weight, bias)
+    def forward(self, x: Tensor, attend: SelfAttend) -> Tensor:
+        q, k, v = self.q_proj, self.k_proj, self.v_proj
+        bias = self.o_proj.bias + F.linear(v.bias[None], self.o_proj.weight).squeeze(0)
+        return F.linear(attend(Projection(x, q.weight, q.bias, k.weight, v.weight)), self.o_proj.weight, bias)
 
 
 class GroupPooling(nn.Module):

@@ -53,6 +53,21 @@ def _key_biased_attention(q_BMC: Tensor, k_BMC: Tensor, v_BMC: Tensor, bias_BM: 
     return _merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=bias_BM[:, None, None, :]))
 
 
+def _biased_self_attention(
+    rows_MC: Tensor, q_CC: Tensor, q_bias_C: Tensor, k_CC: Tensor, v_CC: Tensor, bias_BN: Tensor, heads: int
+) -> Tensor:
+    projected = F.linear(rows_MC, q_CC, q_bias_C), F.linear(rows_MC, k_CC), F.linear(rows_MC, v_CC)
+    by_row = (x.unflatten(0, (bias_BN.shape[0], -1)) for x in projected)
+    return key_biased_attention(*by_row, bias_BN, heads).flatten(0, 1)
+
+
+def _channel_biased_attention(
+    q_BMC: Tensor, k_BSC: Tensor, v_BSC: Tensor, bias_BS: Tensor, heads: int, spare: int
+) -> Tensor:
+    q, k, v = (_split_heads(x, heads)[..., :-spare] for x in (q_BMC, k_BSC, v_BSC))
+    return _merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=bias_BS[:, None, None, :]))
+
+
 def _prefix_attention(q_BMC: Tensor, k_BSC: Tensor, v_BSC: Tensor, lengths_B: Tensor, heads: int) -> Tensor:
     q, k, v = (_split_heads(x, heads) for x in (q_BMC, k_BSC, v_BSC))
     seen_BS = torch.arange(k_BSC.shape[1], device=q.device) < lengths_B[:, None]
@@ -140,6 +155,19 @@ attention = define("attention(Tensor q, Tensor k, Tensor v, int heads) -> Tensor
 # The same, with a bias per key added to the scaled logits: the layer through which the scorer learns.
 key_biased_attention = define(
     "key_biased_attention(Tensor q, Tensor k, Tensor v, Tensor bias, int heads) -> Tensor", _key_biased_attention
+)
+
+# The same from rows (B x N, C) that are yet to be projected, with one bias (B, N) for each of them; gives (B x N, C).
+biased_self_attention = define(
+    "biased_self_attention(Tensor rows, Tensor q, Tensor q_bias, Tensor k, Tensor v, Tensor bias, int heads) -> Tensor",
+    _biased_self_attention,
+)
+
+# As `key_biased_attention`, of heads that end in `spare` channels of zeros, where an engine may put the bias:
+# (B, M, heads x (head dimension + spare)) -> (B, M, heads x head dimension).
+channel_biased_attention = define(
+    "channel_biased_attention(Tensor q, Tensor k, Tensor v, Tensor bias, int heads, int spare) -> Tensor",
+    _channel_biased_attention,
 )
 
 # Row b sees its first lengths[b] keys only; every length is at least 1.

@@ -23,6 +23,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stts_export.modules.operators import define, prefix_attention
@@ -65,17 +66,10 @@ def _starts(
 
 
 def attend_in_seats(
-    q_MC: Tensor,
-    k_MC: Tensor,
-    v_MC: Tensor,
-    frame_K: Tensor,
-    frames: int,
-    groups: int,
-    heads: int,
-    sizes: int = SEAT_SIZES,
+    q_MC: Tensor, k_MC: Tensor, v_MC: Tensor, frame_K: Tensor, frames: int, groups: int, heads: int
 ) -> Tensor:
     kept, channels, patches = frame_K.shape[0], q_MC.shape[-1], q_MC.shape[0] // frame_K.shape[0]
-    seats = batches(kept, frames, groups, sizes)
+    seats = batches(kept, frames, groups)
     layout = seat_layout(frame_K, frames, seats)
 
     def seated(x_MC: Tensor) -> tuple[Tensor, ...]:
@@ -133,8 +127,31 @@ def _ranks(count_T: Tensor, seats: Sequence[Batch]) -> tuple[Tensor, Tensor]:
     return order_T, torch.topk(order_T, frames, largest=False).indices
 
 
+def _packed_self_attention(
+    rows_MC: Tensor,
+    q_CC: Tensor,
+    q_bias_C: Tensor,
+    k_CC: Tensor,
+    v_CC: Tensor,
+    frame_K: Tensor,
+    frames: int,
+    groups: int,
+    heads: int,
+) -> Tensor:
+    q, k, v = F.linear(rows_MC, q_CC, q_bias_C), F.linear(rows_MC, k_CC), F.linear(rows_MC, v_CC)
+    attended: Tensor = packed_attention(q, k, v, frame_K, frames, groups, heads)
+    return attended
+
+
 # q, k, v are (M, C) with M = K x patches a group, in frame order; frame_K (K,) int64 is each group's frame, ascending.
 packed_attention = define(
     "packed_attention(Tensor q, Tensor k, Tensor v, Tensor frame, int frames, int groups, int heads) -> Tensor",
     attend_in_seats,
+)
+
+# The same from rows that are yet to be projected.
+packed_self_attention = define(
+    "packed_self_attention(Tensor rows, Tensor q, Tensor q_bias, Tensor k, Tensor v, Tensor frame, int frames, "
+    "int groups, int heads) -> Tensor",
+    _packed_self_attention,
 )

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from stts_export.modules.config import ModelConfig, VisionConfig
 from stts_export.modules.connector import Connector
-from stts_export.modules.layers import Attend
-from stts_export.modules.operators import attention, key_biased_attention
-from stts_export.modules.packing import packed_attention
+from stts_export.modules.layers import Projection, SelfAttend
+from stts_export.modules.operators import attention, biased_self_attention, key_biased_attention
+from stts_export.modules.packing import packed_self_attention
 from stts_export.modules.refill import with_refill
 from stts_export.modules.scorer import TokenScorer, key_bias, without_first
 from stts_export.modules.selection import kept_groups
@@ -43,26 +43,25 @@ class VisionTensors(NamedTuple):
     kept_K: Tensor | None
 
 
-def whole_frames(frames: int, heads: int) -> Attend:
+def whole_frames(frames: int, heads: int) -> SelfAttend:
     """Every patch sees its whole frame."""
 
-    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return attention(*(x.unflatten(0, (frames, -1)) for x in (q, k, v)), heads).flatten(0, 1)
+    def attend(projection: Projection) -> Tensor:
+        return attention(*(x.unflatten(0, (frames, -1)) for x in projection.project()), heads).flatten(0, 1)
 
     return attend
 
 
-def biased_frames(bias_FN: Tensor, heads: int) -> Attend:
+def biased_frames(bias_FN: Tensor, heads: int) -> SelfAttend:
     """Every patch sees its whole frame, less of the patches with a low bias; F counts the frames of all clips."""
 
-    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        by_frame = [x.unflatten(0, (bias_FN.shape[0], -1)) for x in (q, k, v)]
-        return key_biased_attention(*by_frame, bias_FN.to(q.dtype), heads).flatten(0, 1)
+    def attend(projection: Projection) -> Tensor:
+        return biased_self_attention(*projection, bias_FN.to(projection.rows.dtype), heads)
 
     return attend
 
 
-def kept_frames(kept_BK: Tensor, budget: TokenBudget, heads: int) -> Attend:
+def kept_frames(kept_BK: Tensor, budget: TokenBudget, heads: int) -> SelfAttend:
     """Kept patches see the kept patches of their frame."""
     if kept_BK.shape[0] > 1:
         return _masked_frames(kept_BK, budget, heads)
@@ -72,19 +71,18 @@ def kept_frames(kept_BK: Tensor, budget: TokenBudget, heads: int) -> Attend:
         return _equal_frames(budget, heads)
     frame_K = torch.div(kept_BK.squeeze(0), budget.groups, rounding_mode="floor")
 
-    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        attended: Tensor = packed_attention(q, k, v, frame_K, budget.frames, budget.groups, heads)
-        return attended
+    def attend(projection: Projection) -> Tensor:
+        return packed_self_attention(*projection, frame_K, budget.frames, budget.groups, heads)
 
     return attend
 
 
-def _equal_frames(budget: TokenBudget, heads: int) -> Attend:
+def _equal_frames(budget: TokenBudget, heads: int) -> SelfAttend:
     """The first frame is whole and all later ones hold the same number of groups, so two batches do."""
 
-    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        first_rows = q.shape[0] // budget.kept * budget.groups
-        parts = [(x[:first_rows], x[first_rows:]) for x in (q, k, v)]
+    def attend(projection: Projection) -> Tensor:
+        first_rows = projection.rows.shape[0] // budget.kept * budget.groups
+        parts = [(x[:first_rows], x[first_rows:]) for x in projection.project()]
         first = attention(*(head.unsqueeze(0) for head, _ in parts), heads).flatten(0, 1)
         later = attention(*(tail.unflatten(0, (budget.frames - 1, -1)) for _, tail in parts), heads).flatten(0, 1)
         return torch.cat((first, later))
@@ -92,7 +90,7 @@ def _equal_frames(budget: TokenBudget, heads: int) -> Attend:
     return attend
 
 
-def _masked_frames(kept_BK: Tensor, budget: TokenBudget, heads: int) -> Attend:
+def _masked_frames(kept_BK: Tensor, budget: TokenBudget, heads: int) -> SelfAttend:
     """Several clips at once, as in training: every frame is laid out whole again, its dropped keys masked."""
     kept = across_clips(kept_BK, budget)
     groups = kept_BK.shape[0] * budget.visual_tokens
@@ -102,7 +100,8 @@ def _masked_frames(kept_BK: Tensor, budget: TokenBudget, heads: int) -> Attend:
     seen_FG = seen_FG | ~seen_FG.any(dim=1, keepdim=True)
     bias_FG = torch.zeros(seen_FG.shape, device=kept.device).masked_fill(~seen_FG, float("-inf"))
 
-    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(projection: Projection) -> Tensor:
+        q, k, v = projection.project()
         patches = q.shape[0] // kept.shape[0]
 
         def laid_out(x: Tensor) -> Tensor:
@@ -187,7 +186,7 @@ class Vision(nn.Module):
         after = behind(x, kept_BK, budget, layers)
         return Hidden({**before, **biased, **after}, scores_BTG, kept_BK)
 
-    def biased(self, scores_BTG: Tensor, *, spare_first: bool) -> Attend:
+    def biased(self, scores_BTG: Tensor, *, spare_first: bool) -> SelfAttend:
         """The attention of the layer that scores bias; a clip's first frame, which is kept whole, is spared."""
         vision, scorer = self.config.vision, self.config.scorer
         assert scorer is not None
@@ -216,7 +215,7 @@ class Vision(nn.Module):
         return range(self.config.scorer.prune_at + 2, self.config.vision.layers)
 
     def run_blocks(
-        self, x: Tensor, blocks: range, attend: Attend, layers: frozenset[int]
+        self, x: Tensor, blocks: range, attend: SelfAttend, layers: frozenset[int]
     ) -> tuple[dict[int, Tensor], Tensor]:
         """Rows of patches through the blocks of these numbers: outputs of those among `layers`, and of the last."""
         outputs = {}

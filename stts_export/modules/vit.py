@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stts_export.modules.config import VisionConfig
-from stts_export.modules.layers import Attend, Attention
+from stts_export.modules.layers import Attention, SelfAttend
 
 
 def group_order(config: VisionConfig) -> Tensor:
@@ -52,7 +52,7 @@ class VitBlock(nn.Module):
         self.layer_norm2 = nn.LayerNorm(config.width, eps=config.norm_eps)
         self.mlp = VitMlp(config.width, config.mlp_width)
 
-    def forward(self, x: Tensor, attend: Attend) -> Tensor:
+    def forward(self, x: Tensor, attend: SelfAttend) -> Tensor:
         # Blocks of one tower may differ in what they compute in.
         x = x.to(self.layer_norm1.weight.dtype)
         x = x + self.self_attn(self.layer_norm1(x), attend)
