@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from stts_export.graphs.opset17 import to_opset17
 from stts_export.graphs.optimize import optimize
+from stts_export.graphs.share import share_constants
 from stts_export.lowering import Lowering
 from stts_export.modules.operators import biased_self_attention
 from stts_export.modules.packing import packed_self_attention
@@ -65,7 +66,9 @@ def to_onnx(
             verbose=False,
         )
         assert exported is not None
-        optimize(exported.model, _unless_weight(set(program.state_dict)))
+        weights = set(program.state_dict)
+        optimize(exported.model, _unless_weight(weights))
+        share_constants(exported.model, weights)
         if lowering.opset_version < lowering.exported_opset:
             to_opset17(exported.model)
     _forget_provenance(exported.model)
