@@ -23,7 +23,7 @@ from stts_export.graphs.check import (
     expect_vision,
 )
 from stts_export.graphs.fuse import fuse
-from stts_export.graphs.language_graph import export_language, export_prefill, export_step
+from stts_export.graphs.language_graph import export_indexed, export_language, export_prefill, export_step
 from stts_export.graphs.live_graph import export_live
 from stts_export.graphs.vision_graph import export_vision
 from stts_export.lowering import CPU, Lowering
@@ -157,9 +157,7 @@ class _Builder:
 
     def _exported(self, lowerings: Sequence[Lowering]) -> list[Exported]:
         """Graphs of every part in every lowering, in the types that the modules are in."""
-        vision, language = self.modules.vision, self.modules.language
-        context, rows = self.plan.context, self.plan.visual_rows
-        visual_dtype = vision.multi_modal_projector.dtype
+        vision = self.modules.vision
         exported = []
         for lowering in lowerings:
             for budget in self.plan.budgets:
@@ -169,18 +167,24 @@ class _Builder:
             for live in self._live_budgets:
                 self.tell(f"exporting vision {live.name}{_for(lowering)}")
                 exported.append(Exported(f"{VISION}.{live.name}", lowering, export_live(vision, live, lowering)))
-            self.tell(f"exporting the language model with a context of {context}{_for(lowering)}")
-            if lowering.prefill_apart:
-                model = export_prefill(language, context, rows, lowering, visual_dtype)
-                exported.append(Exported(_PREFILL, lowering, model))
-                model = export_step(language, context, self.plan.positions, lowering)
-            else:
-                model = export_language(language, context, rows, lowering, visual_dtype)
-            exported.append(Exported(LANGUAGE, lowering, model))
+            self.tell(f"exporting the language model with a context of {self.plan.context}{_for(lowering)}")
+            exported.extend(self._exported_language(lowering))
         for one in exported:
             if one.lowering.fused:
                 fuse(one.model)
         return exported
+
+    def _exported_language(self, lowering: Lowering) -> Iterator[Exported]:
+        plan, language, visual_dtype = self.plan, self.modules.language, self.modules.vision.multi_modal_projector.dtype
+        if lowering.prefill_apart:
+            model = export_prefill(language, plan.context, plan.visual_rows, lowering, visual_dtype)
+            yield Exported(_PREFILL, lowering, model)
+            model = export_step(language, plan.context, plan.positions, lowering)
+        elif lowering.host_indices:
+            model = export_indexed(language, plan.context, plan.positions, plan.visual_rows, lowering, visual_dtype)
+        else:
+            model = export_language(language, plan.context, plan.visual_rows, lowering, visual_dtype)
+        yield Exported(LANGUAGE, lowering, model)
 
     def _write(self, exported: Sequence[Exported], formats: Formats) -> None:
         """Writes and checks graphs that share their weights, and the weights."""
