@@ -189,9 +189,7 @@ class LanguageCalls:
         self._caches = empty_caches(step)
 
     def __call__(self, inputs: Mapping[str, Array]) -> Array | None:
-        """Takes the inputs of all lowerings' graphs, `indices_of` included; logits (1, vocabulary), or None for a prefix
-        whose graph has none.
-        """
+        """Takes what any lowering's graph takes; logits (1, vocabulary), or None for a prefix whose graph has none."""
         graph = self._prefill if self._prefill and inputs["start"][0] == 0 else self._step
         outputs = graph.run({**{name: inputs[name] for name in graph.inputs if name in inputs}, **self._caches})
         self._caches = {name: outputs[f"new_{name}"] for name in self._caches}

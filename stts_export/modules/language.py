@@ -1,10 +1,9 @@
 """The language model: a decoder (`decoder.py`) over a key/value cache of fixed size.
 
 `forward` serves every call: the image prefix, the question after it, and single tokens. For engines whose fast kernels
-want to know which of these it is, `prefill` and `step` are the two halves of it; for engines that compute badly with
-shapes, `indexed` is the same with everything that depends on the number of tokens as an input. Slots are places in the cache, counted
-from 0 as they are written; positions are what rotary embedding sees and may skip (pruned tokens can keep their place in
-the unpruned prompt).
+want to know which of these it is, `prefill` and `step` are the two halves of it; `indexed` is for engines that compute
+badly with shapes. Slots are places in the cache, counted from 0 as they are written; positions are what rotary
+embedding sees and may skip (pruned tokens can keep their place in the unpruned prompt).
 
 Image tokens attend to each other in both directions, across frames too, so all of them must come in one call; later
 calls are causal. This module knows nothing of prompts or sampling rules.
@@ -13,6 +12,7 @@ calls are causal. This module knows nothing of prompts or sampling rules.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -25,6 +25,11 @@ from stts_export.modules.layers import Attend
 from stts_export.modules.operators import cache_merge, cache_write, causal_attention, masked_attention
 from stts_export.modules.rotary import Rotary, rotary_of_layer_kinds
 from stts_export.modules.slots import Indices, slots_from, slots_of
+
+AttendOf = Callable[[int], Attend]
+"""The attention of each layer."""
+Write = Callable[[Tensor, Tensor], Tensor]
+"""A cache and its new entries -> the cache with them."""
 
 
 class LanguageOutput(NamedTuple):
@@ -65,10 +70,9 @@ class Language(nn.Module):
         """
         new_caches: list[Tensor] = []
         slots = slots_from(start, token_ids_L.shape[0], caches[0].shape[-2])
-        seen_LS = slots.seen(self._seen_both_ways(token_ids_L))
-        attend_of = self._cached(caches, lambda cache, new: cache_write(cache, new, start), seen_LS, new_caches)
-        x = self._embed(token_ids_L, visual_VW)
-        x = self._run(x, self._rotary(positions_L.unsqueeze(0), x.dtype), attend_of)
+        seen_LS = slots.seen(self._two_way(token_ids_L))
+        attend_of = self._cached(caches, partial(cache_write, start=start), seen_LS, new_caches)
+        x = self._run_counting(token_ids_L, positions_L.unsqueeze(0), visual_VW, attend_of)
         return self._output(x[-1:], new_caches)
 
     def indexed(
@@ -83,11 +87,8 @@ class Language(nn.Module):
         """As `forward`, without arithmetic on the number of tokens; `tables` are `rotary_tables`."""
         new_caches: list[Tensor] = []
         slots = slots_of(indices, caches[0].shape[-2])
-        seen_LS = slots.seen(self._seen_both_ways(token_ids_L))
-
-        def write(cache: Tensor, new: Tensor) -> Tensor:
-            return cache_merge(cache, new, slots.row_S, slots.is_new_S)
-
+        seen_LS = slots.seen(self._two_way(token_ids_L))
+        write = partial(cache_merge, row=slots.row_S, is_new=slots.is_new_S)
         rotary = {scaled: table.rows(positions_L) for scaled, table in tables.items()}
         x = self._add_visual(token_ids_L, visual_VW, indices.visual_rows_L)
         x = self._run(x, rotary, self._cached(caches, write, seen_LS, new_caches))
@@ -101,7 +102,7 @@ class Language(nn.Module):
         Returns the caches. Which token comes next is not asked.
         """
         seen_LL = slots_L[None, :] <= slots_L[:, None]
-        is_image_L = self._seen_both_ways(token_ids_L)
+        is_image_L = self._two_way(token_ids_L)
         if is_image_L is not None:
             seen_LL = seen_LL | (is_image_L[:, None] & is_image_L[None, :])
         new_caches: list[Tensor] = []
@@ -115,8 +116,7 @@ class Language(nn.Module):
 
             return attend
 
-        x = self._embed(token_ids_L, visual_VW)
-        self._run(x, self._rotary(positions_L.unsqueeze(0), x.dtype), attend_of)
+        self._run_counting(token_ids_L, positions_L.unsqueeze(0), visual_VW, attend_of)
         return new_caches
 
     def step(
@@ -153,8 +153,7 @@ class Language(nn.Module):
         `visual` (rows, width) holds the visual tokens of all sequences, one after the other; `seen_BLL` says which
         tokens each token attends to.
         """
-        x = self._embed(token_ids_BL.flatten(), visual)
-        x = self._run(x, self._rotary(positions_BL, x.dtype), lambda _: self._within(seen_BLL))
+        x = self._run_counting(token_ids_BL.flatten(), positions_BL, visual, lambda _: self._within(seen_BLL))
         normed: Tensor = self.language_model.norm(x)
         return normed
 
@@ -168,10 +167,16 @@ class Language(nn.Module):
         head = self.language_model.embed_tokens.base if self.lm_head is None else self.lm_head.weight
         return F.linear(x, head)
 
-    def _seen_both_ways(self, token_ids: Tensor) -> Tensor | None:
+    def _two_way(self, token_ids: Tensor) -> Tensor | None:
         return self.is_image(token_ids) if self.config.two_way_images else None
 
-    def _run(self, x: Tensor, rotary: dict[bool, Rotary], attend_of: Callable[[int], Attend]) -> Tensor:
+    def _run_counting(self, token_ids: Tensor, positions_BL: Tensor, visual: Tensor, attend_of: AttendOf) -> Tensor:
+        """Embeddings and all layers; the n-th image patch gets row n of `visual`."""
+        row = ((token_ids == self.markers.image_patch).long().cumsum(0) - 1).clamp(min=0)
+        x = self._add_visual(token_ids, visual, row)
+        return self._run(x, self._rotary(positions_BL, x.dtype), attend_of)
+
+    def _run(self, x: Tensor, rotary: dict[bool, Rotary], attend_of: AttendOf) -> Tensor:
         """All layers; `attend_of` gives each its attention over (B, L, channels)."""
         scaled = self.config.rotary.scaled_layers
         for number, layer in enumerate(self.language_model.layers):
@@ -208,13 +213,7 @@ class Language(nn.Module):
         logits = self.logits(self.language_model.norm(last)).float()
         return LanguageOutput(logits.argmax(dim=-1), logits, caches)
 
-    def _cached(
-        self,
-        caches: list[Tensor],
-        write: Callable[[Tensor, Tensor], Tensor],
-        seen_LS: Tensor,
-        new_caches: list[Tensor],
-    ) -> Callable[[int], Attend]:
+    def _cached(self, caches: list[Tensor], write: Write, seen_LS: Tensor, new_caches: list[Tensor]) -> AttendOf:
         """Attention of each layer over its caches; appends them, as `write` gives them, to `new_caches`."""
 
         def attend_of(layer: int) -> Attend:
@@ -241,10 +240,6 @@ class Language(nn.Module):
             return masked_attention(q, per_query_head(k), per_query_head(v), seen_BLL.unsqueeze(1), heads, heads)
 
         return attend
-
-    def _embed(self, token_ids: Tensor, visual: Tensor) -> Tensor:
-        row = ((token_ids == self.markers.image_patch).long().cumsum(0) - 1).clamp(min=0)
-        return self._add_visual(token_ids, visual, row)
 
     def _add_visual(self, token_ids: Tensor, visual: Tensor, row: Tensor) -> Tensor:
         """Embeddings of the tokens, with row `row` of `visual` added to each image patch."""

@@ -35,9 +35,7 @@ class Slots(NamedTuple):
     """Which slots are written."""
 
     def seen(self, both_ways_L: Tensor | None) -> Tensor:
-        """(L, S) bool: each token sees the slots up to its own, and the tokens of this call that `both_ways_L` names see
-        each other.
-        """
+        """(L, S) bool: each token sees the slots up to its own, and tokens in `both_ways_L` see each other."""
         all_S = torch.arange(self.row_S.shape[0], device=self.row_S.device)
         causal_LS = all_S[None, :] <= self.slot_L[:, None]
         if both_ways_L is None:

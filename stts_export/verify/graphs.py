@@ -76,7 +76,7 @@ class GraphLanguage:
 
     def _call(self, tokens: Tokens) -> NDArray[Any] | None:
         check_room(self, tokens)
-        inputs = {
+        inputs: dict[str, NDArray[Any]] = {
             "token_ids": tokens.ids,
             "positions": tokens.positions,
             "visual_tokens": self._visual,
