@@ -111,7 +111,7 @@ class _Builder:
         if any(lowering.shares_16_bit_weights for lowering in lowerings):
             # From here on the modules are in 16 bits.
             formats = self._halved()
-            half = self._exported([lowering for lowering in lowerings if lowering.half])
+            half = self._exported(self._able_to_hold(formats, [lowering for lowering in lowerings if lowering.half]))
             self._write([*(one for one in wide if one.lowering.half_weights), *half], formats)
         self.writer.manifest()
 
@@ -146,6 +146,16 @@ class _Builder:
                 self.tell(line)
         to_half(vision, language, plan)
         return Formats(SIXTEEN_BIT, plan.half, plan.language, tuple(plan.vision_wide))
+
+    def _able_to_hold(self, formats: Formats, lowerings: Sequence[Lowering]) -> list[Lowering]:
+        """Those whose engines compute in these formats; the others are named, with the reason."""
+        unable = [lowering for lowering in lowerings if formats.in_bf16 and not lowering.has_bf16]
+        for lowering in unable:
+            self.tell(
+                f"note: no {lowering.name} graphs: TensorRT {lowering.minimum_backend_version} has no bf16, in which "
+                f"this model computes {', '.join(formats.in_bf16)}; float32 there turns its whole engine into float32"
+            )
+        return [lowering for lowering in lowerings if lowering not in unable]
 
     @contextmanager
     def _real_weights(self) -> Iterator[None]:
