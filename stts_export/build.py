@@ -23,7 +23,7 @@ from stts_export.graphs.check import (
     expect_vision,
 )
 from stts_export.graphs.fuse import fuse
-from stts_export.graphs.language_graph import export_language, export_prefill, export_step
+from stts_export.graphs.language_graph import export_indexed, export_language, export_prefill, export_step
 from stts_export.graphs.live_graph import export_live
 from stts_export.graphs.vision_graph import export_vision
 from stts_export.lowering import CPU, Lowering
@@ -111,7 +111,7 @@ class _Builder:
         if any(lowering.shares_16_bit_weights for lowering in lowerings):
             # From here on the modules are in 16 bits.
             formats = self._halved()
-            half = self._exported([lowering for lowering in lowerings if lowering.half])
+            half = self._exported(self._able_to_hold(formats, [lowering for lowering in lowerings if lowering.half]))
             self._write([*(one for one in wide if one.lowering.half_weights), *half], formats)
         self.writer.manifest()
 
@@ -147,6 +147,16 @@ class _Builder:
         to_half(vision, language, plan)
         return Formats(SIXTEEN_BIT, plan.half, plan.language, tuple(plan.vision_wide))
 
+    def _able_to_hold(self, formats: Formats, lowerings: Sequence[Lowering]) -> list[Lowering]:
+        """Those whose engines compute in these formats; the others are named, with the reason."""
+        unable = [lowering for lowering in lowerings if formats.in_bf16 and not lowering.has_bf16]
+        for lowering in unable:
+            self.tell(
+                f"note: no {lowering.name} graphs: TensorRT {lowering.minimum_backend_version} has no bf16, in which "
+                f"this model computes {', '.join(formats.in_bf16)}; float32 there turns its whole engine into float32"
+            )
+        return [lowering for lowering in lowerings if lowering not in unable]
+
     @contextmanager
     def _real_weights(self) -> Iterator[None]:
         with (
@@ -157,9 +167,7 @@ class _Builder:
 
     def _exported(self, lowerings: Sequence[Lowering]) -> list[Exported]:
         """Graphs of every part in every lowering, in the types that the modules are in."""
-        vision, language = self.modules.vision, self.modules.language
-        context, rows = self.plan.context, self.plan.visual_rows
-        visual_dtype = vision.multi_modal_projector.dtype
+        vision = self.modules.vision
         exported = []
         for lowering in lowerings:
             for budget in self.plan.budgets:
@@ -169,18 +177,24 @@ class _Builder:
             for live in self._live_budgets:
                 self.tell(f"exporting vision {live.name}{_for(lowering)}")
                 exported.append(Exported(f"{VISION}.{live.name}", lowering, export_live(vision, live, lowering)))
-            self.tell(f"exporting the language model with a context of {context}{_for(lowering)}")
-            if lowering.prefill_apart:
-                model = export_prefill(language, context, rows, lowering, visual_dtype)
-                exported.append(Exported(_PREFILL, lowering, model))
-                model = export_step(language, context, self.plan.positions, lowering)
-            else:
-                model = export_language(language, context, rows, lowering, visual_dtype)
-            exported.append(Exported(LANGUAGE, lowering, model))
+            self.tell(f"exporting the language model with a context of {self.plan.context}{_for(lowering)}")
+            exported.extend(self._exported_language(lowering))
         for one in exported:
             if one.lowering.fused:
                 fuse(one.model)
         return exported
+
+    def _exported_language(self, lowering: Lowering) -> Iterator[Exported]:
+        plan, language, visual_dtype = self.plan, self.modules.language, self.modules.vision.multi_modal_projector.dtype
+        if lowering.prefill_apart:
+            model = export_prefill(language, plan.context, plan.visual_rows, lowering, visual_dtype)
+            yield Exported(_PREFILL, lowering, model)
+            model = export_step(language, plan.context, plan.positions, lowering)
+        elif lowering.host_indices:
+            model = export_indexed(language, plan.context, plan.positions, plan.visual_rows, lowering, visual_dtype)
+        else:
+            model = export_language(language, plan.context, plan.visual_rows, lowering, visual_dtype)
+        yield Exported(LANGUAGE, lowering, model)
 
     def _write(self, exported: Sequence[Exported], formats: Formats) -> None:
         """Writes and checks graphs that share their weights, and the weights."""

@@ -49,6 +49,12 @@ class Formats:
     vision_wide: tuple[str, ...] = ()
     """Parts of the tower in bf16 where the rest is in fp16."""
 
+    @property
+    def in_bf16(self) -> list[str]:
+        """What computes in bf16."""
+        kinds = {"vision": self.vision, "language": self.language}
+        return [*self.vision_wide, *(kind for kind, precision in kinds.items() if precision == "bf16")]
+
 
 FLOAT = Formats("", "fp32", "fp32")
 SIXTEEN_BIT = "16bit."

@@ -14,8 +14,10 @@ from stts_export.errors import CheckpointError
 from stts_export.modules.config import VisionConfig
 from stts_export.modules.layers import GroupPooling
 from stts_export.modules.scorer import key_bias, without_first
+from stts_export.modules.slots import Indices
 from stts_export.modules.vit import group_order, patches_of_frames
 from stts_runtime.budget import TokenBudget
+from stts_runtime.engines.indices import INDICES, indices_of
 
 
 @pytest.fixture(scope="module")
@@ -165,3 +167,26 @@ def test_whole_sequences_equal_a_prefix_and_its_continuation_in_the_cache(module
         second = language(ids[number, 6:], positions[6:], torch.tensor([6]), shown, first.caches)
         expected = torch.cat((first.logits, second.logits))
         torch.testing.assert_close(language.logits(rows[number, [5, 8]]), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("checkpoint", ["micro_checkpoint", "olmo_checkpoint"])
+def test_indices_from_the_host_say_the_same_as_the_number_of_tokens(
+    checkpoint: str, request: pytest.FixtureRequest
+) -> None:
+    """Prefix, question and a single token; positions skip, as those of pruned windows do."""
+    language = open_checkpoint(request.getfixturevalue(checkpoint)).load().language
+    mark = language.markers
+    prefix = [5, mark.frame_start, mark.image_patch, mark.image_patch, mark.frame_end, 7, mark.image_patch]
+    visual = torch.randn(4, language.config.width, generator=torch.Generator().manual_seed(0))
+    tables = language.rotary_tables(40)
+    wanted, got, start = language.empty_caches(16), language.empty_caches(16, by_head=True), 0
+    for ids in (prefix, [9, 10, 11], [12]):
+        token_ids, positions = torch.tensor(ids), torch.arange(len(ids)) + 2 * start
+        counted = indices_of(token_ids.numpy(), start, mark.image_patch)
+        indices = Indices(*(torch.from_numpy(counted[name]) for name in INDICES))
+        expected = language(token_ids, positions, torch.tensor([start]), visual, wanted)
+        output = language.indexed(token_ids, positions, indices, visual, got, tables)
+        torch.testing.assert_close(output.logits, expected.logits, atol=1e-5, rtol=1e-5)
+        wanted, got, start = expected.caches, output.caches, start + len(ids)
+        for flat, by_head in zip(wanted, got, strict=True):
+            torch.testing.assert_close(by_head.transpose(1, 2).flatten(2), flat, atol=1e-5, rtol=1e-5)

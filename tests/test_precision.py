@@ -95,7 +95,7 @@ def test_halving_leaves_the_scorer_in_float32(micro_checkpoint: Path) -> None:
 
 def test_a_loud_checkpoint_builds_with_bf16_where_it_is_loud(loud_checkpoint: Path, tmp_path: Path) -> None:
     lines: list[str] = []
-    bundle = build_bundle(request(loud_checkpoint, tmp_path / "bundle"), lines.append)
+    bundle = build_bundle(request(loud_checkpoint, tmp_path / "bundle", targets=["tensorrt"]), lines.append)
     (variant,) = bundle.manifest.variants.values()
     graph = variant.graphs["tensorrt"]
     assert graph.precision == "fp16"
@@ -109,6 +109,11 @@ def test_a_loud_checkpoint_builds_with_bf16_where_it_is_loud(loud_checkpoint: Pa
     assert kinds["vision_tower.layers.3.mlp.fc1.weight"] == TensorProto.BFLOAT16
     assert kinds["vision_tower.layers.1.mlp.fc1.weight"] == TensorProto.FLOAT16
     assert kinds["temporal_token_scorer.mlp.w1.weight"] == TensorProto.FLOAT
+    # TensorRT 8.6 has no bf16, and nothing takes its place without a word.
+    assert set(bundle.manifest.language.graphs) == set(variant.graphs) == {"tensorrt", "tensorrt-10"}
+    (left_out,) = [line for line in lines if line.startswith("note: no tensorrt-8 graphs: ")]
+    assert "TensorRT 8.6 has no bf16, in which this model computes" in left_out
+    assert "vision_tower.layers.3" in left_out
 
 
 def test_bf16_throughout_builds_is_checked_and_compiles(micro_checkpoint: Path, tmp_path: Path) -> None:

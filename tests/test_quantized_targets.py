@@ -24,7 +24,7 @@ from stts_calib.quantize.ranges import Ranges, measure_ranges
 from stts_calib.quantize.recipe import Recipe, Tower, TowerFormat
 from stts_calib.quantize.weight_file import stored_weights
 from stts_calib.quantize.weight_inputs import quantize_inputs, quantized_weight
-from stts_calib.quantize.write import forms_of, scratch_bundle, write_quantized
+from stts_calib.quantize.write import forms_of, left_out_of, scratch_bundle, write_quantized
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import EngineName, load_language, load_vision
 from stts_runtime.errors import MissingExtraError, UserError
@@ -92,6 +92,8 @@ def test_float8_is_written_for_tensorrt_alone(bundle, graph, ranges, tmp_path):
     made = write_quantized(bundle, tmp_path, Recipe(tower("fp8", graph, ranges)))
     made.verify_all()
     assert set(made.manifest.language.graphs) == {"tensorrt", "tensorrt-10"}
+    left_out = left_out_of(bundle, forms_of(bundle, Recipe(tower("fp8", graph, ranges))))
+    assert "opset 17, which TensorRT 8.6 reads, has neither FP8 nor int8" in left_out["tensorrt-8"]
     vision = made.manifest.variants["clip-t3-k0.5"].graphs["tensorrt"]
     assert (vision.quantized, made.manifest.language.graphs["tensorrt"].quantized) == ("fp8", None)
     assert made.manifest.files[vision.weights].size_bytes < 0.8 * _weights_size(bundle, "tensorrt")

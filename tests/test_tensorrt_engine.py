@@ -30,6 +30,7 @@ from tests.compiled import WORKSTATION, with_engines
 from tests.fake_tensorrt import FakeCuda
 from tests.test_live import check_against_the_cpu
 
+DATA = Path(__file__).parent / "data"
 FLAVOURS: list[FlavourName] = ["tensorrt", "tensorrt-rtx"]
 
 
@@ -108,6 +109,32 @@ def test_the_language_model_answers_as_on_the_cpu(
         calls = [[11, 12], [13], [14]]
     with pytest.raises(EngineError, match="do not fit a context"):
         language.forward(tokens([1] * bundle.manifest.language.context, 0))
+
+
+@pytest.mark.parametrize("lowering", ["tensorrt", "tensorrt-10"])
+def test_engines_of_older_graphs_are_fed_what_they_take(tmp_path: Path, cuda: FakeCuda, lowering: str) -> None:
+    """Those of schema 3 count by themselves, whatever the lowering."""
+    bundle = with_engines(Bundle.open(DATA / "bundle-v3"), tmp_path, "tensorrt", lowering)
+    language, reference = TensorRtLanguage(bundle, "tensorrt"), load_language(bundle)
+    patch = bundle.manifest.prompt.image_patch_id
+    shown = np.random.default_rng(0).standard_normal((4, bundle.manifest.language.visual_width), dtype=np.float32)
+    for engine in (language, reference):
+        engine.show(shown)
+    for ids in ([1, 2, patch, patch, 3], [4, 5], [6], [7]):
+        asked = tokens(ids, language.length)
+        language.forward(asked)
+        reference.forward(asked)
+        np.testing.assert_allclose(language.logits(), reference.logits(), rtol=0.05, atol=0.02)
+
+
+def test_an_engine_with_other_tensors_is_refused(targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
+    """Inputs that only some graphs have may be missing; those that all have may not."""
+    bundle = with_engines(targets_bundle, tmp_path, "tensorrt", "tensorrt-8")
+    model = bundle.manifest.language
+    narrower = model.model_copy(update={"layers": model.layers - 1})
+    broken = replace(bundle, manifest=bundle.manifest.model_copy(update={"language": narrower}))
+    with pytest.raises(BundleError, match=r"is not the engine that the manifest describes: key\.1 differs"):
+        TensorRtLanguage(broken, "tensorrt")
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)

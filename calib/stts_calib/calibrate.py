@@ -19,7 +19,7 @@ from stts_calib.comparison.resident import resident_mb
 from stts_calib.quantize.aware import check_modelopt
 from stts_calib.quantize.ranges import Method
 from stts_calib.quantize.recipe import Recipe
-from stts_calib.quantize.write import forms_of, scratch_bundle, write_quantized
+from stts_calib.quantize.write import forms_of, left_out_of, scratch_bundle, write_quantized
 from stts_calib.trials import Scales, Trials, Wanted
 from stts_runtime.bench import machine
 from stts_runtime.bundle import MANIFEST, Bundle
@@ -122,6 +122,7 @@ def _report(
         random_weights=manifest.random_weights,
         formats=recipe.formats,
         written=written,
+        left_out=left_out_of(bundle, written),
         timed=timed,
         ranges=request.ranges,
         scales=request.scales,

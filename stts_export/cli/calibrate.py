@@ -126,6 +126,8 @@ def _show(made: QuantizationReport) -> None:
     for target, forms in made.written.items():
         held = ", ".join(f"{part} {form or 'as it was'}" for part, form in forms.items())
         console.print(f"target {target}: {held}")
+    for target, reason in made.left_out.items():
+        console.print(f"target {target}: left out, since {reason}", soft_wrap=True)
     for trial in made.tried:
         console.print(f"tried: {trial.part} in {trial.format}, {trial.times_faster:.2f}x")
     for failure in made.failures:

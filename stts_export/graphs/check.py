@@ -25,6 +25,7 @@ from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
 from stts_runtime.budget import LiveBudget, TokenBudget
 from stts_runtime.bundle.manifest import Precision
+from stts_runtime.engines.indices import indices_of
 
 Array = NDArray[Any]
 
@@ -162,6 +163,7 @@ def expect_language(language: Language, context: int, visual_rows: int) -> list[
         with torch.no_grad():
             *caches, logits, _ = graph(*inputs, *caches)
         arrays = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=False)}
+        arrays |= indices_of(tokens.numpy(), start, language.markers.image_patch)
         expectations.append(Expectation(arrays, {"logits": logits.numpy()}))
         start += len(tokens)
     return expectations
@@ -187,11 +189,9 @@ class LanguageCalls:
         self._caches = empty_caches(step)
 
     def __call__(self, inputs: Mapping[str, Array]) -> Array | None:
-        """Takes the inputs of a whole graph; logits (1, vocabulary), or None for a prefix whose graph has none."""
-        start, tokens = int(inputs["start"][0]), len(inputs["token_ids"])
-        graph = self._prefill if self._prefill and start == 0 else self._step
-        given = {**inputs, "slots": np.arange(tokens), "last": np.array([start + tokens - 1], dtype=np.int32)}
-        outputs = graph.run({**{name: given[name] for name in graph.inputs if name in given}, **self._caches})
+        """Takes what any lowering's graph takes; logits (1, vocabulary), or None for a prefix whose graph has none."""
+        graph = self._prefill if self._prefill and inputs["start"][0] == 0 else self._step
+        outputs = graph.run({**{name: inputs[name] for name in graph.inputs if name in inputs}, **self._caches})
         self._caches = {name: outputs[f"new_{name}"] for name in self._caches}
         return outputs.get("logits")
 

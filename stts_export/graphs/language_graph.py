@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from stts_export.graphs.to_onnx import to_onnx
 from stts_export.lowering import Lowering
 from stts_export.modules.language import Language
+from stts_export.modules.slots import Indices
+from stts_runtime.engines.indices import INDICES, indices_of
 from stts_runtime.engines.names import cache_names
 
 QUERY_LENGTH = "tokens"
@@ -25,6 +27,29 @@ class LanguageGraph(nn.Module):
         self, token_ids_L: Tensor, positions_L: Tensor, start: Tensor, visual_VW: Tensor, *caches: Tensor
     ) -> tuple[Tensor, ...]:
         output = self.language(token_ids_L, positions_L, start, visual_VW, list(caches))
+        return (*output.caches, output.logits, output.next_token)
+
+
+class IndexedGraph(nn.Module):
+    """`Language.indexed` as tensors in and tensors out."""
+
+    def __init__(self, language: Language, positions: int) -> None:
+        super().__init__()
+        self.language, self._tables = language, language.rotary_tables(positions)
+
+    def forward(
+        self,
+        token_ids_L: Tensor,
+        positions_L: Tensor,
+        slots_L: Tensor,
+        start: Tensor,
+        last: Tensor,
+        visual_rows_L: Tensor,
+        visual_VW: Tensor,
+        *caches: Tensor,
+    ) -> tuple[Tensor, ...]:
+        indices = Indices(slots_L, start, last, visual_rows_L)
+        output = self.language.indexed(token_ids_L, positions_L, indices, visual_VW, list(caches), self._tables)
         return (*output.caches, output.logits, output.next_token)
 
 
@@ -96,6 +121,35 @@ def export_language(
         output_names(language),
         lowering,
         dynamic_shapes=({0: length}, {0: length}, None, None, caches),
+    )
+    model.graph.name = "language"
+    return model
+
+
+def export_indexed(
+    language: Language,
+    context: int,
+    positions: int,
+    visual_rows: int,
+    lowering: Lowering,
+    visual_dtype: torch.dtype = torch.float32,
+) -> ir.Model:
+    """As `export_language`, for lowerings with `host_indices`; for positions below `positions`."""
+    length = torch.export.Dim(QUERY_LENGTH, min=1, max=context)
+    names = cache_names(language.config.layers)
+    token_ids, places, _, visual, *caches = example_call(
+        language, context, visual_rows, lowering.caches_by_head, visual_dtype
+    )
+    counted = indices_of(token_ids.numpy(), 0, language.markers.image_patch)
+    indices = [torch.from_numpy(counted[name].copy()) for name in INDICES]
+    by_length = {0: length}
+    model = to_onnx(
+        IndexedGraph(language, positions),
+        (token_ids, places, *indices, visual, *caches),
+        ["token_ids", "positions", *INDICES, "visual_tokens", *names],
+        output_names(language),
+        lowering,
+        dynamic_shapes=(by_length, by_length, by_length, None, None, by_length, None, tuple(None for _ in names)),
     )
     model.graph.name = "language"
     return model

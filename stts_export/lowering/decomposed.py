@@ -3,7 +3,7 @@
 These lack operators of opset 23 and 24, the older of them all.
 
 Attention is spelled out as products and a softmax, which TensorRT fuses where it can. The cache goes in and comes out
-as another tensor: nothing in opset 20 writes in place.
+as another tensor: nothing in opset 20 writes in place. What depends on the number of tokens comes from the host.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Decomposed:
             operators.attention: as_function(self.attention),
             operators.channel_biased_attention: as_function(self.channel_biased_attention),
             operators.masked_attention: as_function(self.masked_attention),
-            operators.cache_write: as_function(self.cache_write),
+            operators.cache_merge: as_function(self.cache_merge),
             operators.rms_norm: as_function(self.rms_norm),
         }
 
@@ -76,15 +76,9 @@ class Decomposed:
         attended = op.MatMul(op.Softmax(logits), op.Unsqueeze(v, [2]))
         return op.Reshape(op.Transpose(attended, perm=[0, 3, 1, 2, 4]), [0, 0, heads * width])
 
-    def cache_write(self, cache: Value, new: Value, start: Value) -> Value:
-        """Every slot takes its new entry if it has one, else what it held."""
-        op, (heads, slots) = self.op, constant(cache, 1, 2)
-        length = op.Shape(new, start=1, end=2)
-        entry = op.Sub(op.Range(0, slots, 1), start)
-        is_new = op.And(op.GreaterOrEqual(entry, op.Constant(value_int=0)), op.Less(entry, length))
-        last = op.Sub(length, op.Constant(value_int=1))
-        nearest = op.Min(op.Max(entry, op.Constant(value_ints=[0])), last)
-        return op.Where(op.Unsqueeze(is_new, [1]), op.Gather(by_head(op, new, heads), nearest, axis=2), cache)
+    def cache_merge(self, cache: Value, new: Value, row: Value, is_new: Value) -> Value:
+        op, (heads,) = self.op, constant(cache, 1)
+        return op.Where(op.Unsqueeze(is_new, [1]), op.Gather(by_head(op, new, heads), row, axis=2), cache)
 
     def rms_norm(self, x: Value, weight: Value, eps: float) -> Value:
         op = self.op
@@ -118,4 +112,5 @@ TENSORRT_10 = Lowering(
     caches_by_head=True,
     seat_sizes=2,
     spare_channels=8,
+    host_indices=True,
 )

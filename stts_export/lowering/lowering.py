@@ -32,6 +32,11 @@ class Lowering:
     """Whether caches are written where they lie; else they come out as other tensors."""
     caches_by_head: bool = False
     """Whether caches are (1, kv heads, slots, head width); else (1, slots, kv channels)."""
+    host_indices: bool = False
+    """Whether the language graph takes what depends on the number of tokens as inputs, which the host computes, so that
+    it needs no arithmetic on shapes (`Language.indexed`)."""
+    has_bf16: bool = True
+    """Whether its engines compute in bf16; a bundle with parts in it has no graphs of a lowering without."""
     fused: bool = False
     """Whether neighbouring operators are joined into ONNX Runtime's fused ones (`graphs.fuse`)."""
     weights_as_inputs: bool = False

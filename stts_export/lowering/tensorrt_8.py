@@ -51,4 +51,5 @@ TENSORRT_8 = replace(
     opset_version=17,
     table=_Opset17(Opset("", OLDEST_EXPORTED_OPSET)).table(),
     minimum_backend_version="8.6",
+    has_bf16=False,
 )

@@ -1,9 +1,9 @@
 """The language model: a decoder (`decoder.py`) over a key/value cache of fixed size.
 
 `forward` serves every call: the image prefix, the question after it, and single tokens. For engines whose fast kernels
-want to know which of these it is, `prefill` and `step` are the two halves of it. Slots are places in the cache, counted
-from 0 as they are written; positions are what rotary embedding sees and may skip (pruned tokens can keep their place in
-the unpruned prompt).
+want to know which of these it is, `prefill` and `step` are the two halves of it; `indexed` is for engines that compute
+badly with shapes. Slots are places in the cache, counted from 0 as they are written; positions are what rotary
+embedding sees and may skip (pruned tokens can keep their place in the unpruned prompt).
 
 Image tokens attend to each other in both directions, across frames too, so all of them must come in one call; later
 calls are causal. This module knows nothing of prompts or sampling rules.
@@ -12,6 +12,7 @@ calls are causal. This module knows nothing of prompts or sampling rules.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -21,8 +22,14 @@ from torch import Tensor, nn
 from stts_export.modules.config import MarkerIds, TextConfig
 from stts_export.modules.decoder import AttendProjected, Decoder, Projected, RotaryAttention, turning
 from stts_export.modules.layers import Attend
-from stts_export.modules.operators import cache_write, causal_attention, masked_attention
+from stts_export.modules.operators import cache_merge, cache_write, causal_attention, masked_attention
 from stts_export.modules.rotary import Rotary, rotary_of_layer_kinds
+from stts_export.modules.slots import Indices, slots_from, slots_of
+
+AttendOf = Callable[[int], Attend]
+"""The attention of each layer."""
+Write = Callable[[Tensor, Tensor], Tensor]
+"""A cache and its new entries -> the cache with them."""
 
 
 class LanguageOutput(NamedTuple):
@@ -61,15 +68,31 @@ class Language(nn.Module):
         `visual_VW` holds the visual tokens of the window in its first rows; the n-th image patch of this call is added
         the n-th row.
         """
-        seen_LS = self._seen(token_ids_L, start, slots=caches[0].shape[-2])
         new_caches: list[Tensor] = []
+        slots = slots_from(start, token_ids_L.shape[0], caches[0].shape[-2])
+        seen_LS = slots.seen(self._two_way(token_ids_L))
+        attend_of = self._cached(caches, partial(cache_write, start=start), seen_LS, new_caches)
+        x = self._run_counting(token_ids_L, positions_L.unsqueeze(0), visual_VW, attend_of)
+        return self._output(x[-1:], new_caches)
 
-        def attend_of(layer: int) -> Attend:
-            keys, values = caches[2 * layer : 2 * layer + 2]
-            return self._cached(keys, values, start, seen_LS, new_caches)
-
-        x = self._run(self._embed(token_ids_L, visual_VW), positions_L.unsqueeze(0), attend_of)
-        return self._output(x, new_caches)
+    def indexed(
+        self,
+        token_ids_L: Tensor,
+        positions_L: Tensor,
+        indices: Indices,
+        visual_VW: Tensor,
+        caches: list[Tensor],
+        tables: dict[bool, Rotary],
+    ) -> LanguageOutput:
+        """As `forward`, without arithmetic on the number of tokens; `tables` are `rotary_tables`."""
+        new_caches: list[Tensor] = []
+        slots = slots_of(indices, caches[0].shape[-2])
+        seen_LS = slots.seen(self._two_way(token_ids_L))
+        write = partial(cache_merge, row=slots.row_S, is_new=slots.is_new_S)
+        rotary = {scaled: table.rows(positions_L) for scaled, table in tables.items()}
+        x = self._add_visual(token_ids_L, visual_VW, indices.visual_rows_L)
+        x = self._run(x, rotary, self._cached(caches, write, seen_LS, new_caches))
+        return self._output(x.index_select(0, indices.last - indices.start), new_caches)
 
     def prefill(
         self, token_ids_L: Tensor, positions_L: Tensor, slots_L: Tensor, visual_VW: Tensor, caches: list[Tensor]
@@ -79,8 +102,8 @@ class Language(nn.Module):
         Returns the caches. Which token comes next is not asked.
         """
         seen_LL = slots_L[None, :] <= slots_L[:, None]
-        if self.config.two_way_images:
-            is_image_L = self.is_image(token_ids_L)
+        is_image_L = self._two_way(token_ids_L)
+        if is_image_L is not None:
             seen_LL = seen_LL | (is_image_L[:, None] & is_image_L[None, :])
         new_caches: list[Tensor] = []
 
@@ -93,7 +116,7 @@ class Language(nn.Module):
 
             return attend
 
-        self._run(self._embed(token_ids_L, visual_VW), positions_L.unsqueeze(0), attend_of)
+        self._run_counting(token_ids_L, positions_L.unsqueeze(0), visual_VW, attend_of)
         return new_caches
 
     def step(
@@ -115,7 +138,7 @@ class Language(nn.Module):
             keys, values = caches[2 * number : 2 * number + 2]
             attend = self._stepping(positions_L, tables[number in scaled], keys, values, last, new_caches)
             x = layer(x, attend)
-        return self._output(x, new_caches)
+        return self._output(x[-1:], new_caches)
 
     def rotary_tables(self, positions: int) -> dict[bool, Rotary]:
         """Cosines and sines (positions, head width / 2) of layers with scaling (True) and of those without."""
@@ -130,7 +153,7 @@ class Language(nn.Module):
         `visual` (rows, width) holds the visual tokens of all sequences, one after the other; `seen_BLL` says which
         tokens each token attends to.
         """
-        x = self._run(self._embed(token_ids_BL.flatten(), visual), positions_BL, lambda _: self._within(seen_BLL))
+        x = self._run_counting(token_ids_BL.flatten(), positions_BL, visual, lambda _: self._within(seen_BLL))
         normed: Tensor = self.language_model.norm(x)
         return normed
 
@@ -144,9 +167,18 @@ class Language(nn.Module):
         head = self.language_model.embed_tokens.base if self.lm_head is None else self.lm_head.weight
         return F.linear(x, head)
 
-    def _run(self, x: Tensor, positions_BL: Tensor, attend_of: Callable[[int], Attend]) -> Tensor:
+    def _two_way(self, token_ids: Tensor) -> Tensor | None:
+        return self.is_image(token_ids) if self.config.two_way_images else None
+
+    def _run_counting(self, token_ids: Tensor, positions_BL: Tensor, visual: Tensor, attend_of: AttendOf) -> Tensor:
+        """Embeddings and all layers; the n-th image patch gets row n of `visual`."""
+        row = ((token_ids == self.markers.image_patch).long().cumsum(0) - 1).clamp(min=0)
+        x = self._add_visual(token_ids, visual, row)
+        return self._run(x, self._rotary(positions_BL, x.dtype), attend_of)
+
+    def _run(self, x: Tensor, rotary: dict[bool, Rotary], attend_of: AttendOf) -> Tensor:
         """All layers; `attend_of` gives each its attention over (B, L, channels)."""
-        rotary, scaled = self._rotary(positions_BL, x.dtype), self.config.rotary.scaled_layers
+        scaled = self.config.rotary.scaled_layers
         for number, layer in enumerate(self.language_model.layers):
             x = layer(x, turning(rotary[number in scaled], attend_of(number)))
         return x
@@ -175,20 +207,26 @@ class Language(nn.Module):
 
         return attend
 
-    def _output(self, x: Tensor, caches: list[Tensor]) -> LanguageOutput:
+    def _output(self, last: Tensor, caches: list[Tensor]) -> LanguageOutput:
+        """`last` is the row (1, width) of the last token."""
         # ONNX Runtime on CUDA has no argmax of bfloat16; in float32 it is the same token.
-        logits = self.logits(self.language_model.norm(x[-1:])).float()
+        logits = self.logits(self.language_model.norm(last)).float()
         return LanguageOutput(logits.argmax(dim=-1), logits, caches)
 
-    def _cached(self, keys: Tensor, values: Tensor, start: Tensor, seen_LS: Tensor, new_caches: list[Tensor]) -> Attend:
-        """Appends the layer's caches with the new slots to `new_caches`."""
+    def _cached(self, caches: list[Tensor], write: Write, seen_LS: Tensor, new_caches: list[Tensor]) -> AttendOf:
+        """Attention of each layer over its caches; appends them, as `write` gives them, to `new_caches`."""
 
-        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            new_keys, new_values = cache_write(keys, k, start), cache_write(values, v, start)
-            new_caches.extend((new_keys, new_values))
-            return masked_attention(q, new_keys, new_values, seen_LS, self.config.heads, self.config.kv_heads)
+        def attend_of(layer: int) -> Attend:
+            keys, values = caches[2 * layer : 2 * layer + 2]
 
-        return attend
+            def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+                new_keys, new_values = write(keys, k), write(values, v)
+                new_caches.extend((new_keys, new_values))
+                return masked_attention(q, new_keys, new_values, seen_LS, self.config.heads, self.config.kv_heads)
+
+            return attend
+
+        return attend_of
 
     def _within(self, seen_BLL: Tensor) -> Attend:
         heads, kv_heads = self.config.heads, self.config.kv_heads
@@ -203,24 +241,11 @@ class Language(nn.Module):
 
         return attend
 
-    def _embed(self, token_ids: Tensor, visual: Tensor) -> Tensor:
+    def _add_visual(self, token_ids: Tensor, visual: Tensor, row: Tensor) -> Tensor:
+        """Embeddings of the tokens, with row `row` of `visual` added to each image patch."""
         is_patch = token_ids == self.markers.image_patch
-        row = (is_patch.long().cumsum(0) - 1).clamp(min=0)
         words: Tensor = self.language_model.embed_tokens(token_ids)
         return words + visual.index_select(0, row).to(words.dtype) * is_patch[:, None].to(words.dtype)
 
     def _rotary(self, positions_BL: Tensor, dtype: torch.dtype) -> dict[bool, Rotary]:
         return rotary_of_layer_kinds(self.config.rotary, self.config.head_width, positions_BL, dtype)
-
-    def _seen(self, token_ids_L: Tensor, start: Tensor, slots: int) -> Tensor:
-        """(L, slots) bool: which slots each token attends to."""
-        slot_L = start + torch.arange(token_ids_L.shape[0], device=start.device)
-        causal_LS = torch.arange(slots, device=start.device)[None, :] <= slot_L[:, None]
-        if not self.config.two_way_images:
-            return causal_LS
-        is_image_L = self.is_image(token_ids_L)
-        token_of_slot_S = torch.arange(slots, device=start.device) - start
-        in_this_call_S = (token_of_slot_S >= 0) & (token_of_slot_S < token_ids_L.shape[0])
-        nearest_S = token_of_slot_S.clamp(min=0, max=token_ids_L.shape[0] - 1)
-        image_slot_S = is_image_L.index_select(0, nearest_S) & in_this_call_S
-        return causal_LS | (is_image_L[:, None] & image_slot_S[None, :])

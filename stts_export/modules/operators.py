@@ -125,6 +125,11 @@ def _cache_write(cache: Tensor, new_BLC: Tensor, start_B: Tensor) -> Tensor:
     return cache.index_copy(-2, slots_L, new)
 
 
+def _cache_merge(cache: Tensor, new_BLC: Tensor, row_S: Tensor, is_new_S: Tensor) -> Tensor:
+    new = new_BLC if cache.dim() == _FLAT else _split_heads(new_BLC, cache.shape[1])
+    return torch.where(is_new_S[:, None], new.index_select(-2, row_S), cache)
+
+
 def _rotate(x_BLC: Tensor, cos_BLr: Tensor, sin_BLr: Tensor, heads: int) -> Tensor:
     first, second = x_BLC.unflatten(-1, (heads, -1)).chunk(2, dim=-1)
     cos, sin = cos_BLr.unsqueeze(-2), sin_BLr.unsqueeze(-2)
@@ -184,6 +189,10 @@ masked_attention = define(
 
 # The cache, of either layout, with `new` (B, L, C) in the slots from start[0] on; written in place where that works.
 cache_write = define("cache_write(Tensor cache, Tensor new, Tensor start) -> Tensor", _cache_write)
+
+# The same for engines that compute badly with shapes: slot s holds row row[s] of `new` where is_new[s], else what it
+# held.
+cache_merge = define("cache_merge(Tensor cache, Tensor new, Tensor row, Tensor is_new) -> Tensor", _cache_merge)
 
 # All of a decoder layer's attention but its projections, for engines that have it in one: queries and keys (L, C) are
 # normed, as many channels at once as the norm is wide, and turned by their positions' rows of the tables (positions,

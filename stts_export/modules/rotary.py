@@ -20,6 +20,10 @@ class Rotary(NamedTuple):
     cos: Tensor
     sin: Tensor
 
+    def rows(self, positions_L: Tensor) -> Rotary:
+        """Those of a sequence's positions, where this is a table (positions, head dimension / 2)."""
+        return Rotary(*(table.index_select(0, positions_L).unsqueeze(0) for table in self))
+
 
 def rotary_of_layer_kinds(
     config: RotaryConfig, head_width: int, positions_BL: Tensor, dtype: torch.dtype

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from stts_export.graphs.check import WHOLE_BYTES, LanguageCalls
 from stts_export.graphs.segments import SegmentedGraph
 from stts_runtime.bundle import Bundle
+from stts_runtime.engines.indices import indices_of
 from stts_runtime.engines.seam import VisionOutput, check_room
 from stts_runtime.errors import EngineError
 from stts_runtime.prompt import Tokens
@@ -49,6 +50,7 @@ class GraphLanguage:
     def __init__(self, bundle: Bundle, lowering: str) -> None:
         model = bundle.manifest.language
         self.lowering = lowering
+        self._image_patch_id = bundle.manifest.prompt.image_patch_id
         graph, prefill = model.graphs[lowering], model.prefill.get(lowering)
         self._calls = LanguageCalls(
             bundle.file(graph.graph), bundle.file(graph.weights), bundle.file(prefill.graph) if prefill else None
@@ -74,11 +76,11 @@ class GraphLanguage:
 
     def _call(self, tokens: Tokens) -> NDArray[Any] | None:
         check_room(self, tokens)
-        inputs = {
+        inputs: dict[str, NDArray[Any]] = {
             "token_ids": tokens.ids,
             "positions": tokens.positions,
-            "start": np.array([self.length]),
             "visual_tokens": self._visual,
+            **indices_of(tokens.ids, self.length, self._image_patch_id),
         }
         logits = self._calls(inputs)
         self.length += len(tokens)

@@ -86,6 +86,8 @@ class QuantizationReport(_Part):
     formats: dict[str, Format | None]
     written: dict[str, dict[str, Format | None]]
     """By target and part: not every target can hold every format."""
+    left_out: dict[str, str] = {}
+    """Targets of the source that hold none of the formats, and why."""
     timed: bool
     """Whether the processor computes in these formats. If not, times are of rounding and of products in float32."""
     ranges: str

@@ -82,6 +82,16 @@ class Recipe:
         return quantize_weights(model, BITS[self.language], blocks)
 
 
+def left_out_because(graph: Graph) -> str:
+    """Why a lowering holds nothing of a recipe; `graph` is any of its graphs."""
+    if graph.backend == "tensorrt" and graph.opset < _HALF_SCALES_SINCE_OPSET:
+        return (
+            f"opset {graph.opset}, which TensorRT {graph.minimum_backend_version} reads, has neither FP8 nor int8 with "
+            f"scales in fp16 (opset {_HALF_SCALES_SINCE_OPSET} has)"
+        )
+    return "its graphs can hold none of these formats"
+
+
 def _formats_of(kind: str, lowering: str, graph: Graph) -> tuple[Format, ...]:
     """What graphs can hold that is worth something there."""
     if lowering == "cpu":

@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto
 
-from stts_calib.quantize.recipe import BITS, Recipe
+from stts_calib.quantize.recipe import BITS, Recipe, left_out_because
 from stts_calib.quantize.weight_file import WeightFile, stored_weights, weight_names
 from stts_calib.quantize.weight_inputs import quantize_inputs, quantized_weight
 from stts_runtime.bundle import MANIFEST, Bundle
@@ -68,6 +68,12 @@ def forms_of(bundle: Bundle, recipe: Recipe) -> Forms:
             f"{', '.join(bundle.manifest.language.graphs)} (docs/quantization.md says which can hold what)"
         )
     return found
+
+
+def left_out_of(bundle: Bundle, forms: Forms) -> dict[str, str]:
+    """Lowerings of the bundle that are not in `forms`, with the reason."""
+    graphs = bundle.manifest.language.graphs
+    return {name: left_out_because(graph) for name, graph in graphs.items() if name not in forms}
 
 
 def kind_of(part: str) -> str:

@@ -7,6 +7,7 @@ into its own input. Not one of our machines can run a TensorRT engine: this file
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import LANGUAGE, VISION, compilable
 from stts_runtime.device import Device, this_device
-from stts_runtime.engines.cuda_memory import DeviceArray, Stream, load_cuda
+from stts_runtime.engines.cuda_memory import DeviceArray, PinnedArray, Stream, load_cuda
+from stts_runtime.engines.indices import INDICES, indices_of
 from stts_runtime.engines.names import cache_names
 from stts_runtime.engines.seam import VisionOutput, check_choice, check_room
 from stts_runtime.engines.tensorrt_context import LoadedEngine
@@ -57,15 +59,19 @@ def _missing(bundle: Bundle, part: str, name: FlavourName, device: Device) -> Bu
     return BundleError(f"{what}; compile it on this machine: {again(bundle.folder, part, name)}")
 
 
-def load_engine(bundle: Bundle, part: str, name: FlavourName, names: list[str]) -> tuple[LoadedEngine, Passport]:
+def load_engine(
+    bundle: Bundle, part: str, name: FlavourName, names: Collection[str], optional: Collection[str] = ()
+) -> tuple[LoadedEngine, Passport]:
+    """The engine of a part; it must have the tensors `names`, and may have those of `optional`."""
     flavour, passport, plan = checked_plan(bundle, part, name)
     gpu = this_device().gpu
     # One file an engine: whoever saves one writes it whole.
     kernels = cache_file(flavour, gpu, f"kernels-{passport.plan_sha256}") if gpu else None
     loaded = LoadedEngine(flavour, plan, Stream(load_cuda()), kernels)
-    if sorted(loaded.names) != sorted(names):
-        odd = sorted(set(loaded.names) ^ set(names))[0]
-        raise BundleError(f"{plan} is not the engine that the manifest describes: {odd} differs")
+    found, wanted = set(loaded.names), set(names)
+    odd = (wanted - found) | (found - wanted - set(optional))
+    if odd:
+        raise BundleError(f"{plan} is not the engine that the manifest describes: {min(odd)} differs")
     return loaded, passport
 
 
@@ -114,19 +120,23 @@ class TensorRtVision:
 
 
 class TensorRtLanguage:
-    """The language model on the GPU, its cache written in place where the graph can."""
+    """The language model on the GPU, its cache written in place where the graph can.
+
+    Every engine takes `start`; what else follows from the number of tokens is an input of some (`engines.indices`).
+    """
 
     def __init__(self, bundle: Bundle, flavour: FlavourName) -> None:
         model = bundle.manifest.language
         self.context, self.length = model.context, 0
         self.shown: Any = None
         caches = cache_names(model.layers)
-        inputs = ["token_ids", "positions", "start", "visual_tokens"]
-        outputs = ["logits", "next_token"]
-        names = [*inputs, *outputs, *caches, *(f"new_{name}" for name in caches)]
-        self._loaded, passport = load_engine(bundle, LANGUAGE, flavour, names)
-        self.lowering = passport.lowering
-        self._arrays = {name: self._loaded.array(name, longest=model.context) for name in (*inputs, *outputs)}
+        others = ["visual_tokens", "logits", "next_token"]
+        names = ["token_ids", "positions", "start", *others, *caches, *(f"new_{name}" for name in caches)]
+        self._loaded, passport = load_engine(bundle, LANGUAGE, flavour, names, optional=INDICES)
+        self.lowering, self._image_patch_id = passport.lowering, bundle.manifest.prompt.image_patch_id
+        of_a_call = [name for name in ("token_ids", "positions", *INDICES) if name in self._loaded.names]
+        self._arrays = {name: self._loaded.array(name, longest=model.context) for name in (*of_a_call, *others)}
+        self._host = {name: self._pinned(self._arrays[name]) for name in of_a_call}
         in_place = model.graphs[passport.lowering].caches_in_place
         self._calls = self._calls_over(caches, in_place)
         self._turn = 0
@@ -138,6 +148,10 @@ class TensorRtLanguage:
         ways = [(first, first)] if in_place else [(first, second), (second, first)]
         return [_Calls(self._loaded, self._arrays, old, new) for old, new in ways]
 
+    def _pinned(self, array: DeviceArray) -> PinnedArray:
+        assert array.dtype is not None, "whole numbers have a type in numpy"
+        return PinnedArray(self._loaded.stream.cuda, array.shape, array.dtype)
+
     def show(self, visual_tokens: DeviceArray | NDArray[Any]) -> None:
         self._loaded.stream.put(self._arrays["visual_tokens"], visual_tokens)
         self._loaded.stream.synchronize()
@@ -148,17 +162,23 @@ class TensorRtLanguage:
 
     def forward(self, tokens: Tokens) -> int:
         check_room(self, tokens)
-        stream, arrays = self._loaded.stream, self._arrays
-        stream.upload(arrays["token_ids"], tokens.ids)
-        stream.upload(arrays["positions"], tokens.positions)
-        stream.upload(arrays["start"], np.array([self.length]))
+        self._upload(tokens)
         self._calls[self._turn].run(len(tokens))
-        next_token = int(stream.download(arrays["next_token"])[0])
+        next_token = int(self._loaded.stream.download(self._arrays["next_token"])[0])
         self._turn = (self._turn + 1) % len(self._calls)
         self.length += len(tokens)
         # Prefills and single tokens have kernels of their own.
         self._loaded.keep_kernels("single token" if len(tokens) == 1 else "prefill")
         return next_token
+
+    def _upload(self, tokens: Tokens) -> None:
+        """Waits for nothing: the last call ended with a download, so its numbers in pinned memory have been read."""
+        values = indices_of(tokens.ids, self.length, self._image_patch_id)
+        values |= {"token_ids": tokens.ids, "positions": tokens.positions}
+        for name, host in self._host.items():
+            count = len(values[name])
+            host.values[:count] = values[name]
+            self._loaded.stream.upload_pinned(self._arrays[name], host, end=count)
 
     def logits(self) -> NDArray[np.float32]:
         return self._loaded.stream.download(self._arrays["logits"]).astype(np.float32).reshape(-1)
