@@ -1,4 +1,4 @@
-"""A small TensorRT and a small CUDA that compute: an engine is an ONNX graph, device memory is memory.
+"""A small TensorRT and a small CUDA that compute: an engine is a graph, device memory is memory.
 
 They have only what the engine classes call; `test_tensorrt_api.py` holds every name and signature in here to the real
 classes. What they are strict about: unbound tensors, shapes that were not set, caches of `TensorScatter` that are not
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
+
+from tests.small_graphs import FLOAT, HALF, INT64, UINT8, open_graph
 
 __version__ = "11.4.0.106"
 
@@ -81,26 +81,19 @@ class Runtime:
 
 
 _TYPES = {
-    onnx.TensorProto.FLOAT: DataType.FLOAT,
-    onnx.TensorProto.FLOAT16: DataType.HALF,
-    onnx.TensorProto.INT64: DataType.INT64,
-    onnx.TensorProto.UINT8: DataType.UINT8,
+    FLOAT: DataType.FLOAT,
+    HALF: DataType.HALF,
+    INT64: DataType.INT64,
+    UINT8: DataType.UINT8,
 }
 
 
 class ICudaEngine:
     def __init__(self, graph: Path, runtime: Runtime) -> None:
-        model = onnx.load(graph, load_external_data=False)
         self.runtime = runtime
-        self.values = {value.name: value.type.tensor_type for value in (*model.graph.input, *model.graph.output)}
-        self.inputs = [value.name for value in model.graph.input]
-        self.outputs = [value.name for value in model.graph.output]
-        self.one_buffer = {
-            node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "TensorScatter"
-        }
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        self.session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        self.graph = open_graph(graph)
+        self.values = {**self.graph.inputs, **self.graph.outputs}
+        self.inputs, self.outputs = list(self.graph.inputs), list(self.graph.outputs)
 
     @property
     def num_io_tensors(self) -> int:
@@ -114,10 +107,10 @@ class ICudaEngine:
         return list(self.values)[index]
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return tuple(size.dim_value if size.HasField("dim_value") else -1 for size in self.values[name].shape.dim)
+        return self.values[name].shape
 
     def get_tensor_dtype(self, name: str) -> DataType:
-        return _TYPES[self.values[name].elem_type]
+        return _TYPES[self.values[name].kind]
 
     def get_tensor_mode(self, name: str) -> TensorIOMode:
         return TensorIOMode.INPUT if name in self.inputs else TensorIOMode.OUTPUT
@@ -188,7 +181,7 @@ class IExecutionContext:
         if unset or engine.values.keys() - self.addresses.keys():
             engine.runtime.logger.log(ILogger.Severity.ERROR, "not everything is bound and has a shape")
             return False
-        for output, cache in engine.one_buffer.items():
+        for output, cache in engine.graph.one_buffer.items():
             assert self.addresses[output] == self.addresses[cache], "TensorScatter writes in place"
         assert self.scratch in cuda.memory
         cuda.do(self._run)
@@ -197,7 +190,7 @@ class IExecutionContext:
     def _run(self) -> None:
         cuda, engine = self.engine.runtime.cuda, self.engine
         feeds = {name: cuda.array(self.addresses[name], self._shape(name), self._type(name)) for name in engine.inputs}
-        outputs = engine.session.run(engine.outputs, {name: feed.copy() for name, feed in feeds.items()})
+        outputs = engine.graph.run({name: feed.copy() for name, feed in feeds.items()})
         for name, value in zip(engine.outputs, outputs, strict=True):
             cuda.array(self.addresses[name], value.shape, self._type(name))[...] = value
 

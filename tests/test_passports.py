@@ -213,8 +213,7 @@ def test_a_bundle_that_cannot_be_written_is_the_users_to_put_right(bundle: Bundl
 def test_the_program_says_it_in_one_line(
     targets_bundle: Bundle, tmp_path: Path, clip: Path, changes: dict[str, Any], message: str
 ) -> None:
-    import tensorrt_rtx
-
+    tensorrt_rtx = pytest.importorskip("tensorrt_rtx")
     bundle = Bundle.open(Path(shutil.copytree(targets_bundle.folder, tmp_path / "bundle")))
     changes = {"version": tensorrt_rtx.__version__, "architectures": ["sm86"], **changes}
     for part in bundle.manifest.parts():
