@@ -36,7 +36,14 @@ else:
     import tomli as tomllib
 
 PROGRAMS = {"stts-export": export_app, "stts-runtime": runtime_app}
-SHELL_SCRIPTS = {"scripts/accuracy", "scripts/demo", "scripts/fault_lab", "scripts/lint", "scripts/test"}
+SHELL_SCRIPTS = {
+    "scripts/accuracy",
+    "scripts/demo",
+    "scripts/fault_lab",
+    "scripts/lint",
+    "scripts/test",
+    "scripts/test_py310",
+}
 PARSED_ONLY = ("scripts/demo", "scripts/test", "scripts/train_tiny.py", "stts-export calibrate")
 
 STAND_INS = {

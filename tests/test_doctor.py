@@ -247,6 +247,19 @@ def test_tensorrt_says_what_is_in_the_way(
     )
 
 
+@pytest.mark.parametrize(("l4t", "host_may_have_it"), [("36.4.7", True), (None, True), ("39.2.0", False)])
+def test_a_container_without_the_compiler_of_the_dla_is_told_what_to_do(
+    l4t: str | None, host_may_have_it: bool
+) -> None:
+    failure = "ImportError: libnvdla_compiler.so: cannot open shared object file: No such file or directory"
+    said = tensorrt_target(replace(ORIN, l4t=l4t), broken(TENSORRT, failure), BINDINGS, apt_module=False).because
+    assert failure in said
+    assert "a container made for JetPack 7.2" in said
+    for remedy in ("--runtime nvidia", "nvidia-l4t-dla-compiler"):
+        assert (remedy in said) == host_may_have_it
+    assert "\n" not in said
+
+
 @pytest.mark.parametrize(
     ("device", "tensorrt", "bindings", "sentence"),
     [
