@@ -14,7 +14,7 @@ import numpy as np
 
 FLOAT, UINT8, INT32, INT64, HALF, BF16 = 1, 2, 6, 7, 10, 16
 """onnx.TensorProto.DataType."""
-_NUMPY = {FLOAT: np.float32, UINT8: np.uint8, INT32: np.int32, INT64: np.int64, HALF: np.float16}
+NUMPY = {FLOAT: np.float32, UINT8: np.uint8, INT32: np.int32, INT64: np.int64, HALF: np.float16}
 Feeds = Mapping[str, np.ndarray]
 
 
@@ -88,7 +88,7 @@ class DescribedGraph:
     def run(self, feeds: Feeds) -> list[np.ndarray]:
         found = self._language(feeds) if "token_ids" in self.inputs else self._vision(feeds)
         values = {name: np.resize(found[name], value.shape) for name, value in self.outputs.items()}
-        return [values[name].astype(_NUMPY[value.kind]) for name, value in self.outputs.items()]
+        return [values[name].astype(NUMPY[value.kind]) for name, value in self.outputs.items()]
 
     def _vision(self, feeds: Feeds) -> dict[str, Any]:
         count, side = len(feeds["frames"]), feeds["frames"].shape[1] // 2
