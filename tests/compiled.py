@@ -12,6 +12,7 @@ from stts_runtime.bundle.files import record_of
 from stts_runtime.bundle.manifest import LANGUAGE
 from stts_runtime.device import Device, Gpu
 from stts_runtime.passports import EngineStore, Lengths, Passport
+from stts_runtime.passports.passport import PASSPORT_SCHEMA
 from stts_runtime.tensorrt import FlavourName
 from tests import fake_tensorrt
 
@@ -32,7 +33,7 @@ def passport_of(bundle: Bundle, part: str, flavour: FlavourName, lowering: str, 
     graph = bundle.manifest.parts()[part][lowering]
     context, files = bundle.manifest.language.context, bundle.manifest.files
     fields: dict[str, Any] = {
-        "schema_version": 1,
+        "schema_version": PASSPORT_SCHEMA,
         "part": part,
         "flavour": flavour,
         "version": fake_tensorrt.__version__,
@@ -68,9 +69,11 @@ def put_engine(bundle: Bundle, part: str, flavour: FlavourName, lowering: str, *
         store.put(passport_of(bundle, part, flavour, lowering, **{**sizes, **changes}), plan)
 
 
-def with_engines(bundle: Bundle, folder: Path, flavour: FlavourName, lowering: str = "tensorrt") -> Bundle:
+def with_engines(
+    bundle: Bundle, folder: Path, flavour: FlavourName, lowering: str = "tensorrt", **changes: Any
+) -> Bundle:
     """A copy of the bundle with an engine of every part."""
     copy = Bundle.open(Path(shutil.copytree(bundle.folder, folder / "bundle")))
     for part in copy.manifest.parts():
-        put_engine(copy, part, flavour, lowering)
+        put_engine(copy, part, flavour, lowering, **changes)
     return copy

@@ -4,67 +4,83 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
-from filelock import FileLock
 
-from stts_export.build import build_bundle
-from stts_export.checkpoint.random import write_random_checkpoint
-from stts_export.checkpoint.sizes import SIZES
-from stts_export.request import BuildRequest
 from stts_runtime.bundle import Bundle
 from tests.clips import write_clip
+from tests.frozen import thaw
+from tests.installed import HAS_ONNXRUNTIME, HAS_TORCH
 
 
 def pytest_configure() -> None:
-    """Processes that test side by side have a core each; their threads would spin waiting for one another's."""
+    """Processes that test side by side have a core each; their threads would spin waiting for one another's.
+
+    Torch reads this too, since nothing has imported it yet.
+    """
     if os.environ.get("PYTEST_XDIST_WORKER"):
-        torch.set_num_threads(1)
         os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("onnxruntime") and not HAS_ONNXRUNTIME:
+        pytest.skip("runs the graphs of a bundle, which takes ONNX Runtime")
 
 
 @pytest.fixture(scope="session")
 def micro_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random checkpoint small enough for a test; do not change it, copy it."""
-    path = tmp_path_factory.mktemp("checkpoints") / "micro"
-    write_random_checkpoint(path, SIZES["micro"], seed=0)
-    return path
+    return _checkpoint(tmp_path_factory, "micro", "micro", seed=0)
 
 
 @pytest.fixture(scope="session")
 def plain_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plain Molmo2, without a scorer."""
-    path = tmp_path_factory.mktemp("checkpoints") / "plain"
-    write_random_checkpoint(path, SIZES["micro"], seed=1, prune_fraction=None)
-    return path
+    return _checkpoint(tmp_path_factory, "plain", "micro", seed=1, prune_fraction=None)
 
 
 @pytest.fixture(scope="session")
 def olmo_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plain Molmo2 with OLMo's language model."""
-    path = tmp_path_factory.mktemp("checkpoints") / "olmo"
-    write_random_checkpoint(path, SIZES["micro-o"], seed=2, prune_fraction=None)
+    return _checkpoint(tmp_path_factory, "olmo", "micro-o", seed=2, prune_fraction=None)
+
+
+@pytest.fixture(scope="session")
+def micro_bundle(request: pytest.FixtureRequest) -> Bundle:
+    """3 and 6 frames at keep 1 and 0.5, the shorter with both budgets; do not change it, copy it."""
+    return _built_once(request, "micro", [3, 6], ["cpu"])
+
+
+@pytest.fixture(scope="session")
+def targets_bundle(request: pytest.FixtureRequest) -> Bundle:
+    """3 frames at keep 1 and 0.5, both budgets, for the CPU, for CUDA and for TensorRT both ways; do not change it."""
+    return _built_once(request, "targets", [3], ["cpu", "cuda", "tensorrt"])
+
+
+def _checkpoint(factory: pytest.TempPathFactory, name: str, size: str, **options: Any) -> Path:
+    if not HAS_TORCH:
+        pytest.skip("makes a checkpoint, which takes torch")
+    from stts_export.checkpoint.random import write_random_checkpoint
+    from stts_export.checkpoint.sizes import SIZES
+
+    path = factory.mktemp("checkpoints") / name
+    write_random_checkpoint(path, SIZES[size], **options)
     return path
 
 
-@pytest.fixture(scope="session")
-def micro_bundle(micro_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """3 and 6 frames at keep 1 and 0.5, the shorter with both budgets; do not change it, copy it."""
-    return _built_once(tmp_path_factory, "micro", micro_checkpoint, [3, 6], ["cpu"])
+def _built_once(request: pytest.FixtureRequest, name: str, frames: list[int], targets: list[str]) -> Bundle:
+    """By the first of all processes that run tests which needs it; thawed where nothing can be built."""
+    factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+    if not HAS_TORCH:
+        return thaw(name, factory.mktemp("frozen") / name)
+    from filelock import FileLock
 
+    from stts_export.build import build_bundle
+    from stts_export.request import BuildRequest
 
-@pytest.fixture(scope="session")
-def targets_bundle(micro_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """3 frames at keep 1 and 0.5, both budgets, for the CPU, for CUDA and for TensorRT both ways; do not change it."""
-    return _built_once(tmp_path_factory, "targets", micro_checkpoint, [3], ["cpu", "cuda", "tensorrt"])
-
-
-def _built_once(
-    factory: pytest.TempPathFactory, name: str, checkpoint: Path, frames: list[int], targets: list[str]
-) -> Bundle:
-    """By the first of all processes that run tests which needs it."""
     base = factory.getbasetemp()
+    checkpoint = request.getfixturevalue("micro_checkpoint")
     # In a folder of their own: a bundle is called by its folder's name, in its build command and by `serve`.
     shared = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "shared"
     shared.mkdir(exist_ok=True)

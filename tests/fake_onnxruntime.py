@@ -35,13 +35,13 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOnnxRuntime]:
     """The cuda engine finds a GPU and this module."""
     cuda = FakeCuda()
     module = FakeOnnxRuntime(cuda)
-    cuda_session.shared_stream.cache_clear()
+    cuda_session.stream_on.cache_clear()
     monkeypatch.setattr(cuda_session, "this_device", lambda: HOPPER)
     monkeypatch.setattr(cuda_session, "load_cuda", lambda: Cuda(cuda))
     for place in ("cuda_session", "onnxruntime_cuda"):
         monkeypatch.setattr(f"stts_runtime.engines.{place}.cuda_runtime", lambda: module)
     yield module
-    cuda_session.shared_stream.cache_clear()
+    cuda_session.stream_on.cache_clear()
 
 
 class SessionOptions:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 import pytest
 
 from stts_runtime.bundle import MANIFEST, Bundle
@@ -79,6 +78,7 @@ def flip_last_byte(path: Path) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.onnxruntime
 def test_a_flipped_bit_is_found_before_the_engine_loads(copy: Path) -> None:
     flip_last_byte(copy / "vision.safetensors")
     with pytest.raises(BundleError, match=r"vision\.safetensors is damaged: its SHA-256"):
@@ -91,8 +91,8 @@ def test_a_flipped_bit_is_found_before_the_engine_loads(copy: Path) -> None:
 
 def test_a_truncated_or_missing_file_is_named(copy: Path) -> None:
     path = copy / "language.safetensors"
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(BundleError, match="100 bytes instead of"):
+    path.write_bytes(path.read_bytes()[:10])
+    with pytest.raises(BundleError, match="10 bytes instead of"):
         Bundle.open(copy).verify_all()
     path.unlink()
     with pytest.raises(BundleError, match=r"language\.safetensors is missing"):
@@ -151,6 +151,7 @@ def test_a_file_that_the_manifest_does_not_list_is_refused(copy: Path) -> None:
         Bundle.open(copy)
 
 
+@pytest.mark.onnxruntime
 @pytest.mark.parametrize(
     "change",
     [
@@ -166,6 +167,7 @@ def test_a_graph_that_is_not_the_one_described_is_refused(copy: Path, change: An
         load_language(Bundle.open(copy))
 
 
+@pytest.mark.onnxruntime
 def test_a_pruned_variant_with_an_unpruned_graph_is_refused(copy: Path) -> None:
     swap = "vision.full-t3.onnx"
     change_manifest(copy, lambda content: content["variants"]["clip-t3-k0.5"]["graphs"]["cpu"].update(graph=swap))
@@ -210,6 +212,7 @@ def test_parts_written_in_different_lowerings_are_refused(copy: Path) -> None:
         Bundle.open(copy)
 
 
+@pytest.mark.onnxruntime
 def test_every_file_is_hashed_whatever_the_passport_names(copy: Path) -> None:
     change_manifest(copy, lambda content: content["language"]["graphs"]["cpu"].update(weights="tokenizer.json"))
     flip_last_byte(copy / "language.safetensors")
@@ -217,15 +220,18 @@ def test_every_file_is_hashed_whatever_the_passport_names(copy: Path) -> None:
         load_language(Bundle.open(copy))
 
 
+@pytest.mark.onnxruntime
 def test_an_older_onnxruntime_is_named_with_the_remedy(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnxruntime, "__version__", "1.20.1")
+    monkeypatch.setattr("onnxruntime.__version__", "1.20.1")
     with pytest.raises(BundleError, match=r"needs onnxruntime 1\.25 or newer, and 1\.20\.1 is installed"):
         load_language(Bundle.open(copy))
 
 
+@pytest.mark.onnxruntime
 def test_onnxruntime_reads_no_weights_outside_the_folder(copy: Path, tmp_path: Path) -> None:
     """The last line of defence against a graph whose external data points elsewhere, hashes and all."""
     import onnx
+    import onnxruntime
 
     shutil.copy(copy / "language.safetensors", tmp_path / "stolen.bin")
     model = onnx.load(copy / "language.onnx", load_external_data=False)
@@ -249,6 +255,7 @@ def test_the_best_variant_is_chosen(micro_bundle: Bundle) -> None:
         micro_bundle.choose(1, None, None, at_most=2)
 
 
+@pytest.mark.onnxruntime
 @pytest.mark.parametrize(
     ("schema", "lowerings"),
     [

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import cv2
 import pytest
-import torch
 
 from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
 from tests.programs import BIN, assert_refused, run
-from tests.training_layout import write_training_layout
 
 
+@pytest.mark.onnxruntime
 def test_run_answers_every_question_in_json(micro_bundle: Bundle, clip: Path) -> None:
     done = run(
         "stts-runtime", "run", micro_bundle.folder, clip, "--ask", "What happens?", "--ask", "Who?", "--keep", "0.5",
@@ -36,6 +35,7 @@ def test_run_answers_every_question_in_json(micro_bundle: Bundle, clip: Path) ->
     assert done.stderr == ""
 
 
+@pytest.mark.onnxruntime
 def test_run_for_people_says_what_was_kept(micro_bundle: Bundle, clip: Path) -> None:
     done = run("stts-runtime", "run", micro_bundle.folder, clip, "--ask", "Who?", "--max-tokens", "2")
     assert done.returncode == 0, done.stderr
@@ -44,11 +44,13 @@ def test_run_for_people_says_what_was_kept(micro_bundle: Bundle, clip: Path) -> 
     assert all(character.isprintable() or character == "\n" for character in done.stdout)
 
 
+@pytest.mark.onnxruntime
 def test_frames_can_be_asked_for_beyond_the_rule(micro_bundle: Bundle, clip: Path) -> None:
     done = run("stts-runtime", "run", micro_bundle.folder, clip, "--ask", "Who?", "--frames", "6", "--json")
     assert json.loads(done.stdout)["variant"] == "clip-t6-k0.5"
 
 
+@pytest.mark.onnxruntime
 @pytest.mark.parametrize("suffix", [".png", ".mp4"])
 def test_overlay_dims_what_was_dropped(micro_bundle: Bundle, clip: Path, tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"overlay{suffix}"
@@ -63,6 +65,7 @@ def test_overlay_dims_what_was_dropped(micro_bundle: Bundle, clip: Path, tmp_pat
         assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 3
 
 
+@pytest.mark.onnxruntime
 def test_user_mistakes_give_one_line_and_exit_code_2(micro_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
     bundle = micro_bundle.folder
     empty = tmp_path / "empty.mp4"
@@ -94,6 +97,7 @@ def test_user_mistakes_give_one_line_and_exit_code_2(micro_bundle: Bundle, clip:
     assert [path.name for path in tmp_path.iterdir()] == ["empty.mp4"]
 
 
+@pytest.mark.onnxruntime
 def test_a_bad_source_among_several_is_one_line_in_its_place_and_one_in_the_end(
     micro_bundle: Bundle, clip: Path, tmp_path: Path
 ) -> None:
@@ -110,6 +114,7 @@ def test_a_bad_source_among_several_is_one_line_in_its_place_and_one_in_the_end(
     assert summary == "2 of 4 sources failed: broken.mp4, none.mp4"
 
 
+@pytest.mark.onnxruntime
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_leaves_whole_results_that_the_same_command_continues(
     micro_bundle: Bundle, clip: Path, tmp_path: Path, sent: signal.Signals
@@ -140,6 +145,7 @@ def test_a_stopped_run_leaves_whole_results_that_the_same_command_continues(
     ]
 
 
+@pytest.mark.onnxruntime
 def test_progress_on_a_terminal_stays_off_stdout(micro_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
     Path(tmp_path / "b.mp4").touch()
     terminal, end = os.openpty()
@@ -175,6 +181,7 @@ def _read_terminal(terminal: int) -> bytes:
         return b""
 
 
+@pytest.mark.onnxruntime
 def test_a_clip_with_too_few_frames_is_refused(micro_bundle: Bundle, tmp_path: Path) -> None:
     from tests.clips import write_clip
 
@@ -199,6 +206,10 @@ def test_build_refuses_in_one_line(micro_checkpoint: Path, tmp_path: Path) -> No
 
 
 def test_import_writes_a_checkpoint_that_build_and_import_read(micro_checkpoint: Path, tmp_path: Path) -> None:
+    import torch
+
+    from tests.training_layout import write_training_layout
+
     training = write_training_layout(micro_checkpoint, tmp_path / "training", sharded=True, dtype=torch.float32)
     out = tmp_path / "imported"
     assert_refused(run("stts-export", "build", training, "--out", tmp_path / "b"), "stts-export import CHECKPOINT")
@@ -225,6 +236,7 @@ def test_nothing_is_written_over_the_source_or_into_the_bundle(
     assert mine.read_bytes() == clip.read_bytes()
 
 
+@pytest.mark.onnxruntime
 def test_a_bad_second_question_is_found_before_the_first_is_answered(
     micro_bundle: Bundle, clip: Path, tmp_path: Path
 ) -> None:
@@ -279,6 +291,7 @@ def test_inspect_verifies_and_prints(micro_bundle: Bundle) -> None:
     assert as_json["variants"]["clip-t3-k0.5"]["kept_groups"] == 6
 
 
+@pytest.mark.onnxruntime
 def test_bench_ends_with_its_report_as_json(micro_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
     done = run("stts-runtime", "bench", micro_bundle.folder, clip, "--rounds", "3", "--within-ms", "1e6", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -301,6 +314,7 @@ def test_bench_ends_with_its_report_as_json(micro_bundle: Bundle, clip: Path, tm
     assert pruned["vision_ms"]["p50"] <= pruned["vision_ms"]["p95"]
 
 
+@pytest.mark.onnxruntime
 def test_the_runtime_never_imports_torch(micro_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
     """Runs the whole pipeline in a process in which torch, transformers and onnx cannot be imported."""
     blocked = tmp_path / "sitecustomize.py"
@@ -348,6 +362,7 @@ def test_an_unforeseen_error_is_one_line_unless_asked_for_more(
     assert "Traceback" in done.stderr
 
 
+@pytest.mark.onnxruntime
 def test_check_golden_fails_on_a_miss(tmp_path: Path) -> None:
     import numpy as np
 

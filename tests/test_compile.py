@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -46,6 +47,10 @@ class Heard:
         self.begun: list[str] = []
         self.reused: list[str] = []
         self.steps: list[Progress] = []
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def start(self, estimates: Mapping[str, Estimate]) -> None:
         self.estimates = estimates
@@ -53,7 +58,7 @@ class Heard:
     def begin(self, part: str) -> None:
         self.begun.append(part)
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, part: str, progress: Progress) -> None:
         self.steps.append(progress)
 
     def end(self, part: str, passport: Passport, reused: bool) -> None:
@@ -73,6 +78,7 @@ def request_for(graph: Path, folder: Path, lengths: Lengths | None = None) -> Pa
         graph=str(graph),
         plan=str(folder / "plan"),
         architectures=["sm86"],
+        precision="fp16",
         lengths=lengths,
         timing_cache=None,
     )
@@ -216,7 +222,7 @@ def test_a_build_is_never_silent_for_long(capsys: pytest.CaptureFixture[str], ba
         listener.start({"language": Estimate(2_500, 900, 150)})
         listener.begin("language")
         for step in range(5):
-            listener.progress(Progress(phase="Timing tactics", depth=1, step=step, steps=5))
+            listener.progress("language", Progress(phase="Timing tactics", depth=1, step=step, steps=5))
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "1 parts to compile: about 2.5 GB of memory, 0.90 GB of disk, 2 minutes"
     assert ("language: compiling" in said) == (not bars)
@@ -224,14 +230,56 @@ def test_a_build_is_never_silent_for_long(capsys: pytest.CaptureFixture[str], ba
     assert (len(heartbeats) >= 2) == (not bars)
 
 
-def test_no_time_is_promised_where_none_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_version_that_tells_no_progress_is_not_silent_either(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = iter(range(0, 10_000, 20))
+    with Listener(bars=False, now=lambda: float(next(clock))) as listener:
+        listener.begin("language")
+        for _ in range(5):
+            listener.progress("language", Progress(phase="compiling", depth=0, step=0, steps=0))
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "language: compiling"
+    assert all(re.fullmatch(r"language: \d+ s passed", line) for line in said[1:])
+    assert len(said) > 2
+
+
+def test_parts_compiled_at_the_same_time_need_their_memory_together(capsys: pytest.CaptureFixture[str]) -> None:
+    estimates = {"a": Estimate(700, 30, 60), "b": Estimate(900, 30, 60), "c": Estimate(800, 30, 60)}
+    Listener(jobs=2).start(estimates)
+    assert "about 1.7 GB of memory, 0.09 GB of disk, 90 s" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"compiling 2 parts at a time needs about 1\.7 GB.*fewer --jobs need less"):
+        check_machine(Path(), estimates, Machine(1000, 0, 1000), jobs=2)
+    check_machine(Path(), estimates, Machine(1000, 0, 1000))
+
+
+def test_no_time_is_promised_where_the_device_decides(capsys: pytest.CaptureFixture[str]) -> None:
     Listener().start({"language": Estimate(700, 30, None)})
-    assert "a time that we have not measured" in capsys.readouterr().out
+    assert "a time that depends on the device" in capsys.readouterr().out
+
+
+def test_parts_are_compiled_at_the_same_time(copy: Path) -> None:
+    heard = Heard()
+    request = CompileRequest(copy, "tensorrt-rtx", architectures=["sm86"], jobs=2)
+    passports = compile_bundle(request, heard)
+    assert [passport.part for passport in passports] == list(Bundle.open(copy).manifest.parts())
+    assert verified_engines(Bundle.open(copy)) == passports
+    assert left_behind(copy) == []
+
+
+def test_a_part_that_fails_ends_the_others(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first child fails at once, the others would take for ever."""
+    code = "import sys, time; time.sleep(0 if 'full-t3' in sys.stdin.readline() else 60); sys.exit('broken')"
+    monkeypatch.setattr(child, "_START", code)
+    started = time.monotonic()
+    with pytest.raises(EngineError, match=r"full-t3\.tensorrt\.onnx ended with code 1: broken"):
+        compile_bundle(CompileRequest(copy, "tensorrt-rtx", architectures=["sm86"], jobs=3), Heard())
+    assert time.monotonic() - started < 30
+    assert not (copy / "engines").exists()
+    assert not _children(os.getpid())
 
 
 def test_an_interrupted_build_keeps_what_was_finished_and_leaves_no_process(copy: Path) -> None:
     class Interrupts(Heard):
-        def progress(self, progress: Progress) -> None:
+        def progress(self, part: str, progress: Progress) -> None:
             if len(self.begun) == 2:
                 raise KeyboardInterrupt
 
@@ -331,6 +379,9 @@ def test_the_estimate_grows_with_the_weights(targets_bundle: Bundle) -> None:
 @pytest.mark.parametrize(
     ("version", "lowering"),
     [
+        ("8.6.2", "tensorrt-8"),
+        ("9.3.0", "tensorrt-8"),
+        ("10.2.0", "tensorrt-8"),
         ("10.3.0.30", "tensorrt-10"),
         ("10.13.3.9", "tensorrt-10"),
         ("10.16.2.10", "tensorrt"),
@@ -345,8 +396,8 @@ def test_the_version_on_the_device_chooses_the_graph(targets_bundle: Bundle, ver
 def test_a_version_too_old_and_a_bundle_without_graphs_say_what_to_do(
     targets_bundle: Bundle, micro_bundle: Bundle
 ) -> None:
-    old = Flavour("tensorrt", SimpleNamespace(__version__="8.6.1"))
-    with pytest.raises(UserError, match=r"tensorrt 8\.6\.1 is too old for these graphs: update it to 10\.3 or newer"):
+    old = Flavour("tensorrt", SimpleNamespace(__version__="8.5.2.2"))
+    with pytest.raises(UserError, match=r"tensorrt 8\.5\.2\.2 is too old: graphs are written for 8\.6 and newer"):
         parts_of(targets_bundle, old, [])
     with pytest.raises(
         BundleError, match=r"has graphs for cpu and none for tensorrt-rtx; build it again with: stts-export"

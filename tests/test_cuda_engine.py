@@ -91,7 +91,7 @@ def test_variants_and_language_graphs_share_their_weights(bundle: Bundle, fake: 
 
 
 def test_a_machine_without_a_gpu_says_so_in_one_line(bundle: Bundle) -> None:
-    cuda_session.shared_stream.cache_clear()
+    cuda_session.stream_on.cache_clear()
     with pytest.raises(UserError, match=r"needs an NVIDIA GPU, and there is none here .*--engine cpu"):
         load_vision(bundle, "full-t3", "cuda")
 

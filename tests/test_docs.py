@@ -36,7 +36,14 @@ else:
     import tomli as tomllib
 
 PROGRAMS = {"stts-export": export_app, "stts-runtime": runtime_app}
-SHELL_SCRIPTS = {"scripts/accuracy", "scripts/demo", "scripts/fault_lab", "scripts/lint", "scripts/test"}
+SHELL_SCRIPTS = {
+    "scripts/accuracy",
+    "scripts/demo",
+    "scripts/fault_lab",
+    "scripts/lint",
+    "scripts/test",
+    "scripts/test_py310",
+}
 PARSED_ONLY = ("scripts/demo", "scripts/test", "scripts/train_tiny.py", "stts-export calibrate")
 
 STAND_INS = {
@@ -137,7 +144,7 @@ def test_a_command_that_is_named_has_the_options_given(command: Command) -> None
 
 @pytest.mark.parametrize(("option", "place"), list(options().items()))
 def test_an_option_that_is_named_exists(option: str, place: str) -> None:
-    of_others = {"--delete", "--system-site-packages"}
+    of_others = {"--delete", "--runtime", "--system-site-packages"}
     scripts = [f"scripts/{path.name}" for path in (ROOT / "scripts").glob("*.py") if "app =" in path.read_text()]
     apps = [app_of(Command(place, (program,))) for program in [*PROGRAMS, *scripts]]
     assert option in of_others.union(*(options_of(one) for app in apps for one in _commands(app))), place

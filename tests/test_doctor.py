@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
-import onnxruntime
 import psutil
 import pytest
 
@@ -24,6 +23,7 @@ from stts_runtime.doctor.modules import Module, installed_version, look_for, num
 from stts_runtime.doctor.onnxruntime import cpu_target, cuda_target, onnxruntime_facts
 from stts_runtime.doctor.tensorrt import has_apt_module, rtx_target, tensorrt_facts, tensorrt_target
 from stts_runtime.doctor.video import video_facts
+from tests.installed import HAS_ONNXRUNTIME
 from tests.programs import run
 from tests.test_device import command, tree
 
@@ -247,6 +247,19 @@ def test_tensorrt_says_what_is_in_the_way(
     )
 
 
+@pytest.mark.parametrize(("l4t", "host_may_have_it"), [("36.4.7", True), (None, True), ("39.2.0", False)])
+def test_a_container_without_the_compiler_of_the_dla_is_told_what_to_do(
+    l4t: str | None, host_may_have_it: bool
+) -> None:
+    failure = "ImportError: libnvdla_compiler.so: cannot open shared object file: No such file or directory"
+    said = tensorrt_target(replace(ORIN, l4t=l4t), broken(TENSORRT, failure), BINDINGS, apt_module=False).because
+    assert failure in said
+    assert "a container made for JetPack 7.2" in said
+    for remedy in ("--runtime nvidia", "nvidia-l4t-dla-compiler"):
+        assert (remedy in said) == host_may_have_it
+    assert "\n" not in said
+
+
 @pytest.mark.parametrize(
     ("device", "tensorrt", "bindings", "sentence"),
     [
@@ -429,7 +442,7 @@ def test_files_of_the_current_folder_are_not_taken_for_modules(tmp_path: Path, m
     tree(tmp_path, {"json.py": "raise SystemExit(5)", "tensorrt_here.py": ""})
     monkeypatch.chdir(tmp_path)
     assert look_for("tensorrt_here", "TensorRT").is_missing
-    assert look_for("onnxruntime", "ONNX Runtime").version == onnxruntime.__version__
+    assert look_for("psutil", "psutil").version == psutil.__version__
 
 
 def test_facts_tell_missing_from_broken() -> None:
@@ -604,8 +617,8 @@ def test_program_prints_one_line_of_json(tmp_path: Path) -> None:
     assert done.stdout.count("\n") == 1
     report = Report.model_validate_json(done.stdout)
     assert json.loads(done.stdout)["schema_name"] == "stts.doctor/1"
-    assert report.targets[0].ready
-    assert value(report.facts, "ONNX Runtime") == onnxruntime.__version__
+    assert report.targets[0].ready == HAS_ONNXRUNTIME
+    assert (because(report.facts, "ONNX Runtime") == "not installed") != HAS_ONNXRUNTIME
     assert str(value(report.facts, "disk")).endswith(f" at {tmp_path}")
 
 
@@ -613,7 +626,7 @@ def test_program_shows_targets_then_facts(tmp_path: Path) -> None:
     done = run("stts-runtime", "doctor", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.index("tensorrt-rtx") < done.stdout.index("this machine") < done.stdout.index("OpenCV")
-    assert onnxruntime.__version__ in done.stdout
+    assert cv2.__version__ in done.stdout
     assert all(character.isprintable() or character == "\n" for character in done.stdout)
 
 

@@ -28,6 +28,7 @@ def watched(engine: LiveVisionEngine, frames: np.ndarray, key_every: int) -> lis
     return outputs
 
 
+@pytest.mark.onnxruntime
 def test_a_stream_gives_what_its_window_gives(micro_bundle: Bundle) -> None:
     frames = pictures(6)
     window = load_vision(micro_bundle, "frame-t6-k0.5").run(frames)
@@ -39,6 +40,7 @@ def test_a_stream_gives_what_its_window_gives(micro_bundle: Bundle) -> None:
     np.testing.assert_allclose(tokens, window.visual_tokens, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.onnxruntime
 def test_a_key_frame_is_whole_and_owes_nothing_to_the_frame_before(micro_bundle: Bundle) -> None:
     engine, (first, second) = load_live(micro_bundle, 0.5), pictures(2)
     before = engine.run(first, None, key=True)
@@ -49,6 +51,7 @@ def test_a_key_frame_is_whole_and_owes_nothing_to_the_frame_before(micro_bundle:
     assert engine.run(second, before.pooled, key=False).kept.sum() == GROUPS // 2
 
 
+@pytest.mark.onnxruntime
 def test_change_is_nothing_for_the_same_picture_and_everything_at_first(micro_bundle: Bundle) -> None:
     engine, (frame, other) = load_live(micro_bundle, 0.5), pictures(2)
     first = engine.run(frame, None, key=True)
@@ -58,6 +61,7 @@ def test_change_is_nothing_for_the_same_picture_and_everything_at_first(micro_bu
     assert ((change > 0) & (change < 1)).all()
 
 
+@pytest.mark.onnxruntime
 def test_with_keep_1_every_frame_is_whole(micro_bundle: Bundle) -> None:
     outputs = watched(load_live(micro_bundle, 1.0), pictures(3), key_every=3)
     assert all(one.kept.all() for one in outputs)
@@ -110,6 +114,7 @@ def check_against_the_cpu(bundle: Bundle, engine: str) -> None:
         load_live(bundle, 0.5, engine).run(frames[0, :5], None, key=True)  # type: ignore[arg-type]
 
 
+@pytest.mark.onnxruntime
 def test_a_frozen_bundle_still_looks_at_streams() -> None:
     bundle = Bundle.open(DATA / "bundle-v5")
     outputs = watched(load_live(bundle, 0.5), pictures(2), key_every=2)

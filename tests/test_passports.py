@@ -213,8 +213,7 @@ def test_a_bundle_that_cannot_be_written_is_the_users_to_put_right(bundle: Bundl
 def test_the_program_says_it_in_one_line(
     targets_bundle: Bundle, tmp_path: Path, clip: Path, changes: dict[str, Any], message: str
 ) -> None:
-    import tensorrt_rtx
-
+    tensorrt_rtx = pytest.importorskip("tensorrt_rtx")
     bundle = Bundle.open(Path(shutil.copytree(targets_bundle.folder, tmp_path / "bundle")))
     changes = {"version": tensorrt_rtx.__version__, "architectures": ["sm86"], **changes}
     for part in bundle.manifest.parts():
@@ -227,14 +226,18 @@ def test_the_program_says_it_in_one_line(
     assert_refused(run("stts-runtime", *program), message)
 
 
-def test_a_frozen_passport_of_every_schema_is_still_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("schema", [1, 2])
+def test_a_frozen_passport_of_every_schema_is_still_read(tmp_path: Path, schema: int) -> None:
     data = Path(__file__).parent / "data"
     bundle = Bundle.open(Path(shutil.copytree(data / "bundle-v3", tmp_path / "bundle")))
     engines = bundle.folder / "engines"
     engines.mkdir()
-    shutil.copy(data / "passport-v1.json", engines / "language.tensorrt-rtx.json")
+    shutil.copy(data / f"passport-v{schema}.json", engines / "language.tensorrt-rtx.json")
     passport = EngineStore(bundle.folder).read("language", "tensorrt-rtx")
     check_passport(bundle, "language", "tensorrt-rtx", passport)
+    assert (passport.builder_flags, passport.inspected is not None) == [(None, False), ("strongly typed", True)][
+        schema - 1
+    ]
     assert passport.lengths is not None
     assert passport.lengths.longest == bundle.manifest.language.context
 

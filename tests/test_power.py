@@ -492,6 +492,7 @@ def bench(
     return shown, Report.model_validate_json(last)
 
 
+@pytest.mark.onnxruntime
 def test_bench_without_a_meter_has_no_energy(
     micro_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -502,6 +503,7 @@ def test_bench_without_a_meter_has_no_energy(
     assert [line.count("│") for line in shown if "full-t6" in line and "│" in line] == [10]
 
 
+@pytest.mark.onnxruntime
 def test_bench_with_a_meter_has_the_energy_of_every_variant(
     micro_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -141,6 +141,7 @@ def test_an_answer_of_no_tokens_is_refused(micro_bundle: Bundle, window: Window)
         session.ask(session.watch(window), "Who?", 0)
 
 
+@pytest.mark.onnxruntime
 @pytest.mark.parametrize("variant", ["full-t3", "clip-t3-k0.5", "frame-t3-k0.5"])
 def test_reusing_the_prefix_changes_no_answer(micro_bundle: Bundle, window: Window, variant: str) -> None:
     session = Session.open(micro_bundle, variant)
@@ -152,6 +153,7 @@ def test_reusing_the_prefix_changes_no_answer(micro_bundle: Bundle, window: Wind
     assert reused[0] == reused[2]
 
 
+@pytest.mark.onnxruntime
 def test_the_record_says_what_was_kept(micro_bundle: Bundle, window: Window) -> None:
     session = Session.open(micro_bundle, "frame-t3-k0.5")
     answer = session.ask(session.watch(window), "Who?", 2)
@@ -161,6 +163,7 @@ def test_the_record_says_what_was_kept(micro_bundle: Bundle, window: Window) -> 
     assert any("random weights" in note for note in answer.notes)
 
 
+@pytest.mark.onnxruntime
 def test_the_cache_is_written_in_place(micro_bundle: Bundle) -> None:
     """One buffer serves as past and present; a copy per call would double memory and cost time."""
     language = load_language(micro_bundle)

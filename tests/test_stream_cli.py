@@ -28,6 +28,7 @@ def records(text: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+@pytest.mark.onnxruntime
 def test_a_file_is_answered_about_to_its_end(micro_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "answers.jsonl"
     done = run(
@@ -46,6 +47,7 @@ def test_a_file_is_answered_about_to_its_end(micro_bundle: Bundle, clip: Path, t
     assert (tmp_path / "preview" / "stream-1.000001.mp4").stat().st_size > 0
 
 
+@pytest.mark.onnxruntime
 def test_a_configuration_file_does_the_same(micro_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
     path = tmp_path / "cameras.yaml"
     content = {
@@ -67,6 +69,7 @@ def test_a_configuration_file_does_the_same(micro_bundle: Bundle, clip: Path, tm
     assert run("--config", path, *ASK).returncode == 2, "the file has questions, and nobody would know which hold"
 
 
+@pytest.mark.onnxruntime
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_cleanly(micro_bundle: Bundle, tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "answers.jsonl"
@@ -94,12 +97,18 @@ def test_a_signal_ends_it_cleanly(micro_bundle: Bundle, tmp_path: Path, number: 
     [
         ([], "give BUNDLE, or --config FILE"),
         (["BUNDLE", "CLIP"], "give --ask QUESTION"),
-        (["BUNDLE", "nothing.mp4", *ASK], "no such file: nothing.mp4"),
-        (["BUNDLE", "ftp://u:secret@host/x", *ASK], "no source that is known"),
+        pytest.param(["BUNDLE", "nothing.mp4", *ASK], "no such file: nothing.mp4", marks=pytest.mark.onnxruntime),
+        pytest.param(
+            ["BUNDLE", "ftp://u:secret@host/x", *ASK], "no source that is known", marks=pytest.mark.onnxruntime
+        ),
         (["BUNDLE", "CLIP", *ASK, "--when", "score>1"], "novelty>NUMBER"),
-        (["BUNDLE", "CLIP", *ASK, "--frames", "99"], "a window of 99 frames does not fit"),
+        pytest.param(
+            ["BUNDLE", "CLIP", *ASK, "--frames", "99"],
+            "a window of 99 frames does not fit",
+            marks=pytest.mark.onnxruntime,
+        ),
         (["BUNDLE", "CLIP", *ASK, "--keep", "0.3"], "no live variant with keep 0.3"),
-        (["BUNDLE", "CLIP", "--ask", "x " * 2000], "leaves"),
+        pytest.param(["BUNDLE", "CLIP", "--ask", "x " * 2000], "leaves", marks=pytest.mark.onnxruntime),
         (["BUNDLE", "CLIP", *ASK, "--to", "answers.txt"], "is no place for records|should be"),
         (["BUNDLE", "CLIP", *ASK, "--shortest-pause", "2", "--longest-pause", "1"], "longest_pause"),
         (["BUNDLE", "CLIP", *ASK, "--metrics", "9109"], "ADDRESS:PORT"),

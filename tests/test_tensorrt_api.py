@@ -7,6 +7,7 @@ classes: TensorRT-RTX, TensorRT's lean runtime (the classes of the full one, wit
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from pathlib import Path
 from types import ModuleType
@@ -20,13 +21,13 @@ from cuda.bindings import runtime as cuda_runtime
 from stts_runtime.engines.cuda_memory import Cuda, Stream
 from stts_runtime.engines.tensorrt_context import LoadedEngine
 from stts_runtime.errors import EngineError
-from stts_runtime.tensorrt import Log, load_flavour, make_logger
-from tests import fake_tensorrt
+from stts_runtime.tensorrt import Flavour, Log, load_flavour, make_logger
+from tests import fake_tensorrt, fake_tensorrt_8
 
 MODULES = [tensorrt_rtx, tensorrt_lean_bindings]
 RTX_ONLY = {"IRuntimeCache", "IRuntimeConfig"}
 CLASSES = ["Runtime", "ICudaEngine", "IExecutionContext", "IRuntimeCache", "IRuntimeConfig"]
-OWN_TO_THE_FAKE = {"cuda"}
+OWN_TO_THE_FAKE = {"cuda", "types", "graph_type", "built", "enabled", "sources", "profiles", "graph"}
 
 
 def members_of_the_fake() -> list[tuple[ModuleType, str, str]]:
@@ -35,9 +36,13 @@ def members_of_the_fake() -> list[tuple[ModuleType, str, str]]:
         for module in MODULES
         for name in CLASSES
         if module is tensorrt_rtx or name not in RTX_ONLY
-        for member in vars(getattr(fake_tensorrt, name))
-        if not member.startswith("_") and member not in OWN_TO_THE_FAKE
+        for member in members(getattr(fake_tensorrt, name))
     ]
+
+
+def members(kind: type) -> list[str]:
+    """What a class of a fake has in common with the real one."""
+    return [name for name in dir(kind) if not name.startswith("_") and name not in OWN_TO_THE_FAKE]
 
 
 def parameters(method: Any) -> list[list[str]]:
@@ -52,11 +57,45 @@ def parameters(method: Any) -> list[list[str]]:
 @pytest.mark.parametrize(("module", "kind", "member"), members_of_the_fake())
 def test_what_the_fake_has_the_real_classes_have(module: ModuleType, kind: str, member: str) -> None:
     real = getattr(getattr(module, kind), member)
-    fake = vars(getattr(fake_tensorrt, kind))[member]
+    fake = inspect.getattr_static(getattr(fake_tensorrt, kind), member)
     assert callable(fake) == callable(real), "a property is not a method"
     if callable(fake) and parameters(real):
         wanted = list(inspect.signature(fake).parameters)[1:]
         assert any(wanted == overload[: len(wanted)] for overload in parameters(real)), parameters(real)
+
+
+REAL_8_6 = json.loads((Path(__file__).parent / "data/tensorrt-8.6.0.json").read_text())
+"""Members of the real 8.6.0 by class: for methods the parameters of every overload, else null."""
+ENUMS_8_6 = ["BuilderFlag", "DataType", "NetworkDefinitionCreationFlag", "ProfilingVerbosity", "TacticSource"]
+CLASSES_8_6 = ["Builder", "EngineInspector", "IBuilderConfig", "ICudaEngine", "IExecutionContext", "Runtime"]
+CLASSES_8_6 += ["INetworkDefinition", "IOptimizationProfile", "ITimingCache", "OnnxParser"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "member"),
+    [(kind, member) for kind in CLASSES_8_6 for member in members(getattr(fake_tensorrt_8, kind))],
+)
+def test_what_the_fake_of_8_6_has_the_real_one_has(kind: str, member: str) -> None:
+    fake, real = inspect.getattr_static(getattr(fake_tensorrt_8, kind), member), REAL_8_6["classes"][kind][member]
+    assert callable(fake) == (real is not None), "a property is not a method"
+    if real is not None:
+        wanted = list(inspect.signature(fake).parameters)[1:]
+        assert any(wanted == overload[: len(wanted)] for overload in real), real
+
+
+@pytest.mark.parametrize("kind", ENUMS_8_6)
+def test_what_the_fake_of_8_6_lists_the_real_one_lists(kind: str) -> None:
+    assert {one.name for one in getattr(fake_tensorrt_8, kind)} <= REAL_8_6["classes"][kind].keys()
+
+
+def test_the_fake_of_8_6_lacks_what_the_real_one_lacks() -> None:
+    flavour = Flavour("tensorrt", fake_tensorrt_8)
+    assert not [name for name in REAL_8_6["missing"] if hasattr(fake_tensorrt_8, name)]
+    for kind, member in (("ICudaEngine", "device_memory_size_v2"), ("IExecutionContext", "set_device_memory")):
+        assert member not in REAL_8_6["classes"][kind]
+        assert not hasattr(getattr(fake_tensorrt_8, kind), member)
+    assert (flavour.is_weakly_typed, flavour.tells_progress, flavour.takes_strategies) == (True, False, False)
+    assert (flavour.has_bf16, flavour.writes_to_files) == (False, False)
 
 
 def test_signatures_are_found_at_all() -> None:
@@ -87,7 +126,12 @@ def test_constants_exist(module: ModuleType) -> None:
         ("IProgressMonitor", ["phase_start", "step_complete", "phase_finish"]),
         ("OnnxParser", ["parse_from_file", "num_errors", "get_error"]),
         ("IOptimizationProfile", ["set_shape"]),
-        ("ITimingCache", ["serialize"]),
+        ("IBuilderConfig", ["clear_flag", "profiling_verbosity"]),
+        ("BuilderFlag", ["TF32"]),
+        ("ProfilingVerbosity", ["DETAILED"]),
+        ("LayerInformationFormat", ["JSON"]),
+        ("EngineInspector", ["get_engine_information"]),
+        ("ITimingCache", ["serialize", "combine"]),
     ],
 )
 def test_the_builder_has_what_compile_calls(kind: str, names: list[str]) -> None:

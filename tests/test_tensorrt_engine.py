@@ -8,11 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
-import torch
 
-from stts_export.verify import VerifyRequest, verify_bundle
 from stts_runtime.bundle import Bundle
 from stts_runtime.device import Device
 from stts_runtime.engines import choose_engine, load_language, load_vision
@@ -60,11 +57,14 @@ def tokens(ids: list[int], start: int) -> Tokens:
     return Tokens(np.array(ids), positions, start + len(ids))
 
 
+@pytest.mark.onnxruntime
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize("lowering", ["tensorrt", "tensorrt-10", "tensorrt-8"])
 def test_vision_gives_what_its_graph_gives(
     targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, flavour: FlavourName, lowering: str
 ) -> None:
+    import onnxruntime
+
     bundle = with_engines(targets_bundle, tmp_path, flavour, lowering)
     vision = TensorRtVision(bundle, "clip-t3-k0.5", flavour)
     graph = bundle.folder / f"vision.clip-t3-k0.5.{lowering}.onnx"
@@ -83,6 +83,7 @@ def test_vision_gives_what_its_graph_gives(
     assert vision.lowering == lowering
 
 
+@pytest.mark.onnxruntime
 @pytest.mark.parametrize("lowering", ["tensorrt", "tensorrt-10", "tensorrt-8"])
 def test_the_language_model_answers_as_on_the_cpu(
     targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, lowering: str
@@ -111,6 +112,7 @@ def test_the_language_model_answers_as_on_the_cpu(
         language.forward(tokens([1] * bundle.manifest.language.context, 0))
 
 
+@pytest.mark.onnxruntime
 @pytest.mark.parametrize("lowering", ["tensorrt", "tensorrt-10"])
 def test_engines_of_older_graphs_are_fed_what_they_take(tmp_path: Path, cuda: FakeCuda, lowering: str) -> None:
     """Those of schema 3 count by themselves, whatever the lowering."""
@@ -137,6 +139,7 @@ def test_an_engine_with_other_tensors_is_refused(targets_bundle: Bundle, tmp_pat
         TensorRtLanguage(broken, "tensorrt")
 
 
+@pytest.mark.onnxruntime
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize("lowering", ["tensorrt", "tensorrt-10", "tensorrt-8"])
 def test_frames_of_a_stream_are_those_of_the_cpu(
@@ -145,6 +148,7 @@ def test_frames_of_a_stream_are_those_of_the_cpu(
     check_against_the_cpu(with_engines(targets_bundle, tmp_path, flavour, lowering), flavour)
 
 
+@pytest.mark.onnxruntime
 def test_a_session_runs_on_compiled_engines(targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, clip: Path) -> None:
     bundle = with_engines(targets_bundle, tmp_path, "tensorrt")
     assert choose_engine(bundle).name == "tensorrt"
@@ -163,6 +167,7 @@ def test_a_session_runs_on_compiled_engines(targets_bundle: Bundle, tmp_path: Pa
 
 
 def test_bfloat16_comes_back_from_the_device_as_float32(cuda: FakeCuda) -> None:
+    torch = pytest.importorskip("torch")
     stream = Stream(Cuda(cuda))
     array = stream.zeros((4,), item_bytes=2, dtype=None)
     values = torch.tensor([1.0, -3.140625, 1e30, 0.0])
@@ -173,6 +178,8 @@ def test_bfloat16_comes_back_from_the_device_as_float32(cuda: FakeCuda) -> None:
 def test_verify_looks_at_compiled_engines_where_they_run(
     targets_bundle: Bundle, micro_checkpoint: Path, tmp_path: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from stts_export.verify import VerifyRequest, verify_bundle
+
     bundle = with_engines(targets_bundle, tmp_path, "tensorrt")
     request = VerifyRequest(bundle.folder, micro_checkpoint, variants=["clip-t3-k0.5"], max_tokens=3)
     report = verify_bundle(request)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -140,6 +139,7 @@ def test_a_name_that_is_not_utf8_is_refused() -> None:
 
 def test_resizing_is_that_of_torch_without_antialiasing() -> None:
     """transformers' processor resizes with torch's bilinear interpolation in float32 and rounds."""
+    torch = pytest.importorskip("torch")
     frame = np.random.default_rng(0).integers(0, 256, (272, 640, 3), dtype=np.uint8)
     tensor = torch.from_numpy(frame[..., ::-1].copy()).permute(2, 0, 1)[None].float()
     resized = torch.nn.functional.interpolate(tensor, size=(252, 252), mode="bilinear", align_corners=False)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from stts_runtime.answer import Answer, MillisecondRecord, TokenRecord, WindowRecord
 from stts_runtime.bundle import Bundle
+from stts_runtime.device import selected_gpu
 from stts_runtime.engines import (
     EngineName,
     LanguageEngine,
@@ -55,13 +56,20 @@ class Session:
 
     @classmethod
     def open(
-        cls, bundle: Bundle, variant: str, language: LanguageEngine | None = None, engine: EngineName = "cpu"
+        cls,
+        bundle: Bundle,
+        variant: str,
+        language: LanguageEngine | None = None,
+        engine: EngineName = "cpu",
+        device: str | None = None,
     ) -> Session:
         """Loads the variant's engines; everything they need is checked first.
 
-        Sessions that take turns may share one `language` engine, of the same kind as `engine`.
+        Sessions that take turns may share one `language` engine, of the same kind as `engine` and on the same GPU.
+        `device` names a GPU (cuda:0, cuda:1, ...); None: the one that is selected (`select_gpu`).
         """
-        return cls(bundle, variant, load_vision(bundle, variant, engine), language or load_language(bundle, engine))
+        with selected_gpu(device):
+            return cls(bundle, variant, load_vision(bundle, variant, engine), language or load_language(bundle, engine))
 
     @property
     def lowerings(self) -> tuple[str, str]:

@@ -12,8 +12,9 @@ from rich.table import Table
 from stts_runtime.bench import Benchmark, Report, Row, write_plot
 from stts_runtime.bench.report import SpeedUp, Spread, throttling
 from stts_runtime.bundle import Bundle
-from stts_runtime.cli.options import BundleArgument, EngineOption
+from stts_runtime.cli.options import BundleArgument, DeviceOption, EngineOption
 from stts_runtime.cli.show import console, errors, show_note
+from stts_runtime.device import select_gpu
 from stts_runtime.engines import choose_engine
 from stts_runtime.errors import MissingExtraError
 from stts_runtime.outputs import check_output
@@ -26,12 +27,14 @@ def bench_command(
         Optional[str], typer.Argument(metavar="SOURCE", help="Video file. Default: a synthetic clip.")
     ] = None,
     engine: EngineOption = None,
+    device: DeviceOption = None,
     rounds: Annotated[int, typer.Option(min=1, help="Measured rounds over all variants.")] = 20,
     within_ms: Annotated[Optional[float], typer.Option(min=0.001, help="Latency to advise on.")] = None,
     plot: Annotated[Optional[Path], typer.Option(help="Picture, .png. Default: stts-bench.png.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Only the JSON line: no table, no picture.")] = False,
 ) -> None:
     """Times every variant of a bundle; the last line is the whole report as JSON."""
+    select_gpu(device)
     if source is not None:
         check_source(source)
     if plot is None and not as_json:

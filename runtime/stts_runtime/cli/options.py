@@ -23,6 +23,9 @@ VersionOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, one object a line.")]
 
+DeviceOption = Annotated[
+    Optional[str], typer.Option(metavar="cuda:N", help="GPU that engines on a GPU take. Default: cuda:0.")
+]
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder made by `stts-export build`.")]
 MaybeBundleArgument = Annotated[
     Optional[Path], typer.Argument(metavar="BUNDLE", help="Folder made by `stts-export build`, unless FILE names it.")

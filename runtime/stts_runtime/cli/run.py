@@ -13,9 +13,10 @@ from stts_runtime.answer import Answer
 from stts_runtime.batch import Batch, Failure
 from stts_runtime.budget import AnsweringScope
 from stts_runtime.bundle import Bundle
-from stts_runtime.cli.options import BundleArgument, EngineOption, JsonOption, NvdecOption
+from stts_runtime.cli.options import BundleArgument, DeviceOption, EngineOption, JsonOption, NvdecOption
 from stts_runtime.cli.show import console, errors, show_answer, show_note
 from stts_runtime.cli.source_progress import SourceProgress, source_progress
+from stts_runtime.device import select_gpu
 from stts_runtime.errors import UserError
 from stts_runtime.inputs import Input, expand_sources
 from stts_runtime.outputs import check_output
@@ -42,6 +43,7 @@ def run_command(
     frames: Annotated[Optional[int], typer.Option(min=1, help="Exactly so many frames. Default: by the video.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in tokens.")] = 64,
     engine: EngineOption = None,
+    device: DeviceOption = None,
     nvdec: NvdecOption = False,
     overlay: Annotated[Optional[Path], typer.Option(help="Picture of the kept patches, .png or .mp4.")] = None,
     out: Annotated[
@@ -58,6 +60,7 @@ def run_command(
 
     Folders are searched with their subfolders. A video that cannot be used does not stop the others.
     """
+    select_gpu(device)
     inputs = expand_sources(sources)
     _check_outputs(bundle, inputs, overlay, out)
     batch = Batch(Bundle.open(bundle), ask, Wanted(keep, budget, frames), max_tokens, engine, nvdec)

@@ -12,6 +12,7 @@ from stts_runtime.cli.long_running import configured, named, stopped_by_signals,
 from stts_runtime.cli.options import (
     AskOption,
     ConfigOption,
+    DeviceOption,
     EngineOption,
     KeepOption,
     MaybeBundleArgument,
@@ -34,6 +35,7 @@ def serve_command(
     shortest_pause: ShortestPauseOption = None,
     keep: KeepOption = None,
     engine: EngineOption = None,
+    device: DeviceOption = None,
     listen: Annotated[
         Optional[str], typer.Option(metavar="ADDRESS:PORT", help="Default: 127.0.0.1:8080, this machine alone.")
     ] = None,
@@ -60,6 +62,7 @@ def serve_command(
         "shortest_pause": shortest_pause,
         "keep": keep,
         "engine": engine,
+        "device": device,
         "streams": named(sources or []),
         "serve": _server(listen, token_file, insecure, allow_remote_urls, ignore_sampling, access_log),
     }

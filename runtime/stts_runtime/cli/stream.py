@@ -12,6 +12,7 @@ from stts_runtime.cli.long_running import configured, named, stopped_by_signals,
 from stts_runtime.cli.options import (
     AskOption,
     ConfigOption,
+    DeviceOption,
     EngineOption,
     JsonOption,
     KeepOption,
@@ -40,6 +41,7 @@ def stream_command(
     frames: Annotated[Optional[int], typer.Option(min=1, help="Frames of a window. Default: the longest.")] = None,
     max_tokens: Annotated[Optional[int], typer.Option(min=1, help="Longest answer in tokens. Default: 64.")] = None,
     engine: EngineOption = None,
+    device: DeviceOption = None,
     nvdec: NvdecOption = False,
     to: Annotated[
         Optional[list[str]],
@@ -63,6 +65,7 @@ def stream_command(
         "frames": frames,
         "max_tokens": max_tokens,
         "engine": engine,
+        "device": device,
         "nvdec": nvdec or None,
         "metrics": metrics,
         "preview": preview,

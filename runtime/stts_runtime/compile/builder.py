@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from stts_runtime.compile.configure import configure, network_flags
 from stts_runtime.compile.monitor import make_monitor
 from stts_runtime.compile.request import PartRequest, Progress
 from stts_runtime.compile.timing import attach_timing_cache, save_timing_cache
@@ -15,17 +17,29 @@ from stts_runtime.passports import Lengths
 from stts_runtime.tensorrt import Flavour, Log, made, make_logger
 
 
-def build_plan(flavour: Flavour, request: PartRequest, tell: Callable[[Progress], None]) -> list[str]:
-    """Writes `request.plan`; returns TensorRT's warnings.
+@dataclass(frozen=True)
+class Built:
+    """What there is to say about a build that succeeded."""
+
+    warnings: list[str]
+    """TensorRT's own. What it calls errors meanwhile, such as a timing cache that it does not take, is left out."""
+    flags: str
+    """See `configure`."""
+
+
+def build_plan(flavour: Flavour, request: PartRequest, tell: Callable[[Progress], None]) -> Built:
+    """Writes `request.plan`.
 
     Raises `EngineError` with TensorRT's own text if it refuses the graph or fails to build it.
     """
     api, log = flavour.api, Log()
     logger = make_logger(api, log)
     builder = made(f"{flavour.name} does not start", log, lambda: api.Builder(logger))
-    network, parser = _parsed(api, builder, logger, request.graph, log)
+    network, parser = _parsed(flavour, builder, logger, request.graph, log)
     config = builder.create_builder_config()
-    config.progress_monitor = make_monitor(api, tell)
+    flags = configure(flavour, config, request)
+    if flavour.tells_progress:
+        config.progress_monitor = make_monitor(api, tell)
     if request.lengths is not None:
         config.add_optimization_profile(_profile(builder, network, request.lengths))
     if request.architectures is not None:
@@ -38,8 +52,8 @@ def build_plan(flavour: Flavour, request: PartRequest, tell: Callable[[Progress]
     if not written:
         raise EngineError(f"{flavour.name} could not build {Path(request.graph).name}: {log.explain()}")
     if timing and cache is not None:
-        save_timing_cache(cache, timing)
-    return log.warnings
+        save_timing_cache(config, cache, timing)
+    return Built(log.warnings, flags)
 
 
 def _write_plan(flavour: Flavour, builder: Any, network: Any, config: Any, path: Path) -> bool:
@@ -76,10 +90,9 @@ def _write_all(file: FileIO, data: bytes) -> int:
     return len(data)
 
 
-def _parsed(api: Any, builder: Any, logger: Any, graph: str, log: Log) -> tuple[Any, Any]:
-    # Networks of TensorRT 11 and TensorRT-RTX are strongly typed as they are; TensorRT 10 has to be asked.
-    strongly_typed = getattr(api.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
-    network = builder.create_network(0 if strongly_typed is None else 1 << int(strongly_typed))
+def _parsed(flavour: Flavour, builder: Any, logger: Any, graph: str, log: Log) -> tuple[Any, Any]:
+    api = flavour.api
+    network = builder.create_network(network_flags(flavour))
     parser = api.OnnxParser(network, logger)
     if not parser.parse_from_file(graph):
         reasons = [parser.get_error(number).desc() for number in range(parser.num_errors)]

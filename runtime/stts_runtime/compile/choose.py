@@ -16,8 +16,10 @@ _USUAL_TOKENS = 256
 """Kernels are chosen for a prefill of about this size: one range serves prefill and single tokens, and a kernel for
 single tokens would make long prefills many times slower, while one for many wastes less on single tokens."""
 
-_OLDEST = "10.3"
-"""The first version of TensorRT that is compiled with."""
+_OLDEST = "8.6"
+"""The first version of TensorRT that any graph is written for."""
+_FIRST_WITH_SCALES = "10.3"
+"""The first that reads quantized graphs."""
 _WITHOUT_FLOAT32 = {"sm75"}
 """TensorRT-RTX has no float32 products for Turing (tried with 1.7), and the scorer computes in float32."""
 
@@ -47,43 +49,62 @@ def parts_of(bundle: Bundle, flavour: Flavour, variants: Sequence[str]) -> list[
 
 def _part(bundle: Bundle, flavour: Flavour, name: str) -> Part:
     lowering, graph = _graph_for(bundle, flavour, bundle.manifest.parts()[name])
+    _check_precision(name, graph, flavour)
     context = bundle.manifest.language.context
     lengths = Lengths(shortest=1, usual=min(_USUAL_TOKENS, context), longest=context) if name == LANGUAGE else None
     return Part(name, lowering, graph, lengths)
 
 
 def _graph_for(bundle: Bundle, flavour: Flavour, graphs: Graphs) -> tuple[str, Graph]:
-    """The newest way of writing that this version reads."""
-    _check_version(flavour)
+    """The newest way of writing that this version reads: `tensorrt-8` from 8.6 on, `tensorrt-10` from 10.3 on,
+    `tensorrt` from 10.15 on.
+    """
     made_for_it = compilable(graphs)
     readable = {name: graph for name, graph in made_for_it.items() if _reads(flavour, graph)}
     if readable:
         return max(readable.items(), key=lambda item: major_minor(item[1].minimum_backend_version))
+    raise _nothing_to_read(bundle, flavour, graphs, made_for_it)
+
+
+def _nothing_to_read(bundle: Bundle, flavour: Flavour, graphs: Graphs, made_for_it: Graphs) -> UserError:
     rebuild = bundle.manifest.rebuild_for(flavour.name)
     if not made_for_it:
-        raise BundleError(
+        return BundleError(
             f"{bundle.folder} has graphs for {', '.join(graphs)} and none for {flavour.name}; build it again with: "
             f"{rebuild}"
         )
-    oldest = min(made_for_it.values(), key=lambda graph: major_minor(graph.minimum_backend_version))
-    raise BundleError(
-        f"{flavour.name} {flavour.version} cannot read the graphs of {bundle.folder}, which need "
-        f"{oldest.minimum_backend_version} or newer; build it again with: {rebuild}"
+    installed = f"{flavour.name} {flavour.version}"
+    if flavour.number < major_minor(_OLDEST):
+        return UserError(
+            f"{installed} is too old: graphs are written for {_OLDEST} and newer, which JetPack has from 6.0 on"
+        )
+    oldest = min((graph.minimum_backend_version for graph in made_for_it.values()), key=major_minor)
+    if bundle.manifest.quantization is not None and flavour.number < major_minor(_FIRST_WITH_SCALES):
+        return BundleError(
+            f"{installed} cannot read the quantized graphs of {bundle.folder}: int8 with scales in 16 bits and fp8 "
+            f"need opset 19, which TensorRT reads from {oldest} on; compile the bundle that it was calibrated from"
+        )
+    stays = "; on JetPack 6.0 TensorRT itself cannot be updated" if flavour.is_before_10 else ""
+    return BundleError(
+        f"{installed} cannot read the graphs of {bundle.folder}, which need {oldest} or newer{stays}; build it again "
+        f"with: {rebuild}"
     )
 
 
-def _check_version(flavour: Flavour) -> None:
-    """Graphs for 8.6 are in the bundle, but its builder chooses precisions by itself, and that is not held in check
-    yet: it would compute in another precision without a word.
-    """
-    if not flavour.reads_newest_graphs and major_minor(flavour.version) < major_minor(_OLDEST):
-        raise UserError(
-            f"{flavour.name} {flavour.version} is too old for these graphs: update it to {_OLDEST} or newer"
-        )
+def _check_precision(part: str, graph: Graph, flavour: Flavour) -> None:
+    """Raises `BundleError` if this version has no bf16 and the graph computes in it."""
+    if (graph.precision != "bf16" and not graph.wide) or flavour.has_bf16:
+        return
+    where = f" in {', '.join(graph.wide)}, whose values come near the end of fp16" if graph.wide else ""
+    remedy = "" if graph.wide else ", or build the bundle with --precision fp16"
+    raise BundleError(
+        f"{part} computes in bf16{where}, and {flavour.name} {flavour.version} has no bf16; compile it with 10.3 or "
+        f"newer (from JetPack 6.1 on){remedy}"
+    )
 
 
 def _reads(flavour: Flavour, graph: Graph) -> bool:
-    return flavour.reads_newest_graphs or major_minor(flavour.version) >= major_minor(graph.minimum_backend_version)
+    return flavour.reads_newest_graphs or flavour.number >= major_minor(graph.minimum_backend_version)
 
 
 def check_place(flavour: FlavourName, device: Device) -> None:

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stts_runtime.passports import Lengths
+from stts_runtime.bundle.manifest import Precision
+from stts_runtime.passports import Inspected, Lengths
 from stts_runtime.tensorrt import FlavourName
 
 
@@ -23,6 +24,8 @@ class PartRequest(_Message):
     """Where the engine goes: a scratch file that the parent moves."""
     architectures: list[str] | None
     """Names such as sm86 to compile ahead of time for; None: the GPU of this machine."""
+    precision: Precision
+    """Of the graph; weakly typed networks have to be told."""
     lengths: Lengths | None
     timing_cache: str | None
     """Where TensorRT keeps what it learned on this device; None for TensorRT-RTX, which times nothing here."""
@@ -44,6 +47,10 @@ class Done(_Message):
     peak_memory_mb: float
     """Largest resident memory of the child process, libraries included."""
     warnings: list[str]
+    builder_flags: str
+    """In words, as in "fp16, weakly typed"."""
+    inspected: Inspected | None
+    """None where the engine was compiled for other machines."""
 
 
 class Failed(_Message):

@@ -5,7 +5,10 @@ It saves time and nothing hangs on it: one that cannot be read or written is no 
 
 from __future__ import annotations
 
-from contextlib import suppress
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +27,28 @@ def attach_timing_cache(config: Any, path: Path) -> Any:
     return None
 
 
-def save_timing_cache(cache: Any, path: Path) -> None:
+def save_timing_cache(config: Any, cache: Any, path: Path) -> None:
+    """Merges what a build learned into the file, which other builds may have written since it was read."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as scratch:
+        with _lock(path.parent), written_whole(path) as scratch:
+            stored = _stored(path)
+            other = config.create_timing_cache(stored) if stored else None
+            if other is not None:
+                # A cache of another device or version adds nothing, and is replaced.
+                cache.combine(other, ignore_mismatch=False)
             scratch.write_bytes(cache.serialize())
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Waits for other processes that are at the caches of this folder; the lock ends with the process, too."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _stored(path: Path) -> bytes:

@@ -12,12 +12,15 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from stts_runtime.compile.builder import build_plan
+from stts_runtime.compile.inspect import inspect_plan
 from stts_runtime.compile.request import Done, Failed, PartRequest, Progress
 from stts_runtime.errors import SttsError, UserError
 from stts_runtime.tensorrt import load_flavour
+from stts_runtime.tensorrt.nvrtc import load_nvrtc
 
 
 def main() -> None:
@@ -32,11 +35,25 @@ def main() -> None:
 
     started = time.monotonic()
     try:
-        warnings = build_plan(load_flavour(request.flavour), request, tell)
+        tell(_compile(request, tell, started))
     except (SttsError, OSError) as error:
         tell(Failed(message=str(error), users_fault=isinstance(error, UserError)))
-        return
-    tell(Done(seconds=round(time.monotonic() - started, 1), peak_memory_mb=_peak_memory_mb(), warnings=warnings))
+
+
+def _compile(request: PartRequest, tell: Callable[[Progress], None], started: float) -> Done:
+    flavour = load_flavour(request.flavour)
+    # The builder looks for it by name, and takes what is loaded already.
+    load_nvrtc(flavour)
+    built = build_plan(flavour, request, tell)
+    seconds = round(time.monotonic() - started, 1)
+    return Done(
+        seconds=seconds,
+        # Before the engine is loaded, which a build does not need.
+        peak_memory_mb=_peak_memory_mb(),
+        warnings=built.warnings,
+        builder_flags=built.flags,
+        inspected=None if flavour.compiles_without_gpu else inspect_plan(flavour, Path(request.plan)),
+    )
 
 
 def _peak_memory_mb() -> float:

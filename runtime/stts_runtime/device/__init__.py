@@ -1,6 +1,7 @@
 """What machine this is. It names things; what they are good for is for others to say (`stts_runtime.doctor`)."""
 
-from stts_runtime.device.device import Device, this_device
+from stts_runtime.device.device import Device
 from stts_runtime.device.gpu import Gpu
+from stts_runtime.device.select import hide_other_gpus, select_gpu, selected_gpu, this_device
 
-__all__ = ["Device", "Gpu", "this_device"]
+__all__ = ["Device", "Gpu", "hide_other_gpus", "select_gpu", "selected_gpu", "this_device"]

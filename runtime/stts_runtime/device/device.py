@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import platform
 import re
 from collections.abc import Callable
@@ -29,7 +28,7 @@ class Device:
     platform: str
     """System and processor, as in linux-x86_64."""
     gpu: Gpu | None
-    """The first that CUDA shows."""
+    """The one that this process computes on."""
     driver: str | None
     """Version of NVIDIA's kernel module, as in 580.65.06."""
     l4t: str | None
@@ -40,15 +39,9 @@ class Device:
     """The newest CUDA that the driver can run, as in 12.6."""
 
 
-@functools.cache
-def this_device() -> Device:
-    """The machine that this runs on, asked once."""
-    return read_device()
-
-
-def read_device(root: Path = ROOT, load: Callable[[str], Any] = ctypes.CDLL) -> Device:
-    """Reads /etc and /proc under `root`, and asks the driver's library, which `load` opens."""
-    answer = ask_driver(load)
+def read_device(root: Path = ROOT, load: Callable[[str], Any] = ctypes.CDLL, gpu: int = 0) -> Device:
+    """Reads /etc and /proc under `root`, and asks the driver's library, which `load` opens, about a GPU."""
+    answer = ask_driver(load, gpu)
     return Device(
         platform=f"{platform.system().lower()}-{platform.machine().lower()}",
         gpu=answer.gpu,

@@ -1,4 +1,4 @@
-"""The first GPU that CUDA shows, asked of the driver's own library.
+"""A GPU that CUDA shows, asked of the driver's own library.
 
 libcuda.so.1 is there wherever CUDA is, on a Jetson too, and needs no package; NVML leaves most fields empty there.
 """
@@ -35,6 +35,10 @@ class Gpu:
     """Compute capability, as in sm86."""
     memory_bytes: int
     """All of its memory; on a Jetson, which shares it with the CPU, all of the machine's."""
+    number: int = 0
+    """Its place among those that CUDA shows."""
+    count: int = 1
+    """How many CUDA shows."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +59,15 @@ class _CudaError(Exception):
         super().__init__(f"{_REASONS.get(code, 'the driver does not start')} (CUDA error {code}{note})")
 
 
-def ask_driver(load: Callable[[str], Any] = ctypes.CDLL) -> Answer:
-    """Loads the driver's library with `load`; a machine without one is an answer too."""
+def ask_driver(load: Callable[[str], Any] = ctypes.CDLL, number: int = 0) -> Answer:
+    """Asks for a GPU by its number; loads the driver's library with `load`. A machine without one is an answer too."""
     try:
         library = load(LIBRARY)
     except OSError as error:
         return Answer(None, _not_loaded(str(error)), None)
     cuda = _cuda_version(library)
     try:
-        return Answer(_first_gpu(library), None, cuda)
+        return Answer(_gpu(library, number), None, cuda)
     except _CudaError as error:
         return Answer(None, str(error), cuda)
 
@@ -75,17 +79,17 @@ def _not_loaded(message: str) -> str:
     return f"the NVIDIA driver's library {LIBRARY} does not load ({message})"
 
 
-def _first_gpu(library: Any) -> Gpu:
+def _gpu(library: Any, number: int) -> Gpu:
     count, device = ctypes.c_int(), ctypes.c_int()
     _check(library.cuInit(0))
     _check(library.cuDeviceGetCount(ctypes.byref(count)))
     _check(0 if count.value else _NO_DEVICE)
-    _check(library.cuDeviceGet(ctypes.byref(device), 0))
+    _check(library.cuDeviceGet(ctypes.byref(device), number))
     name, memory = ctypes.create_string_buffer(_NAME_BYTES), ctypes.c_size_t()
     _check(library.cuDeviceGetName(name, _NAME_BYTES, device))
     _check(library.cuDeviceTotalMem_v2(ctypes.byref(memory), device))
     major, minor = _attribute(library, _MAJOR, device), _attribute(library, _MINOR, device)
-    return Gpu(name.value.decode(errors="replace"), f"sm{major}{minor}", memory.value)
+    return Gpu(name.value.decode(errors="replace"), f"sm{major}{minor}", memory.value, number, count.value)
 
 
 def _attribute(library: Any, attribute: int, device: ctypes.c_int) -> int:

@@ -12,9 +12,10 @@ from stts_runtime.device import Device
 from stts_runtime.doctor.bindings import bindings_obstacle
 from stts_runtime.doctor.modules import Module, numbers
 from stts_runtime.doctor.report import Fact, Target
+from stts_runtime.tensorrt.nvrtc import load_builtins
 
-# What the oldest lowering for it needs (stts_export/lowering/decomposed.py).
-_MINIMUM = (10, 3)
+# What the oldest lowering for it needs (stts_export/lowering/tensorrt_8.py).
+_MINIMUM = (8, 6)
 # The first that our graphs were compiled with.
 _RTX_MINIMUM = (1, 7)
 # What TensorRT-RTX 1.7 compiles our graphs for: neither Jetson nor data centre GPUs after the A100, and not Turing
@@ -25,11 +26,22 @@ _EXTRA = "pip install 'stts-export[tensorrt]'"
 _RTX_EXTRA = "pip install 'stts-export[tensorrt-rtx]'"
 _JETPACK = "sudo apt install nvidia-jetpack"
 _VENV = "/usr/bin/python3 -m venv --system-site-packages VENV && VENV/bin/pip install stts-export"
+# TensorRT for JetPack 6 is linked to it, and containers get it from the host. JetPack 7.2 (L4T 39) has none.
+_DLA_COMPILER = "libnvdla_compiler.so"
+_FIRST_WITHOUT_DLA_COMPILER = (39, 0)
 _APT_MODULES = "usr/lib/python3*/dist-packages/tensorrt"
 
 
 def tensorrt_facts(tensorrt: Module, rtx: Module, lean: Module) -> list[Fact]:
-    return [module.fact() for module in (tensorrt, rtx, lean)]
+    return [*(module.fact() for module in (tensorrt, rtx, lean)), *_nvrtc_facts(tensorrt)]
+
+
+def _nvrtc_facts(tensorrt: Module) -> list[Fact]:
+    """Later versions bring what they compile attention with."""
+    if tensorrt.version is None or numbers(tensorrt.version) >= (10, 0):
+        return []
+    missing = load_builtins(tensorrt.version)
+    return [Fact.of("NVRTC for TensorRT", None if missing else "built-in functions found", missing)]
 
 
 def has_apt_module(root: Path) -> bool:
@@ -51,13 +63,30 @@ def _tensorrt_obstacle(device: Device, tensorrt: Module, apt_module: bool) -> tu
     if tensorrt.is_missing:
         return _tensorrt_missing(device, apt_module)
     if tensorrt.version is None:
-        return str(tensorrt.because), None
+        return _tensorrt_broken(device, tensorrt), None
     if numbers(tensorrt.version) < _MINIMUM:
         minimum = ".".join(map(str, _MINIMUM))
         because = f"TensorRT {tensorrt.version} is installed, and the graphs need {minimum} or newer"
         # A Jetson's comes with its system.
         return because, None if device.l4t else _EXTRA
     return None
+
+
+def _tensorrt_broken(device: Device, tensorrt: Module) -> str:
+    """Why it does not load, and where the reason is known, what to do about it."""
+    because = str(tensorrt.because)
+    if _DLA_COMPILER not in because:
+        return because
+    if device.l4t and numbers(device.l4t) >= _FIRST_WITHOUT_DLA_COMPILER:
+        return (
+            f"{because}: hosts with JetPack 7.2 have no such library, so use a container made for JetPack 7.2, "
+            "or no container"
+        )
+    return (
+        f"{because}: start the container with --runtime nvidia, which takes it from the host; a host with JetPack 6 "
+        "that lacks it has it in the package nvidia-l4t-dla-compiler, one with JetPack 7.2 has none: use a container "
+        "made for JetPack 7.2, or no container"
+    )
 
 
 def _tensorrt_missing(device: Device, apt_module: bool) -> tuple[str, str | None]:

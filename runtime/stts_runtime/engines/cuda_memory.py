@@ -13,35 +13,50 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stts_runtime.device import this_device
 from stts_runtime.errors import EngineError, MissingExtraError, SttsError, UserError
 
 _OUT_OF_MEMORY = 2
 
 
 class Cuda:
-    """The calls of cuda-python's `runtime` that engines make, with errors raised."""
+    """The calls of cuda-python's `runtime` that engines make, on one GPU, with errors raised."""
 
-    def __init__(self, api: Any) -> None:
-        self.api = api
+    def __init__(self, api: Any, gpu: int = 0) -> None:
+        self.api, self.gpu = api, gpu
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """Returns what the call gives beside its error code: nothing, one value or a tuple.
+        """Returns what the call gives besides its error code: nothing, one value or a tuple.
 
         Raises `UserError` when the device's memory is full, `EngineError` for every other error.
         """
+        self.make_current()
+        return self._call(name, *arguments)
+
+    def make_current(self) -> None:
+        """Every thread has a current GPU, the first at its beginning; what TensorRT does goes there too."""
+        self._call("cudaSetDevice", self.gpu)
+
+    def full_memory(self) -> UserError:
+        """What to say where memory is wanted and there is none."""
+        failed, free, total = self.api.cudaMemGetInfo()
+        left = "" if int(failed) else f": {free / 1e9:.1f} of {total / 1e9:.1f} GB are free"
+        return UserError(
+            f"the GPU's memory is full (cuda:{self.gpu}){left}; another process may hold it (nvidia-smi names it): "
+            "stop that, choose another GPU with --device, or use fewer frames, a lower keep or a smaller --max-context"
+        )
+
+    def _call(self, name: str, *arguments: Any) -> Any:
         error, *results = getattr(self.api, name)(*arguments)
         if int(error) == _OUT_OF_MEMORY:
-            raise UserError(
-                "the GPU's memory is full; stop other programs on it, or use fewer frames, a lower keep or a smaller "
-                "--max-context"
-            )
+            raise self.full_memory()
         if int(error):
             raise EngineError(f"CUDA: {name} failed with {getattr(error, 'name', error)}")
         return results[0] if len(results) == 1 else tuple(results)
 
 
 def load_cuda() -> Cuda:
-    """Raises `MissingExtraError` if cuda-python is not installed or does not load."""
+    """For the selected GPU. Raises `MissingExtraError` if cuda-python is not installed or does not load."""
     try:
         from cuda.bindings import runtime
     except ModuleNotFoundError:
@@ -54,7 +69,8 @@ def load_cuda() -> Cuda:
             f"cuda-bindings is installed but does not load ({error}); it has the major version of CUDA: "
             "pip install 'cuda-bindings==13.*', or 12.* for CUDA 12"
         ) from None
-    return Cuda(runtime)
+    gpu = this_device().gpu
+    return Cuda(runtime, gpu.number if gpu else 0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,17 +58,20 @@ def _load_cuda_libraries() -> None:
     onnxruntime_for("cuda", "cuda").preload_dlls(directory="")
 
 
-@functools.cache
 def shared_stream() -> Stream:
-    """The stream that all sessions of this process take turns on; ONNX Runtime uses it until the last of them is gone,
-    so it stays. Raises `UserError` without a GPU.
-    """
+    """The stream that all sessions on the selected GPU take turns on. Raises `UserError` without a GPU."""
     device = this_device()
     if device.gpu is None:
         raise UserError(
             f"the cuda engine needs an NVIDIA GPU, and there is none here ({device.no_gpu_because}); `--engine cpu` "
             "runs without one where the bundle has graphs for it"
         )
+    return stream_on(device.gpu.number)
+
+
+@functools.cache
+def stream_on(gpu: int) -> Stream:  # noqa: ARG001 - it is what `load_cuda` takes
+    """ONNX Runtime uses it until the last of its sessions is gone, so it stays."""
     return Stream(load_cuda())
 
 
@@ -86,11 +89,11 @@ class CudaSession:
         # A node that the CPU would have to run is a mistake in the graph, and slow.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         provider = {
-            "device_id": "0",
+            "device_id": str(stream.cuda.gpu),
             "user_compute_stream": str(int(stream.handle)),
             "arena_extend_strategy": "kSameAsRequested",
         }
-        with foreign_errors_as(BundleError, f"{graph} cannot be loaded"):
+        with foreign_errors_as(BundleError, f"{graph} cannot be loaded", stream.cuda.full_memory):
             self.session = onnxruntime.InferenceSession(str(graph), options, providers=[(_PROVIDER, provider)])
         self.session.disable_fallback()
         self.run_options = onnxruntime.RunOptions()
@@ -136,9 +139,16 @@ class CudaCall:
                 raise BundleError(f"{name} is {array.shape} {array.dtype}, and the graph takes {shape} {dtype}")
             is_output = name in self._session.outputs
             bind = self._binding.bind_output if is_output else self._binding.bind_input
-            bind(name, "cuda", 0, _ELEMENT_TYPES[array.dtype], list(array.shape), array.address)
+            bind(
+                name,
+                "cuda",
+                self._session.stream.cuda.gpu,
+                _ELEMENT_TYPES[array.dtype],
+                list(array.shape),
+                array.address,
+            )
 
     def enqueue(self) -> None:
         """Runs on the stream; returns before the device is done."""
-        with foreign_errors_as(EngineError, "CUDA provider"):
+        with foreign_errors_as(EngineError, "CUDA provider", self._session.stream.cuda.full_memory):
             self._session.session.run_with_iobinding(self._binding, self._session.run_options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from stts_runtime.errors import MissingExtraError, SttsError, UserError
 # Whatever it has to say comes back as an exception.
 SILENT = 4
 
+_REMEDY = "stop other programs, or use fewer frames, a lower keep or a smaller --max-context"
 _MEMORY_IS_FULL = ("Failed to allocate memory", "out of memory", "CUDA failure 2:")
 
 
@@ -27,17 +28,19 @@ def onnxruntime_for(engines: str, extra: str) -> Any:
 
 
 @contextmanager
-def foreign_errors_as(error_type: type[SttsError], what: str) -> Iterator[None]:
-    """Turns ONNX Runtime's own exceptions into ours; a full memory is the user's to mend."""
+def foreign_errors_as(
+    error_type: type[SttsError], what: str, full_memory: Callable[[], UserError] | None = None
+) -> Iterator[None]:
+    """Turns ONNX Runtime's own exceptions into ours; a full memory, which `full_memory` has words for if it is not the
+    host's, is the user's to mend.
+    """
     try:
         yield
     except _foreign_errors() as error:
         message = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if any(words in str(error) for words in _MEMORY_IS_FULL):
-            raise UserError(
-                f"{what}: the memory is full; stop other programs, or use fewer frames, a lower keep or a smaller "
-                f"--max-context (ONNX Runtime says: {message})"
-            ) from error
+            full = full_memory() if full_memory else "the memory is full; " + _REMEDY
+            raise UserError(f"{what}: {full} (ONNX Runtime says: {message})") from error
         raise error_type(f"{what}: ONNX Runtime says: {message}") from error
 
 

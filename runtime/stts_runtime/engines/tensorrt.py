@@ -1,8 +1,7 @@
 """Engines compiled by TensorRT or TensorRT-RTX: the vision variants and the language model, on the device throughout.
 
 Visual tokens never leave the device: the vision engine hands over a device array, and the language engine copies it
-into its own input. Not one of our machines can run a TensorRT engine: this file is tested against a fake that computes
-(tests/fake_tensorrt.py) and against the names and signatures of the real classes.
+into its own input.
 """
 
 from __future__ import annotations

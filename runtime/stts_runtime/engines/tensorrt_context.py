@@ -6,7 +6,8 @@ Both flavours come through here. It knows nothing of frames, tokens or bundles.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,12 @@ from typing import Any
 import numpy as np
 
 from stts_runtime.engines.cuda_memory import DeviceArray, RepeatedWork, Stream
-from stts_runtime.errors import EngineError
+from stts_runtime.errors import EngineError, UserError
 from stts_runtime.outputs import written_whole
 from stts_runtime.tensorrt import Flavour, Log, made, make_logger
+
+# In what TensorRT says of an allocation that failed.
+_MEMORY_IS_FULL = re.compile("out ?of ?memory", re.IGNORECASE)
 
 
 class LoadedEngine:
@@ -31,16 +35,17 @@ class LoadedEngine:
         api = flavour.api
         self.flavour, self.stream, self.log = flavour, stream, Log()
         logger = make_logger(api, self.log)
+        stream.cuda.make_current()
         self._runtime = made(f"{flavour.name} does not start", self.log, lambda: api.Runtime(logger))
         with plan.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             load = partial(self._runtime.deserialize_cuda_engine, content)
-            self.engine = made(f"{flavour.name} cannot load {plan}", self.log, load)
+            self.engine = self._made(f"{flavour.name} cannot load {plan}", load)
             # It refers to the mapping, which must be closed.
             del load
         self.names = [self.engine.get_tensor_name(number) for number in range(self.engine.num_io_tensors)]
         self._kernels = KernelCache(flavour, self.engine, kernels) if flavour.name == "tensorrt-rtx" else None
         self._kinds_kept: set[str] = set()
-        self._scratch = stream.zeros((int(self.engine.device_memory_size_v2),), 1, np.dtype(np.uint8))
+        self._scratch = stream.zeros((_scratch_bytes(self.engine),), 1, np.dtype(np.uint8))
 
     def shape(self, name: str) -> tuple[int, ...]:
         """-1 stands for the symbolic length."""
@@ -53,12 +58,29 @@ class LoadedEngine:
         return self.stream.zeros(shape, kind.itemsize, _numpy_type(self.flavour.api, kind))
 
     def context(self) -> Context:
-        strategy = self.flavour.api.ExecutionContextAllocationStrategy.USER_MANAGED
-        how = strategy if self._kernels is None else self._kernels.configuration
-        failure = f"{self.flavour.name} made no execution context"
-        context = made(failure, self.log, lambda: self.engine.create_execution_context(how))
-        context.set_device_memory(self._scratch.address, self._scratch.size_bytes)
+        self.stream.cuda.make_current()
+        context = self._made(f"{self.flavour.name} made no execution context", self._create_context)
+        if hasattr(context, "set_device_memory"):
+            context.set_device_memory(self._scratch.address, self._scratch.size_bytes)
+        else:
+            context.device_memory = self._scratch.address
         return Context(self, context)
+
+    def _create_context(self) -> Any:
+        """Without memory of its own."""
+        if not self.flavour.takes_strategies:
+            return self.engine.create_execution_context_without_device_memory()
+        strategy = self.flavour.api.ExecutionContextAllocationStrategy.USER_MANAGED
+        return self.engine.create_execution_context(strategy if self._kernels is None else self._kernels.configuration)
+
+    def _made(self, failure: str, make: Callable[[], Any]) -> Any:
+        """As `made`, and a full memory of the device is the user's to mend."""
+        try:
+            return made(failure, self.log, make)
+        except EngineError as error:
+            if _MEMORY_IS_FULL.search(str(error)):
+                raise UserError(f"{error}; {self.stream.cuda.full_memory()}") from None
+            raise
 
     def keep_kernels(self, kind: str = "run") -> None:
         """Writes down what TensorRT-RTX compiled for the first run of a kind, so that the next start is quick."""
@@ -96,6 +118,7 @@ class Context:
         """Runs on the stream; returns before the device is done."""
         # An old message explains no later failure.
         self._loaded.log.errors.clear()
+        self._loaded.stream.cuda.make_current()
         if not self._context.execute_async_v3(int(self._loaded.stream.handle)):
             raise self._refused("the engine did not run")
 
@@ -135,6 +158,12 @@ class KernelCache:
                 scratch.write_bytes(self._cache.serialize())
 
 
+def _scratch_bytes(engine: Any) -> int:
+    """What a context of the engine needs besides its tensors."""
+    newer = getattr(engine, "device_memory_size_v2", None)
+    return int(engine.device_memory_size if newer is None else newer)
+
+
 def _numpy_type(api: Any, kind: Any) -> np.dtype[Any] | None:
-    """None for bfloat16, which numpy does not have."""
-    return None if kind == api.DataType.BF16 else np.dtype(api.nptype(kind))
+    """None for bfloat16, which numpy does not have, nor TensorRT 8.6."""
+    return None if kind == getattr(api.DataType, "BF16", None) else np.dtype(api.nptype(kind))

@@ -1,11 +1,12 @@
 """Compiled engines of a bundle: each lies in `engines/` beside a passport that says where it may be used."""
 
 from stts_runtime.passports.check import check_device, check_installed, check_passport, verified_engines
-from stts_runtime.passports.passport import Lengths, Passport
+from stts_runtime.passports.passport import Inspected, Lengths, Passport
 from stts_runtime.passports.store import EngineStore
 
 __all__ = [
     "EngineStore",
+    "Inspected",
     "Lengths",
     "Passport",
     "check_device",

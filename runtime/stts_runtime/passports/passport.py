@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from stts_runtime.bundle.manifest import Label, Precision, Sha256
 from stts_runtime.tensorrt import FlavourName
 
-PASSPORT_SCHEMA: Final = 1
+PASSPORT_SCHEMA: Final = 2
+"""2: `builder_flags` and `inspected`, which passports of schema 1 lack."""
 EngineVersion = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9A-Za-z]+)*$", max_length=40)]
 Architecture = Annotated[str, Field(pattern=r"^sm[0-9]{2,3}$")]
 Length = Annotated[int, Field(ge=1, le=1 << 20)]
@@ -38,8 +39,17 @@ class Lengths(_Record):
         return self
 
 
+class Inspected(_Record):
+    """What TensorRT's engine inspector tells about the engine."""
+
+    layers: Annotated[int, Field(ge=0)]
+    """After fusion: one for each group of operators that runs as a whole."""
+    outputs: dict[Label, Annotated[int, Field(ge=1)]]
+    """How many outputs of layers have each data type; empty if this version does not tell."""
+
+
 class Passport(_Record):
-    schema_version: Literal[1]
+    schema_version: Literal[1, 2]
     part: Label
     """`vision.<variant>` or `language`."""
     flavour: FlavourName
@@ -64,3 +74,7 @@ class Passport(_Record):
     peak_memory_mb: float
     """Of the process that compiled it."""
     command: str
+    builder_flags: str | None = None
+    """What the builder was asked for, as in "fp16, weakly typed"; None in schema 1."""
+    inspected: Inspected | None = None
+    """What came out; None if it was compiled for other machines, and in schema 1."""

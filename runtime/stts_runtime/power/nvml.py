@@ -10,6 +10,7 @@ import os
 from importlib import import_module
 from typing import Any
 
+from stts_runtime.device import this_device
 from stts_runtime.power.joules import Counted, Integrated
 from stts_runtime.power.meter import LONGEST_GAP_SECONDS, Joules
 from stts_runtime.power.missing import NoSourceError
@@ -87,7 +88,7 @@ class NvmlSource:
 
 
 def open_nvml() -> NvmlSource:
-    """The GPU that CUDA shows first. Raises `NoSourceError`."""
+    """The GPU that this process computes on. Raises `NoSourceError`."""
     try:
         nvml: Any = import_module(_MODULE)
     except ImportError:
@@ -96,22 +97,24 @@ def open_nvml() -> NvmlSource:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
         raise NoSourceError(f"NVML does not start ({error})") from None
+    gpu = this_device().gpu
     try:
-        return NvmlSource(nvml, _first_of_cuda(nvml))
+        return NvmlSource(nvml, _seen_by_cuda(nvml, gpu.number if gpu else 0))
     except (nvml.NVMLError, NoSourceError) as error:
         nvml.nvmlShutdown()
         raise NoSourceError(str(error)) from None
 
 
-def _first_of_cuda(nvml: Any) -> Any:
+def _seen_by_cuda(nvml: Any, number: int) -> Any:
     """NVML numbers GPUs by their place on the bus and sees all of them; CUDA does either only if it is told to."""
     if nvml.nvmlDeviceGetCount() == 1:
         return nvml.nvmlDeviceGetHandleByIndex(0)
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip()
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    visible = listed[number].strip() if number < len(listed) else ""
     if visible.startswith("GPU-"):
         return nvml.nvmlDeviceGetHandleByUUID(visible)
     if os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" and (visible or "0").isdigit():
-        return nvml.nvmlDeviceGetHandleByIndex(int(visible or 0))
+        return nvml.nvmlDeviceGetHandleByIndex(int(visible or number))
     raise NoSourceError(
         "of several GPUs it is not known which one CUDA takes: set CUDA_VISIBLE_DEVICES to a line of `nvidia-smi -L`, "
         "as in GPU-..."

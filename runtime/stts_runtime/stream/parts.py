@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from stts_runtime.bundle import Bundle
+from stts_runtime.device import select_gpu
 from stts_runtime.engines import EngineChoice, LanguageEngine, choose_engine, load_live
 from stts_runtime.errors import PromptError, SourceError, UserError
 from stts_runtime.session import NOISE
@@ -37,6 +38,7 @@ _CLOSE_SECONDS = 10.0
 
 def open_bundle(config: Cameras, tell: Tell) -> tuple[Bundle, EngineChoice]:
     """The bundle and what runs it; what there is to say about both is told."""
+    select_gpu(config.device)
     bundle = Bundle.open(config.bundle)
     choice = choose_engine(bundle, config.engine)
     for note in (*choice.notes, *([NOISE] if bundle.manifest.random_weights else [])):

@@ -1,4 +1,7 @@
-"""Finding TensorRT: which module carries which flavour, and what to say where one is missing."""
+"""Finding TensorRT: which module carries which flavour, what its version can do, and what to say where one is missing.
+
+What versions differ in is asked here and nowhere else, of the module where that is possible.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,12 @@ class Flavour:
         return str(self.api.__version__)
 
     @property
+    def number(self) -> tuple[int, int]:
+        """Major and minor version."""
+        major, minor = self.version.split(".")[:2]
+        return int(major), int(minor)
+
+    @property
     def compiles_without_gpu(self) -> bool:
         """TensorRT-RTX compiles for architectures that are named; TensorRT for the GPU it finds."""
         return self.name == "tensorrt-rtx"
@@ -41,6 +50,33 @@ class Flavour:
     def writes_to_files(self) -> bool:
         """Whether an engine can be built straight into a file; TensorRT 10.3 builds it in memory first."""
         return hasattr(self.api.Builder, "build_serialized_network_to_stream")
+
+    @property
+    def tells_progress(self) -> bool:
+        """TensorRT 8.6 says nothing until a build is over."""
+        return hasattr(self.api, "IProgressMonitor")
+
+    @property
+    def takes_strategies(self) -> bool:
+        """Whether an execution context is told who allocates its memory; TensorRT 8.6 has a method of its own."""
+        return hasattr(self.api, "ExecutionContextAllocationStrategy")
+
+    @property
+    def has_bf16(self) -> bool:
+        """TensorRT 8.6 does not."""
+        return hasattr(self.api.DataType, "BF16")
+
+    @property
+    def is_before_10(self) -> bool:
+        """TensorRT-RTX counts its versions anew, and its first is newer than TensorRT 10."""
+        return self.name == "tensorrt" and self.number < (10, 0)
+
+    @property
+    def is_weakly_typed(self) -> bool:
+        """Whether networks leave the choice of precisions to the builder, as in TensorRT 8.6. Those of TensorRT 11 are
+        strongly typed without a flag for it.
+        """
+        return self.is_before_10 and not hasattr(self.api.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
 
     @property
     def reads_newest_graphs(self) -> bool:

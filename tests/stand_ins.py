@@ -1,0 +1,51 @@
+"""Engines that compute little and need nothing installed, for tests about what happens around them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from stts_runtime.engines import LiveOutput
+from stts_runtime.prompt import Tokens
+
+_LETTER = 40
+
+
+class LiveStandIn:
+    """Keeps every group of a key frame, and of another the half that changed most; a group is a quarter's mean."""
+
+    lowering, keep = "stand-in", 0.5
+
+    def run(self, frame: np.ndarray, previous: np.ndarray | None, *, key: bool) -> LiveOutput:
+        height, width = (size // 2 for size in frame.shape[:2])
+        quarters = frame[: 2 * height, : 2 * width].reshape(2, height, 2, width, 3).mean(axis=(1, 3))
+        pooled = quarters.reshape(4, 3).astype(np.float32) / 255
+        change = np.ones(4, np.float32) if previous is None else np.abs(pooled - previous).max(axis=1)
+        kept = np.ones(4, np.bool_)
+        if not key:
+            kept[np.argsort(change, kind="stable")[:2]] = False
+        return LiveOutput(np.zeros((kept.sum(), 48), np.float32), kept, change, change, pooled)
+
+
+class LanguageStandIn:
+    """Says one letter for ever."""
+
+    lowering = "stand-in"
+
+    def __init__(self, context: int) -> None:
+        self.context, self.length = context, 0
+        self.shown: Any = None
+
+    def show(self, visual_tokens: Any) -> None:
+        self.shown = visual_tokens
+
+    def prefill(self, tokens: Tokens) -> None:
+        self.forward(tokens)
+
+    def forward(self, tokens: Tokens) -> int:
+        self.length += len(tokens)
+        return _LETTER
+
+    def rewind(self, length: int) -> None:
+        self.length = length
