@@ -100,6 +100,7 @@ def compile_graph(vision: Vision, wanted: Wanted, architectures: list[str], fold
         graph=str(graph),
         plan=str(plan),
         architectures=architectures,
+        precision="fp16",
         lengths=None,
         timing_cache=None,
     )

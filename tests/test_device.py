@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from stts_runtime.device import Device, Gpu, this_device
+from stts_runtime.cli.app import app
+from stts_runtime.device import Device, Gpu, hide_other_gpus, select, select_gpu, selected_gpu, this_device
 from stts_runtime.device.device import read_device
 from stts_runtime.device.gpu import ask_driver
 from stts_runtime.device.system import x86_flags
+from stts_runtime.errors import UserError
 
 MEMORY = 8 * 10**9
 OPEN_MODULE = (
@@ -56,7 +60,7 @@ class FakeCuda:
         return 0
 
     def cuDeviceGet(self, device: Any, number: int) -> int:  # noqa: N802
-        assert number == 0
+        assert number < self.count
         device._obj.value = 7
         return 0
 
@@ -226,6 +230,51 @@ def test_this_device_is_asked_once_and_either_has_a_gpu_or_says_why_not() -> Non
     assert this_device() is device
     assert device.platform == f"{platform.system()}-{platform.machine()}".lower()
     assert (device.gpu is None) == (device.no_gpu_because is not None)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What this process is told it runs on."""
+    reader = functools.cache(lambda number: read_device(load=FakeCuda(count=2), gpu=number))
+    monkeypatch.setattr(select, "_read", reader)
+    with selected_gpu(None):
+        yield
+
+
+def test_a_gpu_is_selected_by_its_name(two_gpus: None) -> None:
+    with selected_gpu("cuda:1"):
+        assert this_device().gpu == Gpu("NVIDIA RTX 4000", "sm89", MEMORY, number=1, count=2)
+    assert this_device().gpu == Gpu("NVIDIA RTX 4000", "sm89", MEMORY, number=0, count=2)
+    select_gpu("cuda:1")
+    select_gpu(None)
+    assert this_device().gpu == Gpu("NVIDIA RTX 4000", "sm89", MEMORY, number=1, count=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("1", r"a GPU is named cuda:0, cuda:1 and so on, got '1'"),
+        ("cuda:-1", "got 'cuda:-1'"),
+        ("gpu", "got 'gpu'"),
+        ("cuda:2", "there is no cuda:2 here, but cuda:0 to cuda:1; CUDA_VISIBLE_DEVICES"),
+    ],
+)
+def test_a_gpu_that_is_not_there_is_one_sentence(two_gpus: None, name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        select_gpu(name)
+
+
+def test_a_child_sees_the_gpu_that_its_parent_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hide_other_gpus(0) == {}
+    assert hide_other_gpus(1) == {"CUDA_VISIBLE_DEVICES": "1"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-abc")
+    assert hide_other_gpus(1) == {"CUDA_VISIBLE_DEVICES": "GPU-abc"}
+
+
+def test_every_command_that_loads_engines_takes_a_device(tmp_path: Path) -> None:
+    for words in (["run", "B", "clip.mp4", "--ask", "What?"], ["bench", "B"], ["compile", "B", "--engine", "tensorrt"]):
+        done = CliRunner().invoke(app, [*words, "--device", "gpu1"])
+        assert "got 'gpu1'" in str(done.exception)
 
 
 def test_flags_are_those_of_x86(tmp_path):

@@ -23,6 +23,7 @@ from stts_runtime.doctor.modules import Module, installed_version, look_for, num
 from stts_runtime.doctor.onnxruntime import cpu_target, cuda_target, onnxruntime_facts
 from stts_runtime.doctor.tensorrt import has_apt_module, rtx_target, tensorrt_facts, tensorrt_target
 from stts_runtime.doctor.video import video_facts
+from stts_runtime.tensorrt import nvrtc
 from tests.installed import HAS_ONNXRUNTIME
 from tests.programs import run
 from tests.test_device import command, tree
@@ -167,18 +168,18 @@ def test_cuda(device: Device, onnxruntime: Module, bindings: Module, sentence: s
         ),
         (
             ADA,
-            replace(TENSORRT, version="10.2.0"),
+            replace(TENSORRT, version="8.5.3"),
             BINDINGS,
             False,
-            "TensorRT 10.2.0 is installed, and the graphs need 10.3 or newer.",
+            "TensorRT 8.5.3 is installed, and the graphs need 8.6 or newer.",
             EXTRA,
         ),
         (
             ORIN,
-            replace(TENSORRT, version="8.6.2"),
+            replace(TENSORRT, version="8.5.2"),
             BINDINGS,
             True,
-            "TensorRT 8.6.2 is installed, and the graphs need 10.3 or newer.",
+            "TensorRT 8.5.2 is installed, and the graphs need 8.6 or newer.",
             None,
         ),
         (
@@ -265,6 +266,7 @@ def test_a_container_without_the_compiler_of_the_dla_is_told_what_to_do(
     [
         (ADA, "10.16.1.11", "12.9.10", "TensorRT 10.16.1.11 builds and runs engines on this NVIDIA L4 (sm89)."),
         (ADA, "11.4.0.106", "13.5.0", "TensorRT 11.4.0.106 builds and runs engines on this NVIDIA L4 (sm89)."),
+        (ORIN, "8.6.2", "12.9.10", "TensorRT 8.6.2 builds and runs engines on this Orin (sm87)."),
         (ORIN, "10.3.0", "12.9.10", "TensorRT 10.3.0 builds and runs engines on this Orin (sm87)."),
     ],
 )
@@ -450,6 +452,15 @@ def test_facts_tell_missing_from_broken() -> None:
     assert value(facts, "TensorRT") == "10.16.1.11"
     assert because(facts, "TensorRT-RTX") == "not installed"
     assert because(facts, "TensorRT lean") == f"installed but does not load ({NO_ENGINE_LIBRARY})"
+
+
+def test_tensorrt_8_6_without_the_library_of_its_attention_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvrtc, "_opens", lambda _: False)
+    old = tensorrt_facts(replace(TENSORRT, version="8.6.0"), missing(RTX), missing(RTX))
+    assert "pip install 'nvidia-cuda-nvrtc-cu12==12.0.*'" in str(because(old, "NVRTC for TensorRT"))
+    assert "NVRTC for TensorRT" not in [fact.name for fact in tensorrt_facts(TENSORRT, RTX, RTX)]
+    monkeypatch.setattr(nvrtc, "_opens", lambda _: True)
+    assert value(tensorrt_facts(replace(TENSORRT, version="8.6.0"), RTX, RTX), "NVRTC for TensorRT")
 
 
 def test_version_numbers_compare_as_numbers() -> None:

@@ -22,7 +22,7 @@ from stts_runtime.prompt import Tokens
 from stts_runtime.session import Session
 from stts_runtime.tensorrt import FlavourName
 from stts_runtime.video import VideoFile, window_of_file
-from tests import fake_tensorrt
+from tests import fake_tensorrt, fake_tensorrt_8
 from tests.compiled import WORKSTATION, with_engines
 from tests.fake_tensorrt import FakeCuda
 from tests.test_live import check_against_the_cpu
@@ -139,6 +139,46 @@ def test_an_engine_with_other_tensors_is_refused(targets_bundle: Bundle, tmp_pat
         TensorRtLanguage(broken, "tensorrt")
 
 
+def test_engines_of_tensorrt_8_6_run_on_its_own_classes(
+    targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Contexts without memory of their own, 32 bits where the graph has 64, no bfloat16: the same numbers."""
+    answers = []
+    for module, lowering in ((fake_tensorrt, "tensorrt-10"), (fake_tensorrt_8, "tensorrt-8")):
+        monkeypatch.setitem(sys.modules, "tensorrt", module)
+        folder = tmp_path / lowering
+        folder.mkdir()
+        bundle = with_engines(targets_bundle, folder, "tensorrt", lowering, version=module.__version__)
+        vision, language = TensorRtVision(bundle, "clip-t3-k0.5", "tensorrt"), TensorRtLanguage(bundle, "tensorrt")
+        output = vision.run(frames(0))
+        language.show(output.visual_tokens)
+        patch = bundle.manifest.prompt.image_patch_id
+        said = [language.forward(tokens(ids, language.length)) for ids in ([1, *[patch] * 6, 3], [4], [5], [6])]
+        answers.append((output.kept.tolist(), vision.downloaded(output), said))
+    assert answers[0][0] == answers[1][0]
+    np.testing.assert_allclose(answers[0][1], answers[1][1], rtol=0.05, atol=0.02)
+    assert answers[0][2] == answers[1][2]
+
+
+def test_engines_stay_on_the_gpu_that_was_selected_when_they_were_loaded(
+    targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every thread has a current GPU, which others may have changed since."""
+    bundle = with_engines(targets_bundle, tmp_path, "tensorrt")
+    monkeypatch.setattr(engine_module, "load_cuda", lambda: Cuda(cuda, gpu=1))
+    vision = TensorRtVision(bundle, "full-t3", "tensorrt")
+    cuda.current, seen = 0, []
+    original = fake_tensorrt.IExecutionContext.execute_async_v3
+
+    def execute(self: fake_tensorrt.IExecutionContext, stream_handle: int) -> bool:
+        seen.append(cuda.current)
+        return original(self, stream_handle)
+
+    monkeypatch.setattr(fake_tensorrt.IExecutionContext, "execute_async_v3", execute)
+    vision.run(frames(0))
+    assert seen == [1]
+
+
 @pytest.mark.onnxruntime
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize("lowering", ["tensorrt", "tensorrt-10", "tensorrt-8"])
@@ -219,8 +259,19 @@ def test_device_memory_is_given_back(targets_bundle: Bundle, tmp_path: Path, cud
 def test_full_device_memory_is_the_users_to_put_right(targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
     bundle = with_engines(targets_bundle, tmp_path, "tensorrt")
     cuda.free_bytes = 100_000
-    with pytest.raises(UserError, match="the GPU's memory is full"):
+    with pytest.raises(UserError, match=r"memory is full \(cuda:0\): 0\.0 of 1\.1 GB are free; .*nvidia-smi.*--device"):
         load_language(bundle, "tensorrt")
+
+
+def test_device_memory_that_tensorrt_does_not_get_is_the_users_to_put_right(
+    targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: fake_tensorrt.ICudaEngine, strategy: object) -> None:
+        self.runtime.logger.log(fake_tensorrt.ILogger.Severity.ERROR, "Error Code 2: OutOfMemory (no further info)")
+
+    monkeypatch.setattr(fake_tensorrt.ICudaEngine, "create_execution_context", refuse)
+    with pytest.raises(UserError, match=r"OutOfMemory .*; the GPU's memory is full \(cuda:0\)"):
+        load_vision(with_engines(targets_bundle, tmp_path, "tensorrt"), "full-t3", "tensorrt")
 
 
 def test_what_tensorrt_says_is_in_the_error(targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:

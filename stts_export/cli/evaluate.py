@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from stts_runtime.cli.options import BundleArgument, JsonOption
+from stts_runtime.cli.options import BundleArgument, DeviceOption, JsonOption
 from stts_runtime.cli.steps import steps
+from stts_runtime.device import select_gpu
+from stts_runtime.engines import EngineName
 from stts_runtime.outputs import check_output, written_whole
 from stts_runtime.tell import TellStep
 
@@ -28,6 +30,8 @@ def evaluate_command(
         Optional[list[str]],
         typer.Option(help="A variant, or random-... or even-... of a control; repeatable. Default: all."),
     ] = None,
+    engine: Annotated[EngineName, typer.Option(help="What runs the model.")] = "cpu",
+    device: DeviceOption = None,
     report: Annotated[Optional[Path], typer.Option(help="Report to write, .json.")] = None,
     plot: Annotated[Optional[Path], typer.Option(help="Picture of accuracy over latency, .png.")] = None,
     as_json: JsonOption = False,
@@ -40,13 +44,15 @@ def evaluate_command(
     from stts_calib.clips import Split
     from stts_runtime.bundle import Bundle
     from stts_runtime.cli.show import show_note
-    from stts_runtime.engines import choose_engine
+    from stts_runtime.engines import check_engine, choose_engine
 
+    select_gpu(device)
     _check_places(report, plot, bundle)
     opened = Bundle.open(bundle)
-    for note in choose_engine(opened, "cpu").notes:
+    for note in choose_engine(opened, engine).notes:
         show_note(note)
-    evaluation = Evaluation(opened, settings_of(opened, setting or []), clips, questions, Split.test)
+    check_engine(opened, engine)
+    evaluation = Evaluation(opened, settings_of(opened, setting or []), clips, questions, Split.test, engine)
     with steps(quiet=as_json) as tell:
         minutes = _run(evaluation, tell)
     made = report_of(evaluation, datetime.now(timezone.utc).isoformat(timespec="seconds"), minutes)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stts_calib.accuracy.settings import Setting
 from stts_calib.clips import Clip, Question, Split
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines import load_language
+from stts_runtime.engines import EngineName, load_language
 from stts_runtime.session import Session
 from stts_runtime.video import Window
 
@@ -80,17 +80,28 @@ class Answers:
 class Evaluation:
     """So many clips of one split, so many questions each, and every setting's answers."""
 
-    def __init__(self, bundle: Bundle, settings: list[Setting], clips: int, questions: int, split: Split) -> None:
-        self.bundle, self.settings, self.clips, self.split = bundle, settings, clips, split
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: list[Setting],
+        clips: int,
+        questions: int,
+        split: Split,
+        engine: EngineName = "cpu",
+    ) -> None:
+        self.bundle, self.settings, self.clips, self.split, self.engine = bundle, settings, clips, split, engine
+        self.lowering = "cpu"
+        """Of the graphs that answer, known once they are loaded."""
         self._questions = questions
         self.asked: list[Asked] = []
         self.answers = {setting.name: Answers() for setting in settings}
 
     def run(self, on_clip: Callable[[int], None] = lambda _: None) -> None:
         """Asks everything; `on_clip` is called after every clip with the number of clips done."""
-        language = load_language(self.bundle)
+        language = load_language(self.bundle, self.engine)
+        self.lowering = language.lowering
         variants = {setting.variant for setting in self.settings}
-        sessions = {name: Session.open(self.bundle, name, language) for name in variants}
+        sessions = {name: Session.open(self.bundle, name, language, self.engine) for name in variants}
         for number in range(self.clips):
             self._watch(Clip.make(self.split, number), sessions)
             on_clip(number + 1)

@@ -69,6 +69,7 @@ class AccuracyReport(_Part):
     created: str
     bundle: str
     checkpoint: str
+    engine: str = "cpu"
     split: str
     clips: int
     questions: int
@@ -92,12 +93,14 @@ def report_of(evaluation: Evaluation, created: str, minutes: float) -> AccuracyR
         created=created,
         bundle=evaluation.bundle.folder.name,
         checkpoint=manifest.checkpoint,
+        engine=evaluation.engine,
         split=evaluation.split.name,
         clips=evaluation.clips,
         questions=len(evaluation.asked),
         random_weights=manifest.random_weights,
         weights_sha256={
-            graphs["cpu"].weights: manifest.files[graphs["cpu"].weights].sha256 for graphs in manifest.parts().values()
+            graphs[evaluation.lowering].weights: manifest.files[graphs[evaluation.lowering].weights].sha256
+            for graphs in manifest.parts().values()
         },
         versions={name: version(name) for name in ("stts-export", "numpy")} | {"opencv": cv2.__version__},
         machine=machine(),
