@@ -15,14 +15,14 @@ from stts_export.build import build_bundle
 from stts_export.precision import Half
 from stts_export.request import BuildRequest
 from stts_export.verify import Finding, VerifyReport, VerifyRequest, verify_bundle
-from stts_export.verify.bars import BARS
-from stts_export.verify.language_stage import Said, compare_text, difference
-from stts_export.verify.report import Status
-from stts_export.verify.vision_stage import compare_choice
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines.seam import VisionOutput
 from stts_runtime.errors import EngineError, UserError
+from stts_runtime.proof.bars import BARS
+from stts_runtime.proof.finding import Status
+from stts_runtime.proof.language_stage import Said, compare_text, difference
+from stts_runtime.proof.vision_stage import compare_choice
 from tests import planted
 from tests.clips import write_clip
 from tests.programs import run

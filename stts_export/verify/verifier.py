@@ -13,14 +13,10 @@ from stts_export.checkpoint.streaming import real_weights
 from stts_export.frames import Frames, frames_from
 from stts_export.verify import molmo2
 from stts_export.verify.deviations import half_finding, other_positions, positions_finding, refill_finding
-from stts_export.verify.language_stage import Prompted, Said, compare_logits, compare_text, difference, said
 from stts_export.verify.overflow import scan_for_overflow
 from stts_export.verify.reference import ReferenceLanguage, reference_vision
-from stts_export.verify.report import Finding
 from stts_export.verify.request import VerifyRequest
-from stts_export.verify.streamed import live_windows
 from stts_export.verify.subjects import Subject, subjects_of
-from stts_export.verify.vision_stage import compare_choice, compare_scores, compare_tokens
 from stts_export.verify.weights import compare_weights
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
@@ -28,6 +24,10 @@ from stts_runtime.bundle.manifest import LANGUAGE, VISION
 from stts_runtime.engines.seam import LanguageEngine, VisionOutput
 from stts_runtime.errors import SttsError, UserError
 from stts_runtime.prompt import PromptBuilder
+from stts_runtime.proof.finding import Finding
+from stts_runtime.proof.language_stage import Prompted, Said, compare_logits, compare_text, difference, said
+from stts_runtime.proof.streamed import live_windows
+from stts_runtime.proof.vision_stage import compare_choice, compare_scores, compare_tokens
 from stts_runtime.tell import Tell
 
 
@@ -154,7 +154,7 @@ class Verifier:
         seen = one.seen
         if not np.array_equal(got.kept, seen.kept):
             seen = reference_vision(self.modules.vision, one.frames.pixels, one.budget, given=got.kept)
-        features = compare_tokens(subject.name, variant, one.budget, tokens, seen.visual_tokens, bar)
+        features = compare_tokens(subject.name, variant, tokens, seen.visual_tokens, bar)
         yield features
 
         prompted = self._prompted(one.frames, got)

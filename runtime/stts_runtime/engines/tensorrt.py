@@ -28,9 +28,14 @@ from stts_runtime.tensorrt import Flavour, FlavourName, load_flavour
 from stts_runtime.tensorrt.caches import cache_file
 
 
-def checked_plan(bundle: Bundle, part: str, name: FlavourName) -> tuple[Flavour, Passport, Path]:
-    """The engine of a part, once everything that can be told about it has been checked; nothing of it is loaded yet."""
-    store, device = EngineStore(bundle.folder), this_device()
+def checked_plan(
+    bundle: Bundle, part: str, name: FlavourName, store: EngineStore | None = None
+) -> tuple[Flavour, Passport, Path]:
+    """The engine of a part, once everything that can be told about it has been checked; nothing of it is loaded yet.
+
+    `store` holds the engines, in place of the bundle's own.
+    """
+    store, device = store or EngineStore(bundle.folder), this_device()
     if not store.has(part, name):
         raise _missing(bundle, part, name, device)
     passport = store.read(part, name)
@@ -57,8 +62,10 @@ def _missing(bundle: Bundle, part: str, name: FlavourName, device: Device) -> Bu
     return BundleError(f"{what}; compile it on this machine: {again(bundle.folder, part, name)}")
 
 
-def load_engine(bundle: Bundle, part: str, name: FlavourName, names: list[str]) -> tuple[LoadedEngine, Passport]:
-    flavour, passport, plan = checked_plan(bundle, part, name)
+def load_engine(
+    bundle: Bundle, part: str, name: FlavourName, names: list[str], store: EngineStore | None = None
+) -> tuple[LoadedEngine, Passport]:
+    flavour, passport, plan = checked_plan(bundle, part, name, store)
     gpu = this_device().gpu
     # One file an engine: whoever saves one writes it whole.
     kernels = cache_file(flavour, gpu, f"kernels-{passport.plan_sha256}") if gpu else None
@@ -72,12 +79,12 @@ def load_engine(bundle: Bundle, part: str, name: FlavourName, names: list[str]) 
 class TensorRtVision:
     """One vision variant on the GPU."""
 
-    def __init__(self, bundle: Bundle, variant: str, flavour: FlavourName) -> None:
+    def __init__(self, bundle: Bundle, variant: str, flavour: FlavourName, store: EngineStore | None = None) -> None:
         manifest = bundle.manifest
         record = manifest.variants[variant]
         self._budget = manifest.budget(record)
         names = ["frames", "visual_tokens", *(["scores", "kept_groups"] if record.is_pruned else [])]
-        self._loaded, passport = load_engine(bundle, f"{VISION}.{variant}", flavour, names)
+        self._loaded, passport = load_engine(bundle, f"{VISION}.{variant}", flavour, names, store)
         self.lowering = passport.lowering
         self._arrays = {name: self._loaded.array(name) for name in names}
         context = self._loaded.context()
@@ -116,7 +123,7 @@ class TensorRtVision:
 class TensorRtLanguage:
     """The language model on the GPU, its cache written in place where the graph can."""
 
-    def __init__(self, bundle: Bundle, flavour: FlavourName) -> None:
+    def __init__(self, bundle: Bundle, flavour: FlavourName, store: EngineStore | None = None) -> None:
         model = bundle.manifest.language
         self.context, self.length = model.context, 0
         self.shown: Any = None
@@ -124,7 +131,7 @@ class TensorRtLanguage:
         inputs = ["token_ids", "positions", "start", "visual_tokens"]
         outputs = ["logits", "next_token"]
         names = [*inputs, *outputs, *caches, *(f"new_{name}" for name in caches)]
-        self._loaded, passport = load_engine(bundle, LANGUAGE, flavour, names)
+        self._loaded, passport = load_engine(bundle, LANGUAGE, flavour, names, store)
         self.lowering = passport.lowering
         self._arrays = {name: self._loaded.array(name, longest=model.context) for name in (*inputs, *outputs)}
         in_place = model.graphs[passport.lowering].caches_in_place

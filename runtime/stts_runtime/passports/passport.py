@@ -64,3 +64,5 @@ class Passport(_Record):
     peak_memory_mb: float
     """Of the process that compiled it."""
     command: str
+    proof: dict[str, float] | None = None
+    """What each stage of the bundle's proof measured on the machine that compiled it; None if it was not run there."""
