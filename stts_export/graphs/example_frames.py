@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isqrt
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,7 +28,7 @@ def example_frames(vision: Vision, frames: int) -> NDArray[np.uint8]:
 
 def patch_size(config: VisionConfig) -> int:
     """A patch's side in pixels."""
-    return round((config.patch_values / 3) ** 0.5)
+    return isqrt(config.patch_values // 3)
 
 
 def example_colours(config: VisionConfig, frames: int) -> NDArray[np.uint8]:
