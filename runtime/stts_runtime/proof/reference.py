@@ -112,16 +112,11 @@ class Reference:
         budget = budget_of(name, self.about, self._geometry)
         frames, groups = (budget.frames, budget.groups) if budget else (1, self._geometry.groups)
         pruned = f"{name}.scores" in self._specs
-        kept = np.ones((frames, groups), dtype=np.bool_)
-        if pruned:
-            kept = np.unpackbits(self._read(f"{name}.kept"), count=kept.size).astype(np.bool_).reshape(kept.shape)
-        tokens = self._read(f"{name}.tokens")
-        if len(tokens) != kept.sum():
-            raise BundleError(f"{self.path} is damaged: {name} keeps {kept.sum()} groups for {len(tokens)} tokens")
+        kept = self._kept(name, frames * groups) if pruned else np.ones(frames * groups, dtype=np.bool_)
         return VisionCase(
             frames=self._frames(frames),
-            tokens=tokens,
-            kept=kept,
+            tokens=self._read(f"{name}.tokens"),
+            kept=kept.reshape(frames, groups),
             scores=self._read(f"{name}.scores") if pruned else None,
             pooled=None if budget else self._read(f"{name}.pooled"),
             change=None if budget else self._read(f"{name}.change"),
@@ -146,6 +141,9 @@ class Reference:
     def _read(self, name: str) -> NDArray[Any]:
         return self._file.read(name, self._specs[name])
 
+    def _kept(self, name: str, groups: int) -> NDArray[np.bool_]:
+        return np.unpackbits(self._read(f"{name}.kept"), count=groups).astype(np.bool_)
+
     def _frames(self, frames: int) -> NDArray[np.uint8]:
         if self.whole is not None:
             return self._read(frames_name(frames))
@@ -161,6 +159,9 @@ class Reference:
         else:
             fits = frames == {name: len(times) for name, times in values.times_seconds.items()}
             fits = fits and set(frames) == set(self.about.language) == set(values.texts)
+        for name in (name for name in windows if f"{name}.kept" in self._specs):
+            kept = int(self._kept(name, frames[name] * geometry.groups).sum())
+            fits = fits and kept == self._specs[f"{name}.tokens"].shape[0]
         if not fits or not all(self._prompt_fits(name, manifest) for name in self.about.language):
             raise BundleError(f"{self.path} is damaged, or of another bundle: its parts do not fit each other")
 
