@@ -102,7 +102,7 @@ class _Check:
             if self._reference.whole is None:
                 yield from language.findings(EXAMPLE)
             for variant in getattr(self._reference.about.values, "left_out", []):
-                yield _not_run(self._engine.name, variant, "the proof had no room for it")
+                yield _not_run(self._engine.name, variant, "the proof has no room for it")
 
     def _variant(self, variant: str, language: LanguageCheck) -> Iterator[Finding]:
         self._tell(f"running the {self._engine.name}, {variant}")
