@@ -47,7 +47,8 @@ ROUNDING: dict[Precision, Bar] = {
 
 QUANTIZED = Bar(features=0.25, logits=0.5, overlap=0.9, cut_margin=0.1)
 """For products or weights in 8 or 4 bits. How good those are is what their own report says (docs/quantization.md); a
-kernel that is wrong is off by as much as there is."""
+kernel that is wrong is off by as much as there is. The shipped checkpoint with int8 vision and int4 language is off by
+0.045 in visual tokens and 0.21 in logits, at an overlap of 0.979 with swaps within 0.042."""
 
 
 def precision_of(bundle: Bundle, graph: Graph) -> Precision:
