@@ -77,7 +77,8 @@ def check_part(engine: EngineParts, reference: Reference, part: str) -> list[Fin
     # What overflowed is infinite, which is a finding and no accident.
     with np.errstate(invalid="ignore", over="ignore"):
         if part == LANGUAGE:
-            return list(LanguageCheck(engine, reference).findings(EXAMPLE))
+            spoken = EXAMPLE in reference.about.language
+            return list(LanguageCheck(engine, reference).findings(EXAMPLE)) if spoken else []
         variant = part.removeprefix(f"{VISION}.")
         known = variant in reference.about.vision
         return list(VisionCheck(engine, reference, variant).findings()) if known else []
@@ -99,7 +100,7 @@ class _Check:
                 return
             for variant in self._variants:
                 yield from self._variant(variant, language)
-            if self._reference.whole is None:
+            if EXAMPLE in self._reference.about.language:
                 yield from language.findings(EXAMPLE)
             for variant in getattr(self._reference.about.values, "left_out", []):
                 yield _not_run(self._engine.name, variant, "the proof has no room for it")
