@@ -31,6 +31,7 @@ from stts_export.memory import check_memory
 from stts_export.plan import Plan, plan_bundle
 from stts_export.precision import PrecisionPlan, plan_precision, scan, to_half
 from stts_export.precision.sample import ScanRun, scan_lines
+from stts_export.proof_writer import write_proof
 from stts_export.request import BuildRequest
 from stts_runtime.budget import LiveBudget
 from stts_runtime.bundle import Bundle
@@ -113,6 +114,8 @@ class _Builder:
             formats = self._halved()
             half = self._exported(self._able_to_hold(formats, [lowering for lowering in lowerings if lowering.half]))
             self._write([*(one for one in wide if one.lowering.half_weights), *half], formats)
+        expected = self.expected_vision, self.expected_language
+        write_proof(self.writer.folder, self.checkpoint, self.plan, *expected, self.tell)
         self.writer.manifest()
 
     def _expect(self) -> None:

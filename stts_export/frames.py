@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_export.graphs.vision_graph import example_frames
+from stts_export.graphs.example_frames import example_frames
 from stts_export.modules.vision import Vision
 from stts_runtime.budget import TokenBudget
 from stts_runtime.video import VideoFile, window_of_file
@@ -24,8 +24,8 @@ class Frames(NamedTuple):
 
 
 def frames_from(video: Path | None, vision: Vision, budget: TokenBudget, max_fps: float) -> Frames:
-    """As the runtime samples the video for this budget; without one, seeded blocks of colour, one a second."""
-    made_up = example_frames(vision, budget).numpy()
+    """As the runtime samples the video for this budget; without one, made-up ones, one a second."""
+    made_up = example_frames(vision, budget.frames)
     if video is None:
         return Frames(made_up, [float(second) for second in range(budget.frames)])
     window = window_of_file(VideoFile(str(video)), budget.frames, max_fps, made_up.shape[1])

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stts_export.checkpoint.names import own_name
-from stts_export.graphs.check import relative_error
 from stts_export.graphs.on_cpu import make_runnable_on_cpu
 from stts_export.graphs.to_onnx import to_onnx
 from stts_export.lowering import LOWERINGS
@@ -37,6 +36,7 @@ from stts_export.modules.vision import Vision
 from stts_export.modules.vit import group_order
 from stts_runtime.budget import TokenBudget
 from stts_runtime.errors import UserError
+from stts_runtime.proof.bars import relative_error
 
 FEATURE_ERROR = 1e-4
 """Largest error of scores and features, over the norm of the reference's."""

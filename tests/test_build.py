@@ -28,6 +28,7 @@ from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.publish import published
 from stts_runtime.errors import UserError
+from stts_runtime.proof.bars import ROUNDING
 from tests.test_checkpoint import older_weights
 
 
@@ -228,7 +229,7 @@ def test_a_graph_that_differs_from_the_modules_is_refused(
 
 
 def test_the_check_tells_a_tie_from_a_wrong_choice() -> None:
-    budget, allowed = TokenBudget(2, 4, 0.75), check.TOLERANCES["fp32"]
+    budget, allowed = TokenBudget(2, 4, 0.75), ROUNDING["fp32"]
     scores = np.array([[0.9] * 4, [0.5, 0.500001, 0.8, 0.1]], dtype=np.float32)
     tokens = np.arange(12, dtype=np.float32).reshape(6, 2)
     wanted = {"visual_tokens": tokens, "scores": scores, "kept_groups": np.array([0, 1, 2, 3, 5, 6])}

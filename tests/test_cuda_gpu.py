@@ -24,12 +24,12 @@ from stts_export.frames import frames_from
 from stts_export.precision import Half, PrecisionPlan, to_half
 from stts_export.request import BuildRequest
 from stts_export.verify import VerifyRequest, verify_bundle
-from stts_export.verify.report import Finding
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Format
 from stts_runtime.engines import EngineName, load_language
 from stts_runtime.prompt import Tokens
+from stts_runtime.proof.finding import Finding
 from stts_runtime.session import Session
 
 pytestmark = pytest.mark.gpu

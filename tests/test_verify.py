@@ -15,14 +15,14 @@ from stts_export.build import build_bundle
 from stts_export.precision import Half
 from stts_export.request import BuildRequest
 from stts_export.verify import Finding, VerifyReport, VerifyRequest, verify_bundle
-from stts_export.verify.bars import BARS
-from stts_export.verify.language_stage import Said, compare_text, difference
-from stts_export.verify.report import Status
-from stts_export.verify.vision_stage import compare_choice
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines.seam import VisionOutput
 from stts_runtime.errors import EngineError, UserError
+from stts_runtime.proof.bars import BARS
+from stts_runtime.proof.finding import Status
+from stts_runtime.proof.language_stage import Said, compare_text, difference
+from stts_runtime.proof.vision_stage import compare_choice
 from tests import planted
 from tests.clips import write_clip
 from tests.programs import run
@@ -194,7 +194,7 @@ def test_an_engine_that_does_not_load_is_a_row_and_no_end(
     def fail(*_: object) -> None:
         raise EngineError("out of something")
 
-    monkeypatch.setattr("stts_export.verify.subjects.load_language", fail)
+    monkeypatch.setattr("stts_runtime.proof.engine_parts.load_language", fail)
     report = verified(copy, micro_checkpoint, variants=["full-t3"])
     (found,) = (one for one in report.findings if one.subject == "cpu engine")
     assert (found.status, found.detail) == ("not run", "out of something")

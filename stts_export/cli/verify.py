@@ -27,6 +27,10 @@ def verify_command(
     ] = None,
     ask: Annotated[str, typer.Option(help="Question to answer.")] = "What happens in this video?",
     max_tokens: Annotated[int, typer.Option(min=1, max=1024, help="Longest answer in tokens.")] = 16,
+    write_reference: Annotated[
+        Optional[Path],
+        typer.Option(metavar="FILE", help="What the checkpoint gave, for `stts-runtime check` on a device, .npz."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compares a bundle with its checkpoint, stage by stage; exit code 1 if a bar is missed.
@@ -38,7 +42,7 @@ def verify_command(
         check_source(str(frames_from))
     from stts_export.verify import VerifyRequest, verify_bundle
 
-    request = VerifyRequest(bundle, checkpoint, frames_from, variant or [], ask, max_tokens)
+    request = VerifyRequest(bundle, checkpoint, frames_from, variant or [], ask, max_tokens, write_reference)
     with steps(quiet=as_json) as tell:
         report = verify_bundle(request, tell)
     if as_json:

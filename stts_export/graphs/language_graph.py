@@ -94,13 +94,17 @@ def example_call(
     visual_dtype: torch.dtype = torch.float32,
     tokens: int = 8,
 ) -> tuple[Tensor, ...]:
-    """A prefill of `tokens` tokens into an empty cache, with image patches among them; seeded."""
+    """A prefill of `tokens` tokens into an empty cache, with image patches among them; always the same.
+
+    Visual tokens that it does not refer to are zero.
+    """
     config, markers = language.config, language.markers
     generator = torch.Generator().manual_seed(0)
     token_ids = torch.randint(0, config.vocab, (tokens,), generator=generator)
     token_ids[1 : tokens - 2] = markers.image_patch
     token_ids[1], token_ids[tokens - 3] = markers.frame_start, markers.frame_end
-    visual = torch.randn(visual_rows, config.width, generator=generator).to(visual_dtype)
+    visual = torch.zeros(visual_rows, config.width, dtype=visual_dtype)
+    visual[: tokens - 5] = torch.randn(tokens - 5, config.width, generator=generator)[:visual_rows].half()
     start = torch.zeros(1, dtype=torch.int64)
     return (token_ids, torch.arange(tokens), start, visual, *language.empty_caches(context, caches_by_head))
 

@@ -6,12 +6,13 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
+from stts_export.graphs.example_frames import example_frames
 from stts_export.graphs.to_onnx import to_onnx
-from stts_export.graphs.vision_graph import example_frames
 from stts_export.lowering import Lowering
 from stts_export.modules.live import see_frame
 from stts_export.modules.vision import Vision
-from stts_runtime.budget import LiveBudget, TokenBudget
+from stts_runtime.budget import LiveBudget
+from stts_runtime.proof.example import example_features
 
 INPUTS = ["frames", "previous"]
 OUTPUTS = ["visual_tokens", "scores", "kept_groups", "pooled", "change"]
@@ -28,11 +29,11 @@ class LiveGraph(nn.Module):
         return tuple(see_frame(self.vision, self.budget, frames, previous))
 
 
-def example_call(vision: Vision, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """A seeded random frame (1, H, W, 3) uint8, and features (G, D) float32 of the length that normed ones have."""
-    frames = example_frames(vision, TokenBudget(1, vision.config.vision.groups, 1.0), seed)
-    generator = torch.Generator().manual_seed(seed)
-    return frames, torch.randn(vision.config.vision.groups, vision.config.vision.width, generator=generator)
+def example_call(vision: Vision) -> tuple[Tensor, Tensor]:
+    """A frame (1, H, W, 3) uint8, and features (G, D) float32 of the length that normalised ones have."""
+    config = vision.config.vision
+    previous = example_features(config.groups, config.width)
+    return torch.from_numpy(example_frames(vision, 1)), torch.from_numpy(previous)
 
 
 def export_live(vision: Vision, budget: LiveBudget, lowering: Lowering) -> ir.Model:

@@ -17,13 +17,13 @@ _MOST_ELEMENTS = 1 << 17
 
 def share_constants(model: ir.Model, weights: Collection[str]) -> None:
     """In place; `weights` are the names of initializers that stay."""
-    first: dict[tuple[ir.DataType, tuple[int | str | None, ...], bytes], ir.Value] = {}
+    first: dict[tuple[ir.DataType, tuple[int, ...], bytes], ir.Value] = {}
     initializers = model.graph.initializers
     for name, value in tuple(initializers.items()):
         tensor = value.const_value
         if name in weights or tensor is None or tensor.size > _MOST_ELEMENTS or value.is_graph_output():
             continue
-        shared = first.setdefault((tensor.dtype, tuple(tensor.shape), tensor.tobytes()), value)
+        shared = first.setdefault((tensor.dtype, tensor.numpy().shape, tensor.tobytes()), value)
         if shared is not value:
             value.replace_all_uses_with(shared)
             initializers.pop(name)

@@ -6,6 +6,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
+from stts_export.graphs.example_frames import example_frames
 from stts_export.graphs.to_onnx import to_onnx
 from stts_export.lowering import Lowering
 from stts_export.modules.vision import Vision, VisionTensors
@@ -34,24 +35,13 @@ def output_names(budget: TokenBudget) -> list[str]:
     return ["visual_tokens", "scores"] if budget.scope == "given" else ["visual_tokens", "scores", "kept_groups"]
 
 
-def example_call(vision: Vision, budget: TokenBudget, seed: int = 0) -> tuple[Tensor, ...]:
-    """Seeded random inputs: frames (T, H, W, 3) uint8, and for a control (K,) groups to keep."""
-    frames = example_frames(vision, budget, seed)
+def example_call(vision: Vision, budget: TokenBudget) -> tuple[Tensor, ...]:
+    """Frames (T, H, W, 3) uint8, and for a control (K,) groups to keep; always the same."""
+    frames = torch.from_numpy(example_frames(vision, budget.frames))
     if budget.scope != "given":
         return (frames,)
-    shuffled = torch.randperm(budget.visual_tokens, generator=torch.Generator().manual_seed(seed))
+    shuffled = torch.randperm(budget.visual_tokens, generator=torch.Generator().manual_seed(0))
     return frames, shuffled[: budget.kept].sort().values
-
-
-def example_frames(vision: Vision, budget: TokenBudget, seed: int = 0) -> Tensor:
-    """Blocks of colour under noise, different in every frame: (T, H, W, 3) uint8."""
-    config = vision.config.vision
-    generator = torch.Generator().manual_seed(seed)
-    size = config.grid * round((config.patch_values / 3) ** 0.5)
-    coarse = torch.rand(budget.frames, 3, 8, 8, generator=generator)
-    frames = nn.functional.interpolate(coarse, size=(size, size), mode="bilinear").permute(0, 2, 3, 1)
-    noise = torch.randn(frames.shape, generator=generator) * 0.1
-    return ((frames + noise).clamp(0, 1) * 255).to(torch.uint8)
 
 
 def export_vision(vision: Vision, budget: TokenBudget, lowering: Lowering) -> ir.Model:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from stts_export.graphs.check import relative_error
 from stts_export.modules.refill import refilled_frames
-from stts_export.verify.language_stage import Said, difference
-from stts_export.verify.report import Finding
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle.manifest import Positions
 from stts_runtime.engines.seam import VisionOutput
+from stts_runtime.proof.bars import relative_error
+from stts_runtime.proof.finding import Finding
+from stts_runtime.proof.language_stage import Said, difference
 
 _SUBJECT = "modules"
 

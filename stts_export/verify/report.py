@@ -6,34 +6,15 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from stts_runtime.proof.finding import Finding
+
 VERIFY_SCHEMA: Final = 1
 
-Status = Literal["ok", "missed", "note", "not run"]
-"""`missed`: beyond its bar. `note`: a figure without a bar, such as what a deviation of ours changes."""
 
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Finding(_Record):
-    """One comparison."""
-
-    subject: str
-    """What was held against the checkpoint: an engine, a graph, the weights, the reference itself."""
-    variant: str | None
-    stage: str
-    status: Status
-    measured: str
-    value: float | None = None
-    """The figure that the bar is about."""
-    bar: str | None = None
-    detail: str | None = None
-    """What is wrong and where, in a sentence."""
-
-
-class VerifyReport(_Record):
+class VerifyReport(BaseModel):
     """Everything that one run of `verify` found."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[1] = VERIFY_SCHEMA
     created: str

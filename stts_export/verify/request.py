@@ -18,3 +18,5 @@ class VerifyRequest:
     """Those to look at; none: all."""
     question: str = "What happens in this video?"
     max_tokens: int = 16
+    write_reference: Path | None = None
+    """Where what the modules gave is kept for `stts-runtime check`; None: nowhere."""

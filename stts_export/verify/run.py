@@ -9,13 +9,14 @@ from importlib.metadata import version
 
 from stts_export.checkpoint import Checkpoint, open_checkpoint
 from stts_export.frames import MADE_UP
+from stts_export.verify.reference_file import write_expected
 from stts_export.verify.report import VerifyReport
 from stts_export.verify.request import VerifyRequest
 from stts_export.verify.verifier import Verifier
 from stts_runtime.bundle import MANIFEST, Bundle
 from stts_runtime.bundle.load import ENGINES
 from stts_runtime.errors import UserError
-from stts_runtime.outputs import written_whole
+from stts_runtime.outputs import check_output, written_whole
 from stts_runtime.tell import Tell, tell_nobody
 
 REPORT = "verify.json"
@@ -29,21 +30,28 @@ def verify_bundle(request: VerifyRequest, tell: Tell = tell_nobody) -> VerifyRep
     """
     bundle = Bundle.open(request.bundle)
     _check_writable(bundle)
+    if request.write_reference is not None:
+        source = str(request.frames_from) if request.frames_from else None
+        check_output(request.write_reference, (".npz",), source, bundle.folder)
     checkpoint = open_checkpoint(request.checkpoint)
     _check_same_model(bundle, checkpoint)
     modules = checkpoint.stream()
-    findings = list(Verifier(request, bundle, checkpoint, modules, tell).findings())
+    verifier = Verifier(request, bundle, checkpoint, modules, tell)
+    findings, frames_from = list(verifier.findings()), request.frames_from.name if request.frames_from else MADE_UP
     made = VerifyReport(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         producer=f"stts-export {version('stts-export')}",
         manifest_sha256=hashlib.sha256((bundle.folder / MANIFEST).read_bytes()).hexdigest(),
         checkpoint=checkpoint.path.resolve().name,
         checkpoint_config_sha256=checkpoint.config_sha256,
-        frames_from=request.frames_from.name if request.frames_from else MADE_UP,
+        frames_from=frames_from,
         question=request.question,
         findings=findings,
     )
     _store(bundle, made)
+    if request.write_reference is not None:
+        tell(f"writing {request.write_reference}")
+        write_expected(request.write_reference, bundle, verifier.expected, request.question, frames_from)
     return made
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from stts_export.verify.bars import BARS, Bar, precision_of
 from stts_export.verify.graphs import GraphLanguage, GraphVision
-from stts_export.verify.streamed import StreamedWindow, live_windows
 from stts_runtime.bench.measure import variants_with
-from stts_runtime.budget import KEY_FRAMES, TokenBudget
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import LANGUAGE, VISION, Graphs, compilable
-from stts_runtime.engines import EngineName, check_engine, flavour_of, load_language, load_live, load_vision
-from stts_runtime.engines.onnxruntime_cpu import HALF_WEIGHTS, WHOLE_WEIGHTS, cpu_lowering
+from stts_runtime.bundle.manifest import LANGUAGE, compilable
+from stts_runtime.engines import EngineName, check_engine
+from stts_runtime.engines.onnxruntime_cpu import HALF_WEIGHTS, WHOLE_WEIGHTS
 from stts_runtime.engines.onnxruntime_cuda import LOWERING as CUDA
 from stts_runtime.engines.seam import LanguageEngine, VisionEngine
 from stts_runtime.errors import SttsError
 from stts_runtime.passports import EngineStore
+from stts_runtime.proof.bars import BARS, Bar, precision_of
+from stts_runtime.proof.engine_parts import EngineParts
+from stts_runtime.proof.streamed import live_windows
 from stts_runtime.tensorrt import FLAVOURS
 
 
@@ -81,43 +81,15 @@ def _answering(bundle: Bundle) -> list[str]:
     return [name for name, variant in bundle.manifest.variants.items() if not variant.is_control]
 
 
-class EngineSubject:
+class EngineSubject(EngineParts):
     """What `stts-runtime run` uses."""
 
-    def __init__(self, bundle: Bundle, engine: EngineName) -> None:
-        self._bundle, self._engine = bundle, engine
-        self.name = f"{engine} engine"
-
     def variants(self) -> list[str]:
-        return [*variants_with(self._bundle, self._engine), *self._live()]
-
-    def vision(self, variant: str) -> VisionEngine:
-        if variant not in self._live():
-            return load_vision(self._bundle, variant, self._engine)
-        live = load_live(self._bundle, self._live()[variant].keep, self._engine)
-        return StreamedWindow(live, self.name)
-
-    def _live(self) -> dict[str, TokenBudget]:
-        """What of them this engine has."""
-        flavour, windows = flavour_of(self._engine), live_windows(self._bundle)
-        if flavour is None:
-            return windows
-        store = EngineStore(self._bundle.folder)
-        has_keys = store.has(f"{VISION}.{KEY_FRAMES}", flavour)
-        return {name: one for name, one in windows.items() if has_keys and store.has(f"{VISION}.{name}", flavour)}
-
-    def language(self) -> LanguageEngine:
-        return load_language(self._bundle, self._engine)
+        streamed = [name for name in live_windows(self.bundle) if self.has_stream(name)]
+        return [*variants_with(self.bundle, self.engine), *streamed]
 
     def bar(self, part: str) -> Bar:
-        graphs = self._bundle.manifest.parts()[part]
-        return BARS[precision_of(self._bundle, graphs[self._lowering(part, graphs, self._engine)])]
-
-    def _lowering(self, part: str, graphs: Graphs, engine: EngineName) -> str:
-        flavour = flavour_of(engine)
-        if flavour is not None:
-            return EngineStore(self._bundle.folder).read(part, flavour).lowering
-        return cpu_lowering(self._bundle, graphs) if engine == "cpu" else CUDA
+        return BARS[precision_of(self.bundle, self.graph(part))]
 
 
 class GraphSubject:

@@ -13,14 +13,10 @@ from stts_export.checkpoint.streaming import real_weights
 from stts_export.frames import Frames, frames_from
 from stts_export.verify import molmo2
 from stts_export.verify.deviations import half_finding, other_positions, positions_finding, refill_finding
-from stts_export.verify.language_stage import Prompted, Said, compare_logits, compare_text, difference, said
 from stts_export.verify.overflow import scan_for_overflow
 from stts_export.verify.reference import ReferenceLanguage, reference_vision
-from stts_export.verify.report import Finding
 from stts_export.verify.request import VerifyRequest
-from stts_export.verify.streamed import live_windows
 from stts_export.verify.subjects import Subject, subjects_of
-from stts_export.verify.vision_stage import compare_choice, compare_scores, compare_tokens
 from stts_export.verify.weights import compare_weights
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
@@ -28,16 +24,21 @@ from stts_runtime.bundle.manifest import LANGUAGE, VISION
 from stts_runtime.engines.seam import LanguageEngine, VisionOutput
 from stts_runtime.errors import SttsError, UserError
 from stts_runtime.prompt import PromptBuilder
+from stts_runtime.proof.finding import Finding
+from stts_runtime.proof.language_stage import Prompted, Said, compare_logits, compare_text, difference, said
+from stts_runtime.proof.streamed import live_windows
+from stts_runtime.proof.vision_stage import compare_choice, compare_scores, compare_tokens
 from stts_runtime.tell import Tell
 
 
 @dataclass(frozen=True)
-class _Expected:
+class Expected:
     """What the modules make of one variant's window."""
 
     budget: TokenBudget
     frames: Frames
     seen: VisionOutput
+    prompted: Prompted
     said: Said
 
 
@@ -54,6 +55,8 @@ class Verifier:
     ) -> None:
         self.request, self.bundle, self.checkpoint, self.modules = request, bundle, checkpoint, modules
         self.tell = tell
+        self.expected: dict[str, Expected] = {}
+        """By variant, once `findings` has come to its end."""
         self.prompt = bundle.manifest.prompt
         self.prompts = PromptBuilder(bundle.file(self.prompt.tokenizer).read_bytes(), self.prompt)
         self.prompts.check_question(request.question)
@@ -68,17 +71,17 @@ class Verifier:
             subjects, not_run = subjects_of(self.bundle)
             for name, reason in not_run:
                 yield _not_run(name, None, reason)
-            expected = {name: self._expected(name, window) for name, window in frames.items()}
+            self.expected = {name: self._expected(name, window) for name, window in frames.items()}
             # What overflowed in a graph is infinite here, which is a finding and no accident.
             with np.errstate(invalid="ignore", over="ignore"):
                 for subject in subjects:
-                    yield from self._subject(subject, expected)
-            yield from self._overflow(expected)
-            for name, one in expected.items():
+                    yield from self._subject(subject, self.expected)
+            yield from self._overflow(self.expected)
+            for name, one in self.expected.items():
                 # What deviates in a stream, deviates in its window.
                 if name in self.bundle.manifest.variants:
                     yield from self._deviations(one)
-            yield from self._molmo2(expected)
+            yield from self._molmo2(self.expected)
 
     def _variants(self) -> list[str]:
         """Raises `UserError` for a variant that the bundle does not have."""
@@ -100,11 +103,11 @@ class Verifier:
         except SttsError as error:
             raise UserError(f"{error} (for {variant}; --variant chooses others)") from None
 
-    def _expected(self, variant: str, frames: Frames) -> _Expected:
+    def _expected(self, variant: str, frames: Frames) -> Expected:
         self.tell(f"computing what {variant} must give")
         budget = self._budget(variant)
         seen = reference_vision(self.modules.vision, frames.pixels, budget)
-        return _Expected(budget, frames, seen, self._said(frames, seen))
+        return Expected(budget, frames, seen, self._prompted(frames, seen), self._said(frames, seen))
 
     def _said(
         self, frames: Frames, seen: VisionOutput, prompts: PromptBuilder | None = None, max_tokens: int | None = None
@@ -130,7 +133,7 @@ class Verifier:
     def _text(self, ids: list[int]) -> str:
         return self.prompts.text(ids)
 
-    def _subject(self, subject: Subject, expected: dict[str, _Expected]) -> Iterator[Finding]:
+    def _subject(self, subject: Subject, expected: dict[str, Expected]) -> Iterator[Finding]:
         try:
             language = subject.language()
         except SttsError as error:
@@ -143,7 +146,7 @@ class Verifier:
             except SttsError as error:
                 yield _not_run(subject.name, variant, str(error))
 
-    def _variant(self, subject: Subject, variant: str, language: LanguageEngine, one: _Expected) -> Iterator[Finding]:
+    def _variant(self, subject: Subject, variant: str, language: LanguageEngine, one: Expected) -> Iterator[Finding]:
         bar, engine = subject.bar(f"{VISION}.{variant}"), subject.vision(variant)
         got = engine.run(one.frames.pixels)
         tokens = engine.downloaded(got)
@@ -154,7 +157,7 @@ class Verifier:
         seen = one.seen
         if not np.array_equal(got.kept, seen.kept):
             seen = reference_vision(self.modules.vision, one.frames.pixels, one.budget, given=got.kept)
-        features = compare_tokens(subject.name, variant, one.budget, tokens, seen.visual_tokens, bar)
+        features = compare_tokens(subject.name, variant, tokens, seen.visual_tokens, bar)
         yield features
 
         prompted = self._prompted(one.frames, got)
@@ -168,7 +171,7 @@ class Verifier:
             differs = difference(answer, one.said, self._text)
             yield half_finding(subject.name, variant, got, one.seen, features.value, differs)
 
-    def _overflow(self, expected: dict[str, _Expected]) -> Iterator[Finding]:
+    def _overflow(self, expected: dict[str, Expected]) -> Iterator[Finding]:
         """Over the windows of all variants: each samples other frames."""
 
         def run() -> None:
@@ -179,7 +182,7 @@ class Verifier:
 
         yield from scan_for_overflow(self.bundle, self.modules, run)
 
-    def _deviations(self, one: _Expected) -> Iterator[Finding]:
+    def _deviations(self, one: Expected) -> Iterator[Finding]:
         """Nothing deviates at keep 1."""
         budget, vision = one.budget, self.modules.vision
         if budget.keep == 1:
@@ -196,7 +199,7 @@ class Verifier:
         answer = self._said(one.frames, one.seen, builder)
         yield positions_finding(budget.name, self.prompt.positions, one.said, answer, self._text)
 
-    def _molmo2(self, expected: dict[str, _Expected]) -> Iterator[Finding]:
+    def _molmo2(self, expected: dict[str, Expected]) -> Iterator[Finding]:
         """With the unpruned variant of the fewest frames."""
         unpruned = [one for one in expected.values() if one.budget.keep == 1]
         if not unpruned:

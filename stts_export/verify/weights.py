@@ -12,8 +12,8 @@ from torch import Tensor
 from stts_export.checkpoint import StreamedModules
 from stts_export.checkpoint.streaming import Read
 from stts_export.checkpoint.weights import BASE_EMBEDDING, HEAD
-from stts_export.verify.report import Finding
 from stts_runtime.bundle import Bundle
+from stts_runtime.proof.finding import Finding
 from stts_runtime.tell import Tell
 
 _SUBJECT = "weights"

@@ -32,6 +32,7 @@ from stts_runtime.bundle.manifest import (
     Quantization,
 )
 from stts_runtime.errors import UserError
+from stts_runtime.proof.reference import PROOF
 
 _TAKES_INPUTS = "cuda"
 """The lowering whose graphs take their weights as inputs."""
@@ -98,7 +99,9 @@ class _Writing:
     def write(self, forms: Forms, provenance: Quantization | None) -> Bundle:
         manifest = self._bundle.manifest
         tokenizer = manifest.prompt.tokenizer
-        shutil.copyfile(self._bundle.file(tokenizer), self._folder / tokenizer)
+        # The proof is of the checkpoint, and so of what is made of the bundle too.
+        for name in {tokenizer, PROOF} & manifest.files.keys():
+            shutil.copyfile(self._bundle.file(name), self._folder / name)
         written: dict[str, dict[str, Graph]] = {part: {} for part in _parts(manifest)}
         together: dict[tuple[str, Format | None, bool], list[_Place]] = {}
         for lowering, by_kind in forms.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from stts_runtime.cli.bench import bench_command
+from stts_runtime.cli.check import check_command
 from stts_runtime.cli.compile import compile_command
 from stts_runtime.cli.doctor import doctor_command
 from stts_runtime.cli.inspect import inspect_command
@@ -27,4 +28,5 @@ app.command("serve")(serve_command)
 app.command("bench")(bench_command)
 app.command("inspect")(inspect_command)
 app.command("compile")(compile_command)
+app.command("check")(check_command)
 app.command("doctor")(doctor_command)

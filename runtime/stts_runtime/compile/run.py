@@ -18,6 +18,7 @@ from stts_runtime.compile.choose import Part, architectures_for, check_place, pa
 from stts_runtime.compile.jobs import run_jobs
 from stts_runtime.compile.preflight import Estimate, check_machine, estimate
 from stts_runtime.compile.request import Done, PartRequest, Progress
+from stts_runtime.compile.trial import Trial
 from stts_runtime.device import Device, this_device
 from stts_runtime.errors import BundleError
 from stts_runtime.passports import EngineStore, Passport, check_device, check_installed, check_passport
@@ -127,7 +128,7 @@ class _Run:
 
     def __init__(self, bundle: Bundle, flavour: Flavour, device: Device, architectures: list[str]) -> None:
         self.bundle, self.flavour, self.device, self.architectures = bundle, flavour, device, architectures
-        self.store = EngineStore(bundle.folder)
+        self.store, self.trial = EngineStore(bundle.folder), Trial(bundle, device)
 
     def suffices(self, standing: Passport | None) -> TypeGuard[Passport]:
         """Whether an engine that stands was made for all that is asked for."""
@@ -163,7 +164,7 @@ class _Run:
         architectures = list(dict.fromkeys([*(standing.architectures if standing else []), *self.architectures]))
         request, tell = self._request(part, plan, architectures), partial(listener.progress, part.name)
         done = compile_part(request, tell, stop, self.device.gpu.number if self.device.gpu else 0)
-        passport = self._passport(part, plan, done, architectures)
+        passport = self.trial.passed(self._passport(part, plan, done, architectures), plan)
         self.store.put(passport, plan)
         listener.end(part.name, passport, reused=False)
         return passport

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stts_runtime.device import Device
 from stts_runtime.device.device import ROOT
+from stts_runtime.doctor.bundle import bundle_facts
 from stts_runtime.doctor.extras import extras_facts
 from stts_runtime.doctor.gpu import gpu_facts
 from stts_runtime.doctor.host import host_facts
@@ -38,5 +39,6 @@ def examine(folder: Path, device: Device, root: Path = ROOT) -> Report:
             *tensorrt_facts(tensorrt, rtx, lean),
             *video_facts(device),
             *extras_facts(),
+            *bundle_facts(folder),
         ],
     )

@@ -93,6 +93,13 @@ class DeviceArray:
         return prod(self.shape) * self.item_bytes
 
 
+def _as_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """The bytes of the nearest values, ties to even, for finite ones."""
+    whole = np.ascontiguousarray(values).view(np.uint32)
+    rounded: NDArray[np.uint16] = ((whole + 0x7FFF + ((whole >> 16) & 1)) >> 16).astype(np.uint16)
+    return rounded
+
+
 def _when_released(owner: object, free: Callable[..., object], what: object) -> None:
     """Calls `free(what)` once nobody holds `owner`; at the end of the process the system does it, in any order."""
     weakref.finalize(owner, free, what).atexit = False
@@ -129,7 +136,12 @@ class Stream:
         return array
 
     def upload(self, target: DeviceArray, source: NDArray[Any]) -> None:
-        """Copies `source`, which must not be larger, to the beginning of `target`."""
+        """Copies `source`, which must not be larger, to the beginning of `target`, in the target's type.
+
+        For bfloat16, `source` is float32, or has its bytes already.
+        """
+        if target.dtype is None and source.dtype == np.float32:
+            source = _as_bfloat16(source)
         source = np.ascontiguousarray(source, dtype=target.dtype)
         if source.nbytes > target.size_bytes:
             raise EngineError(f"{source.nbytes} bytes do not fit a tensor of {target.size_bytes}")

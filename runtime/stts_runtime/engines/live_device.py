@@ -20,6 +20,7 @@ from stts_runtime.engines.onnxruntime_cuda import ATTEMPTS, RUNS_BEFORE_CAPTURE,
 from stts_runtime.engines.seam import LiveOutput
 from stts_runtime.engines.tensorrt import load_engine
 from stts_runtime.errors import EngineError
+from stts_runtime.passports import EngineStore
 from stts_runtime.tensorrt import FlavourName
 
 INPUTS = ["frames", "previous"]
@@ -81,6 +82,12 @@ class DeviceLive:
     def on_tensorrt(cls, bundle: Bundle, keep: float, flavour: FlavourName) -> DeviceLive:
         return cls(keep, bundle.choose_live(keep), lambda name: _on_tensorrt(bundle, name, flavour))
 
+    @classmethod
+    def alone(cls, bundle: Bundle, name: str, flavour: FlavourName, store: EngineStore | None = None) -> DeviceLive:
+        """One of the two engines for every frame, key frame or not; for checks."""
+        keep = bundle.manifest.live.variants[name].keep if bundle.manifest.live else 1.0
+        return cls(keep, dict.fromkeys((True, False), name), lambda name: _on_tensorrt(bundle, name, flavour, store))
+
     def run(self, frame: NDArray[np.uint8], previous: NDArray[np.float32] | None, *, key: bool) -> LiveOutput:
         return self._graphs[key].run(frame, previous)
 
@@ -95,8 +102,8 @@ def _on_cuda(bundle: Bundle, name: str) -> DeviceFrameGraph:
     return DeviceFrameGraph(session.stream, arrays, work)
 
 
-def _on_tensorrt(bundle: Bundle, name: str, flavour: FlavourName) -> DeviceFrameGraph:
-    loaded, _ = load_engine(bundle, f"{VISION}.{name}", flavour, [*INPUTS, *OUTPUTS])
+def _on_tensorrt(bundle: Bundle, name: str, flavour: FlavourName, store: EngineStore | None = None) -> DeviceFrameGraph:
+    loaded, _ = load_engine(bundle, f"{VISION}.{name}", flavour, [*INPUTS, *OUTPUTS], store=store)
     arrays = {one: loaded.array(one) for one in (*INPUTS, *OUTPUTS)}
     context = loaded.context()
     context.bind(arrays)

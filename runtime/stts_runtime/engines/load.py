@@ -69,11 +69,13 @@ def check_engine(bundle: Bundle, engine: EngineName) -> None:
         checked_plan(bundle, LANGUAGE, engine)
 
 
-def load_vision(bundle: Bundle, variant: str, engine: EngineName = "cpu") -> VisionEngine:
-    """Checks and loads one vision variant."""
+def load_vision(
+    bundle: Bundle, variant: str, engine: EngineName = "cpu", store: EngineStore | None = None
+) -> VisionEngine:
+    """Checks and loads one vision variant; `store` holds compiled engines in place of the bundle's own."""
     if engine == "cpu":
         return CpuVision(bundle, variant)
-    return CudaVision.open(bundle, variant) if engine == "cuda" else TensorRtVision(bundle, variant, engine)
+    return CudaVision.open(bundle, variant) if engine == "cuda" else TensorRtVision(bundle, variant, engine, store)
 
 
 def load_live(bundle: Bundle, keep: float, engine: EngineName = "cpu") -> LiveVisionEngine:
@@ -83,8 +85,20 @@ def load_live(bundle: Bundle, keep: float, engine: EngineName = "cpu") -> LiveVi
     return DeviceLive.on_cuda(bundle, keep) if engine == "cuda" else DeviceLive.on_tensorrt(bundle, keep, engine)
 
 
-def load_language(bundle: Bundle, engine: EngineName = "cpu") -> LanguageEngine:
-    """Checks and loads the language model, with an empty cache."""
+def load_frame(bundle: Bundle, variant: str, engine: EngineName, store: EngineStore | None = None) -> LiveVisionEngine:
+    """Checks and loads one variant for streams, run with `key=False`: the other is not needed; for checks.
+
+    `store` as in `load_vision`.
+    """
+    flavour = flavour_of(engine)
+    if flavour is not None:
+        return DeviceLive.alone(bundle, variant, flavour, store)
+    live = bundle.manifest.live
+    return load_live(bundle, live.variants[variant].keep if live else 1.0, engine)
+
+
+def load_language(bundle: Bundle, engine: EngineName = "cpu", store: EngineStore | None = None) -> LanguageEngine:
+    """Checks and loads the language model, with an empty cache; `store` as in `load_vision`."""
     if engine == "cpu":
         return CpuLanguage(bundle)
-    return CudaLanguage.open(bundle) if engine == "cuda" else TensorRtLanguage(bundle, engine)
+    return CudaLanguage.open(bundle) if engine == "cuda" else TensorRtLanguage(bundle, engine, store)

@@ -29,9 +29,14 @@ from stts_runtime.tensorrt import Flavour, FlavourName, load_flavour
 from stts_runtime.tensorrt.caches import cache_file
 
 
-def checked_plan(bundle: Bundle, part: str, name: FlavourName) -> tuple[Flavour, Passport, Path]:
-    """The engine of a part, once everything that can be told about it has been checked; nothing of it is loaded yet."""
-    store, device = EngineStore(bundle.folder), this_device()
+def checked_plan(
+    bundle: Bundle, part: str, name: FlavourName, store: EngineStore | None = None
+) -> tuple[Flavour, Passport, Path]:
+    """The engine of a part, once everything that can be told about it has been checked; nothing of it is loaded yet.
+
+    `store` holds the engines, in place of the bundle's own.
+    """
+    store, device = store or EngineStore(bundle.folder), this_device()
     if not store.has(part, name):
         raise _missing(bundle, part, name, device)
     passport = store.read(part, name)
@@ -59,10 +64,15 @@ def _missing(bundle: Bundle, part: str, name: FlavourName, device: Device) -> Bu
 
 
 def load_engine(
-    bundle: Bundle, part: str, name: FlavourName, names: Collection[str], optional: Collection[str] = ()
+    bundle: Bundle,
+    part: str,
+    name: FlavourName,
+    names: Collection[str],
+    optional: Collection[str] = (),
+    store: EngineStore | None = None,
 ) -> tuple[LoadedEngine, Passport]:
     """The engine of a part; it must have the tensors `names`, and may have those of `optional`."""
-    flavour, passport, plan = checked_plan(bundle, part, name)
+    flavour, passport, plan = checked_plan(bundle, part, name, store)
     gpu = this_device().gpu
     # One file an engine: whoever saves one writes it whole.
     kernels = cache_file(flavour, gpu, f"kernels-{passport.plan_sha256}") if gpu else None
@@ -77,12 +87,12 @@ def load_engine(
 class TensorRtVision:
     """One vision variant on the GPU."""
 
-    def __init__(self, bundle: Bundle, variant: str, flavour: FlavourName) -> None:
+    def __init__(self, bundle: Bundle, variant: str, flavour: FlavourName, store: EngineStore | None = None) -> None:
         manifest = bundle.manifest
         record = manifest.variants[variant]
         self._budget = manifest.budget(record)
         names = ["frames", "visual_tokens", *(["scores", "kept_groups"] if record.is_pruned else [])]
-        self._loaded, passport = load_engine(bundle, f"{VISION}.{variant}", flavour, names)
+        self._loaded, passport = load_engine(bundle, f"{VISION}.{variant}", flavour, names, store=store)
         self.lowering = passport.lowering
         self._arrays = {name: self._loaded.array(name) for name in names}
         context = self._loaded.context()
@@ -124,14 +134,14 @@ class TensorRtLanguage:
     Every engine takes `start`; what else follows from the number of tokens is an input of some (`engines.indices`).
     """
 
-    def __init__(self, bundle: Bundle, flavour: FlavourName) -> None:
+    def __init__(self, bundle: Bundle, flavour: FlavourName, store: EngineStore | None = None) -> None:
         model = bundle.manifest.language
         self.context, self.length = model.context, 0
         self.shown: Any = None
         caches = cache_names(model.layers)
         others = ["visual_tokens", "logits", "next_token"]
         names = ["token_ids", "positions", "start", *others, *caches, *(f"new_{name}" for name in caches)]
-        self._loaded, passport = load_engine(bundle, LANGUAGE, flavour, names, optional=INDICES)
+        self._loaded, passport = load_engine(bundle, LANGUAGE, flavour, names, INDICES, store)
         self.lowering, self._image_patch_id = passport.lowering, bundle.manifest.prompt.image_patch_id
         of_a_call = [name for name in ("token_ids", "positions", *INDICES) if name in self._loaded.names]
         self._arrays = {name: self._loaded.array(name, longest=model.context) for name in (*of_a_call, *others)}

@@ -78,3 +78,5 @@ class Passport(_Record):
     """What the builder was asked for, as in "fp16, weakly typed"; None in schema 1."""
     inspected: Inspected | None = None
     """What came out; None if it was compiled for other machines, and in schema 1."""
+    proof: dict[str, float] | None = None
+    """What each stage of the bundle's proof measured on the machine that compiled it; None if it was not run there."""

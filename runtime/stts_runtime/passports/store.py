@@ -32,11 +32,11 @@ _MAX_PASSPORT_BYTES = 1 << 20
 
 
 class EngineStore:
-    """The compiled engines of the bundle in `bundle`."""
+    """The compiled engines of the bundle in `bundle`; they lie in it, or in `folder`."""
 
-    def __init__(self, bundle: Path) -> None:
+    def __init__(self, bundle: Path, folder: Path | None = None) -> None:
         self.bundle = bundle
-        self.folder = bundle / ENGINES
+        self.folder = folder or bundle / ENGINES
 
     def has(self, part: str, flavour: FlavourName) -> bool:
         return (self.folder / _passport_name(part, flavour)).is_file()

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import LiveOutput, LiveVisionEngine, VisionOutput
+from stts_runtime.proof.geometry import Geometry
 
 
 def live_windows(bundle: Bundle) -> dict[str, TokenBudget]:
-    """By the names of the variants between key frames: the longest window made of them, behind one key frame."""
-    live = bundle.manifest.live
-    if live is None:
-        return {}
-    return {
-        name: TokenBudget(live.frames, bundle.manifest.vision.groups, variant.keep, "frame")
-        for name, variant in live.variants.items()
-        if variant.keep < 1
-    }
+    """By the names of the variants between key frames: the longest window made of them, after one key frame."""
+    return Geometry.of(bundle.manifest).streamed
 
 
 class StreamedWindow:
@@ -38,7 +34,10 @@ class StreamedWindow:
         return VisionOutput(tokens, np.stack([one.kept for one in outputs]), np.stack([one.scores for one in outputs]))
 
     def downloaded(self, output: VisionOutput) -> NDArray[np.float32]:
-        tokens = output.visual_tokens
-        # bfloat16 comes as its bytes.
-        whole = (tokens.astype(np.uint32) << 16).view(np.float32) if tokens.dtype == np.uint16 else tokens
-        return np.asarray(whole, dtype=np.float32)
+        return widen(output.visual_tokens)
+
+
+def widen(values: NDArray[Any]) -> NDArray[np.float32]:
+    """As float32; bfloat16 comes as its bytes."""
+    whole = (values.astype(np.uint32) << 16).view(np.float32) if values.dtype == np.uint16 else values
+    return np.asarray(whole, dtype=np.float32)

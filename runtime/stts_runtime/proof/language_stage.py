@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_export.graphs.check import relative_error
-from stts_export.verify.bars import Bar
-from stts_export.verify.report import Finding
 from stts_runtime.engines.seam import LanguageEngine
 from stts_runtime.prompt import Tokens
+from stts_runtime.proof.bars import Bar, relative_error
+from stts_runtime.proof.finding import Finding
 
 
 class Said(NamedTuple):

@@ -1,0 +1,73 @@
+"""`stts-runtime check`: do the engines give what they must?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from stts_runtime.cli.options import BundleArgument, JsonOption
+from stts_runtime.cli.show import console
+from stts_runtime.cli.steps import steps
+from stts_runtime.cli.text import printable
+from stts_runtime.engines import EngineName
+from stts_runtime.proof.check import CheckRequest, check_bundle
+from stts_runtime.proof.finding import Finding
+from stts_runtime.proof.report import CheckReport
+
+_COLOURS = {"ok": "green", "missed": "bold red", "note": "cyan", "not run": "yellow"}
+
+
+def check_command(
+    bundle: BundleArgument,
+    engine: Annotated[
+        Optional[EngineName], typer.Option(help="Engine to run. Default: every one that runs here.")
+    ] = None,
+    variant: Annotated[
+        Optional[list[str]], typer.Option(metavar="NAME", help="Vision variant to run, repeatable. Default: all.")
+    ] = None,
+    reference: Annotated[
+        Optional[Path],
+        typer.Option(metavar="FILE", help="What `stts-export verify` wrote. Default: the bundle's own proof."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Runs a bundle's engines on inputs whose results are known; exit code 1 if a bar is missed."""
+    with steps(quiet=as_json) as tell:
+        report = check_bundle(CheckRequest(bundle, engine, variant or [], reference), tell)
+    if as_json:
+        print(report.model_dump_json(), flush=True)
+    else:
+        _show(report)
+    if report.missed:
+        raise typer.Exit(1)
+
+
+def _show(report: CheckReport) -> None:
+    for (subject, variant), of_part in groupby(report.findings, key=lambda finding: (finding.subject, finding.variant)):
+        _show_part(f"{subject}, {variant or 'language model'}", list(of_part))
+    missed = len(report.missed)
+    not_run = sum(finding.status == "not run" for finding in report.findings)
+    verdict = f"{missed} bars missed" if missed else "every bar is kept"
+    if not_run:
+        verdict += f", {not_run} comparisons not run"
+    console.print(f"{verdict}; compared with {printable(report.against)}", soft_wrap=True)
+
+
+def _show_part(name: str, findings: list[Finding]) -> None:
+    status = _worst(findings)
+    measured = "; ".join(f"{one.stage} {one.measured}" for one in findings if one.status != "not run")
+    console.print(f"[{_COLOURS[status]}]{status}[/] {name}: {printable(measured)}", soft_wrap=True)
+    for finding in findings:
+        if finding.detail is not None or finding.status == "missed":
+            bar = f" (bar {finding.bar})" if finding.bar else ""
+            detail = printable(f"{finding.stage}{bar}: {finding.detail or finding.measured}")
+            console.print(f"   {finding.status}: {detail}", soft_wrap=True)
+
+
+def _worst(findings: Iterable[Finding]) -> str:
+    found = {finding.status for finding in findings}
+    return next((status for status in ("missed", "not run") if status in found), "ok")

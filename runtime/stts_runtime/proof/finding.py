@@ -1,0 +1,28 @@
+"""One comparison of an engine or a graph with what it must give."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Status = Literal["ok", "missed", "note", "not run"]
+"""`missed`: beyond its bar. `note`: a figure without a bar, such as what a deviation of ours changes."""
+
+
+class Finding(BaseModel):
+    """One comparison."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    subject: str
+    """What was compared: an engine, a graph, the weights, the reference itself."""
+    variant: str | None
+    stage: str
+    status: Status
+    measured: str
+    value: float | None = None
+    """The figure that the bar is about."""
+    bar: str | None = None
+    detail: str | None = None
+    """What is wrong and where, in a sentence."""
