@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ from tests.installed import HAS_ONNXRUNTIME, HAS_TORCH
 
 
 def pytest_configure() -> None:
-    """Processes that test side by side have a core each; their threads would spin waiting for one another's.
+    """What programs inherit from the tests that start them.
 
-    Torch reads this too, since nothing has imported it yet.
+    Processes that test side by side have a core each; their threads would spin waiting for one another's. Torch reads
+    this too, since nothing has imported it yet. A shell without job control has what it runs in the background ignore
+    Ctrl-C, and so would every program that a test interrupts.
     """
     if os.environ.get("PYTEST_XDIST_WORKER"):
         os.environ["OMP_NUM_THREADS"] = "1"
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

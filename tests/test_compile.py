@@ -9,12 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -26,6 +28,7 @@ from stts_runtime.compile import child
 from stts_runtime.compile import run as run_module
 from stts_runtime.compile.child import compile_part
 from stts_runtime.compile.choose import architectures_for, check_place, parts_of
+from stts_runtime.compile.jobs import run_jobs
 from stts_runtime.compile.preflight import Estimate, Machine, check_machine, estimate
 from stts_runtime.compile.request import PartRequest, Progress
 from stts_runtime.compile.run import CompileRequest, compile_bundle
@@ -163,6 +166,21 @@ def test_a_child_that_crashes_leaves_its_last_words(
         compile_bundle(CompileRequest(copy, "tensorrt-rtx", architectures=["sm86"]), Heard())
 
 
+def test_a_child_that_ended_before_it_was_asked_is_explained_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start_and_wait(*arguments: Any, **options: Any) -> subprocess.Popen[str]:
+        started = popen(*arguments, **options)
+        os.waitid(os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)
+        return started
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", start_and_wait)
+    monkeypatch.setattr(child, "_START", "raise SystemExit('no luck today')")
+    with pytest.raises(EngineError, match=r"compiling language\.onnx ended with code 1: no luck today"):
+        compile_part(request_for(Path("language.onnx"), tmp_path), lambda _: None)
+
+
 def test_a_full_disk_leaves_no_engine(copy: Path) -> None:
     """TensorRT calls a truncated engine a success; a limit on the size of files stands in for the disk."""
     program = f"ulimit -f 600; exec {BIN}/stts-runtime compile {copy} --engine tensorrt-rtx --arch sm86"
@@ -276,6 +294,27 @@ def test_a_part_that_fails_ends_the_others(copy: Path, monkeypatch: pytest.Monke
     assert time.monotonic() - started < 30
     assert not (copy / "engines").exists()
     assert not any("time.sleep(0 if" in _command_line(one) for one in _started_by(os.getpid()))
+
+
+def test_an_interrupt_while_tasks_are_handed_out_ends_those_that_run() -> None:
+    def tasks() -> Iterator[Callable[[threading.Event], bool]]:
+        yield lambda stop: ended.append(stop.wait(20)) or True
+        raise KeyboardInterrupt
+
+    ended: list[bool] = []
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(tasks(), 1)
+    assert ended == [True]
+
+
+def test_no_task_begins_after_one_that_failed() -> None:
+    def fail(_: threading.Event) -> None:
+        raise UserError("the first")
+
+    begun: list[threading.Event] = []
+    with pytest.raises(UserError, match="the first"):
+        run_jobs([fail, begun.append, begun.append], 1)
+    assert begun == []
 
 
 def test_an_interrupted_build_keeps_what_was_finished_and_leaves_no_process(copy: Path) -> None:

@@ -25,8 +25,10 @@ from stts_runtime.tensorrt import Flavour, nvrtc
 from stts_runtime.tensorrt.nvrtc import load_builtins
 from tests import fake_tensorrt_8
 from tests.compiled import WORKSTATION
+from tests.fake_tensorrt import FakeCuda
 from tests.fake_tensorrt_8 import Builder, BuilderFlag, ProfilingVerbosity, TacticSource
 from tests.test_compile import Heard
+from tests.test_tensorrt_engine import cuda  # noqa: F401 (a fixture)
 
 OLD = Flavour("tensorrt", fake_tensorrt_8)
 LENGTHS = Lengths(shortest=1, usual=256, longest=576)
@@ -89,17 +91,24 @@ def test_what_a_build_learns_is_added_to_what_others_learned_meanwhile(targets_b
 
 
 def test_a_bundle_is_compiled_and_its_passports_say_how(
-    targets_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    targets_bundle: Bundle,
+    tmp_path: Path,
+    cuda: FakeCuda,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     copy = Path(shutil.copytree(targets_bundle.folder, tmp_path / "bundle"))
     monkeypatch.setattr(run_module, "this_device", lambda: WORKSTATION)
     monkeypatch.setattr(run_module, "compile_part", compile_here)
+    # Engines are tried as soon as they are compiled, on the fake GPU and in this version.
+    monkeypatch.setattr("stts_runtime.compile.trial.load_cuda", lambda: None)
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt_8)
     monkeypatch.setattr(nvrtc, "_opens", lambda _: False)
     heard = Heard()
     passports = compile_bundle(CompileRequest(copy, "tensorrt", jobs=2), heard)
     assert {one.lowering for one in passports} == {"tensorrt-8"}
     assert {one.builder_flags for one in passports} == {"fp16, weakly typed"}
     assert all(one.inspected is not None and one.inspected.layers == 2 for one in passports)
+    assert all(one.proof for one in passports)
     assert "8.6.0 does not tell how far a build is" in heard.notes[0]
     assert "pip install 'nvidia-cuda-nvrtc-cu12==12.0.*'" in heard.notes[1]
     again = Heard()

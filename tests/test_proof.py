@@ -244,10 +244,10 @@ def builder(targets_bundle: Bundle, cuda: FakeCuda, monkeypatch: pytest.MonkeyPa
     """Stands in for TensorRT's builder: an engine is its graph, or the one that is put here for it."""
     instead: dict[str, Path] = {}
 
-    def compile_part(request: PartRequest, _: object) -> Done:
+    def compile_part(request: PartRequest, *_: object) -> Done:
         graph = instead.get(Path(request.graph).name, Path(request.graph))
         Path(request.plan).write_bytes(fake_tensorrt.plan_of(graph))
-        return Done(seconds=1.0, peak_memory_mb=500.0, warnings=[])
+        return Done(seconds=1.0, peak_memory_mb=500.0, warnings=[], builder_flags="strongly typed", inspected=None)
 
     monkeypatch.setattr(fake_tensorrt, "Builder", object, raising=False)
     monkeypatch.setattr(run_module, "compile_part", compile_part)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO
@@ -79,7 +79,9 @@ def _child(gpu: int, said: IO[str]) -> Iterator[subprocess.Popen[str]]:
     finally:
         child.kill()
         child.wait()
-        child.stdin.close()
+        # Closing tries again to write a request that the child did not live to read.
+        with suppress(BrokenPipeError):
+            child.stdin.close()
 
 
 def _follow(
@@ -90,8 +92,10 @@ def _follow(
     said: IO[str],
 ) -> Done:
     assert child.stdin is not None
-    child.stdin.write(request.model_dump_json() + "\n")
-    child.stdin.flush()
+    # A child that has ended already is explained below, like one that ends later.
+    with suppress(BrokenPipeError):
+        child.stdin.write(request.model_dump_json() + "\n")
+        child.stdin.flush()
     last = _NOTHING_TOLD
     for line in _lines(child):
         if stop.is_set():

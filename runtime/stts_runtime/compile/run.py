@@ -13,7 +13,7 @@ from typing import Protocol, TypeGuard
 
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.files import record_of
-from stts_runtime.compile.child import StoppedError, compile_part
+from stts_runtime.compile.child import compile_part
 from stts_runtime.compile.choose import Part, architectures_for, check_place, parts_of
 from stts_runtime.compile.jobs import run_jobs
 from stts_runtime.compile.preflight import Estimate, check_machine, estimate
@@ -153,8 +153,6 @@ class _Run:
         self, part: Part, standing: Passport | None, scratch: Path, listener: _OneAtATime, stop: threading.Event
     ) -> Passport:
         """The passport of the part's engine, which is compiled if it has to be. Raises `StoppedError` after `stop`."""
-        if stop.is_set():
-            raise StoppedError
         if self.suffices(standing):
             listener.end(part.name, standing, reused=True)
             return standing
