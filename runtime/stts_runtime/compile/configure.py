@@ -38,6 +38,7 @@ def configure(flavour: Flavour, config: Any, request: PartRequest) -> str:
         config.profiling_verbosity = api.ProfilingVerbosity.DETAILED
     if flavour.is_before_10:
         _leave_out_external_tactics(api, config)
+        _share_profiles(api, config)
     if not flavour.is_weakly_typed:
         return "strongly typed"
     if request.precision == "fp16":
@@ -55,3 +56,12 @@ def _leave_out_external_tactics(api: Any, config: Any) -> None:
         if hasattr(api.TacticSource, name):
             sources &= ~(1 << int(getattr(api.TacticSource, name)))
     config.set_tactic_sources(sources)
+
+
+def _share_profiles(api: Any, config: Any) -> None:
+    """The language engine has one profile and two contexts, one of them for single tokens. In 8.6 a profile serves a
+    single context unless this is set ("Assertion mOptimizationProfile >= 0 failed"); later versions always share.
+    """
+    feature = getattr(getattr(api, "PreviewFeature", None), "PROFILE_SHARING_0806", None)
+    if feature is not None:
+        config.set_preview_feature(feature, True)
