@@ -58,7 +58,9 @@ def by_hand(vision: Vision, frames: Tensor, budget: TokenBudget, kept: Tensor) -
         if cut in outputs:
             outputs[cut].append(x[frame][rows])
         for number in range(cut + 1, config.layers):
-            here = vision.vision_tower.layers[number](here, lambda q, k, v: plain(q, k, v, config.heads))
+            here = vision.vision_tower.layers[number](
+                here, lambda projection: plain(*projection.project(), config.heads)
+            )
             if number in outputs:
                 outputs[number].append(here[rows] if frame in refilled else here)
     features = torch.cat([torch.cat(outputs[layer]) for layer in config.feature_layers], dim=-1)

@@ -17,7 +17,7 @@ from onnxscript.values import Opset
 
 from stts_export.lowering import spelled_out
 from stts_export.lowering.lowering import Lowering
-from stts_export.lowering.spelled_out import by_head, by_token, merged
+from stts_export.lowering.spelled_out import by_head, by_token, merged, seen_prefix
 from stts_export.lowering.standard import Value, constant
 from stts_export.modules import operators
 
@@ -44,7 +44,8 @@ class Decomposed:
         return {
             **spelled_out.table(self.op),
             operators.attention: as_function(self.attention),
-            operators.channel_biased_attention: as_function(self.channel_biased_attention),
+            operators.key_biased_attention: as_function(self.key_biased_attention),
+            operators.prefix_attention: as_function(self.prefix_attention),
             operators.masked_attention: as_function(self.masked_attention),
             operators.cache_merge: as_function(self.cache_merge),
             operators.rms_norm: as_function(self.rms_norm),
@@ -53,18 +54,13 @@ class Decomposed:
     def attention(self, q: Value, k: Value, v: Value, heads: int) -> Value:
         return self._weighted(self._logits(q, k, heads), v, heads)
 
-    def channel_biased_attention(self, q: Value, k: Value, v: Value, bias: Value, heads: int, spare: int) -> Value:
-        """The bias as one more channel (`modules.wide_heads`): nothing stands between the products and the softmax."""
-        op, (channels,) = self.op, constant(q, -1)
-        width = channels // heads - spare
-        channel = op.CastLike(op.Constant(value_floats=[*[0.0] * width, 1.0, *[0.0] * (spare - 1)]), q)
-        scale = op.CastLike(op.Constant(value_float=width**-0.5), q)
-        q_BMHd = op.Add(op.Mul(by_token(op, q, heads), scale), channel)
-        k_BSHd = op.Add(by_token(op, k, heads), op.Mul(op.Unsqueeze(bias, [2, 3]), channel))
-        logits = op.MatMul(op.Transpose(q_BMHd, perm=[0, 2, 1, 3]), op.Transpose(k_BSHd, perm=[0, 2, 3, 1]))
-        attended_BHMd = op.MatMul(op.Softmax(logits), by_head(op, v, heads))
-        used = op.Slice(op.Transpose(attended_BHMd, perm=[0, 2, 1, 3]), [0], [width], [3])
-        return op.Reshape(used, [0, 0, heads * width])
+    def key_biased_attention(self, q: Value, k: Value, v: Value, bias: Value, heads: int) -> Value:
+        logits = self.op.Add(self._logits(q, k, heads), self.op.Unsqueeze(bias, [1, 2]))
+        return self._weighted(logits, v, heads)
+
+    def prefix_attention(self, q: Value, k: Value, v: Value, lengths: Value, heads: int) -> Value:
+        seen = seen_prefix(self.op, k, lengths)
+        return self._weighted(self._masked(seen, self._logits(q, k, heads)), v, heads)
 
     def masked_attention(self, q: Value, k: Value, v: Value, seen: Value, heads: int, kv_heads: int) -> Value:
         """Keys and values come by head (1, kv heads, S, d); queries that share a head get a dimension of their own."""
@@ -110,7 +106,5 @@ TENSORRT_10 = Lowering(
     half=True,
     caches_in_place=False,
     caches_by_head=True,
-    seat_sizes=2,
-    spare_channels=8,
     host_indices=True,
 )

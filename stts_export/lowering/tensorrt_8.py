@@ -1,8 +1,7 @@
-"""Lowering `tensorrt-8`: opset 17, in 16 bits, for TensorRT 8.6 (JetPack 6.0) to 10.2, with which `compile` does not
-build yet.
+"""Lowering `tensorrt-8`: opset 17, in fp16, for TensorRT 8.6 (JetPack 6.0) to 10.2.
 
-As `tensorrt-10`, but for what the parser of 8.6 does not read and what it makes slow: GELU is spelled out, and masks
-are added to the logits, since a choice between product and softmax keeps them from being fused.
+As `tensorrt-10`, but for what the parser of 8.6 does not read and what it makes slow: GELU is spelled out, and masks of
+the vision tower ride in channels of the heads (`modules.wide_heads`). That of the language model is added, finite.
 """
 
 from __future__ import annotations
@@ -16,7 +15,9 @@ from onnxscript.values import Opset
 
 from stts_export.lowering.decomposed import TENSORRT_10, Decomposed, as_function
 from stts_export.lowering.lowering import OLDEST_EXPORTED_OPSET
-from stts_export.lowering.standard import Value
+from stts_export.lowering.spelled_out import by_head, by_token
+from stts_export.lowering.standard import Value, constant
+from stts_export.modules import operators
 
 _LOWEST = -30000.0
 """Added to the logits of what is not seen: finite in fp16, and its exponential is 0 next to any seen one."""
@@ -24,7 +25,24 @@ _LOWEST = -30000.0
 
 class _Opset17(Decomposed):
     def table(self) -> dict[Callable[..., Any], Callable[..., Value]]:
-        return {**super().table(), torch.ops.aten.gelu.default: as_function(self.gelu)}
+        return {
+            **super().table(),
+            operators.channel_biased_attention: as_function(self.channel_biased_attention),
+            torch.ops.aten.gelu.default: as_function(self.gelu),
+        }
+
+    def channel_biased_attention(self, q: Value, k: Value, v: Value, bias: Value, heads: int, spare: int) -> Value:
+        """The bias as one more channel (`modules.wide_heads`): nothing stands between the products and the softmax."""
+        op, (channels,) = self.op, constant(q, -1)
+        width = channels // heads - spare
+        channel = op.CastLike(op.Constant(value_floats=[*[0.0] * width, 1.0, *[0.0] * (spare - 1)]), q)
+        scale = op.CastLike(op.Constant(value_float=width**-0.5), q)
+        q_BMHd = op.Add(op.Mul(by_token(op, q, heads), scale), channel)
+        k_BSHd = op.Add(by_token(op, k, heads), op.Mul(op.Unsqueeze(bias, [2, 3]), channel))
+        logits = op.MatMul(op.Transpose(q_BMHd, perm=[0, 2, 1, 3]), op.Transpose(k_BSHd, perm=[0, 2, 3, 1]))
+        attended_BHMd = op.MatMul(op.Softmax(logits), by_head(op, v, heads))
+        used = op.Slice(op.Transpose(attended_BHMd, perm=[0, 2, 1, 3]), [0], [width], [3])
+        return op.Reshape(used, [0, 0, heads * width])
 
     def gelu(self, x: Value, approximate: str = "none") -> Value:
         """0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), the only form that the models have."""
@@ -51,5 +69,7 @@ TENSORRT_8 = replace(
     opset_version=17,
     table=_Opset17(Opset("", OLDEST_EXPORTED_OPSET)).table(),
     minimum_backend_version="8.6",
+    seat_sizes=2,
+    spare_channels=8,
     has_bf16=False,
 )
