@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stts_export.modules.operators import gated, group_mean, rms_norm
+from stts_export.modules.projection import Projection
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Attention over projected queries, keys and values; the callable knows who sees whom."""
-
-
-class Projection(NamedTuple):
-    """Rows (tokens, width), and the weights (width, width) that turn them into queries, keys and values."""
-
-    rows: Tensor
-    q: Tensor
-    q_bias: Tensor
-    k: Tensor
-    v: Tensor
-
-    def project(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values: (tokens, width) each."""
-        return F.linear(self.rows, self.q, self.q_bias), F.linear(self.rows, self.k), F.linear(self.rows, self.v)
 
 
 SelfAttend = Callable[[Projection], Tensor]

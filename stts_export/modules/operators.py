@@ -21,6 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.library import Library
 
+from stts_export.modules.projection import Projection
+
 _LIBRARY = Library("stts", "DEF")
 
 Result = TypeVar("Result")
@@ -56,7 +58,7 @@ def _key_biased_attention(q_BMC: Tensor, k_BMC: Tensor, v_BMC: Tensor, bias_BM: 
 def _biased_self_attention(
     rows_MC: Tensor, q_CC: Tensor, q_bias_C: Tensor, k_CC: Tensor, v_CC: Tensor, bias_BN: Tensor, heads: int
 ) -> Tensor:
-    projected = F.linear(rows_MC, q_CC, q_bias_C), F.linear(rows_MC, k_CC), F.linear(rows_MC, v_CC)
+    projected = Projection(rows_MC, q_CC, q_bias_C, k_CC, v_CC).project()
     by_row = (x.unflatten(0, (bias_BN.shape[0], -1)) for x in projected)
     return key_biased_attention(*by_row, bias_BN, heads).flatten(0, 1)
 

@@ -17,16 +17,16 @@ This module knows nothing of scores; it takes the frame number of every kept gro
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from stts_export.modules.operators import define, prefix_attention
+from stts_export.modules.projection import Projection
 
 SEAT_SIZES = 5
 """Different seat sizes at most; more of them waste less padding and make smaller batches."""
@@ -65,25 +65,41 @@ def _starts(
         yield batch.size**2 * batch.ranks + multiplications, [batch, *rest]
 
 
+SeatAttend = Callable[[Sequence[Tensor], Tensor], Tensor]
+"""Attention within the seats of one size: tensors (R, patches of a seat, C) and how many patches of each seat (R,) are
+in use -> (R, patches of a seat, channels)."""
+
+
 def attend_in_seats(
-    q_MC: Tensor, k_MC: Tensor, v_MC: Tensor, frame_K: Tensor, frames: int, groups: int, heads: int
+    tensors: Sequence[Tensor], frame_K: Tensor, frames: int, seats: Sequence[Batch], attend: SeatAttend
 ) -> Tensor:
-    kept, channels, patches = frame_K.shape[0], q_MC.shape[-1], q_MC.shape[0] // frame_K.shape[0]
-    seats = batches(kept, frames, groups)
+    """Packed rows (M, C) of each tensor take their seats, attend and go back: (M, channels)."""
+    kept, patches = frame_K.shape[0], tensors[0].shape[0] // frame_K.shape[0]
     layout = seat_layout(frame_K, frames, seats)
 
     def seated(x_MC: Tensor) -> tuple[Tensor, ...]:
-        by_seat = x_MC.reshape(kept, -1).index_select(0, layout.group_of_slot).reshape(-1, channels)
+        by_seat = x_MC.reshape(kept, -1).index_select(0, layout.group_of_slot).reshape(-1, x_MC.shape[-1])
         parts: tuple[Tensor, ...] = by_seat.split([size * ranks * patches for size, ranks in seats])
         return parts
 
     # A frame with nothing kept would leave a softmax without a key; what its seat computes is never read.
     lengths = (layout.count_of_rank.clamp(min=1) * patches).split([ranks for _, ranks in seats])
     attended = []
-    for (_, ranks), q, k, v, length in zip(seats, seated(q_MC), seated(k_MC), seated(v_MC), lengths, strict=True):
-        batch = (x.unflatten(0, (ranks, -1)) for x in (q, k, v))
-        attended.append(prefix_attention(*batch, length, heads).reshape(-1, patches * channels))
-    return torch.cat(attended).index_select(0, layout.slot_of_group).reshape(-1, channels)
+    for (_, ranks), length, *parts in zip(seats, lengths, *map(seated, tensors), strict=True):
+        attended.append(attend([x.unflatten(0, (ranks, -1)) for x in parts], length))
+    channels = attended[0].shape[-1]
+    by_group = torch.cat([x.reshape(-1, patches * channels) for x in attended])
+    return by_group.index_select(0, layout.slot_of_group).reshape(-1, channels)
+
+
+def _packed_attention(
+    q_MC: Tensor, k_MC: Tensor, v_MC: Tensor, frame_K: Tensor, frames: int, groups: int, heads: int
+) -> Tensor:
+    def attend(parts: Sequence[Tensor], lengths_R: Tensor) -> Tensor:
+        return prefix_attention(*parts, lengths_R, heads)
+
+    seats = batches(frame_K.shape[0], frames, groups)
+    return attend_in_seats((q_MC, k_MC, v_MC), frame_K, frames, seats, attend)
 
 
 class SeatLayout(NamedTuple):
@@ -138,7 +154,7 @@ def _packed_self_attention(
     groups: int,
     heads: int,
 ) -> Tensor:
-    q, k, v = F.linear(rows_MC, q_CC, q_bias_C), F.linear(rows_MC, k_CC), F.linear(rows_MC, v_CC)
+    q, k, v = Projection(rows_MC, q_CC, q_bias_C, k_CC, v_CC).project()
     attended: Tensor = packed_attention(q, k, v, frame_K, frames, groups, heads)
     return attended
 
@@ -146,7 +162,7 @@ def _packed_self_attention(
 # q, k, v are (M, C) with M = K x patches a group, in frame order; frame_K (K,) int64 is each group's frame, ascending.
 packed_attention = define(
     "packed_attention(Tensor q, Tensor k, Tensor v, Tensor frame, int frames, int groups, int heads) -> Tensor",
-    attend_in_seats,
+    _packed_attention,
 )
 
 # The same from rows that are yet to be projected.

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from stts_export.modules.config import ModelConfig, VisionConfig
 from stts_export.modules.connector import Connector
-from stts_export.modules.layers import Projection, SelfAttend
+from stts_export.modules.layers import SelfAttend
 from stts_export.modules.operators import attention, biased_self_attention, key_biased_attention
 from stts_export.modules.packing import packed_self_attention
+from stts_export.modules.projection import Projection
 from stts_export.modules.refill import with_refill
 from stts_export.modules.scorer import TokenScorer, key_bias, without_first
 from stts_export.modules.selection import kept_groups

@@ -5,17 +5,20 @@ one and the keys their bias, which adds exactly the bias to each logit; in all o
 stays a multiple of eight, as such kernels want it.
 
 TensorRT 8.6 computes an attention without a mask in one kernel, and any other in three that write the logits to
-memory and take 2.9 to 3.8 times as long (docs/performance.md).
+memory and take about four times as long at a head width of 72 (docs/performance.md).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from stts_export.modules.operators import channel_biased_attention
-from stts_export.modules.packing import batches, seat_layout
+from stts_export.modules.packing import attend_in_seats, batches
+from stts_export.modules.projection import Projection
 
 _UNSEEN = -30000.0
 """The bias of a key that nobody attends to: finite in fp16, and its exponential is 0 beside that of any other."""
@@ -32,7 +35,7 @@ def biased_in_wide_heads(
     spare: int,
 ) -> Tensor:
     """As `operators.biased_self_attention`, with `spare` channels more in every head."""
-    projected = _project(rows_MC, q_CC, q_bias_C, k_CC, v_CC, heads, spare)
+    projected = _project(Projection(rows_MC, q_CC, q_bias_C, k_CC, v_CC), heads, spare)
     q, k, v = projected.unflatten(0, (bias_BN.shape[0], -1)).chunk(3, dim=-1)
     attended: Tensor = channel_biased_attention(q, k, v, bias_BN, heads, spare)
     return attended.flatten(0, 1)
@@ -55,30 +58,23 @@ def packed_in_wide_heads(
 
     Queries, keys and values go to their seats together, in one gather.
     """
-    kept, channels, patches = frame_K.shape[0], q_CC.shape[0], rows_MC.shape[0] // frame_K.shape[0]
-    seats = batches(kept, frames, groups, sizes)
-    layout = seat_layout(frame_K, frames, seats)
-    projected = _project(rows_MC, q_CC, q_bias_C, k_CC, v_CC, heads, spare)
-    by_seat = projected.reshape(kept, -1).index_select(0, layout.group_of_slot).reshape(-1, projected.shape[-1])
-    parts = by_seat.split([size * ranks * patches for size, ranks in seats])
-    # A frame with nothing kept would leave a softmax without a key; what its seat computes is never read.
-    lengths = (layout.count_of_rank.clamp(min=1) * patches).split([ranks for _, ranks in seats])
-    attended = []
-    for (size, ranks), rows, length in zip(seats, parts, lengths, strict=True):
-        is_unseen = torch.arange(size * patches, device=rows.device)[None] >= length[:, None]
-        q, k, v = rows.unflatten(0, (ranks, -1)).chunk(3, dim=-1)
-        bias = is_unseen.to(rows.dtype) * _UNSEEN
-        attended.append(channel_biased_attention(q, k, v, bias, heads, spare).reshape(-1, patches * channels))
-    return torch.cat(attended).index_select(0, layout.slot_of_group).reshape(-1, channels)
+
+    def attend(parts: Sequence[Tensor], lengths_R: Tensor) -> Tensor:
+        (joined,) = parts
+        is_unseen = torch.arange(joined.shape[1], device=joined.device)[None] >= lengths_R[:, None]
+        q, k, v = joined.chunk(3, dim=-1)
+        return channel_biased_attention(q, k, v, is_unseen.to(joined.dtype) * _UNSEEN, heads, spare)
+
+    projected = _project(Projection(rows_MC, q_CC, q_bias_C, k_CC, v_CC), heads, spare)
+    seats = batches(frame_K.shape[0], frames, groups, sizes)
+    return attend_in_seats((projected,), frame_K, frames, seats, attend)
 
 
-def _project(
-    rows_MC: Tensor, q_CC: Tensor, q_bias_C: Tensor, k_CC: Tensor, v_CC: Tensor, heads: int, spare: int
-) -> Tensor:
+def _project(projection: Projection, heads: int, spare: int) -> Tensor:
     """Queries, keys and values next to each other, in one product: (M, 3 x heads x (head width + spare))."""
-    weight = torch.cat([_widen(each, heads, spare) for each in (q_CC, k_CC, v_CC)])
-    bias = _widen(q_bias_C[:, None], heads, spare).squeeze(1)
-    return F.linear(rows_MC, weight, torch.cat((bias, bias.new_zeros(2 * bias.shape[0]))))
+    weight = torch.cat([_widen(each, heads, spare) for each in (projection.q, projection.k, projection.v)])
+    bias = _widen(projection.q_bias[:, None], heads, spare).squeeze(1)
+    return F.linear(projection.rows, weight, torch.cat((bias, bias.new_zeros(2 * bias.shape[0]))))
 
 
 def _widen(weight_CD: Tensor, heads: int, spare: int) -> Tensor:
