@@ -15,8 +15,6 @@ from stts_runtime.video import check_source
 if TYPE_CHECKING:
     from stts_export.verify import VerifyReport
 
-_COLOURS = {"ok": "green", "missed": "bold red", "note": "cyan", "not run": "yellow"}
-
 
 def verify_command(
     bundle: BundleArgument,
@@ -56,22 +54,19 @@ def verify_command(
 def _show(report: VerifyReport) -> None:
     from rich.table import Table
 
+    from stts_runtime.cli.findings import coloured, show_verdict
     from stts_runtime.cli.show import console
     from stts_runtime.cli.text import printable
 
     table = Table("subject", "variant", "stage", "measured", "bar", "")
     for finding in report.findings:
-        status = f"[{_COLOURS[finding.status]}]{finding.status}[/]"
         measured = printable(finding.measured)
-        table.add_row(finding.subject, finding.variant or "", finding.stage, measured, finding.bar or "", status)
+        table.add_row(
+            finding.subject, finding.variant or "", finding.stage, measured, finding.bar or "", coloured(finding.status)
+        )
     console.print(table)
     for finding in report.findings:
         if finding.detail and finding.status != "ok":
             where = " ".join(filter(None, (finding.subject, finding.variant, finding.stage)))
             console.print(f"{finding.status}: {where}: {printable(finding.detail)}", soft_wrap=True)
-    missed = len(report.missed)
-    not_run = sum(finding.status == "not run" for finding in report.findings)
-    verdict = f"{missed} bars missed" if missed else "every bar is kept"
-    if not_run:
-        verdict += f", {not_run} comparisons not run"
-    console.print(f"{verdict}; frames: {printable(report.frames_from)}", soft_wrap=True)
+    show_verdict(report.findings, f"frames: {report.frames_from}")

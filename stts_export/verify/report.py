@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from stts_runtime.proof.finding import Finding
+from stts_runtime.proof.finding import Finding, missed_of
 
 VERIFY_SCHEMA: Final = 1
 
@@ -29,4 +29,4 @@ class VerifyReport(BaseModel):
 
     @property
     def missed(self) -> list[Finding]:
-        return [finding for finding in self.findings if finding.status == "missed"]
+        return missed_of(self.findings)

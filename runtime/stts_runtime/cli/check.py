@@ -9,16 +9,15 @@ from typing import Annotated, Optional
 
 import typer
 
+from stts_runtime.cli.findings import coloured, show_verdict
 from stts_runtime.cli.options import BundleArgument, JsonOption
 from stts_runtime.cli.show import console
 from stts_runtime.cli.steps import steps
 from stts_runtime.cli.text import printable
 from stts_runtime.engines import EngineName
 from stts_runtime.proof.check import CheckRequest, check_bundle
-from stts_runtime.proof.finding import Finding
+from stts_runtime.proof.finding import Finding, Status
 from stts_runtime.proof.report import CheckReport
-
-_COLOURS = {"ok": "green", "missed": "bold red", "note": "cyan", "not run": "yellow"}
 
 
 def check_command(
@@ -49,18 +48,13 @@ def check_command(
 def _show(report: CheckReport) -> None:
     for (subject, variant), of_part in groupby(report.findings, key=lambda finding: (finding.subject, finding.variant)):
         _show_part(f"{subject}, {variant or 'language model'}", list(of_part))
-    missed = len(report.missed)
-    not_run = sum(finding.status == "not run" for finding in report.findings)
-    verdict = f"{missed} bars missed" if missed else "every bar is kept"
-    if not_run:
-        verdict += f", {not_run} comparisons not run"
-    console.print(f"{verdict}; compared with {printable(report.against)}", soft_wrap=True)
+    show_verdict(report.findings, f"compared with {report.against}")
 
 
 def _show_part(name: str, findings: list[Finding]) -> None:
     status = _worst(findings)
     measured = "; ".join(f"{one.stage} {one.measured}" for one in findings if one.status != "not run")
-    console.print(f"[{_COLOURS[status]}]{status}[/] {name}: {printable(measured)}", soft_wrap=True)
+    console.print(f"{coloured(status)} {name}: {printable(measured)}", soft_wrap=True)
     for finding in findings:
         if finding.detail is not None or finding.status == "missed":
             bar = f" (bar {finding.bar})" if finding.bar else ""
@@ -68,6 +62,7 @@ def _show_part(name: str, findings: list[Finding]) -> None:
             console.print(f"   {finding.status}: {detail}", soft_wrap=True)
 
 
-def _worst(findings: Iterable[Finding]) -> str:
+def _worst(findings: Iterable[Finding]) -> Status:
     found = {finding.status for finding in findings}
-    return next((status for status in ("missed", "not run") if status in found), "ok")
+    serious: tuple[Status, ...] = ("missed", "not run")
+    return next((status for status in serious if status in found), "ok")

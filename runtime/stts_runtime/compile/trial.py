@@ -16,7 +16,7 @@ from stts_runtime.errors import EngineError, MissingExtraError
 from stts_runtime.passports import EngineStore, Passport
 from stts_runtime.proof.check import check_part, open_proof
 from stts_runtime.proof.engine_parts import EngineParts
-from stts_runtime.proof.finding import Finding
+from stts_runtime.proof.finding import Finding, missed_of
 from stts_runtime.proof.reference import PROOF
 
 _FOLDER = "trial"
@@ -41,7 +41,7 @@ class Trial:
         store.folder.mkdir(exist_ok=True)
         store.put(passport, plan)
         findings = check_part(EngineParts(self._bundle, passport.flavour, store), self._proof, passport.part)
-        missed = [finding for finding in findings if finding.status == "missed"]
+        missed = missed_of(findings)
         if missed:
             raise EngineError(_refusal(self._bundle, passport, missed))
         store.plan(passport).replace(plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -26,3 +27,8 @@ class Finding(BaseModel):
     bar: str | None = None
     detail: str | None = None
     """What is wrong and where, in a sentence."""
+
+
+def missed_of(findings: Iterable[Finding]) -> list[Finding]:
+    """Those beyond their bar."""
+    return [finding for finding in findings if finding.status == "missed"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from stts_runtime.proof.finding import Finding
+from stts_runtime.proof.finding import Finding, missed_of
 
 
 class CheckReport(BaseModel):
@@ -22,4 +22,4 @@ class CheckReport(BaseModel):
 
     @property
     def missed(self) -> list[Finding]:
-        return [finding for finding in self.findings if finding.status == "missed"]
+        return missed_of(self.findings)
