@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import mmap
 import re
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stts_runtime.passports import Inspected
-from stts_runtime.tensorrt import Flavour, Log, made, make_logger
+from stts_runtime.tensorrt import Flavour, Log
+from stts_runtime.tensorrt.plan import load_plan
 
 # What the inspector calls data types, which has changed with the versions: "Row major linear FP16 format", "Half".
 # The first that is found counts.
@@ -36,16 +35,9 @@ def inspect_plan(flavour: Flavour, plan: Path) -> Inspected:
 
     Raises `EngineError` with TensorRT's own text if it does not load.
     """
-    api, log = flavour.api, Log()
-    logger = make_logger(api, log)
-    runtime = made(f"{flavour.name} does not start", log, lambda: api.Runtime(logger))
-    with plan.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        load = partial(runtime.deserialize_cuda_engine, content)
-        engine = made(f"{flavour.name} built an engine that it cannot load", log, load)
-        # It refers to the mapping, which must be closed.
-        del load
-    described = engine.create_engine_inspector().get_engine_information(api.LayerInformationFormat.JSON)
-    return Inspected(layers=int(engine.num_layers), outputs=count_types(described))
+    loaded = load_plan(flavour, plan, Log(), f"{flavour.name} built an engine that it cannot load")
+    described = loaded.engine.create_engine_inspector().get_engine_information(flavour.api.LayerInformationFormat.JSON)
+    return Inspected(layers=int(loaded.engine.num_layers), outputs=count_types(described))
 
 
 def count_types(described: str) -> dict[str, int]:

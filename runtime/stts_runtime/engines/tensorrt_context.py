@@ -5,11 +5,9 @@ Both flavours come through here. It knows nothing of frames, tokens or bundles.
 
 from __future__ import annotations
 
-import mmap
 import re
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from functools import partial
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,8 @@ import numpy as np
 from stts_runtime.engines.cuda_memory import DeviceArray, RepeatedWork, Stream
 from stts_runtime.errors import EngineError, UserError
 from stts_runtime.outputs import written_whole
-from stts_runtime.tensorrt import Flavour, Log, made, make_logger
+from stts_runtime.tensorrt import Flavour, Log, made
+from stts_runtime.tensorrt.plan import load_plan
 
 # In what TensorRT says of an allocation that failed.
 _MEMORY_IS_FULL = re.compile("out ?of ?memory", re.IGNORECASE)
@@ -32,16 +31,10 @@ class LoadedEngine:
 
         Raises `EngineError` if TensorRT refuses the engine.
         """
-        api = flavour.api
         self.flavour, self.stream, self.log = flavour, stream, Log()
-        logger = make_logger(api, self.log)
         stream.cuda.make_current()
-        self._runtime = made(f"{flavour.name} does not start", self.log, lambda: api.Runtime(logger))
-        with plan.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            load = partial(self._runtime.deserialize_cuda_engine, content)
-            self.engine = self._made(f"{flavour.name} cannot load {plan}", load)
-            # It refers to the mapping, which must be closed.
-            del load
+        with _full_memory_told(stream):
+            self._runtime, self.engine = load_plan(flavour, plan, self.log, f"{flavour.name} cannot load {plan}")
         self.names = [self.engine.get_tensor_name(number) for number in range(self.engine.num_io_tensors)]
         self._kernels = KernelCache(flavour, self.engine, kernels) if flavour.name == "tensorrt-rtx" else None
         self._kinds_kept: set[str] = set()
@@ -59,7 +52,8 @@ class LoadedEngine:
 
     def context(self) -> Context:
         self.stream.cuda.make_current()
-        context = self._made(f"{self.flavour.name} made no execution context", self._create_context)
+        with _full_memory_told(self.stream):
+            context = made(f"{self.flavour.name} made no execution context", self.log, self._create_context)
         if hasattr(context, "set_device_memory"):
             context.set_device_memory(self._scratch.address, self._scratch.size_bytes)
         else:
@@ -72,15 +66,6 @@ class LoadedEngine:
             return self.engine.create_execution_context_without_device_memory()
         strategy = self.flavour.api.ExecutionContextAllocationStrategy.USER_MANAGED
         return self.engine.create_execution_context(strategy if self._kernels is None else self._kernels.configuration)
-
-    def _made(self, failure: str, make: Callable[[], Any]) -> Any:
-        """As `made`, and a full memory of the device is the user's to mend."""
-        try:
-            return made(failure, self.log, make)
-        except EngineError as error:
-            if _MEMORY_IS_FULL.search(str(error)):
-                raise UserError(f"{error}; {self.stream.cuda.full_memory()}") from None
-            raise
 
     def keep_kernels(self, kind: str = "run") -> None:
         """Writes down what TensorRT-RTX compiled for the first run of a kind, so that the next start is quick."""
@@ -156,6 +141,17 @@ class KernelCache:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with written_whole(self._path) as scratch:
                 scratch.write_bytes(self._cache.serialize())
+
+
+@contextmanager
+def _full_memory_told(stream: Stream) -> Iterator[None]:
+    """A full memory of the device is the user's to mend."""
+    try:
+        yield
+    except EngineError as error:
+        if _MEMORY_IS_FULL.search(str(error)):
+            raise UserError(f"{error}; {stream.cuda.full_memory()}") from None
+        raise
 
 
 def _scratch_bytes(engine: Any) -> int:
