@@ -19,8 +19,9 @@ import typer
 from stts_export.gpu_bench.graphs import export_graphs
 from stts_export.gpu_bench.plots import write_plots
 from stts_export.gpu_bench.report import GpuReport
-from stts_export.gpu_bench.run import run_bench, run_quantized_bench
+from stts_export.gpu_bench.run import run_bench, run_engine_bench, run_quantized_bench
 from stts_export.gpu_bench.settings import GraphFolder, Settings
+from stts_export.gpu_bench.tensorrt_graphs import export_tensorrt_graphs
 from stts_export.precision.half import Half
 from stts_runtime.cli.entry import run_app
 from stts_runtime.errors import UserError
@@ -40,6 +41,8 @@ WINDOWS = [
     (256, 0.5),
 ]
 
+LONGEST_TENSORRT = 64
+
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 Folder = Annotated[Path, typer.Argument(help="Folder of the graphs.")]
 
@@ -56,6 +59,18 @@ def graphs(
     export_graphs(Settings(size=size, windows=windows, precision=precision), GraphFolder(folder), _say)
 
 
+@app.command("tensorrt-graphs")
+def tensorrt_graphs(
+    folder: Folder,
+    size: Annotated[str, typer.Option(help="As in scripts/random_checkpoint.py.")] = "molmo2-4b",
+    text_layers: Annotated[int, typer.Option(min=1, help="Of the language model; its builds take long.")] = 4,
+    window: Annotated[Optional[list[str]], typer.Option(help="Frames and keep, as in 64:0.5; repeatable.")] = None,
+) -> None:
+    """Exports graphs for scripts/bench_tensorrt.py, without weights."""
+    windows = [_window(text) for text in window] if window else [one for one in WINDOWS if one[0] <= LONGEST_TENSORRT]
+    export_tensorrt_graphs(Settings(size=size, windows=windows, precision="fp16"), text_layers, folder, _say)
+
+
 @app.command()
 def run(
     folder: Folder,
@@ -65,6 +80,16 @@ def run(
     """Measures, and writes the report and a picture of it."""
     report = _measured(run_bench, folder, out, rounds)
     write_plots(report, out.with_suffix(".png"))
+
+
+@app.command()
+def engines(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(help="Report, .json.")],
+    rounds: Annotated[int, typer.Option(min=3)] = 9,
+) -> None:
+    """Measures the engines alone."""
+    _measured(run_engine_bench, folder, out, rounds)
 
 
 @app.command()

@@ -9,11 +9,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
-from stts_export.golden import Comparison, compare_modules, compare_onnx, read_golden
+from stts_export.golden import (
+    Comparison,
+    Golden,
+    compare_modules,
+    compare_onnx,
+    compare_outputs,
+    read_golden,
+    write_graph,
+)
 from stts_export.lowering import LOWERINGS
 from stts_runtime.cli.entry import run_app
 
@@ -27,16 +35,31 @@ def line_of(comparison: Comparison) -> str:
 
 
 @app.command(help=__doc__)
-def check(files: Annotated[list[Path], typer.Argument(help="Golden .npz files.")]) -> None:
+def check(
+    files: Annotated[list[Path], typer.Argument(help="Golden .npz files.")],
+    write_graphs: Annotated[
+        Optional[Path], typer.Option(help="Only write graphs here, for scripts/run_on_tensorrt.py on another machine.")
+    ] = None,
+    outputs: Annotated[Optional[Path], typer.Option(help="Check what that made of them, in this folder.")] = None,
+) -> None:
+    goldens = [read_golden(path) for path in files]
+    if write_graphs is not None:
+        write_graphs.mkdir()
+        for golden in goldens:
+            write_graph(golden, "tensorrt-8", write_graphs)
+        return
     failed = 0
-    for path in files:
-        golden = read_golden(path)
-        comparisons = [compare_modules(golden), *(compare_onnx(golden, lowering) for lowering in LOWERINGS)]
+    for golden in goldens:
+        comparisons = [compare_outputs(golden, outputs)] if outputs else here(golden)
         passes = all(comparison.passes for comparison in comparisons)
         failed += not passes
-        print(f"{'pass' if passes else 'FAIL'}  {path}: {'; '.join(line_of(comparison) for comparison in comparisons)}")
+        print(f"{'pass' if passes else 'FAIL'}  {golden.path}: {'; '.join(line_of(one) for one in comparisons)}")
     if failed:
         raise typer.Exit(1)
+
+
+def here(golden: Golden) -> list[Comparison]:
+    return [compare_modules(golden), *(compare_onnx(golden, lowering) for lowering in LOWERINGS)]
 
 
 if __name__ == "__main__":

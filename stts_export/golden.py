@@ -164,6 +164,19 @@ def compare_onnx(golden: Golden, lowering: str) -> Comparison:
     return _compared(f"{lowering} graph", golden, session.run(None, {"patches": golden.patches_TNP.numpy()}))
 
 
+def write_graph(golden: Golden, lowering: str, folder: Path) -> None:
+    """NAME.onnx, and its input in NAME.in.npz, for an engine elsewhere."""
+    model = to_onnx(GoldenGraph(golden), (golden.patches_TNP,), ["patches"], _OUTPUTS, LOWERINGS[lowering])
+    ir.save(model, folder / f"{golden.path.stem}.onnx")
+    np.savez(folder / f"{golden.path.stem}.in.npz", patches=golden.patches_TNP.numpy())
+
+
+def compare_outputs(golden: Golden, folder: Path) -> Comparison:
+    """What an engine elsewhere made of it: NAME.out.npz."""
+    with np.load(folder / f"{golden.path.stem}.out.npz") as outputs:
+        return _compared(str(folder), golden, [outputs[name] for name in _OUTPUTS])
+
+
 def _compared(what: str, golden: Golden, outputs: list[Array]) -> Comparison:
     scores, kept_groups, after_bias, last = outputs
     vision, frames = golden.config.vision, golden.budget.frames

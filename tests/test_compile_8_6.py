@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import shutil
 import sys
 from pathlib import Path
@@ -21,8 +20,7 @@ from stts_runtime.compile.request import Done, PartRequest
 from stts_runtime.compile.run import CompileRequest, compile_bundle
 from stts_runtime.errors import BundleError
 from stts_runtime.passports import Inspected, Lengths
-from stts_runtime.tensorrt import Flavour, nvrtc
-from stts_runtime.tensorrt.nvrtc import load_builtins
+from stts_runtime.tensorrt import Flavour
 from tests import fake_tensorrt_8
 from tests.compiled import WORKSTATION
 from tests.fake_tensorrt import FakeCuda
@@ -102,7 +100,6 @@ def test_a_bundle_is_compiled_and_its_passports_say_how(
     # Engines are tried as soon as they are compiled, on the fake GPU and in this version.
     monkeypatch.setattr("stts_runtime.compile.trial.load_cuda", lambda: None)
     monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt_8)
-    monkeypatch.setattr(nvrtc, "_opens", lambda _: False)
     heard = Heard()
     passports = compile_bundle(CompileRequest(copy, "tensorrt", jobs=2), heard)
     assert {one.lowering for one in passports} == {"tensorrt-8"}
@@ -110,7 +107,6 @@ def test_a_bundle_is_compiled_and_its_passports_say_how(
     assert all(one.inspected is not None and one.inspected.layers == 2 for one in passports)
     assert all(one.proof for one in passports)
     assert "8.6.0 does not tell how far a build is" in heard.notes[0]
-    assert "pip install 'nvidia-cuda-nvrtc-cu12==12.0.*'" in heard.notes[1]
     again = Heard()
     assert compile_bundle(CompileRequest(copy, "tensorrt"), again) == passports
     assert (again.begun, again.notes) == ([], [])
@@ -155,29 +151,3 @@ def test_what_8_6_cannot_have_is_refused_by_name(targets_bundle: Bundle) -> None
 )
 def test_data_types_are_counted_by_whatever_name_a_version_has_for_them(described: str, counts: str) -> None:
     assert count_types(described) == dict.fromkeys(counts.split(), 1)
-
-
-def test_builtins_of_nvrtc_are_found_in_the_pip_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "nvidia" / "cuda_nvrtc"
-    (package / "lib").mkdir(parents=True)
-    (package / "__init__.py").touch()
-    monkeypatch.syspath_prepend(str(tmp_path))
-    for name in [name for name in sys.modules if name.split(".")[0] == "nvidia"]:
-        monkeypatch.delitem(sys.modules, name)
-    tried: list[str] = []
-
-    def opens(library: str) -> bool:
-        tried.append(library)
-        return library.startswith("/")
-
-    monkeypatch.setattr(nvrtc, "_opens", opens)
-    assert load_builtins("8.6.0") is None
-    assert tried == ["libnvrtc-builtins.so.12.0", str(package / "lib/libnvrtc-builtins.so.12.0")]
-    monkeypatch.setattr(nvrtc, "_opens", lambda _: False)
-    assert "libnvrtc-builtins.so.12.2 is not found" in str(load_builtins("8.6.2.3"))
-
-
-def test_a_library_that_is_not_there_does_not_open() -> None:
-    assert not nvrtc._opens("libnvrtc-builtins.so.0.0")
-    with pytest.raises(OSError, match="cannot open"):
-        ctypes.CDLL("libnvrtc-builtins.so.0.0")

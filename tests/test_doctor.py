@@ -23,7 +23,6 @@ from stts_runtime.doctor.modules import Module, installed_version, look_for, num
 from stts_runtime.doctor.onnxruntime import cpu_target, cuda_target, onnxruntime_facts
 from stts_runtime.doctor.tensorrt import has_apt_module, rtx_target, tensorrt_facts, tensorrt_target
 from stts_runtime.doctor.video import video_facts
-from stts_runtime.tensorrt import nvrtc
 from tests.installed import HAS_ONNXRUNTIME
 from tests.programs import run
 from tests.test_device import command, tree
@@ -452,15 +451,6 @@ def test_facts_tell_missing_from_broken() -> None:
     assert value(facts, "TensorRT") == "10.16.1.11"
     assert because(facts, "TensorRT-RTX") == "not installed"
     assert because(facts, "TensorRT lean") == f"installed but does not load ({NO_ENGINE_LIBRARY})"
-
-
-def test_tensorrt_8_6_without_the_library_of_its_attention_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvrtc, "_opens", lambda _: False)
-    old = tensorrt_facts(replace(TENSORRT, version="8.6.0"), missing(RTX), missing(RTX))
-    assert "pip install 'nvidia-cuda-nvrtc-cu12==12.0.*'" in str(because(old, "NVRTC for TensorRT"))
-    assert "NVRTC for TensorRT" not in [fact.name for fact in tensorrt_facts(TENSORRT, RTX, RTX)]
-    monkeypatch.setattr(nvrtc, "_opens", lambda _: True)
-    assert value(tensorrt_facts(replace(TENSORRT, version="8.6.0"), RTX, RTX), "NVRTC for TensorRT")
 
 
 def test_version_numbers_compare_as_numbers() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import datetime, timezone
 from pathlib import Path
@@ -34,6 +35,9 @@ def evaluate_command(
     device: DeviceOption = None,
     report: Annotated[Optional[Path], typer.Option(help="Report to write, .json.")] = None,
     plot: Annotated[Optional[Path], typer.Option(help="Picture of accuracy over latency, .png.")] = None,
+    answers: Annotated[
+        Optional[Path], typer.Option(help="Every answer, .jsonl; scripts/compare_answers.py compares two of these.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measures accuracy on synthetic clips with exact answers: every variant, and controls that spend the same tokens.
@@ -47,7 +51,7 @@ def evaluate_command(
     from stts_runtime.engines import check_engine, choose_engine
 
     select_gpu(device)
-    _check_places(report, plot, bundle)
+    _check_places(report, plot, answers, bundle)
     opened = Bundle.open(bundle)
     for note in choose_engine(opened, engine).notes:
         show_note(note)
@@ -56,19 +60,21 @@ def evaluate_command(
     with steps(quiet=as_json) as tell:
         minutes = _run(evaluation, tell)
     made = report_of(evaluation, datetime.now(timezone.utc).isoformat(timespec="seconds"), minutes)
-    written = _write(made, report, plot)
+    written = [*_write(made, report, plot), *_write_answers(evaluation, answers)]
     if as_json:
         print(made.model_dump_json(), flush=True)
     else:
         _show(made, written)
 
 
-def _check_places(report: Path | None, plot: Path | None, bundle: Path) -> None:
+def _check_places(report: Path | None, plot: Path | None, answers: Path | None, bundle: Path) -> None:
     """Refuses what could not be written, before the minutes are spent."""
     from stts_calib.accuracy import check_plot_library
 
     if report is not None:
         check_output(report, (".json",), None, bundle)
+    if answers is not None:
+        check_output(answers, (".jsonl",), None, bundle)
     if plot is not None:
         check_output(plot, (".png",), None, bundle)
         check_plot_library()
@@ -83,6 +89,14 @@ def _write(made: AccuracyReport, report: Path | None, plot: Path | None) -> list
     if plot is not None:
         write_accuracy_plot(plot, made)
     return [path for path in (report, plot) if path is not None]
+
+
+def _write_answers(evaluation: Evaluation, answers: Path | None) -> list[Path]:
+    if answers is None:
+        return []
+    with written_whole(answers) as scratch:
+        scratch.write_text("".join(json.dumps(one) + "\n" for one in evaluation.records()))
+    return [answers]
 
 
 def _run(evaluation: Evaluation, tell: TellStep) -> float:

@@ -40,8 +40,9 @@ Works = dict[str, Callable[[], object]]
 class Context:
     """Raises `UserError` if the folder is not one of graphs."""
 
-    def __init__(self, folder: GraphFolder, rounds: int, tell: Tell) -> None:
-        self.folder, self.rounds, self.tell = folder, rounds, tell
+    def __init__(self, folder: GraphFolder, rounds: int, tell: Tell, beside_torch: bool = True) -> None:
+        """`beside_torch` False times the engines alone."""
+        self.folder, self.rounds, self.tell, self.beside_torch = folder, rounds, tell, beside_torch
         self.settings: Settings = folder.settings
         self.model = self.settings.model()
         half = self.settings.precision

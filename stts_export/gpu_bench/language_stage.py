@@ -47,11 +47,10 @@ def _cache_bytes(context: Context) -> int:
 def _prefill_row(context: Context, budget: TokenBudget, language: CudaLanguage) -> Row:
     context.tell(f"prefill {budget.name}")
     tokens = prefix(budget, context.model.markers)
-    works: Works = {
-        f"{budget.name} {ENGINE}": call(fill_prefix, language, tokens),
-        f"{budget.name} {EAGER}": context.torch.prefill(tokens),
-    }
-    if budget.frames == COMPILED_FRAMES and budget.keep in (1, 0.5):
+    works: Works = {f"{budget.name} {ENGINE}": call(fill_prefix, language, tokens)}
+    if context.beside_torch:
+        works[f"{budget.name} {EAGER}"] = context.torch.prefill(tokens)
+    if context.beside_torch and budget.frames == COMPILED_FRAMES and budget.keep in (1, 0.5):
         works[f"{budget.name} {COMPILED}"] = context.torch.prefill(tokens, compiled=True)
     times = interleaved(works, context.rounds, warm_ups=2)
     return context.row("prefill", budget, len(tokens), times, context.best_prefill_ms(len(tokens)))
@@ -69,7 +68,9 @@ def _decode_row(context: Context, budget: TokenBudget, language: CudaLanguage) -
 
     for _ in range(SETTLING_RUNS):
         decode()
-    works = {f"{budget.name} {ENGINE}": decode, f"{budget.name} {EAGER}": context.torch.step(length)}
+    works: Works = {f"{budget.name} {ENGINE}": decode}
+    if context.beside_torch:
+        works[f"{budget.name} {EAGER}"] = context.torch.step(length)
     times = interleaved(works, 3 * context.rounds)
     return context.row("decode", budget, length, times, context.best_step_ms(length))
 

@@ -32,6 +32,12 @@ def run_bench(folder: GraphFolder, rounds: int, command: str, tell: Tell) -> Gpu
     return _report(context, rows, command)
 
 
+def run_engine_bench(folder: GraphFolder, rounds: int, command: str, tell: Tell) -> GpuReport:
+    """The engines alone. Raises `UserError` if the folder is not one of graphs."""
+    context = Context(folder, rounds, tell, beside_torch=False)
+    return _report(context, [*vision_rows(context), *language_rows(context)], command)
+
+
 def run_quantized_bench(folder: GraphFolder, rounds: int, command: str, tell: Tell) -> GpuReport:
     """The language model in 4, 8 and 16 bits. Raises `UserError` if the folder is not one of graphs."""
     context = Context(folder, rounds, tell)

@@ -41,9 +41,10 @@ def _rows(context: Context, budgets: Sequence[TokenBudget]) -> list[Row]:
         context.remember(f"vision {budget.name}", context.vision, watch, bound, live)
         works[f"{budget.name} {ENGINE}"] = engine.enqueue
         works[f"{budget.name} {ENGINE} with transfers"] = call(engine.run, frames)
-        works[f"{budget.name} {EAGER}"] = call(context.torch.see, on_device, budget)
+        if context.beside_torch:
+            works[f"{budget.name} {EAGER}"] = call(context.torch.see, on_device, budget)
     times = interleaved(works, context.rounds)
-    if budgets[0].frames == COMPILED_FRAMES:
+    if context.beside_torch and budgets[0].frames == COMPILED_FRAMES:
         times |= _compiled(context, works)
     return [context.row(STAGE, one, one.kept, times, context.best_vision_ms(one)) for one in budgets]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -105,6 +105,13 @@ class Evaluation:
         for number in range(self.clips):
             self._watch(Clip.make(self.split, number), sessions)
             on_clip(number + 1)
+
+    def records(self) -> Iterator[dict[str, str | int]]:
+        """Every answer with its question, setting by setting."""
+        for setting, answers in self.answers.items():
+            for asked, text in zip(self.asked, answers.texts, strict=True):
+                about = {"setting": setting, "clip": asked.clip, "kind": asked.kind, "question": asked.text}
+                yield {**about, "right": asked.answer, "answer": text}
 
     def _watch(self, clip: Clip, sessions: dict[str, Session]) -> None:
         """Every setting sees the clip before the next one is made, so that all meet the same noise of the machine."""

@@ -25,7 +25,6 @@ from stts_runtime.passports import EngineStore, Passport, check_device, check_in
 from stts_runtime.passports.passport import PASSPORT_SCHEMA
 from stts_runtime.tensorrt import Flavour, FlavourName, load_flavour
 from stts_runtime.tensorrt.caches import cache_file
-from stts_runtime.tensorrt.nvrtc import load_nvrtc
 
 
 @dataclass(frozen=True)
@@ -82,26 +81,20 @@ def compile_bundle(request: CompileRequest, listener: Listener) -> list[Passport
         missing = [part for part in parts if not run.suffices(standing[part.name])]
         estimates = {part.name: estimate(bundle, part, flavour) for part in missing}
         check_machine(bundle.folder, estimates, jobs=request.jobs)
-        for note in _notes(flavour) if missing else []:
-            listener.note(note)
+        if missing and not flavour.tells_progress:
+            listener.note(_no_progress(flavour))
         listener.start(estimates)
         listening = _OneAtATime(listener)
         tasks = [partial(run.take, part, standing[part.name], scratch, listening) for part in parts]
         return run_jobs(tasks, request.jobs)
 
 
-def _notes(flavour: Flavour) -> list[str]:
-    """What this version lacks."""
-    notes = []
-    if not flavour.tells_progress:
-        notes.append(
-            f"{flavour.name} {flavour.version} does not tell how far a build is; on an H100 8.6.0 took 30 to 180 s for "
-            "each graph of a small model and 4 to 8 minutes for Molmo2-4B's vision tower, and a Jetson takes several "
-            "times longer"
-        )
-    if missing := load_nvrtc(flavour):
-        notes.append(missing)
-    return notes
+def _no_progress(flavour: Flavour) -> str:
+    return (
+        f"{flavour.name} {flavour.version} does not tell how far a build is; on an H100 8.6.0 took 30 to 180 s for "
+        "each graph of a small model and 4 to 8 minutes for Molmo2-4B's vision tower, and a Jetson takes several "
+        "times longer"
+    )
 
 
 class _OneAtATime:

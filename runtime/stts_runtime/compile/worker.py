@@ -20,7 +20,6 @@ from stts_runtime.compile.inspect import inspect_plan
 from stts_runtime.compile.request import Done, Failed, PartRequest, Progress
 from stts_runtime.errors import SttsError, UserError
 from stts_runtime.tensorrt import load_flavour
-from stts_runtime.tensorrt.nvrtc import load_nvrtc
 
 
 def main() -> None:
@@ -42,8 +41,6 @@ def main() -> None:
 
 def _compile(request: PartRequest, tell: Callable[[Progress], None], started: float) -> Done:
     flavour = load_flavour(request.flavour)
-    # The builder looks for it by name, and takes what is loaded already.
-    load_nvrtc(flavour)
     built = build_plan(flavour, request, tell)
     seconds = round(time.monotonic() - started, 1)
     return Done(

@@ -12,7 +12,6 @@ from stts_runtime.device import Device
 from stts_runtime.doctor.bindings import bindings_obstacle
 from stts_runtime.doctor.modules import Module, numbers
 from stts_runtime.doctor.report import Fact, Target
-from stts_runtime.tensorrt.nvrtc import load_builtins
 
 # What the oldest lowering for it needs (stts_export/lowering/tensorrt_8.py).
 _MINIMUM = (8, 6)
@@ -33,15 +32,7 @@ _APT_MODULES = "usr/lib/python3*/dist-packages/tensorrt"
 
 
 def tensorrt_facts(tensorrt: Module, rtx: Module, lean: Module) -> list[Fact]:
-    return [*(module.fact() for module in (tensorrt, rtx, lean)), *_nvrtc_facts(tensorrt)]
-
-
-def _nvrtc_facts(tensorrt: Module) -> list[Fact]:
-    """Later versions bring what they compile attention with."""
-    if tensorrt.version is None or numbers(tensorrt.version) >= (10, 0):
-        return []
-    missing = load_builtins(tensorrt.version)
-    return [Fact.of("NVRTC for TensorRT", None if missing else "built-in functions found", missing)]
+    return [module.fact() for module in (tensorrt, rtx, lean)]
 
 
 def has_apt_module(root: Path) -> bool:

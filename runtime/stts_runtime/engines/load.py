@@ -75,7 +75,7 @@ def load_vision(
     """Checks and loads one vision variant; `store` holds compiled engines in place of the bundle's own."""
     if engine == "cpu":
         return CpuVision(bundle, variant)
-    return CudaVision.open(bundle, variant) if engine == "cuda" else TensorRtVision(bundle, variant, engine, store)
+    return CudaVision.open(bundle, variant) if engine == "cuda" else TensorRtVision.open(bundle, variant, engine, store)
 
 
 def load_live(bundle: Bundle, keep: float, engine: EngineName = "cpu") -> LiveVisionEngine:
@@ -101,4 +101,4 @@ def load_language(bundle: Bundle, engine: EngineName = "cpu", store: EngineStore
     """Checks and loads the language model, with an empty cache; `store` as in `load_vision`."""
     if engine == "cpu":
         return CpuLanguage(bundle)
-    return CudaLanguage.open(bundle) if engine == "cuda" else TensorRtLanguage(bundle, engine, store)
+    return CudaLanguage.open(bundle) if engine == "cuda" else TensorRtLanguage.open(bundle, engine, store)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import LANGUAGE, VISION, compilable
 from stts_runtime.device import Device, this_device
@@ -87,17 +88,23 @@ def load_engine(
 class TensorRtVision:
     """One vision variant on the GPU."""
 
-    def __init__(self, bundle: Bundle, variant: str, flavour: FlavourName, store: EngineStore | None = None) -> None:
-        manifest = bundle.manifest
-        record = manifest.variants[variant]
-        self._budget = manifest.budget(record)
-        names = ["frames", "visual_tokens", *(["scores", "kept_groups"] if record.is_pruned else [])]
-        self._loaded, passport = load_engine(bundle, f"{VISION}.{variant}", flavour, names, store=store)
-        self.lowering = passport.lowering
-        self._arrays = {name: self._loaded.array(name) for name in names}
-        context = self._loaded.context()
+    def __init__(self, loaded: LoadedEngine, budget: TokenBudget, lowering: str) -> None:
+        self._loaded, self._budget, self.lowering = loaded, budget, lowering
+        self._arrays = {name: loaded.array(name) for name in loaded.names}
+        context = loaded.context()
         context.bind(self._arrays)
-        self._run = context.repeated()
+        self.enqueue = context.repeated()
+        """Runs the engine on what was uploaded last, without waiting; for benchmarks."""
+
+    @classmethod
+    def open(
+        cls, bundle: Bundle, variant: str, flavour: FlavourName, store: EngineStore | None = None
+    ) -> TensorRtVision:
+        """Loads a variant of a bundle; `store` holds the engines in place of the bundle's own."""
+        record = bundle.manifest.variants[variant]
+        names = ["frames", "visual_tokens", *(["scores", "kept_groups"] if record.is_pruned else [])]
+        loaded, passport = load_engine(bundle, f"{VISION}.{variant}", flavour, names, store=store)
+        return cls(loaded, bundle.manifest.budget(record), passport.lowering)
 
     def run(self, frames: NDArray[np.uint8], given: NDArray[np.bool_] | None = None) -> VisionOutput:
         """RGB frames (T, H, W, 3) uint8 -> the window's visual tokens, on the device until the next run."""
@@ -108,7 +115,7 @@ class TensorRtVision:
         stream.upload(arrays["frames"], frames)
         if given is not None:
             stream.upload(arrays["kept_groups"], np.flatnonzero(given))
-        self._run()
+        self.enqueue()
         stream.synchronize()
         self._loaded.keep_kernels()
         return self._output(given)
@@ -134,21 +141,29 @@ class TensorRtLanguage:
     Every engine takes `start`; what else follows from the number of tokens is an input of some (`engines.indices`).
     """
 
-    def __init__(self, bundle: Bundle, flavour: FlavourName, store: EngineStore | None = None) -> None:
-        model = bundle.manifest.language
-        self.context, self.length = model.context, 0
+    def __init__(self, loaded: LoadedEngine, image_patch_id: int, lowering: str, *, caches_in_place: bool) -> None:
+        self._loaded, self._image_patch_id, self.lowering = loaded, image_patch_id, lowering
+        self.length = 0
         self.shown: Any = None
+        caches = [name for name in loaded.names if f"new_{name}" in loaded.names]
+        self.context = loaded.shape(caches[0])[-2]
+        of_a_call = [name for name in ("token_ids", "positions", *INDICES) if name in loaded.names]
+        others = ("visual_tokens", "logits", "next_token")
+        self._arrays = {name: loaded.array(name, longest=self.context) for name in (*of_a_call, *others)}
+        self._host = {name: self._pinned(self._arrays[name]) for name in of_a_call}
+        self._calls = self._calls_over(caches, caches_in_place)
+        self._turn = 0
+
+    @classmethod
+    def open(cls, bundle: Bundle, flavour: FlavourName, store: EngineStore | None = None) -> TensorRtLanguage:
+        """Loads the language model of a bundle, with an empty cache; `store` holds the engines in place of its own."""
+        model = bundle.manifest.language
         caches = cache_names(model.layers)
         others = ["visual_tokens", "logits", "next_token"]
         names = ["token_ids", "positions", "start", *others, *caches, *(f"new_{name}" for name in caches)]
-        self._loaded, passport = load_engine(bundle, LANGUAGE, flavour, names, INDICES, store)
-        self.lowering, self._image_patch_id = passport.lowering, bundle.manifest.prompt.image_patch_id
-        of_a_call = [name for name in ("token_ids", "positions", *INDICES) if name in self._loaded.names]
-        self._arrays = {name: self._loaded.array(name, longest=model.context) for name in (*of_a_call, *others)}
-        self._host = {name: self._pinned(self._arrays[name]) for name in of_a_call}
+        loaded, passport = load_engine(bundle, LANGUAGE, flavour, names, INDICES, store)
         in_place = model.graphs[passport.lowering].caches_in_place
-        self._calls = self._calls_over(caches, in_place)
-        self._turn = 0
+        return cls(loaded, bundle.manifest.prompt.image_patch_id, passport.lowering, caches_in_place=in_place)
 
     def _calls_over(self, caches: list[str], in_place: bool) -> list[_Calls]:
         """One set of caches that is read and written, or two between which every call goes to and fro."""

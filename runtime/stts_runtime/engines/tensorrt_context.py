@@ -32,6 +32,8 @@ class LoadedEngine:
         Raises `EngineError` if TensorRT refuses the engine.
         """
         self.flavour, self.stream, self.log = flavour, stream, Log()
+        self.what = f"{flavour.name} engine {plan.name}"
+        """For errors."""
         stream.cuda.make_current()
         with _full_memory_told(stream):
             self._runtime, self.engine = load_plan(flavour, plan, self.log, f"{flavour.name} cannot load {plan}")
@@ -53,7 +55,7 @@ class LoadedEngine:
     def context(self) -> Context:
         self.stream.cuda.make_current()
         with _full_memory_told(self.stream):
-            context = made(f"{self.flavour.name} made no execution context", self.log, self._create_context)
+            context = made(f"{self.what} made no execution context", self.log, self._create_context)
         if hasattr(context, "set_device_memory"):
             context.set_device_memory(self._scratch.address, self._scratch.size_bytes)
         else:
@@ -113,7 +115,7 @@ class Context:
         return RepeatedWork(self._loaded.stream, self.enqueue, attempts=int(may_capture))
 
     def _refused(self, otherwise: str) -> EngineError:
-        return EngineError(f"{self._loaded.flavour.name}: {self._loaded.log.explain(otherwise)}")
+        return EngineError(f"{self._loaded.what}: {self._loaded.log.explain(otherwise)}")
 
 
 class KernelCache:
