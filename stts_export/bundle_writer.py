@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stts_export.checkpoint import Checkpoint
@@ -17,7 +20,12 @@ from stts_export.checkpoint.stream_writer import write_safetensors
 from stts_export.checkpoint.streaming import Read
 from stts_export.graphs.check import check_onnx
 from stts_export.graphs.count import count_multiplications
-from stts_export.graphs.weight_file import refer_to_weight_file, take_weights_as_inputs, used_weights
+from stts_export.graphs.weight_file import (
+    derived_weights,
+    refer_to_weight_file,
+    take_weights_as_inputs,
+    used_weights,
+)
 from stts_export.lowering import CPU, Lowering
 from stts_export.plan import TOKENIZER, LivePlan, Plan
 from stts_runtime.budget import TokenBudget
@@ -84,10 +92,20 @@ class BundleWriter:
         (folder / TOKENIZER).write_bytes(checkpoint.text.tokenizer)
 
     def weights(self, exported: Sequence[Exported], state: dict[str, Tensor], read: Read, formats: Formats) -> None:
-        """Writes the weights that graphs of one kind use, in the types that `state` has."""
+        """Writes the weights that graphs of one kind use, with those they derive, in the types of `state`."""
         kind = exported[0].kind
-        used = used_weights([one.model for one in exported], state, f"{kind}.")
-        write_safetensors(self.folder / _weight_file(kind, formats), used, read)
+        models, prefix = [one.model for one in exported], f"{exported[0].kind}."
+        derived = derived_weights(models, prefix)
+        like = used_weights(models, state, prefix) | {name: one.like for name, one in derived.items()}
+
+        def source(name: str) -> NDArray[Any]:
+            name = name.removeprefix(prefix)
+            return read(name).to(state[name].dtype).numpy()
+
+        def read_or_derive(name: str) -> Tensor:
+            return torch.from_numpy(derived[name].compute(source)) if name in derived else read(name)
+
+        write_safetensors(self.folder / _weight_file(kind, formats), like, read_or_derive)
 
     def written(self, part: str, lowering: Lowering) -> Graph | None:
         """What the manifest will say of a part's graph; None if there is none so far."""

@@ -114,3 +114,26 @@ def test_axes_become_attributes() -> None:
     to_opset17(ir.Model(graph, ir_version=10))
     assert len(node.inputs) == 1
     assert {name: value.value for name, value in node.attributes.items()} == {"axes": (1,), "keepdims": 1}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_weights_are_taken_as_they_are_stored(targets_bundle: Bundle, part: str) -> None:
+    """TensorRT 8.6 gets a product over weights wrong that are put together in the graph. Views are harmless."""
+    graph = graph_of(targets_bundle, part).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        if node.input and constants.issuperset(name for name in node.input if name):
+            assert node.op_type in {"Reshape", "Squeeze", "Unsqueeze", "Transpose"}, node.name
+            constants |= set(node.output)
+
+
+@pytest.mark.parametrize(
+    ("part", "poolings"), [("vision.full-t3", 1), ("vision.clip-t3-k0.5", 2), ("vision.live-key", 2)]
+)
+def test_a_pooling_is_not_taken_for_an_attention(targets_bundle: Bundle, part: str, poolings: int) -> None:
+    """That of the connector, and that of the scorer: something stands between their product and their softmax."""
+    graph = graph_of(targets_bundle, part).graph
+    made_by = {name: node.op_type for node in graph.node for name in node.output}
+    feeds = [made_by[node.input[0]] for node in graph.node if node.op_type == "Softmax"]
+    assert feeds.count("Sub") == poolings
+    assert set(feeds) <= {"Sub", "MatMul"}

@@ -18,7 +18,7 @@ from stts_export.gpu_bench.graphs import weightless
 from stts_export.gpu_bench.settings import Settings, prefix_tokens
 from stts_export.graphs.language_graph import export_indexed
 from stts_export.graphs.vision_graph import export_vision
-from stts_export.graphs.weight_file import refer_to_weight_file
+from stts_export.graphs.weight_file import derived_weights, refer_to_weight_file, used_weights
 from stts_export.lowering.tensorrt_8 import TENSORRT_8
 from stts_export.precision.half import DTYPES, PrecisionPlan, to_half
 from stts_runtime.bundle.manifest import LANGUAGE, VISION
@@ -43,17 +43,15 @@ def _export(settings: Settings, text_layers: int, folder: Path, tell: Tell) -> N
     model = dataclasses.replace(model, text=dataclasses.replace(model.text, layers=text_layers))
     vision, language = weightless(model)
     to_half(vision, language, PrecisionPlan("fp16"))
-    weights = {
-        kind: _header(module.state_dict(), folder / f"{kind}.safetensors")
-        for kind, module in ((VISION, vision), (LANGUAGE, language))
-    }
+    graphs = {}
     for budget in settings.budgets():
         tell(f"exporting vision {budget.name}")
-        _save(export_vision(vision, budget, TENSORRT_8), VISION, weights[VISION], folder / f"{budget.name}.onnx")
+        graphs[budget.name] = export_vision(vision, budget, TENSORRT_8)
+    _save(graphs, vision.state_dict(), VISION, folder)
     context, rows = settings.context, settings.visual_rows
     tell(f"exporting {text_layers} layers of the language model with a context of {context}")
     graph = export_indexed(language, context, context + settings.skipped, rows, TENSORRT_8, DTYPES["fp16"])
-    _save(graph, LANGUAGE, weights[LANGUAGE], folder / f"{LANGUAGE}.onnx")
+    _save({LANGUAGE: graph}, language.state_dict(), LANGUAGE, folder)
     described = {
         "size": settings.size,
         "groups": model.vision.groups,
@@ -67,15 +65,16 @@ def _export(settings: Settings, text_layers: int, folder: Path, tell: Tell) -> N
     (folder / "graphs.json").write_text(json.dumps(described, indent=1) + "\n")
 
 
-def _header(state: Mapping[str, Tensor], path: Path) -> Path:
+def _save(graphs: Mapping[str, ir.Model], state: Mapping[str, Tensor], kind: str, folder: Path) -> None:
+    """Graphs that share their weights, and the beginning of the weights' file."""
+    models, weights = list(graphs.values()), folder / f"{kind}.safetensors"
+    used = used_weights(models, state, f"{kind}.")
+    like = {**used, **{name: one.like for name, one in derived_weights(models, f"{kind}.").items()}}
     stored = {
-        name: Stored(_NAMES[one.element_size()], one.element_size(), tuple(one.shape)) for name, one in state.items()
+        name: Stored(_NAMES[one.element_size()], one.element_size(), tuple(one.shape)) for name, one in like.items()
     }
     beginning, _ = lay_out(stored)
-    path.write_bytes(beginning)
-    return path
-
-
-def _save(model: ir.Model, kind: str, weights: Path, path: Path) -> None:
-    refer_to_weight_file(model, weights, f"{kind}.")
-    ir.save(model, path)
+    weights.write_bytes(beginning)
+    for name, model in graphs.items():
+        refer_to_weight_file(model, weights, f"{kind}.")
+        ir.save(model, folder / f"{name}.onnx")

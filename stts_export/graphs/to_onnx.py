@@ -13,6 +13,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
+from stts_export.graphs.derived import derive_weights
 from stts_export.graphs.opset17 import to_opset17
 from stts_export.graphs.optimize import optimize
 from stts_export.graphs.share import share_constants
@@ -69,6 +70,8 @@ def to_onnx(
         weights = set(program.state_dict)
         optimize(exported.model, _unless_weight(weights))
         share_constants(exported.model, weights)
+        if lowering.derives_weights:
+            derive_weights(exported.model, weights)
         if lowering.opset_version < lowering.exported_opset:
             to_opset17(exported.model)
     _forget_provenance(exported.model)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from stts_export.errors import ExportError
 from stts_export.graphs.casts import cast_where_used
+from stts_export.graphs.derived import Derivation, DerivedTensor
 from stts_export.graphs.join import JOINED_BY, join_products
 
 _DTYPES = {"F32": ir.DataType.FLOAT, "F16": ir.DataType.FLOAT16, "BF16": ir.DataType.BFLOAT16}
@@ -27,6 +28,16 @@ def used_weights(models: Iterable[ir.Model], state: Mapping[str, Tensor], prefix
     """The entries of `state` that some graph holds as `prefix` + name."""
     initializers = {name for model in models for name in model.graph.initializers}
     return {name: tensor for name, tensor in state.items() if prefix + name in initializers}
+
+
+def derived_weights(models: Iterable[ir.Model], prefix: str) -> dict[str, Derivation]:
+    """The derived weights of these graphs by name, without `prefix`."""
+    return {
+        name.removeprefix(prefix): value.const_value.derivation
+        for model in models
+        for name, value in model.graph.initializers.items()
+        if isinstance(value.const_value, DerivedTensor)
+    }
 
 
 def refer_to_weight_file(model: ir.Model, path: Path, prefix: str) -> None:

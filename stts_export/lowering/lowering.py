@@ -45,6 +45,8 @@ class Lowering:
     """More channels in every head of the vision tower, in which masks and biases ride (`modules.wide_heads`)."""
     seat_sizes: int = SEAT_SIZES
     """Different sizes of seats in which kept groups are packed, where heads have spare channels."""
+    derives_weights: bool = False
+    """Whether what a graph would compute of weights alone is a weight of its own (`graphs.derived`)."""
     prefill_apart: bool = False
     """Whether a prefix with images has a graph of its own."""
 

@@ -29,6 +29,7 @@ class _Opset17(Decomposed):
             **super().table(),
             operators.channel_biased_attention: as_function(self.channel_biased_attention),
             torch.ops.aten.gelu.default: as_function(self.gelu),
+            torch.ops.aten.softmax.int: as_function(self.softmax),
         }
 
     def channel_biased_attention(self, q: Value, k: Value, v: Value, bias: Value, heads: int, spare: int) -> Value:
@@ -43,6 +44,16 @@ class _Opset17(Decomposed):
         attended_BHMd = op.MatMul(op.Softmax(logits), by_head(op, v, heads))
         used = op.Slice(op.Transpose(attended_BHMd, perm=[0, 2, 1, 3]), [0], [width], [3])
         return op.Reshape(used, [0, 0, heads * width])
+
+    def softmax(self, x: Value, dim: int) -> Value:
+        """Less the highest first, which changes nothing but what 8.6 takes it for.
+
+        The pooling of a group (`modules.layers.GroupPooling`) is two products around a softmax over nine patches. In
+        fp16 8.6.0 computed it as an attention and gave each group what another head of another group should have had
+        (on an H200, at widths of 32 and 160). With something between product and softmax it does not.
+        """
+        op = self.op
+        return op.Softmax(op.Sub(x, op.ReduceMax(x, op.Constant(value_ints=[dim]))), axis=dim)
 
     def gelu(self, x: Value, approximate: str = "none") -> Value:
         """0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), the only form that the models have."""
@@ -71,5 +82,6 @@ TENSORRT_8 = replace(
     minimum_backend_version="8.6",
     seat_sizes=2,
     spare_channels=8,
+    derives_weights=True,
     has_bf16=False,
 )

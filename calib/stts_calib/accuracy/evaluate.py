@@ -110,7 +110,12 @@ class Evaluation:
         """Every answer with its question, setting by setting."""
         for setting, answers in self.answers.items():
             for asked, text in zip(self.asked, answers.texts, strict=True):
-                about = {"setting": setting, "clip": asked.clip, "kind": asked.kind, "question": asked.text}
+                about: dict[str, str | int] = {
+                    "setting": setting,
+                    "clip": asked.clip,
+                    "kind": asked.kind,
+                    "question": asked.text,
+                }
                 yield {**about, "right": asked.answer, "answer": text}
 
     def _watch(self, clip: Clip, sessions: dict[str, Session]) -> None:

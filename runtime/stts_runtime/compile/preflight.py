@@ -1,9 +1,10 @@
 """What a build will ask of this machine, before it starts: memory, disk and time of each part.
 
-The figures are fitted to builds with TensorRT-RTX 1.7 (benchmarks/compile/): graphs of 9 to 915 MB of weights. TensorRT
-holds copies of the weights in the same places, so the same estimate of memory stands in for it, unmeasured. The engine
-that TensorRT 8.6.0 made of Molmo2-4B's vision tower (915 MB of weights) had 948 MB on an H100, within the estimate of
-disk. It times kernels on the device, so there is no estimate of its time.
+The figures are fitted to builds with TensorRT-RTX 1.7 (benchmarks/compile/): graphs of 9 to 915 MB of weights. Later
+versions of TensorRT hold copies of the weights in the same places, so the same estimate of memory stands in for them,
+unmeasured. 8.6 takes far more (benchmarks/tensorrt/builds-8.6.0-h200.jsonl): 4.7 to 6.1 GB for graphs of the shipped
+checkpoint, 9.8 to 10.8 GB for four layers of Molmo2-4B's tower, 17.7 GB for all of it. TensorRT times kernels on the
+device, so there is no estimate of its time.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ _MB = 1e6
 
 # A process that has loaded TensorRT-RTX and compiled a small graph; pruned graphs with many seats are at the upper end.
 _LIBRARY_MB = 700.0
+_LIBRARY_8_6_MB = 6000.0
+_WEIGHT_COPIES_8_6 = 14.0
 # Copies of the weights at the peak, some of them pages of the file; one more where the engine is built in memory.
 _WEIGHT_COPIES = 3.0
 # An engine is its weights and constants. TensorRT-RTX makes kernels on the device, so more architectures add nothing.
@@ -62,10 +65,12 @@ def estimate(bundle: Bundle, part: Part, flavour: Flavour) -> Estimate:
     """From the sizes of the graph and of its weights."""
     files = bundle.manifest.files
     weights_mb, graph_mb = (files[name].size_bytes / _MB for name in (part.graph.weights, part.graph.graph))
-    copies = _WEIGHT_COPIES + (0 if flavour.writes_to_files else 1)
+    library, copies = _LIBRARY_MB, _WEIGHT_COPIES + (0 if flavour.writes_to_files else 1)
+    if flavour.is_before_10:
+        library, copies = _LIBRARY_8_6_MB, _WEIGHT_COPIES_8_6
     seconds = _SECONDS + _SECONDS_PER_GRAPH_MB * graph_mb + _SECONDS_PER_WEIGHT_MB * weights_mb
     return Estimate(
-        memory_mb=_LIBRARY_MB + copies * weights_mb,
+        memory_mb=library + copies * weights_mb,
         disk_mb=_PLAN_MB + _PLAN_PER_WEIGHT * weights_mb,
         seconds=seconds if flavour.compiles_without_gpu else None,
     )
