@@ -9,6 +9,7 @@ graph; they would only double it in the file.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,14 @@ from stts_export.checkpoint.streaming import placeholder
 
 _VIEWS = {"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Cast"}
 
+_DIGEST = re.compile(r"\.[0-9a-f]{8}$")
+
 Array = NDArray[np.generic]
+
+
+def is_derived(name: str) -> bool:
+    """Whether a weight with this name in a bundle is one that `derive_weights` named."""
+    return _DIGEST.search(name) is not None
 
 
 @dataclass(frozen=True)
