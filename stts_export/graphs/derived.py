@@ -27,7 +27,7 @@ from stts_export.checkpoint.streaming import placeholder
 
 _VIEWS = {"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Cast"}
 
-_DIGEST = re.compile(r"\.[0-9a-f]{8}$")
+_DIGEST = re.compile(r"(^|\.)[0-9a-f]{8}$")
 
 Array = NDArray[np.generic]
 
