@@ -45,6 +45,9 @@ LONGEST_TENSORRT = 64
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 Folder = Annotated[Path, typer.Argument(help="Folder of the graphs.")]
+Out = Annotated[Path, typer.Option(help="Report, .json.")]
+Rounds = Annotated[int, typer.Option(min=3)]
+Windows = Annotated[Optional[list[str]], typer.Option("--window", help="Frames and keep, as in 64:0.5; repeatable.")]
 
 
 @app.command()
@@ -52,7 +55,7 @@ def graphs(
     folder: Folder,
     size: Annotated[str, typer.Option(help="As in scripts/random_checkpoint.py.")] = "molmo2-4b",
     precision: Annotated[Half, typer.Option()] = "fp16",
-    window: Annotated[Optional[list[str]], typer.Option(help="Frames and keep, as in 64:0.5; repeatable.")] = None,
+    window: Windows = None,
 ) -> None:
     """Exports the graphs, without weights: a few MB."""
     windows = [_window(text) for text in window] if window else WINDOWS
@@ -64,7 +67,7 @@ def tensorrt_graphs(
     folder: Folder,
     size: Annotated[str, typer.Option(help="As in scripts/random_checkpoint.py.")] = "molmo2-4b",
     text_layers: Annotated[int, typer.Option(min=1, help="Of the language model; its builds take long.")] = 4,
-    window: Annotated[Optional[list[str]], typer.Option(help="Frames and keep, as in 64:0.5; repeatable.")] = None,
+    window: Windows = None,
 ) -> None:
     """Exports graphs for scripts/bench_tensorrt.py, without weights."""
     windows = [_window(text) for text in window] if window else [one for one in WINDOWS if one[0] <= LONGEST_TENSORRT]
@@ -75,7 +78,7 @@ def tensorrt_graphs(
 def run(
     folder: Folder,
     out: Annotated[Path, typer.Option(help="Report, .json; a picture is written beside it.")],
-    rounds: Annotated[int, typer.Option(min=3)] = 9,
+    rounds: Rounds = 9,
 ) -> None:
     """Measures, and writes the report and a picture of it."""
     report = _measured(run_bench, folder, out, rounds)
@@ -85,8 +88,8 @@ def run(
 @app.command()
 def engines(
     folder: Folder,
-    out: Annotated[Path, typer.Option(help="Report, .json.")],
-    rounds: Annotated[int, typer.Option(min=3)] = 9,
+    out: Out,
+    rounds: Rounds = 9,
 ) -> None:
     """Measures the engines alone."""
     _measured(run_engine_bench, folder, out, rounds)
@@ -95,8 +98,8 @@ def engines(
 @app.command()
 def quantized(
     folder: Folder,
-    out: Annotated[Path, typer.Option(help="Report, .json.")],
-    rounds: Annotated[int, typer.Option(min=3)] = 9,
+    out: Out,
+    rounds: Rounds = 9,
 ) -> None:
     """Measures the language model in 4, 8 and 16 bits."""
     _measured(run_quantized_bench, folder, out, rounds)

@@ -24,19 +24,18 @@ from numpy.typing import NDArray
 from stts_runtime.budget import TokenBudget
 from stts_runtime.cli.entry import run_app
 from stts_runtime.compile.child import compile_part
+from stts_runtime.compile.choose import lengths_in
 from stts_runtime.compile.request import PartRequest
 from stts_runtime.device import select_gpu, this_device
 from stts_runtime.engines.cuda_memory import Stream, load_cuda
 from stts_runtime.engines.tensorrt import TensorRtLanguage, TensorRtVision
 from stts_runtime.engines.tensorrt_context import LoadedEngine
 from stts_runtime.errors import SttsError, UserError
-from stts_runtime.passports import Lengths
 from stts_runtime.prompt import Tokens
 from stts_runtime.tensorrt import load_flavour
 
 LANGUAGE = "language"
 FLAVOUR = "tensorrt"
-_USUAL_TOKENS = 512
 _WARM_UPS = 3
 _TEXT_TOKEN = 1
 _NOISE = np.random.default_rng(0).standard_normal(1 << 22, dtype=np.float32)
@@ -77,7 +76,7 @@ def built(folder: Path, name: str, gpu: int, timing_cache: Path | None) -> dict[
         plan=str(plan),
         architectures=None,
         precision="fp16",
-        lengths=Lengths(shortest=1, usual=_USUAL_TOKENS, longest=context) if name == LANGUAGE else None,
+        lengths=lengths_in(context) if name == LANGUAGE else None,
         timing_cache=str(timing_cache) if timing_cache else None,
     )
     record = {"what": "build", "part": name, "timing_cache": bool(timing_cache and timing_cache.exists())}

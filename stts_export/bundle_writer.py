@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import onnx_ir as ir
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from stts_export.checkpoint import Checkpoint
@@ -94,18 +91,16 @@ class BundleWriter:
     def weights(self, exported: Sequence[Exported], state: dict[str, Tensor], read: Read, formats: Formats) -> None:
         """Writes the weights that graphs of one kind use, with those they derive, in the types of `state`."""
         kind = exported[0].kind
-        models, prefix = [one.model for one in exported], f"{exported[0].kind}."
+        models, prefix = [one.model for one in exported], f"{kind}."
         derived = derived_weights(models, prefix)
         like = used_weights(models, state, prefix) | {name: one.like for name, one in derived.items()}
 
-        def source(name: str) -> NDArray[Any]:
-            name = name.removeprefix(prefix)
-            return read(name).to(state[name].dtype).numpy()
-
         def read_or_derive(name: str) -> Tensor:
-            return torch.from_numpy(derived[name].compute(source)) if name in derived else read(name)
+            return derived[name].weight(read, prefix) if name in derived else read(name)
 
-        write_safetensors(self.folder / _weight_file(kind, formats), like, read_or_derive)
+        # `verify` derives them again.
+        metadata = {name: one.text for name, one in derived.items()}
+        write_safetensors(self.folder / _weight_file(kind, formats), like, read_or_derive, metadata)
 
     def written(self, part: str, lowering: Lowering) -> Graph | None:
         """What the manifest will say of a part's graph; None if there is none so far."""

@@ -218,9 +218,9 @@ def test_a_graph_that_differs_from_the_modules_is_refused(
     """The check that runs in every build: a planted change of one weight file byte range must stop it."""
     original = bundle_writer.write_safetensors
 
-    def corrupt(path: Path, like: dict, read: Callable[[str], torch.Tensor]) -> None:
+    def corrupt(path: Path, like: dict, read: Callable[[str], torch.Tensor], metadata: dict[str, str]) -> None:
         wrong = "language_model.layers.1.mlp.up_proj.weight"
-        original(path, like, lambda name: read(name).flip(0) if name == wrong else read(name))
+        original(path, like, lambda name: read(name).flip(0) if name == wrong else read(name), metadata)
 
     monkeypatch.setattr(bundle_writer, "write_safetensors", corrupt)
     with pytest.raises(ExportError, match=r"language\.onnx: logits differ"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -130,6 +131,21 @@ def test_a_weight_changed_in_the_bundle_is_named(copy: Path, micro_checkpoint: P
     (found,) = of(verified(copy, micro_checkpoint), "language.safetensors", "missed")
     assert found.detail is not None
     assert f"{name} differs in" in found.detail
+
+
+def test_a_derived_weight_changed_in_the_bundle_is_named(copy: Path, micro_checkpoint: Path) -> None:
+    path = copy / "vision.16bit.safetensors"
+    with safe_open(path, framework="pt") as opened:
+        described = opened.metadata()
+    weights, name = load_file(path), min(described)
+    weights[name].view(-1)[0] += 1
+    save_file(weights, path, described)
+    planted.keep_manifest_true(copy, path.name)
+    report = verified(copy, micro_checkpoint)
+    (found,) = of(report, f"{path.name}, derived", "missed")
+    assert found.measured == f"1 of {len(described)} differ"
+    assert name in (found.detail or "")
+    assert not of(report, path.name, "missed")
 
 
 def test_an_fp16_overflow_that_only_this_video_causes_is_named(micro_checkpoint: Path, tmp_path: Path) -> None:

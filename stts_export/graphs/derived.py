@@ -8,73 +8,99 @@ graph; they would only double it in the file.
 
 from __future__ import annotations
 
+import base64
 import hashlib
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx_ir.passes import common
+from safetensors import safe_open
 from torch import Tensor
 
-from stts_export.checkpoint.streaming import placeholder
+from stts_export.checkpoint.streaming import Read, placeholder
 
 _VIEWS = {"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Cast"}
-
-_DIGEST = re.compile(r"(^|\.)[0-9a-f]{8}$")
 
 Array = NDArray[np.generic]
 
 
-def is_derived(name: str) -> bool:
-    """Whether a weight with this name in a bundle is one that `derive_weights` named."""
-    return _DIGEST.search(name) is not None
-
-
 @dataclass(frozen=True)
 class Derivation:
-    """Nodes that make one weight of others."""
+    """How one weight is made of others."""
 
-    nodes: tuple[onnx.NodeProto, ...]
-    constants: Mapping[str, Array]
-    sources: tuple[str, ...]
-    """The weights that it is made of, by their names in the graph."""
-    output: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    opset: int
+    model: onnx.ModelProto
+    """Its inputs have the names of the weights in the graph, its one output is the derived weight."""
+
+    @classmethod
+    def from_text(cls, text: str) -> Derivation:
+        """Raises `ValueError` if it is not what `text` gave."""
+        return cls(onnx.ModelProto.FromString(base64.b64decode(text, validate=True)))
+
+    @property
+    def text(self) -> str:
+        """For the metadata of the weight file, by which the weight can be checked."""
+        return base64.b64encode(self._content).decode()
+
+    @property
+    def sources(self) -> list[str]:
+        return [one.name for one in self.model.graph.input]
 
     @property
     def like(self) -> Tensor:
         """A placeholder of its shape and type."""
-        return placeholder(self.shape, getattr(torch, self.dtype.name))
+        return placeholder(self.shape, _torch_type(self.dtype))
 
-    def compute(self, source: Callable[[str], Array]) -> Array:
-        """The weight, from its sources by name."""
-        values = {**self.constants, **{name: source(name) for name in self.sources}}
-        for node in self.nodes:
-            values |= zip(node.output, _run(node, values, self.opset), strict=True)
-        return np.ascontiguousarray(values[self.output])
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(size.dim_value for size in self.model.graph.output[0].type.tensor_type.shape.dim)
+
+    @property
+    def dtype(self) -> ir.DataType:
+        return ir.DataType(self.model.graph.output[0].type.tensor_type.elem_type)
 
     @property
     def digest(self) -> str:
         """The same for the same computation of the same weights, whatever graph it stands in."""
-        numbers: dict[str, str] = {}
-        digest = hashlib.sha256()
-        for node in self.nodes:
-            named = [
-                numbers.get(name, name if name in self.sources else _hash(self.constants, name)) for name in node.input
-            ]
-            attributes = [attribute.SerializeToString(deterministic=True) for attribute in node.attribute]
-            digest.update(repr((node.op_type, named, attributes)).encode())
-            numbers |= {name: f"#{len(numbers) + number}" for number, name in enumerate(node.output)}
-        return digest.hexdigest()[:8]
+        return hashlib.sha256(self._content).hexdigest()[:8]
+
+    @property
+    def _content(self) -> bytes:
+        content: bytes = self.model.SerializeToString(deterministic=True)
+        return content
+
+    def compute(self, source: Callable[[str], Array]) -> Array:
+        """The weight, from its sources by name."""
+        (weight,) = ReferenceEvaluator(self.model).run(None, {name: source(name) for name in self.sources})
+        return np.ascontiguousarray(weight)
+
+    def weight(self, read: Read, prefix: str) -> Tensor:
+        """From the checkpoint's weights, whose names lack `prefix`, rounded to the types that the graph has them in."""
+        types = {one.name: ir.DataType(one.type.tensor_type.elem_type) for one in self.model.graph.input}
+
+        def source(name: str) -> Array:
+            rounded: Array = read(name.removeprefix(prefix)).to(_torch_type(types[name])).numpy()
+            return rounded
+
+        return torch.from_numpy(self.compute(source))
+
+
+def _torch_type(dtype: ir.DataType) -> torch.dtype:
+    found: torch.dtype = getattr(torch, dtype.numpy().name)
+    return found
+
+
+def stored_derivations(path: Path) -> dict[str, Derivation]:
+    """What a weight file says of its derived weights, by their names."""
+    with safe_open(path, framework="numpy") as weights:
+        return {name: Derivation.from_text(text) for name, text in (weights.metadata() or {}).items()}
 
 
 class DerivedTensor(ir.LazyTensor):
@@ -89,8 +115,9 @@ class DerivedTensor(ir.LazyTensor):
             assert tensor is not None
             return tensor.numpy()
 
-        dtype, shape = ir.DataType.from_numpy(derivation.dtype), ir.Shape(derivation.shape)
-        super().__init__(lambda: ir.tensor(derivation.compute(source)), dtype=dtype, shape=shape)
+        super().__init__(
+            lambda: ir.tensor(derivation.compute(source)), dtype=derivation.dtype, shape=ir.Shape(derivation.shape)
+        )
 
 
 def derive_weights(model: ir.Model, weights: Collection[str]) -> None:
@@ -104,7 +131,7 @@ def derive_weights(model: ir.Model, weights: Collection[str]) -> None:
         if node.inputs and all(value is None or value.name in initializers or value in made for value in node.inputs):
             made |= dict.fromkeys(node.outputs, node)
     for value in [value for value in made if any(use.outputs[0] not in made for use, _ in value.uses())]:
-        derivation = _derivation(value, made, weights, initializers, model.opset_imports[""])
+        derivation = _derivation(value, made, weights, model.opset_imports[""])
         if derivation is not None:
             _replace(model, value, derivation, initializers)
     common.RemoveUnusedNodesPass()(model)
@@ -114,24 +141,42 @@ def _derivation(
     value: ir.Value,
     made: Mapping[ir.Value, ir.Node],
     weights: Collection[str],
-    initializers: Mapping[str, ir.Value],
     opset: int,
 ) -> Derivation | None:
     """None for views of a weight, and for what is made of none."""
     nodes = list(dict.fromkeys(_ancestors(value, made)))
-    taken = [one.name for node in nodes for one in node.inputs if one is not None]
-    names = [name for name in taken if name is not None and name in initializers]
-    sources = tuple(dict.fromkeys(name for name in names if name in weights))
+    taken = dict.fromkeys(one for node in nodes for one in node.inputs if one is not None and one not in made)
+    sources = [one for one in taken if one.name in weights]
     if not sources or all(node.op_type in _VIEWS for node in nodes):
         return None
-    assert value.name is not None
-    assert value.shape is not None
+    # Names of this graph's own would make equal computations differ.
+    names = {one: f"constant{number}" for number, one in enumerate(one for one in taken if one not in sources)}
+    constants = [_constant(one, name) for one, name in names.items()]
+    names |= {one: str(one.name) for one in sources}
+    names |= {one: f"value{number}" for number, one in enumerate(one for node in nodes for one in node.outputs)}
+    inputs, output = [_described(one, names) for one in sources], _described(value, names)
+    graph = helper.make_graph(list(_nodes(nodes, names)), "derivation", inputs, [output], constants)
+    return Derivation(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]))
+
+
+def _nodes(nodes: Sequence[ir.Node], names: Mapping[ir.Value, str]) -> Iterator[onnx.NodeProto]:
+    """Without what the exporter notes in them, which names places of the build machine."""
+    for node in nodes:
+        inputs = ["" if one is None else names[one] for one in node.inputs]
+        made = helper.make_node(node.op_type, inputs, [names[one] for one in node.outputs])
+        made.attribute.extend(ir.to_proto(node).attribute)
+        yield made
+
+
+def _described(value: ir.Value, names: Mapping[ir.Value, str]) -> onnx.ValueInfoProto:
     assert value.dtype is not None
-    held = {name: initializers[name].const_value for name in names if name not in weights}
-    constants = {name: tensor.numpy() for name, tensor in held.items() if tensor is not None}
-    protos = tuple(ir.to_proto(node) for node in nodes)
-    shape = tuple(int(size) for size in value.shape.numpy())
-    return Derivation(protos, constants, sources, value.name, shape, value.dtype.numpy(), opset)
+    assert value.shape is not None
+    return helper.make_tensor_value_info(names[value], int(value.dtype), value.shape.numpy())
+
+
+def _constant(value: ir.Value, name: str) -> onnx.TensorProto:
+    assert value.const_value is not None
+    return numpy_helper.from_array(value.const_value.numpy(), name)
 
 
 def _ancestors(value: ir.Value, made: Mapping[ir.Value, ir.Node]) -> Iterator[ir.Node]:
@@ -152,24 +197,3 @@ def _replace(model: ir.Model, value: ir.Value, derivation: Derivation, initializ
     weight.type, weight.shape = value.type, value.shape
     value.replace_all_uses_with(weight)
     model.graph.register_initializer(weight)
-
-
-def _run(node: onnx.NodeProto, values: Mapping[str, Array], opset: int) -> list[Array]:
-    used = [name for name in dict.fromkeys(node.input) if name]
-    inputs = [
-        onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(values[name].dtype), None)
-        for name in used
-    ]
-    outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output]
-    graph = onnx.helper.make_graph([node], "derivation", inputs, outputs)
-    alone = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
-    return [np.asarray(one) for one in ReferenceEvaluator(alone).run(None, {name: values[name] for name in used})]
-
-
-def _hash(constants: Mapping[str, Array], name: str) -> str:
-    constant = constants.get(name)
-    return (
-        ""
-        if constant is None
-        else hashlib.sha256(repr((constant.dtype, constant.shape, constant.tobytes())).encode()).hexdigest()
-    )

@@ -12,39 +12,64 @@ from torch import Tensor
 from stts_export.checkpoint import StreamedModules
 from stts_export.checkpoint.streaming import Read
 from stts_export.checkpoint.weights import BASE_EMBEDDING, HEAD
-from stts_export.graphs.derived import is_derived
+from stts_export.graphs.derived import Derivation, stored_derivations
 from stts_runtime.bundle import Bundle
 from stts_runtime.proof.finding import Finding
 from stts_runtime.tell import Tell
 
-_SUBJECT = "weights"
+_SUBJECT, _DERIVED = "weights", "derived weights"
 _NAMES_SHOWN = 4
 
 
 def compare_weights(bundle: Bundle, modules: StreamedModules, tell: Tell) -> Iterator[Finding]:
-    """One finding for each weight file of the bundle."""
+    """One finding for each weight file of the bundle, and one more where it has derived weights."""
     shapes = {name: tuple(tensor.shape) for name, tensor in _placeholders(modules).items()}
     graphs = [graph for part in bundle.manifest.parts().values() for graph in part.values()]
     for file in sorted({graph.weights for graph in graphs}):
         tell(f"comparing the weights in {file}")
         path = bundle.file(file)
-        # Derived ones are no weights of the checkpoint; the build compared what the graphs that take them give.
-        names = [name for name in _names(path) if not is_derived(name)]
+        derivations = stored_derivations(path)
+        names = [name for name in _names(path) if name not in derivations]
         # A head that equals the embedding is no weight of its own here, and was one to older versions.
         unknown = [name for name in names if name not in shapes and name != HEAD]
-        different = [name for name in names if name not in unknown and not _equal(path, name, modules.read)]
-        wrong = len(different) + len(unknown)
-        yield Finding(
-            subject=_SUBJECT,
-            variant=None,
-            stage=file,
-            status="missed" if wrong else "ok",
-            measured=f"{wrong} of {len(names)} differ" if wrong else f"all {len(names)} equal",
-            value=wrong,
-            bar="equal to the checkpoint's, rounded",
-            detail="; ".join(_explained(path, name, shapes, modules.read) for name in different[:_NAMES_SHOWN])
+        known = [name for name in names if name not in unknown]
+        different = [name for name in known if not _equal(path, name, _given(name, modules.read))]
+        yield _finding(
+            _SUBJECT,
+            file,
+            len(different) + len(unknown),
+            len(names),
+            "; ".join(_explained(path, name, shapes, modules.read) for name in different[:_NAMES_SHOWN])
             or (f"the checkpoint has no {', '.join(unknown[:_NAMES_SHOWN])}" if unknown else None),
         )
+        if derivations:
+            yield _derived(path, derivations, modules.read)
+
+
+def _derived(path: Path, derivations: Mapping[str, Derivation], read: Read) -> Finding:
+    """Weights that were made of the checkpoint's for a lowering, against what is made of them now."""
+    prefix = f"{path.name.partition('.')[0]}."
+    stored = set(_names(path))
+    different = [
+        name
+        for name, derivation in derivations.items()
+        if name not in stored or not _equal(path, name, derivation.weight(read, prefix))
+    ]
+    detail = f"not what is derived now: {', '.join(different[:_NAMES_SHOWN])}" if different else None
+    return _finding(_DERIVED, f"{path.name}, derived", len(different), len(derivations), detail)
+
+
+def _finding(subject: str, stage: str, wrong: int, names: int, detail: str | None) -> Finding:
+    return Finding(
+        subject=subject,
+        variant=None,
+        stage=stage,
+        status="missed" if wrong else "ok",
+        measured=f"{wrong} of {names} differ" if wrong else f"all {names} equal",
+        value=wrong,
+        bar="equal to the checkpoint's, rounded",
+        detail=detail,
+    )
 
 
 def _placeholders(modules: StreamedModules) -> dict[str, Tensor]:
@@ -62,9 +87,9 @@ def _stored(path: Path, name: str) -> Tensor:
     return tensor
 
 
-def _equal(path: Path, name: str, read: Read) -> bool:
+def _equal(path: Path, name: str, wanted: Tensor) -> bool:
     stored = _stored(path, name)
-    return torch.equal(stored, _given(name, read).to(stored.dtype))
+    return torch.equal(stored, wanted.to(stored.dtype))
 
 
 def _given(name: str, read: Read) -> Tensor:

@@ -50,9 +50,13 @@ def parts_of(bundle: Bundle, flavour: Flavour, variants: Sequence[str]) -> list[
 def _part(bundle: Bundle, flavour: Flavour, name: str) -> Part:
     lowering, graph = _graph_for(bundle, flavour, bundle.manifest.parts()[name])
     _check_precision(name, graph, flavour)
-    context = bundle.manifest.language.context
-    lengths = Lengths(shortest=1, usual=min(_USUAL_TOKENS, context), longest=context) if name == LANGUAGE else None
+    lengths = lengths_in(bundle.manifest.language.context) if name == LANGUAGE else None
     return Part(name, lowering, graph, lengths)
+
+
+def lengths_in(context: int) -> Lengths:
+    """The profile of a language graph with so many slots."""
+    return Lengths(shortest=1, usual=min(_USUAL_TOKENS, context), longest=context)
 
 
 def _graph_for(bundle: Bundle, flavour: Flavour, graphs: Graphs) -> tuple[str, Graph]:

@@ -25,10 +25,11 @@ _MB = 1e6
 
 # A process that has loaded TensorRT-RTX and compiled a small graph; pruned graphs with many seats are at the upper end.
 _LIBRARY_MB = 700.0
-_LIBRARY_8_6_MB = 6000.0
-_WEIGHT_COPIES_8_6 = 14.0
 # Copies of the weights at the peak, some of them pages of the file; one more where the engine is built in memory.
 _WEIGHT_COPIES = 3.0
+# The same two for TensorRT 8.6, as it was seen.
+_LIBRARY_8_6_MB = 6000.0
+_WEIGHT_COPIES_8_6 = 14.0
 # An engine is its weights and constants. TensorRT-RTX makes kernels on the device, so more architectures add nothing.
 _PLAN_PER_WEIGHT = 1.15
 _PLAN_MB = 20.0
