@@ -31,6 +31,7 @@ from stts_runtime.engines.cuda_memory import Stream, load_cuda
 from stts_runtime.engines.tensorrt import TensorRtLanguage, TensorRtVision
 from stts_runtime.engines.tensorrt_context import LoadedEngine
 from stts_runtime.errors import SttsError, UserError
+from stts_runtime.outputs import check_place
 from stts_runtime.prompt import Tokens
 from stts_runtime.tensorrt import load_flavour
 
@@ -53,22 +54,29 @@ def build(
     out: Annotated[Path, typer.Option(help="Records are appended to it, .jsonl.")],
     part: Parts = None,
     gpu: Gpu = 0,
-    jobs: Annotated[int, typer.Option(help="Engines that are built at the same time.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Engines that are built at the same time.")] = 1,
     timing_cache: Annotated[Optional[Path], typer.Option(help="Read and written if given.")] = None,
 ) -> None:
     """Compiles graphs to engines (.plan next to them)."""
+    described_in(folder, part)
+    check_place(out, [".jsonl"])
+    load_flavour(FLAVOUR)
     for weights in folder.glob("*.safetensors"):
         fill(weights)
     select_gpu(f"cuda:{gpu}")
+    refused = False
     with ThreadPoolExecutor(jobs) as pool, out.open("a") as file:
         for record in pool.map(lambda name: built(folder, name, gpu, timing_cache), part or graphs_of(folder)):
             line = json.dumps({**record, "jobs": jobs, **where()})
             print(line, flush=True)
             file.write(line + "\n")
+            refused = refused or "refused" in record
+    if refused:
+        raise typer.Exit(1)
 
 
 def built(folder: Path, name: str, gpu: int, timing_cache: Path | None) -> dict[str, Any]:
-    context = json.loads((folder / "graphs.json").read_text())["context"]
+    context = described_in(folder, [name])["context"]
     plan = folder / f"{name}.plan"
     request = PartRequest(
         flavour=FLAVOUR,
@@ -104,8 +112,9 @@ def time_engines(
     rounds: Annotated[int, typer.Option(min=3)] = 15,
 ) -> None:
     """Times the engines that were built, each once a round in an order that is drawn anew."""
+    described = described_in(folder, part)
+    check_place(out, [".jsonl"])
     select_gpu(f"cuda:{gpu}")
-    described = json.loads((folder / "graphs.json").read_text())
     works: dict[str, Callable[[], object]] = {}
     memory: dict[str, float] = {}
     stream = Stream(load_cuda())
@@ -156,6 +165,18 @@ def run_tokens(language: TensorRtLanguage, start: int, count: int) -> None:
 
 def budgets_of(described: dict[str, Any]) -> list[TokenBudget]:
     return [TokenBudget(frames, described["groups"], keep) for frames, keep in described["windows"]]
+
+
+def described_in(folder: Path, parts: list[str] | None) -> dict[str, Any]:
+    """What the folder's graphs are for. Raises `UserError` if it is no such folder, or lacks a part."""
+    try:
+        described: dict[str, Any] = json.loads((folder / "graphs.json").read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} is not a folder of graphs: {error}") from None
+    unknown = sorted(set(parts or []) - set(graphs_of(folder)))
+    if unknown:
+        raise UserError(f"{folder} has no graph {unknown[0]!r}; it has {', '.join(graphs_of(folder))}")
+    return described
 
 
 def graphs_of(folder: Path) -> list[str]:

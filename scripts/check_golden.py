@@ -23,7 +23,9 @@ from stts_export.golden import (
     write_graph,
 )
 from stts_export.lowering import LOWERINGS
+from stts_runtime.bundle.publish import published
 from stts_runtime.cli.entry import run_app
+from stts_runtime.errors import UserError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -42,11 +44,13 @@ def check(
     ] = None,
     outputs: Annotated[Optional[Path], typer.Option(help="Check what that made of them, in this folder.")] = None,
 ) -> None:
+    if write_graphs is not None and outputs is not None:
+        raise UserError("--write-graphs comes before --outputs, not with it")
     goldens = [read_golden(path) for path in files]
     if write_graphs is not None:
-        write_graphs.mkdir()
-        for golden in goldens:
-            write_graph(golden, "tensorrt-8", write_graphs)
+        with published(write_graphs) as folder:
+            for golden in goldens:
+                write_graph(golden, "tensorrt-8", folder)
         return
     failed = 0
     for golden in goldens:

@@ -19,6 +19,7 @@ from stts_runtime.errors import UserError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _ASKED = itemgetter("setting", "clip", "question")
+_FIELDS = itemgetter("clip", "setting", "kind", "question", "right", "answer")
 
 
 @app.command(help=__doc__)
@@ -26,9 +27,10 @@ def compare(
     first: Annotated[Path, typer.Argument(help="Answers, .jsonl.")],
     second: Annotated[Path, typer.Argument(help="Answers to the same questions, .jsonl.")],
 ) -> None:
-    pairs = list(zip(read(first), read(second), strict=True))
-    if [_ASKED(one) for one, _ in pairs] != [_ASKED(other) for _, other in pairs]:
+    answers, others = read(first), read(second)
+    if list(map(_ASKED, answers)) != list(map(_ASKED, others)):
         raise UserError(f"{first} and {second} are not about the same questions")
+    pairs = list(zip(answers, others, strict=True))
     for setting, of_setting in groupby(pairs, lambda pair: str(pair[0]["setting"])):
         print(line(setting, list(of_setting)))
     for one, other in pairs:
@@ -38,10 +40,15 @@ def compare(
 
 
 def read(path: Path) -> list[dict[str, Any]]:
+    """Raises `UserError` if these are no answers about two clips or more, which an interval needs."""
     try:
-        return [json.loads(text) for text in path.read_text().splitlines()]
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
+        answers = [json.loads(text) for text in path.read_text().splitlines()]
+        clips = {clip for clip, *_ in map(_FIELDS, answers)}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} is no file of `stts-export evaluate --answers`: {error!r}") from None
+    if len(clips) < 2:
+        raise UserError(f"{path} holds answers about {len(clips)} clips; a comparison needs two")
+    return answers
 
 
 def line(setting: str, pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:

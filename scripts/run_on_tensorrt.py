@@ -17,6 +17,7 @@ from stts_runtime.compile.child import compile_part
 from stts_runtime.compile.request import PartRequest
 from stts_runtime.engines.cuda_memory import Stream, load_cuda
 from stts_runtime.engines.tensorrt_context import LoadedEngine
+from stts_runtime.errors import UserError
 from stts_runtime.tensorrt import load_flavour
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -27,7 +28,11 @@ def run(
     folder: Annotated[Path, typer.Argument(help="Folder of the graphs and their inputs.")],
     precision: Annotated[Precision, typer.Option(help="What the builder may compute in.")] = "fp32",
 ) -> None:
-    for graph in sorted(folder.glob("*.onnx")):
+    graphs = sorted(folder.glob("*.onnx"))
+    missing = [path for path in (graph.with_suffix(".in.npz") for graph in graphs) if not path.is_file()]
+    if not graphs or missing:
+        raise UserError(f"{missing[0]} is missing" if missing else f"{folder} holds no graphs (NAME.onnx)")
+    for graph in graphs:
         with tempfile.TemporaryDirectory() as scratch:
             plan = Path(scratch) / "plan"
             seconds = build(graph, plan, precision)

@@ -172,9 +172,14 @@ def write_graph(golden: Golden, lowering: str, folder: Path) -> None:
 
 
 def compare_outputs(golden: Golden, folder: Path) -> Comparison:
-    """What an engine elsewhere made of it: NAME.out.npz."""
-    with np.load(folder / f"{golden.path.stem}.out.npz") as outputs:
-        return _compared(str(folder), golden, [outputs[name] for name in _OUTPUTS])
+    """What an engine elsewhere made of it: NAME.out.npz. Raises `UserError` if that is not there."""
+    path = folder / f"{golden.path.stem}.out.npz"
+    try:
+        with np.load(path) as content:
+            outputs = [content[name] for name in _OUTPUTS]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} holds no outputs of a golden graph: {error}") from None
+    return _compared(str(folder), golden, outputs)
 
 
 def _compared(what: str, golden: Golden, outputs: list[Array]) -> Comparison:

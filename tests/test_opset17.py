@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from stts_export.errors import ExportError
+from stts_export.graphs.derived import DerivedTensor, derive_weights
 from stts_export.graphs.opset17 import to_opset17
 from stts_runtime.bundle import Bundle
 
@@ -137,3 +138,22 @@ def test_a_pooling_is_not_taken_for_an_attention(targets_bundle: Bundle, part: s
     feeds = [made_by[node.input[0]] for node in graph.node if node.op_type == "Softmax"]
     assert feeds.count("Sub") == poolings
     assert set(feeds) <= {"Sub", "MatMul"}
+
+
+def test_a_derived_weight_may_be_made_of_another() -> None:
+    model = ir.from_onnx_text("""
+        <ir_version: 10, opset_import: ["" : 18]>
+        agraph (float[1, 2] x) => (float[1, 4] y, float[1, 6] z)
+        <float[2, 2] left = {1, 2, 3, 4}, float[2, 2] right = {5, 6, 7, 8}>
+        {
+            both = Concat<axis = 1>(left, right)
+            y = MatMul(x, both)
+            three = Concat<axis = 1>(both, right)
+            z = MatMul(x, three)
+        }
+    """)
+    derive_weights(ir.passes.common.ShapeInferencePass()(model).model, {"left", "right"})
+    assert [node.op_type for node in model.graph] == ["MatMul", "MatMul"]
+    tensors = [value.const_value for value in model.graph.initializers.values()]
+    derived = [one.numpy().tolist() for one in tensors if isinstance(one, DerivedTensor)]
+    assert derived == [[[1, 2, 5, 6], [3, 4, 7, 8]], [[1, 2, 5, 6, 5, 6], [3, 4, 7, 8, 7, 8]]]

@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # comes with onnx, without types
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
@@ -26,6 +27,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from stts_export.checkpoint.streaming import Read, placeholder
+from stts_runtime.errors import BundleError
 
 _VIEWS = {"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Cast"}
 
@@ -42,7 +44,10 @@ class Derivation:
     @classmethod
     def from_text(cls, text: str) -> Derivation:
         """Raises `ValueError` if it is not what `text` gave."""
-        return cls(onnx.ModelProto.FromString(base64.b64decode(text, validate=True)))
+        try:
+            return cls(onnx.ModelProto.FromString(base64.b64decode(text, validate=True)))
+        except DecodeError as error:
+            raise ValueError(str(error)) from None
 
     @property
     def text(self) -> str:
@@ -98,9 +103,13 @@ def _torch_type(dtype: ir.DataType) -> torch.dtype:
 
 
 def stored_derivations(path: Path) -> dict[str, Derivation]:
-    """What a weight file says of its derived weights, by their names."""
+    """What a weight file says of its derived weights, by their names. Raises `BundleError` if it is damaged."""
     with safe_open(path, framework="numpy") as weights:
-        return {name: Derivation.from_text(text) for name, text in (weights.metadata() or {}).items()}
+        metadata = weights.metadata() or {}
+    try:
+        return {name: Derivation.from_text(text) for name, text in metadata.items()}
+    except ValueError as error:
+        raise BundleError(f"{path} is damaged: its metadata describes no derived weights ({error})") from None
 
 
 class DerivedTensor(ir.LazyTensor):
@@ -130,8 +139,10 @@ def derive_weights(model: ir.Model, weights: Collection[str]) -> None:
     for node in model.graph:
         if node.inputs and all(value is None or value.name in initializers or value in made for value in node.inputs):
             made |= dict.fromkeys(node.outputs, node)
-    for value in [value for value in made if any(use.outputs[0] not in made for use, _ in value.uses())]:
-        derivation = _derivation(value, made, weights, model.opset_imports[""])
+    used = [value for value in made if any(use.outputs[0] not in made for use, _ in value.uses())]
+    # All before the first is replaced: one may be made of another.
+    found = [(value, _derivation(value, made, weights, model.opset_imports[""])) for value in used]
+    for value, derivation in found:
         if derivation is not None:
             _replace(model, value, derivation, initializers)
     common.RemoveUnusedNodesPass()(model)

@@ -27,9 +27,10 @@ _MB = 1e6
 _LIBRARY_MB = 700.0
 # Copies of the weights at the peak, some of them pages of the file; one more where the engine is built in memory.
 _WEIGHT_COPIES = 3.0
-# The same two for TensorRT 8.6, as it was seen.
+# For TensorRT 8.6: more copies as far as it was seen, which ends at 900 MB of weights.
 _LIBRARY_8_6_MB = 6000.0
-_WEIGHT_COPIES_8_6 = 14.0
+_MORE_COPIES_8_6 = 10.0
+_SEEN_8_6_MB = 900.0
 # An engine is its weights and constants. TensorRT-RTX makes kernels on the device, so more architectures add nothing.
 _PLAN_PER_WEIGHT = 1.15
 _PLAN_MB = 20.0
@@ -68,7 +69,7 @@ def estimate(bundle: Bundle, part: Part, flavour: Flavour) -> Estimate:
     weights_mb, graph_mb = (files[name].size_bytes / _MB for name in (part.graph.weights, part.graph.graph))
     library, copies = _LIBRARY_MB, _WEIGHT_COPIES + (0 if flavour.writes_to_files else 1)
     if flavour.is_before_10:
-        library, copies = _LIBRARY_8_6_MB, _WEIGHT_COPIES_8_6
+        library = _LIBRARY_8_6_MB + _MORE_COPIES_8_6 * min(weights_mb, _SEEN_8_6_MB)
     seconds = _SECONDS + _SECONDS_PER_GRAPH_MB * graph_mb + _SECONDS_PER_WEIGHT_MB * weights_mb
     return Estimate(
         memory_mb=library + copies * weights_mb,
