@@ -6,11 +6,16 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+import torch
 from onnx import TensorProto, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from stts_export.errors import ExportError
 from stts_export.graphs.derived import DerivedTensor, derive_weights
 from stts_export.graphs.opset17 import to_opset17
+from stts_export.graphs.to_onnx import to_onnx
+from stts_export.lowering.tensorrt_8 import TENSORRT_8
+from stts_export.modules.layers import RmsNorm
 from stts_runtime.bundle import Bundle
 
 PARTS = [
@@ -83,6 +88,30 @@ def test_no_size_is_computed(targets_bundle: Bundle, part: str) -> None:
     for node in graph.node:
         if node.op_type in {"Reshape", "Expand", "Unsqueeze", "Squeeze", "Slice", "Split", "Tile", "Pad", "TopK"}:
             assert set(node.input[1:]) <= constants, node.name
+
+
+def test_no_norm_of_the_language_model_hangs_on_a_cast_to_float32(targets_bundle: Bundle) -> None:
+    """A weakly typed network of 8.6 heeds none; all that is in float32 is what comes out."""
+    model = onnx.shape_inference.infer_shapes(graph_of(targets_bundle, "language"))
+    wide = {value.name for value in model.graph.value_info if value.type.tensor_type.elem_type == TensorProto.FLOAT}
+    made = {node.op_type for node in model.graph.node if wide & set(node.output)}
+    assert made <= {"Cast"}, made
+
+
+@pytest.mark.parametrize("largest", [2.0**-14, 2.0**-7, 1.0, 1200.0, 30000.0])
+def test_a_norm_fits_fp16_whatever_the_size_of_its_row(largest: float) -> None:
+    """A visual token of the shipped checkpoint reaches 1200, whose square overflows fp16."""
+    width, eps = 160, 1e-6
+    norm = RmsNorm(width, eps)
+    rows = np.random.default_rng(0).uniform(-largest, largest, (4, width))
+    rows[:, 0], rows[3] = largest, 0
+    x = torch.from_numpy(rows).half()
+    wide = x.double()
+    wanted = wide / (wide.square().mean(-1, keepdim=True) + eps).sqrt()
+    model = ir.to_proto(to_onnx(norm.half(), (x,), ["x"], ["y"], TENSORRT_8))
+    (got,) = ReferenceEvaluator(model).run(None, {"x": x.numpy(), "weight": np.ones(width, np.float16)})
+    assert got.dtype == np.float16
+    np.testing.assert_allclose(got, wanted.numpy(), rtol=4e-3, atol=4e-3)
 
 
 @pytest.mark.parametrize("lowering", ["tensorrt-8", "tensorrt-10"])

@@ -14,6 +14,8 @@ from stts_runtime.engines.indices import INDICES, indices_of
 from stts_runtime.engines.names import cache_names
 
 QUERY_LENGTH = "tokens"
+TEXT_TOKENS = 5
+"""Of an example's prefix, which are no image patches."""
 
 
 class LanguageGraph(nn.Module):
@@ -104,7 +106,8 @@ def example_call(
     token_ids[1 : tokens - 2] = markers.image_patch
     token_ids[1], token_ids[tokens - 3] = markers.frame_start, markers.frame_end
     visual = torch.zeros(visual_rows, config.width, dtype=visual_dtype)
-    visual[: tokens - 5] = torch.randn(tokens - 5, config.width, generator=generator)[:visual_rows].half()
+    rows = tokens - TEXT_TOKENS
+    visual[:rows] = torch.randn(rows, config.width, generator=generator)[:visual_rows].half()
     start = torch.zeros(1, dtype=torch.int64)
     return (token_ids, torch.arange(tokens), start, visual, *language.empty_caches(context, caches_by_head))
 
