@@ -129,8 +129,8 @@ class _Builder:
                 self.tell(f"computing what vision {live.name} must give")
                 self.expected_vision[live.name] = expect_live(vision, live)
             self.tell("computing what the language model must give")
-            seen = next(iter(self.expected_vision.values())).outputs["visual_tokens"]
-            self.expected_language = expect_language(language, self.plan.context, self.plan.visual_rows, seen)
+            shown = next(iter(self.expected_vision.values())).outputs["visual_tokens"]
+            self.expected_language = expect_language(language, self.plan.context, self.plan.visual_rows, shown)
 
     @property
     def _live_budgets(self) -> list[LiveBudget]:

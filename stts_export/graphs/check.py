@@ -35,8 +35,6 @@ WHOLE_BYTES = 2 << 30
 """Weights up to this size are loaded at once."""
 EXPECTED_CALLS = 9
 """Of the language model: a prefix, a question and seven tokens, so that a proof has the answer's first eight."""
-
-
 EXPECTED_ROWS = 64
 """Visual tokens in that prefix, at most."""
 _TOKENS_BESIDES = 16
@@ -138,17 +136,17 @@ def _rows_by_frame(outputs: Mapping[str, Array], budget: TokenBudget) -> dict[in
     return {frame: _Frame(groups[mask], rows[mask]) for frame, mask in masks.items()}
 
 
-def expect_language(language: Language, context: int, visual_rows: int, seen: Array) -> list[Expectation]:
+def expect_language(language: Language, context: int, visual_rows: int, shown: Array) -> list[Expectation]:
     """Runs the modules, in float32, over a prefix, a question and the answer's first tokens, one a call.
 
-    The prefix refers to the first of `seen` (N, width), visual tokens of the same model: theirs are the largest values
+    The prefix refers to the first of `shown` (N, width), visual tokens of the same model: theirs are the largest values
     that a language model meets. Caches are left to the caller.
     """
     names = language_graph.input_names(language)
-    rows = min(EXPECTED_ROWS, len(seen), context - _TOKENS_BESIDES)
+    rows = min(EXPECTED_ROWS, len(shown), context - _TOKENS_BESIDES)
     example = language_graph.example_call(language, context, visual_rows, tokens=rows + language_graph.TEXT_TOKENS)
     prefix, _, _, visual, *caches = example
-    visual[:rows] = torch.from_numpy(seen[:rows])
+    visual[:rows] = torch.from_numpy(shown[:rows])
     graph, start, expectations = LanguageGraph(language), 0, []
     tokens = prefix
     for calls in range(1, EXPECTED_CALLS + 1):
