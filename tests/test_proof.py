@@ -14,7 +14,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from stts_export.graphs.check import Expectation
+from stts_export.checkpoint import open_checkpoint
+from stts_export.graphs.check import Expectation, expect_language
 from stts_export.proof_writer import about_proof
 from stts_export.verify import VerifyRequest, verify_bundle
 from stts_runtime.budget import TokenBudget
@@ -197,7 +198,8 @@ def example_calls() -> list[Expectation]:
     visual = np.zeros((8, 2560), dtype=np.float32)
     visual[:3] = 1
     ids = [np.zeros(length, dtype=np.int64) for length in (8, 3, *[1] * 7)]
-    return [Expectation({"token_ids": one, "visual_tokens": visual}, {}) for one in ids]
+    rows = np.arange(3)
+    return [Expectation({"token_ids": one, "visual_tokens": visual, "visual_rows": rows}, {}) for one in ids]
 
 
 def test_a_proof_of_molmo2s_size_fits_in_two_megabytes(tmp_path: Path) -> None:
@@ -219,6 +221,21 @@ def test_the_longest_windows_are_left_out_where_there_is_no_room() -> None:
     geometry = molmo2_with([TokenBudget(frames, 81, 1) for frames in (16, 1024)])
     values = about_proof(geometry, "0" * 64, example_calls()).values
     assert (values.left_out, values.frames) == (["full-t1024"], 16)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("context", "rows", "calls"), [(8, 1, 1), (16, 1, 9), (64, 32, 9)])
+def test_the_prompt_of_a_proof_has_the_models_own_visual_tokens(
+    micro_checkpoint: Path, context: int, rows: int, calls: int
+) -> None:
+    language = open_checkpoint(micro_checkpoint).load().language
+    shown = np.full((40, language.config.width), 1e6, dtype=np.float32)
+    shown[0] = 0
+    expected = expect_language(language, context, 40, shown)
+    given = expected[0].inputs
+    assert (given["token_ids"] == language.markers.image_patch).sum() == rows
+    np.testing.assert_array_equal(given["visual_tokens"][:rows], shown[:rows].clip(max=65504))
+    assert len(expected) == calls
+    assert about_proof(MOLMO2, "0" * 64, expected).values.visual_rows == rows  # type: ignore[union-attr]
 
 
 def test_a_projection_tells_the_error_of_what_it_replaces() -> None:

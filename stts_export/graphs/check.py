@@ -35,10 +35,11 @@ WHOLE_BYTES = 2 << 30
 """Weights up to this size are loaded at once."""
 EXPECTED_CALLS = 9
 """Of the language model: a prefix, a question and seven tokens, so that a proof has the answer's first eight."""
-EXPECTED_ROWS = 64
-"""Visual tokens in that prefix, at most."""
-_TOKENS_BESIDES = 16
-"""Room in the cache for what is no visual token of these calls."""
+EXPECTED_ROWS = 32
+"""Visual tokens in that prefix, at most; of more, a proof would have to leave out something else."""
+_ASKED = 3
+"""Tokens of that question."""
+_LARGEST_FP16 = 65504.0
 
 
 @dataclass(frozen=True)
@@ -139,14 +140,16 @@ def _rows_by_frame(outputs: Mapping[str, Array], budget: TokenBudget) -> dict[in
 def expect_language(language: Language, context: int, visual_rows: int, shown: Array) -> list[Expectation]:
     """Runs the modules, in float32, over a prefix, a question and the answer's first tokens, one a call.
 
-    The prefix refers to the first of `shown` (N, width), visual tokens of the same model: theirs are the largest values
-    that a language model meets. Caches are left to the caller.
+    The prefix refers to the first of `shown` (N, width), visual tokens of the same model, since no other tokens have
+    values as large, and engines in fp16 must bear them. Caches are left to the caller.
     """
     names = language_graph.input_names(language)
-    rows = min(EXPECTED_ROWS, len(shown), context - _TOKENS_BESIDES)
+    besides = language_graph.TEXT_TOKENS + _ASKED + EXPECTED_CALLS - 2
+    rows = max(1, min(EXPECTED_ROWS, len(shown), context - besides))
     example = language_graph.example_call(language, context, visual_rows, tokens=rows + language_graph.TEXT_TOKENS)
     prefix, _, _, visual, *caches = example
-    visual[:rows] = torch.from_numpy(shown[:rows])
+    # Engines in 16 bits get the same numbers.
+    visual[:rows] = torch.from_numpy(shown[:rows]).clamp(-_LARGEST_FP16, _LARGEST_FP16).half()
     graph, start, expectations = LanguageGraph(language), 0, []
     tokens = prefix
     for calls in range(1, EXPECTED_CALLS + 1):
@@ -160,7 +163,7 @@ def expect_language(language: Language, context: int, visual_rows: int, shown: A
         arrays |= indices_of(tokens.numpy(), start, language.markers.image_patch)
         expectations.append(Expectation(arrays, {"logits": logits.numpy(), "next_token": next_token.numpy()}))
         start += len(tokens)
-        tokens = prefix[:1].repeat(3) if calls == 1 else next_token
+        tokens = prefix[:1].repeat(_ASKED) if calls == 1 else next_token
     return expectations
 
 
