@@ -12,16 +12,8 @@ from pathlib import Path
 from stts_export.bundle_writer import FLOAT, SIXTEEN_BIT, BundleWriter, Exported, Formats
 from stts_export.checkpoint import Checkpoint, StreamedModules, open_checkpoint
 from stts_export.checkpoint.streaming import real_weights
-from stts_export.graphs.check import (
-    Expectation,
-    LanguageCalls,
-    check_language,
-    check_live,
-    check_vision,
-    expect_language,
-    expect_live,
-    expect_vision,
-)
+from stts_export.graphs.check import LanguageCalls, check_language, check_live, check_vision
+from stts_export.graphs.expect import Expectation, example_prompt, expect_language, expect_live, expect_vision
 from stts_export.graphs.fuse import fuse
 from stts_export.graphs.language_graph import export_indexed, export_language, export_prefill, export_step
 from stts_export.graphs.live_graph import export_live
@@ -38,6 +30,7 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import LANGUAGE, PREFILL, VISION, Graph
 from stts_runtime.bundle.publish import Replaceable, check_apart, published
 from stts_runtime.errors import BundleError
+from stts_runtime.prompt import PromptBuilder
 from stts_runtime.tell import Tell, tell_nobody
 
 _PREFILL = f"{LANGUAGE}.{PREFILL}"
@@ -120,7 +113,7 @@ class _Builder:
 
     def _expect(self) -> None:
         """Runs the modules in float32 on what the graphs will be checked with."""
-        vision, language = self.modules.vision, self.modules.language
+        vision = self.modules.vision
         with self._real_weights():
             for budget in self.plan.budgets:
                 self.tell(f"computing what vision {budget.name} must give")
@@ -129,8 +122,14 @@ class _Builder:
                 self.tell(f"computing what vision {live.name} must give")
                 self.expected_vision[live.name] = expect_live(vision, live)
             self.tell("computing what the language model must give")
-            shown = next(iter(self.expected_vision.values())).outputs["visual_tokens"]
-            self.expected_language = expect_language(language, self.plan.context, self.plan.visual_rows, shown)
+            self.expected_language = self._expect_language()
+
+    def _expect_language(self) -> list[Expectation]:
+        plan = self.plan
+        visual_tokens = next(iter(self.expected_vision.values())).outputs["visual_tokens"]
+        prompts = PromptBuilder(self.checkpoint.text.tokenizer, plan.prompt)
+        prompted = example_prompt(prompts, visual_tokens, plan.context)
+        return expect_language(self.modules.language, prompted, plan.prompt.eos_ids, plan.context, plan.visual_rows)
 
     @property
     def _live_budgets(self) -> list[LiveBudget]:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_export.checkpoint import Checkpoint
-from stts_export.graphs.check import Expectation
 from stts_export.graphs.example_frames import example_colours
+from stts_export.graphs.expect import Expectation
 from stts_export.plan import Plan
 from stts_runtime.proof.about import REFERENCE_SCHEMA, About, Small, Spoken
 from stts_runtime.proof.geometry import Geometry

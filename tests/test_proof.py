@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +16,12 @@ import pytest
 from onnx import numpy_helper
 
 from stts_export.checkpoint import open_checkpoint
-from stts_export.graphs.check import Expectation, expect_language
+from stts_export.graphs.expect import Expectation, example_prompt, expect_language
 from stts_export.proof_writer import about_proof
 from stts_export.verify import VerifyRequest, verify_bundle
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.manifest import Prompt
 from stts_runtime.compile import run as run_module
 from stts_runtime.compile.request import Done, PartRequest
 from stts_runtime.compile.run import CompileRequest, compile_bundle
@@ -27,6 +29,7 @@ from stts_runtime.compile.trial import Trial, trial_note
 from stts_runtime.doctor.bundle import bundle_facts
 from stts_runtime.errors import BundleError, EngineError, UserError
 from stts_runtime.passports import EngineStore, Passport
+from stts_runtime.prompt import PromptBuilder
 from stts_runtime.proof.arrays import write_arrays
 from stts_runtime.proof.check import CheckRequest, check_bundle
 from stts_runtime.proof.geometry import Geometry
@@ -42,6 +45,8 @@ from tests.test_compile import Heard
 from tests.test_tensorrt_engine import cuda  # noqa: F401 (a fixture)
 
 MOLMO2 = Geometry(378, 14, 81, 2560, 151_936, {}, {})
+AskedOf = Callable[[int, list[int]], list[Expectation]]
+"""What a context and ends of answers give."""
 
 
 @pytest.fixture
@@ -223,19 +228,47 @@ def test_the_longest_windows_are_left_out_where_there_is_no_room() -> None:
     assert (values.left_out, values.frames) == (["full-t1024"], 16)  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize(("context", "rows", "calls"), [(8, 1, 1), (16, 1, 9), (64, 32, 9)])
-def test_the_prompt_of_a_proof_has_the_models_own_visual_tokens(
-    micro_checkpoint: Path, context: int, rows: int, calls: int
-) -> None:
-    language = open_checkpoint(micro_checkpoint).load().language
+@pytest.fixture(scope="module")
+def asked_of_micro(micro_checkpoint: Path) -> AskedOf:
+    checkpoint = open_checkpoint(micro_checkpoint)
+    language, text, markers = checkpoint.load().language, checkpoint.text, checkpoint.config.markers
+    prompt = Prompt(
+        opening=text.opening,
+        eos_ids=list(text.eos_ids),
+        image_patch_id=markers.image_patch,
+        frame_start_id=markers.frame_start,
+        frame_end_id=markers.frame_end,
+        positions="original",
+        tokenizer="tokenizer.json",
+    )
     shown = np.full((40, language.config.width), 1e6, dtype=np.float32)
     shown[0] = 0
-    expected = expect_language(language, context, 40, shown)
-    given = expected[0].inputs
-    assert (given["token_ids"] == language.markers.image_patch).sum() == rows
-    np.testing.assert_array_equal(given["visual_tokens"][:rows], shown[:rows].clip(max=65504))
+
+    def asked(context: int, eos_ids: list[int]) -> list[Expectation]:
+        prompted = example_prompt(PromptBuilder(text.tokenizer, prompt), shown, context)
+        return expect_language(language, prompted, eos_ids, context, 40)
+
+    return asked
+
+
+@pytest.mark.parametrize(("room", "calls"), [(0, 1), (1, 2), (2, 3), (200, 9)])
+def test_the_prompt_of_a_proof_is_a_question_about_the_models_own_visual_tokens(
+    asked_of_micro: AskedOf, room: int, calls: int
+) -> None:
+    prefix = len(asked_of_micro(512, [])[0].inputs["token_ids"])
+    expected = asked_of_micro(prefix + room, [])
+    shown = expected[0].inputs["visual_tokens"]
     assert len(expected) == calls
-    assert about_proof(MOLMO2, "0" * 64, expected).values.visual_rows == rows  # type: ignore[union-attr]
+    assert sum(len(call.inputs["token_ids"]) for call in expected) <= prefix + room
+    assert expected[0].inputs["visual_rows"].max() == 31
+    assert (shown[1:32] == 65504).all()
+    assert not shown[[0, *range(32, len(shown))]].any()
+    assert about_proof(MOLMO2, "0" * 64, expected).values.visual_rows == 32  # type: ignore[union-attr]
+
+
+def test_a_proof_follows_an_answer_to_its_end_but_takes_in_one_token(asked_of_micro: AskedOf) -> None:
+    answer = [call.outputs["next_token"].item() for call in asked_of_micro(512, [])[1:]]
+    assert len(asked_of_micro(512, answer)) == 3
 
 
 def test_a_projection_tells_the_error_of_what_it_replaces() -> None:

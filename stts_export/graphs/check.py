@@ -12,20 +12,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
 
 from stts_export.errors import ExportError
-from stts_export.graphs import language_graph, live_graph, vision_graph
-from stts_export.graphs.language_graph import LanguageGraph
-from stts_export.graphs.live_graph import LiveGraph
+from stts_export.graphs.expect import Expectation
 from stts_export.graphs.segments import SegmentedGraph, run_in_segments
-from stts_export.graphs.vision_graph import VisionGraph
-from stts_export.modules.language import Language
-from stts_export.modules.vision import Vision
 from stts_runtime.budget import LiveBudget, TokenBudget
 from stts_runtime.bundle.manifest import Precision
-from stts_runtime.engines.indices import indices_of
 from stts_runtime.proof.bars import ROUNDING, Bar, relative_error
 
 Array = NDArray[Any]
@@ -33,21 +26,6 @@ Array = NDArray[Any]
 
 WHOLE_BYTES = 2 << 30
 """Weights up to this size are loaded at once."""
-EXPECTED_CALLS = 9
-"""Of the language model: a prefix, a question and seven tokens, so that a proof has the answer's first eight."""
-EXPECTED_ROWS = 32
-"""Visual tokens in that prefix, at most; of more, a proof would have to leave out something else."""
-_ASKED = 3
-"""Tokens of that question."""
-_LARGEST_FP16 = 65504.0
-
-
-@dataclass(frozen=True)
-class Expectation:
-    """What goes into a graph, and what the float32 modules made of it."""
-
-    inputs: dict[str, Array]
-    outputs: dict[str, Array]
 
 
 def check_onnx(path: Path) -> None:
@@ -56,28 +34,6 @@ def check_onnx(path: Path) -> None:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(f"{path.name} is not valid ONNX: {error}") from error
-
-
-def expect_vision(vision: Vision, budget: TokenBudget) -> Expectation:
-    """Runs the modules, in float32, on example frames."""
-    inputs = vision_graph.example_call(vision, budget)
-    with torch.no_grad():
-        outputs = VisionGraph(vision, budget)(*inputs)
-    return Expectation(
-        {name: tensor.numpy() for name, tensor in zip(vision_graph.input_names(budget), inputs, strict=True)},
-        {name: tensor.numpy() for name, tensor in zip(vision_graph.output_names(budget), outputs, strict=True)},
-    )
-
-
-def expect_live(vision: Vision, budget: LiveBudget) -> Expectation:
-    """Runs the modules, in float32, on an example frame."""
-    inputs = live_graph.example_call(vision)
-    with torch.no_grad():
-        outputs = LiveGraph(vision, budget)(*inputs)
-    return Expectation(
-        {name: tensor.numpy() for name, tensor in zip(live_graph.INPUTS, inputs, strict=True)},
-        {name: tensor.numpy() for name, tensor in zip(live_graph.OUTPUTS, outputs, strict=True)},
-    )
 
 
 def check_live(path: Path, weights: Path, expected: Expectation, budget: LiveBudget, precision: Precision) -> float:
@@ -135,36 +91,6 @@ def _rows_by_frame(outputs: Mapping[str, Array], budget: TokenBudget) -> dict[in
     groups, rows = outputs["kept_groups"], outputs["visual_tokens"]
     masks = {frame: groups // budget.groups == frame for frame in range(budget.frames)}
     return {frame: _Frame(groups[mask], rows[mask]) for frame, mask in masks.items()}
-
-
-def expect_language(language: Language, context: int, visual_rows: int, shown: Array) -> list[Expectation]:
-    """Runs the modules, in float32, over a prefix, a question and the answer's first tokens, one a call.
-
-    The prefix refers to the first of `shown` (N, width), visual tokens of the same model, since no other tokens have
-    values as large, and engines in fp16 must bear them. Caches are left to the caller.
-    """
-    names = language_graph.input_names(language)
-    besides = language_graph.TEXT_TOKENS + _ASKED + EXPECTED_CALLS - 2
-    rows = max(1, min(EXPECTED_ROWS, len(shown), context - besides))
-    example = language_graph.example_call(language, context, visual_rows, tokens=rows + language_graph.TEXT_TOKENS)
-    prefix, _, _, visual, *caches = example
-    # Engines in 16 bits get the same numbers.
-    visual[:rows] = torch.from_numpy(shown[:rows]).clamp(-_LARGEST_FP16, _LARGEST_FP16).half()
-    graph, start, expectations = LanguageGraph(language), 0, []
-    tokens = prefix
-    for calls in range(1, EXPECTED_CALLS + 1):
-        if start + len(tokens) > context:
-            break
-        positions = torch.arange(start, start + len(tokens))
-        inputs = (tokens, positions, torch.tensor([start]), visual)
-        with torch.no_grad():
-            *caches, logits, next_token = graph(*inputs, *caches)
-        arrays = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=False)}
-        arrays |= indices_of(tokens.numpy(), start, language.markers.image_patch)
-        expectations.append(Expectation(arrays, {"logits": logits.numpy(), "next_token": next_token.numpy()}))
-        start += len(tokens)
-        tokens = prefix[:1].repeat(_ASKED) if calls == 1 else next_token
-    return expectations
 
 
 def check_language(calls: LanguageCalls, expected: Sequence[Expectation], precision: Precision) -> float:

@@ -14,8 +14,6 @@ from stts_runtime.engines.indices import INDICES, indices_of
 from stts_runtime.engines.names import cache_names
 
 QUERY_LENGTH = "tokens"
-TEXT_TOKENS = 5
-"""Of an example's prefix, which are no image patches."""
 
 
 class LanguageGraph(nn.Module):
@@ -94,22 +92,14 @@ def example_call(
     visual_rows: int,
     caches_by_head: bool = False,
     visual_dtype: torch.dtype = torch.float32,
-    tokens: int = 8,
 ) -> tuple[Tensor, ...]:
-    """A prefill of `tokens` tokens into an empty cache, with image patches among them; always the same.
-
-    Visual tokens that it does not refer to are zero.
-    """
-    config, markers = language.config, language.markers
-    generator = torch.Generator().manual_seed(0)
-    token_ids = torch.randint(0, config.vocab, (tokens,), generator=generator)
-    token_ids[1 : tokens - 2] = markers.image_patch
-    token_ids[1], token_ids[tokens - 3] = markers.frame_start, markers.frame_end
-    visual = torch.zeros(visual_rows, config.width, dtype=visual_dtype)
-    rows = tokens - TEXT_TOKENS
-    visual[:rows] = torch.randn(rows, config.width, generator=generator)[:visual_rows].half()
+    """A prefill of eight tokens into an empty cache, with three image patches among them."""
+    markers = language.markers
+    token_ids = torch.tensor([0, markers.frame_start, *[markers.image_patch] * 3, markers.frame_end, 0, 0])
+    visual = torch.zeros(visual_rows, language.config.width, dtype=visual_dtype)
     start = torch.zeros(1, dtype=torch.int64)
-    return (token_ids, torch.arange(tokens), start, visual, *language.empty_caches(context, caches_by_head))
+    caches = language.empty_caches(context, caches_by_head)
+    return (token_ids, torch.arange(len(token_ids)), start, visual, *caches)
 
 
 def export_language(
