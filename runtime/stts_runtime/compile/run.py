@@ -91,8 +91,8 @@ def compile_bundle(request: CompileRequest, listener: Listener) -> list[Passport
 
 def _no_progress(flavour: Flavour) -> str:
     return (
-        f"{flavour.name} {flavour.version} does not tell how far a build is; on an H100 8.6.0 took 30 to 180 s for "
-        "each graph of a small model and 4 to 8 minutes for Molmo2-4B's vision tower, and a Jetson takes several "
+        f"{flavour.name} {flavour.version} does not tell how far a build is; on an H200 8.6.0 took 20 to 250 s for "
+        "each graph of a small model and 6 to 14 minutes for Molmo2-4B's vision tower, and a Jetson takes several "
         "times longer"
     )
 
