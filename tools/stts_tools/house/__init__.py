@@ -1,0 +1,1 @@
+"""Counts the code: sizes, imports, duplicated places, and the files that a frame and a chat request pass through."""
