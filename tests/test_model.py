@@ -195,7 +195,8 @@ def test_a_mistake_about_a_clip_says_what_there_is(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"pause": 3}, "no setting 'pause'"),
+        ({"pause": 3}, "no setting 'pause' for a stream; there are when, shortest_pause"),
+        ({"sinks": ["x.jsonl"]}, "no setting 'sinks'"),
         ({"max_tokens": "all"}, "max_tokens should be a whole number"),
         ({"when": "often"}, "when"),
         ({"keep": 0.4}, r"no live variant with keep 0\.4"),

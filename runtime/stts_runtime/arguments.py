@@ -16,6 +16,9 @@ from stts_runtime.errors import PromptError, SourceError, UserError
 from stts_runtime.mistakes import mistakes
 from stts_runtime.stream.config import StreamConfig
 
+STREAM_SETTINGS = ("when", "shortest_pause", "longest_pause", "key_every", "transport", "nvdec")
+"""Those of a camera file that a caller from Python may give; sinks, metrics and previews are the caller's own."""
+
 
 def as_path(what: str, given: object) -> str:
     """Text or an `os.PathLike`."""
@@ -60,18 +63,22 @@ def as_questions(given: object) -> list[str]:
     return list(questions)
 
 
-def stream_config(bundle: Path, source: object, given: Mapping[str, Any]) -> StreamConfig:
-    """The configuration that a camera file with these settings would give; `source` is one, or several by name."""
+def stream_config(
+    bundle: Path, source: object, arguments: Mapping[str, Any], settings: Mapping[str, Any]
+) -> StreamConfig:
+    """The configuration that a camera file would give; `source` is one, or several by name.
+
+    `arguments` are set in any case, `settings` are what else the caller wants of `STREAM_SETTINGS`.
+    """
     sources = source if isinstance(source, Mapping) else {"stream-1": source}
     streams = [{"name": name, "source": _camera(one)} for name, one in sources.items()]
-    unknown = given.keys() - StreamConfig.model_fields.keys()
-    if unknown:
-        raise UserError(f"there is no setting {min(unknown)!r} for a stream; docs/streaming.md lists them")
-    settings = {"bundle": bundle, "streams": streams, **given}
+    if unknown := settings.keys() - set(STREAM_SETTINGS):
+        raise UserError(f"there is no setting {min(unknown)!r} for a stream; there are {', '.join(STREAM_SETTINGS)}")
+    given = {"bundle": bundle, "streams": streams, **arguments, **settings}
     try:
-        return StreamConfig.model_validate({name: value for name, value in settings.items() if value is not None})
+        return StreamConfig.model_validate({name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        raise UserError(mistakes(error, settings)) from None
+        raise UserError(mistakes(error, given)) from None
 
 
 def _camera(given: object) -> str:

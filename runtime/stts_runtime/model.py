@@ -144,8 +144,9 @@ class Model:
         `on_token` is called with new text as it is generated. Raises `UserError` for what the caller can put right.
         """
         questions, longest = as_questions(question), as_count("max_tokens", max_tokens)
-        self._opened().conversation.check(questions)
-        viewing = self.watch(source, keep=keep, frames=frames, times=times)
+        sessions, clip = self._opened(), self._clip(source, keep, frames, times)
+        sessions.conversation.check(questions)
+        viewing = self.watch(clip)
         viewing.check(questions)
         answers = [viewing.ask(one, max_tokens=longest, on_token=on_token) for one in questions]
         return answers[0] if isinstance(question, str) else answers
@@ -192,12 +193,17 @@ class Model:
         """Answers about a live source, or several by name, as they come; ends when all sources are over.
 
         Sources are opened by the first `next`, looked at while an answer is waited for, and closed with the iterator.
-        `on_event` hears when a source connects, stalls or ends. `settings` are those of a camera file: `when`,
-        `shortest_pause`, `longest_pause`, `key_every`, `transport`, `nvdec` (docs/streaming.md). Raises `UserError`.
+        `on_event` hears when a source connects, stalls or ends. `settings` are some of those of a camera file, as it
+        has them: `when`, `shortest_pause`, `longest_pause`, `key_every`, `transport`, `nvdec`. Raises `UserError`.
         """
         sessions = self._opened()
-        given = {"questions": as_questions(ask), "keep": as_keep(keep, self.keeps), "max_tokens": max_tokens}
-        config = stream_config(self.bundle.folder, source, {**given, "frames": frames, **settings})
+        arguments = {
+            "questions": as_questions(ask),
+            "keep": as_keep(keep, self.keeps),
+            "frames": frames,
+            "max_tokens": max_tokens,
+        }
+        config = stream_config(self.bundle.folder, source, arguments, settings)
         self.bundle.choose_live(config.keep)
         if config.keep not in self._live:
             with selected_gpu(self._device):
