@@ -35,10 +35,9 @@ class LanguageStandIn:
 
     def __init__(self, context: int) -> None:
         self.context, self.length = context, 0
-        self.shown: Any = None
 
     def show(self, visual_tokens: Any) -> None:
-        self.shown = visual_tokens
+        pass
 
     def prefill(self, tokens: Tokens) -> None:
         self.forward(tokens)

@@ -14,11 +14,12 @@ import pytest
 from stts_runtime.answer import Answer
 from stts_runtime.batch import Batch, Failure
 from stts_runtime.bundle import Bundle
+from stts_runtime.clip import Wanted
 from stts_runtime.errors import BundleError, EngineError, PromptError, UserError
 from stts_runtime.inputs import Input, expand_sources
+from stts_runtime.model import Model
 from stts_runtime.results import Results, open_results
 from stts_runtime.session import Session
-from stts_runtime.sessions import Wanted
 from tests.clips import write_clip
 
 QUESTIONS = ["What happens?", "Who?"]
@@ -26,7 +27,7 @@ QUESTIONS = ["What happens?", "Who?"]
 
 @pytest.fixture(scope="module")
 def batch(micro_bundle: Bundle) -> Batch:
-    return Batch(micro_bundle, QUESTIONS, Wanted(), max_tokens=3)
+    return Batch(Model(micro_bundle), QUESTIONS, Wanted(), max_tokens=3)
 
 
 @pytest.fixture
@@ -79,14 +80,14 @@ def test_a_failing_engine_costs_one_source_and_a_missing_one_all(
     assert isinstance(outcomes[0], Failure)
     assert outcomes[0].message == "a.mp4: out of memory"
     with pytest.raises(BundleError, match="tensorrt"):
-        run(Batch(micro_bundle, QUESTIONS, Wanted(), engine="tensorrt"), inputs)
+        run(Batch(Model(micro_bundle, "tensorrt"), QUESTIONS, Wanted()), inputs)
 
 
 def test_what_no_source_can_be_asked_is_refused_before(micro_bundle: Bundle) -> None:
     with pytest.raises(PromptError, match="question is empty"):
-        Batch(micro_bundle, ["Who?", " "], Wanted())
+        Batch(Model(micro_bundle), ["Who?", " "], Wanted())
     with pytest.raises(BundleError, match="no variant with keep"):
-        Batch(micro_bundle, QUESTIONS, Wanted(keep=0.9))
+        Batch(Model(micro_bundle), QUESTIONS, Wanted(keep=0.9))
 
 
 def test_credentials_do_not_get_into_failures(batch: Batch) -> None:
@@ -137,7 +138,7 @@ def test_answers_of_other_settings_do_not_get_into_one_file(
     out = tmp_path / "results.jsonl"
     run(batch, inputs, out)
     before = out.read_bytes()
-    other = Batch(micro_bundle, QUESTIONS, Wanted(keep=1, frames=6), max_tokens=4)
+    other = Batch(Model(micro_bundle), QUESTIONS, Wanted(keep=1, frames=6), max_tokens=4)
     with pytest.raises(UserError, match=r"keep 0.5 \(now 1\), frames unset \(now 6\), max_tokens 3 \(now 4\); name an"):
         run(other, inputs, out)
     out.write_bytes(before.replace(batch.settings.bundle_sha256.encode(), b"0"))
@@ -145,7 +146,7 @@ def test_answers_of_other_settings_do_not_get_into_one_file(
         run(batch, inputs, out)
     # The keep that is the default is the same keep.
     out.write_bytes(before)
-    run(Batch(micro_bundle, QUESTIONS, Wanted(keep=0.5), max_tokens=3), inputs, out)
+    run(Batch(Model(micro_bundle), QUESTIONS, Wanted(keep=0.5), max_tokens=3), inputs, out)
     assert out.read_bytes() == before
 
 

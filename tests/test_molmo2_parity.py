@@ -17,11 +17,11 @@ from stts_export.build import build_bundle
 from stts_export.checkpoint import open_checkpoint
 from stts_export.plan import plan_bundle
 from stts_export.request import BuildRequest
+from stts_runtime.answering import fill, generate
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Positions
 from stts_runtime.engines import load_language, load_vision
-from stts_runtime.generate import generate
 from stts_runtime.prompt import PromptBuilder
 
 TIMES = [0.0, 0.5, 1.0]
@@ -113,9 +113,8 @@ def test_greedy_text_equals_that_of_transformers(
     builder = PromptBuilder((bundle.folder / prompt.tokenizer).read_bytes(), prompt)
     video = builder.video(TIMES, vision.kept)
     asked = builder.question(question, video)
-    language.show(vision.visual_tokens)
-    language.forward(video)
-    got = generate(language, language.forward(asked), asked.next_position, eos_ids=[], max_tokens=GENERATED)
+    fill(language, vision.visual_tokens, video)
+    got = generate(language, len(video), asked, eos_ids=[], max_tokens=GENERATED)
     assert got.ids == expected
     assert len(set(expected)) > 1, "a constant answer would prove little"
 

@@ -21,9 +21,10 @@ from stts_calib.quantize.write import write_quantized
 from stts_runtime.answer import Answer
 from stts_runtime.batch import Batch
 from stts_runtime.bundle import Bundle
+from stts_runtime.clip import Wanted
 from stts_runtime.engines import choose_engine
 from stts_runtime.inputs import Input
-from stts_runtime.sessions import Wanted
+from stts_runtime.model import Model
 
 INT16 = np.iinfo(np.int16)
 NO_VNNI = frozenset({"avx2", "fma", "avx512bw"})
@@ -117,7 +118,7 @@ def test_8_bits_are_named_on_a_cpu_without_vnni(with_8_bits: Bundle, clip: Path)
     assert str(with_8_bits.folder) in note
     assert "this CPU (AVX2 without VNNI)" in note
     assert "stts-export calibrate SOURCE --frames-from VIDEO --vision int8 --language none --out NEW" in note
-    outcomes = list(Batch(with_8_bits, ["Who?"], Wanted(frames=3), 1, "cpu").run([Input(str(clip))]))
+    outcomes = list(Batch(Model(with_8_bits, "cpu"), ["Who?"], Wanted(frames=3), 1).run([Input(str(clip))]))
     assert [outcome.notes[0] for outcome in outcomes if isinstance(outcome, Answer)] == [note]
 
 

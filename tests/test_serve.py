@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stts_runtime.answering import OnToken, TextStream
 from stts_runtime.errors import SourceError, UserError
-from stts_runtime.generate import Follow
 from stts_runtime.serve import media, remote
 from stts_runtime.serve.conversation import question_of
 from stts_runtime.serve.desk import BusyError, Desk
@@ -31,7 +31,6 @@ from stts_runtime.serve.pictures import live_jpeg
 from stts_runtime.serve.problems import Problem
 from stts_runtime.serve.settings import Limits, ServeConfig, ServerSettings
 from stts_runtime.serve.uploads import Uploads
-from stts_runtime.serve.words import Words
 from stts_runtime.stream.config_file import load_config
 from tests.receivers import web_receiver
 
@@ -115,7 +114,7 @@ def test_a_question_that_was_given_up_is_never_begun() -> None:
 def test_a_question_that_is_given_up_ends_with_its_next_token() -> None:
     one, tokens = desk(), []
 
-    def work(follow: Follow) -> None:
+    def work(follow: OnToken) -> None:
         while follow(tokens):
             tokens.append(1)
             if len(tokens) == 3:
@@ -130,7 +129,7 @@ def test_a_question_that_is_given_up_ends_with_its_next_token() -> None:
 def test_what_fails_is_told_to_who_asked_and_the_next_goes_on() -> None:
     one = desk()
 
-    def fails(_: Follow) -> None:
+    def fails(_: OnToken) -> None:
         raise ValueError("no such thing")
 
     tickets = []
@@ -158,9 +157,9 @@ def test_a_closed_desk_refuses_who_waits_and_who_comes() -> None:
 # --- Words: what is passed on of an answer that grows ---
 
 
-def words(stops: Sequence[str], texts: Sequence[str]) -> tuple[list[str], Words]:
+def words(stops: Sequence[str], texts: Sequence[str]) -> tuple[list[str], TextStream]:
     heard: list[str] = []
-    one = Words(lambda ids: texts[len(ids) - 1], stops, heard.append)
+    one = TextStream(lambda ids: texts[len(ids) - 1], stops, heard.append)
     for number in range(len(texts)):
         if not one([0] * (number + 1)):
             break

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import VisionOutput, load_language
 from stts_runtime.errors import PromptError, UserError
@@ -32,12 +33,11 @@ class FakeLanguage:
 
     def __init__(self, says: list[int], context: int = 200) -> None:
         self.says, self.context, self.length = says, context, 0
-        self.shown: Any = None
         self.calls: list[tuple[int, int]] = []
         self.positions: list[int] = []
 
     def show(self, visual_tokens: Any) -> None:
-        self.shown = visual_tokens
+        pass
 
     def prefill(self, tokens: Tokens) -> None:
         self.forward(tokens)
@@ -54,7 +54,7 @@ class FakeLanguage:
 
 def fake_session(bundle: Bundle, says: list[int], context: int = 200) -> tuple[Session, FakeLanguage]:
     language = FakeLanguage(says, context)
-    return Session(bundle, VARIANT, FakeVision(), language), language
+    return Session(bundle, VARIANT, FakeVision(), Conversation.over(bundle, language)), language
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_positions_go_on_without_a_gap(micro_bundle: Bundle, window: Window) -> 
     watched = session.watch(window)
     session.ask(watched, "Who?", 5)
     after_video = language.positions[len(watched.prefix) :]
-    first = watched.prefix.next_position
+    first = watched.prefix.tokens.next_position
     assert after_video == list(range(first, first + len(after_video)))
 
 
@@ -123,7 +123,7 @@ def test_an_answer_that_was_broken_off_leaves_no_trace(micro_bundle: Bundle, win
 def test_a_question_longer_than_the_context_is_refused(micro_bundle: Bundle, window: Window) -> None:
     session, language = fake_session(micro_bundle, [40])
     watched = session.watch(window)
-    with pytest.raises(PromptError, match=r"question takes .* tokens"):
+    with pytest.raises(PromptError, match=r"question .* takes .* tokens"):
         session.ask(watched, "why " * 100)
     assert language.length == len(watched.prefix), "the video is still there for a shorter question"
     assert session.ask(watched, "Who?", 1).tokens.generated == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -230,7 +231,7 @@ def test_sources_are_closed_when_an_engine_fails(engines: Engines) -> None:
     def broken(*_: Any, **__: Any) -> LiveOutput:
         raise RuntimeError("out of memory")
 
-    one._watcher._engines = Engines(engines.bundle, type("V", (), {"run": broken})(), engines.language, engines.prompts)
+    one._watcher._engines = replace(engines, vision=type("V", (), {"run": broken})())
     with pytest.raises(RuntimeError):
         Pipeline([one], Events(), []).run(threading.Event())
     assert one.source.closed  # type: ignore[attr-defined]
@@ -268,4 +269,4 @@ def test_the_fullest_window_fits_the_language_model(engines: Engines) -> None:
         watcher.see(Frame(np.full((40, 40, 3), number * 20, dtype=np.uint8), number / 2, 0.0))
         assert len(watcher.ring.frames) == min(number + 1, live.frames), "none had to go for lack of rows"
     watcher.check_questions(["What happens?"])
-    assert watcher.ask("What happens?", 3).generated >= 1
+    assert watcher.ask(watcher.watch(), "What happens?", 3).generation.ids

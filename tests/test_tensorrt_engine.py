@@ -97,7 +97,6 @@ def test_the_language_model_answers_as_on_the_cpu(
     patch = bundle.manifest.prompt.image_patch_id
     for engine, shown in ((language, output.visual_tokens), (reference, visual.astype(np.float32))):
         engine.show(shown)
-        assert engine.shown is shown
     calls = [[1, 2, *[patch] * 12, 3], [4, 5, 6], [7], [8], [9], [10]]
     for _ in range(2):
         for ids in calls:
@@ -201,8 +200,7 @@ def test_a_session_runs_on_compiled_engines(targets_bundle: Bundle, tmp_path: Pa
         session = Session.open(bundle, "clip-t3-k0.5", engine=engine)
         watched = session.watch(window)
         answers[engine] = session.ask(watched, "What happens?", 8)
-        again = session.watch(window)
-        assert watched.vision.visual_tokens is not again.vision.visual_tokens
+        session.watch(window)
         with pytest.raises(UserError, match="no longer in the cache"):
             session.ask(watched, "What happens?", 8)
     assert answers["tensorrt"].answer == answers["cpu"].answer

@@ -1,20 +1,68 @@
 """Runs STTS bundles on video, without torch.
 
-A `Bundle` is opened, a `Session` loads one of its variants, watches a `Window` of frames and answers questions:
+    import stts_runtime
 
-    from pathlib import Path
-    from stts_runtime import Bundle, Session, VideoFile, window_of_file
+    model = stts_runtime.load("out/tiny")
+    print(model.ask("street.mp4", "What happens?").answer)
 
-    bundle = Bundle.open(Path("out/tiny"))
-    session = Session.open(bundle, "clip-t8-k0.5")
-    window = window_of_file(VideoFile("street.mp4"), 8, bundle.manifest.max_fps, bundle.manifest.vision.image_size)
-    print(session.ask(session.watch(window), "What happens?").answer)
+More in docs/python.md and examples/.
 """
 
-from stts_runtime.answer import Answer
-from stts_runtime.budget import TokenBudget
-from stts_runtime.bundle import Bundle
-from stts_runtime.session import Session
-from stts_runtime.video import VideoFile, Window, window_of_file
+from __future__ import annotations
 
-__all__ = ["Answer", "Bundle", "Session", "TokenBudget", "VideoFile", "Window", "window_of_file"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stts_runtime.answer import Answer
+    from stts_runtime.answering import Conversation
+    from stts_runtime.budget import TokenBudget
+    from stts_runtime.bundle import Bundle
+    from stts_runtime.errors import SttsError, UserError
+    from stts_runtime.model import Model, Viewing, load
+    from stts_runtime.session import Session
+    from stts_runtime.stream.record import StreamAnswer, StreamEvent
+    from stts_runtime.video import VideoFile, Window, window_of_file
+
+_HOMES = {
+    "Answer": "answer",
+    "Bundle": "bundle",
+    "Conversation": "answering",
+    "Model": "model",
+    "Session": "session",
+    "StreamAnswer": "stream.record",
+    "StreamEvent": "stream.record",
+    "SttsError": "errors",
+    "TokenBudget": "budget",
+    "UserError": "errors",
+    "VideoFile": "video",
+    "Viewing": "model",
+    "Window": "video",
+    "load": "model",
+    "window_of_file": "video",
+}
+
+__all__ = [
+    "Answer",
+    "Bundle",
+    "Conversation",
+    "Model",
+    "Session",
+    "StreamAnswer",
+    "StreamEvent",
+    "SttsError",
+    "TokenBudget",
+    "UserError",
+    "VideoFile",
+    "Viewing",
+    "Window",
+    "load",
+    "window_of_file",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports nothing before it is used: a program that asks for `stts_runtime` alone starts at once."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

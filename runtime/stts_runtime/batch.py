@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stts_runtime.answer import Answer
-from stts_runtime.bundle import MANIFEST, Bundle
+from stts_runtime.bundle import MANIFEST
 from stts_runtime.bundle.files import record_of
-from stts_runtime.engines import EngineName, choose_engine
+from stts_runtime.clip import Clip, Wanted
 from stts_runtime.errors import SttsError
 from stts_runtime.inputs import Input
-from stts_runtime.overlay import write_overlay
+from stts_runtime.model import Model
 from stts_runtime.prompt import PromptBuilder
 from stts_runtime.results import AnswerSettings, Results
-from stts_runtime.session import Session, Watched
-from stts_runtime.sessions import Clip, Sessions, Wanted
 from stts_runtime.sources import redacted
 from stts_runtime.tell import tell_nobody
 
@@ -41,33 +39,29 @@ class Batch:
 
     def __init__(
         self,
-        bundle: Bundle,
+        model: Model,
         questions: Sequence[str],
         wanted: Wanted,
         max_tokens: int = 64,
-        engine: EngineName | None = None,
         nvdec: bool = False,
     ) -> None:
         """`nvdec` decodes on the GPU what it can. Raises `BundleError` if no clip could be answered about as wanted,
         `PromptError` for a question that cannot be asked about any clip.
         """
-        self._bundle, self._wanted, self._max_tokens, self._nvdec = bundle, wanted, max_tokens, nvdec
-        self.questions = list(dict.fromkeys(questions))
-        self._engine = choose_engine(bundle, engine)
-        self._sessions = Sessions(bundle, self._engine.name)
+        self._model, self._wanted, self._max_tokens, self._nvdec = model, wanted, max_tokens, nvdec
+        self.questions, bundle = list(dict.fromkeys(questions)), model.bundle
         bundle.choose(wanted.keep, wanted.budget, wanted.frames)
-        manifest = bundle.manifest
-        prompts = PromptBuilder(bundle.file(manifest.prompt.tokenizer).read_bytes(), manifest.prompt)
+        prompts = PromptBuilder.of(bundle)
         for question in self.questions:
             prompts.check_question(question)
 
     @property
     def settings(self) -> AnswerSettings:
         """What the answers depend on."""
-        wanted, bundle = self._wanted, self._bundle
+        wanted, bundle = self._wanted, self._model.bundle
         return AnswerSettings(
             bundle_sha256=record_of(bundle.folder / MANIFEST).sha256,
-            engine=self._engine.name,
+            engine=self._model.engine,
             keep=bundle.manifest.default_keep if wanted.keep is None else wanted.keep,
             budget=wanted.budget,
             frames=wanted.frames,
@@ -105,30 +99,23 @@ class Batch:
         except SttsError as error:
             yield Failure(source, error)
             return
-        session = self._sessions.of(clip.variant)
+        # An engine that does not load is no fault of the source.
+        self._model.session(clip.variant)
         try:
-            yield from self._answers(session, clip, questions, overlay)
+            yield from self._answers(clip, questions, overlay)
         except SttsError as error:
             yield Failure(source, error)
 
     def _clip(self, one: Input) -> Clip:
         if one.problem is not None:
             raise one.problem
-        return Clip.open(self._bundle, one.name, self._wanted, self._nvdec)
+        return Clip.open(self._model.bundle, one.name, self._wanted, self._nvdec)
 
-    def _answers(
-        self, session: Session, clip: Clip, questions: Sequence[str], overlay: Path | None
-    ) -> Iterator[Answer]:
+    def _answers(self, clip: Clip, questions: Sequence[str], overlay: Path | None) -> Iterator[Answer]:
         """The overlay is written as soon as all questions are known to fit."""
-        window, read_milliseconds = clip.window()
-        watched = session.watch(window, read_milliseconds, [*self._engine.notes, *clip.notes])
-        session.check_questions(questions, watched)
+        viewing = self._model.watch(clip)
+        viewing.check(questions)
         if overlay is not None:
-            _write(overlay, session, watched)
+            viewing.write_picture(overlay)
         for question in questions:
-            yield session.ask(watched, question, self._max_tokens)
-
-
-def _write(overlay: Path, session: Session, watched: Watched) -> None:
-    kept = watched.vision.kept
-    write_overlay(overlay, watched.window, kept, f"{session.variant}: {kept.sum()} of {kept.size} groups kept")
+            yield viewing.ask(question, max_tokens=self._max_tokens)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.errors import UserError
-from stts_runtime.outputs import written_whole
+from stts_runtime.outputs import check_place, written_whole
 from stts_runtime.video import Window
 
 Image = NDArray[np.uint8]
@@ -26,11 +26,13 @@ _GAP = 4
 _DARK = (24, 24, 24)
 
 
-def write_overlay(path: Path, window: Window, kept: NDArray[np.bool_], title: str) -> None:
+def write_overlay(path: Path, window: Window, kept: NDArray[np.bool_], variant: str) -> None:
     """Writes a sheet of all frames (.png) or a slide show at two frames a second (.mp4).
 
-    `kept` is (T, G); `title` goes into the first line.
+    `kept` is (T, G). Raises `UserError` if `path` is no place for one of them.
     """
+    check_place(path, SUFFIXES)
+    title = f"{variant}: {kept.sum()} of {kept.size} groups kept"
     with written_whole(path) as scratch:
         if path.suffix.lower() == ".png":
             frames = sheet(window, kept)
@@ -77,6 +79,11 @@ def sheet(window: Window, kept: NDArray[np.bool_]) -> Image:
     padded = frames + [blank] * (-len(frames) % columns)
     rows = [np.hstack(padded[start : start + columns]) for start in range(0, len(padded), columns)]
     return np.vstack(rows)
+
+
+def picture_of(window: Window, kept: NDArray[np.bool_]) -> Image:
+    """The sheet as programs other than OpenCV want it: RGB."""
+    return np.ascontiguousarray(sheet(window, kept)[..., ::-1])
 
 
 def _write_video(path: Path, frames: list[Image]) -> bool:

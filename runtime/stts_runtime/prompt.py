@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Prompt
 from stts_runtime.errors import BundleError, PromptError
 
@@ -51,6 +52,11 @@ class PromptBuilder:
         self._reserved: dict[int, str] = {
             number: token.content for number, token in self._tokenizer.get_added_tokens_decoder().items()
         }
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> PromptBuilder:
+        prompt = bundle.manifest.prompt
+        return cls(bundle.file(prompt.tokenizer).read_bytes(), prompt)
 
     def video(self, times_seconds: Sequence[float], kept: NDArray[np.bool_]) -> Tokens:
         """The video prefix; `kept` (T, G) says which groups have a visual token.

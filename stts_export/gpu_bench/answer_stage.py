@@ -13,6 +13,7 @@ from stts_export.gpu_bench.molmo2_side import Molmo2Side
 from stts_export.gpu_bench.report import Row
 from stts_export.gpu_bench.settings import ANSWER_TOKENS, prefix, question
 from stts_export.gpu_bench.timing import interleaved
+from stts_runtime.answering import fill, generate
 from stts_runtime.budget import TokenBudget
 from stts_runtime.engines.onnxruntime_cuda import CudaLanguage, CudaVision
 from stts_runtime.prompt import Tokens
@@ -51,16 +52,8 @@ def _rows(context: Context, budget: TokenBudget, language: CudaLanguage, molmo2:
 def _answer(
     vision: CudaVision, language: CudaLanguage, frames: NDArray[np.uint8], tokens: Tokens, count: int
 ) -> list[int]:
-    seen = vision.run(frames)
-    language.rewind(0)
-    language.show(seen.visual_tokens)
-    language.prefill(tokens)
-    length, asked = len(tokens), question(len(tokens))
-    said = [language.forward(asked)]
-    for number in range(count - 1):
-        position = length + len(asked) + number
-        said.append(language.forward(Tokens(np.array(said[-1:]), np.array([position]), position + 1)))
-    return said
+    fill(language, vision.run(frames).visual_tokens, tokens)
+    return generate(language, len(tokens), question(len(tokens)), (), count).ids
 
 
 def _fits(context: Context, budget: TokenBudget, work: Callable[[], object]) -> bool:

@@ -58,11 +58,9 @@ class GraphLanguage:
         self._visual = np.zeros((model.visual_rows, model.visual_width), dtype=np.float32)
         self._logits: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
         self.context, self.length = model.context, 0
-        self.shown: Any = None
 
     def show(self, visual_tokens: NDArray[Any]) -> None:
         self._visual[: len(visual_tokens)] = visual_tokens
-        self.shown = visual_tokens
 
     def prefill(self, tokens: Tokens) -> None:
         self._call(tokens)

@@ -42,12 +42,12 @@ class ReferenceLanguage:
     def __init__(self, language: Language, context: int) -> None:
         self._language = language
         self.context, self.length = context, 0
-        self.shown: Any = None
+        self._visual: Any = None
         self._caches = language.empty_caches(context)
         self._logits: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
 
     def show(self, visual_tokens: NDArray[np.float32]) -> None:
-        self.shown = visual_tokens
+        self._visual = visual_tokens
 
     def prefill(self, tokens: Tokens) -> None:
         self.forward(tokens)
@@ -55,7 +55,7 @@ class ReferenceLanguage:
     def forward(self, tokens: Tokens) -> int:
         check_room(self, tokens)
         ids, positions = torch.from_numpy(tokens.ids), torch.from_numpy(tokens.positions)
-        start, visual = torch.tensor([self.length]), torch.from_numpy(self.shown)
+        start, visual = torch.tensor([self.length]), torch.from_numpy(self._visual)
         with torch.no_grad():
             output = self._language(ids, positions, start, visual, self._caches)
         self._caches = output.caches

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from stts_calib.accuracy.settings import Setting
 from stts_calib.clips import Clip, Question, Split
+from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines import EngineName, load_language
+from stts_runtime.engines import EngineName
 from stts_runtime.session import Session
 from stts_runtime.video import Window
 
@@ -98,10 +99,10 @@ class Evaluation:
 
     def run(self, on_clip: Callable[[int], None] = lambda _: None) -> None:
         """Asks everything; `on_clip` is called after every clip with the number of clips done."""
-        language = load_language(self.bundle, self.engine)
-        self.lowering = language.lowering
+        conversation = Conversation.open(self.bundle, self.engine)
+        self.lowering = conversation.lowering
         variants = {setting.variant for setting in self.settings}
-        sessions = {name: Session.open(self.bundle, name, language, self.engine) for name in variants}
+        sessions = {name: Session.open(self.bundle, name, conversation, self.engine) for name in variants}
         for number in range(self.clips):
             self._watch(Clip.make(self.split, number), sessions)
             on_clip(number + 1)

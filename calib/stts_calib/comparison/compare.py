@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_calib.clips import Clip, Question, Split
+from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines import load_language
 from stts_runtime.session import Session
 from stts_runtime.video import Window
 
@@ -66,9 +66,9 @@ def compare(
     the machine meets both.
     """
     names = [name for name, variant in before.manifest.variants.items() if not variant.is_control]
-    languages = {id(bundle): load_language(bundle) for bundle in (before, after)}
+    conversations = {id(bundle): Conversation.open(bundle) for bundle in (before, after)}
     sessions = {
-        (id(bundle), name): Session.open(bundle, name, languages[id(bundle)])
+        (id(bundle), name): Session.open(bundle, name, conversations[id(bundle)])
         for bundle in (before, after)
         for name in names
     }

@@ -10,10 +10,11 @@ import numpy as np
 import psutil
 
 from stts_runtime.answer import Answer
+from stts_runtime.answering import Conversation
 from stts_runtime.bench.energy import AnswerEnergy, energy_of
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import VISION
-from stts_runtime.engines import EngineName, flavour_of, load_language
+from stts_runtime.engines import EngineName, flavour_of
 from stts_runtime.passports import EngineStore
 from stts_runtime.power import PowerMeter
 from stts_runtime.session import Session
@@ -81,13 +82,13 @@ def measure(
     `window_of` gives a window of so many frames. The order of variants is shuffled anew in every round, so that no
     variant always runs after the same other. With a meter every variant then answers alone, for its energy.
     """
-    language = load_language(bundle, engine)
+    conversation = Conversation.open(bundle, engine)
     samples: dict[str, Samples] = {}
     sessions: dict[str, Session] = {}
     windows: dict[int, Window] = {}
     for name in variants_with(bundle, engine):
         variant, before = bundle.manifest.variants[name], resident_mb()
-        sessions[name] = Session.open(bundle, name, language, engine)
+        sessions[name] = Session.open(bundle, name, conversation, engine)
         samples[name] = Samples(loaded_mb=resident_mb() - before, lowerings=sessions[name].lowerings)
         if variant.frames not in windows:
             windows[variant.frames] = window_of(variant.frames)

@@ -56,6 +56,11 @@ class Bundle:
         for name in self.manifest.files:
             self.file(name)
 
+    @property
+    def keeps(self) -> list[float]:
+        """Keep ratios of the variants for clips, 1 (unpruned) first."""
+        return sorted({one.keep for one in self.manifest.variants.values() if not one.is_control}, reverse=True)
+
     def choose(self, keep: float | None, budget: str | None, frames: int | None, at_most: int | None = None) -> str:
         """The name of the variant that fits best: the wanted keep and budget, and the most frames allowed.
 
@@ -72,11 +77,12 @@ class Bundle:
             and frames in (None, variant.frames)
         }
         if not fitting:
+            there = [name for name, one in self.manifest.variants.items() if not one.is_control]
             raise BundleError(
                 f"{self.folder} has no variant with keep {wanted:g}"
                 + (f", budget {budget}" if budget else "")
                 + (f", {frames} frames" if frames else "")
-                + f"; it has {', '.join(name for name, one in self.manifest.variants.items() if not one.is_control)}"
+                + f"; it has keep {', '.join(f'{keep:g}' for keep in self.keeps)}: {', '.join(there)}"
             )
         short = {name: variant for name, variant in fitting.items() if at_most is None or variant.frames <= at_most}
         if not short:

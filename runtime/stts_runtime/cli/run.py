@@ -12,17 +12,17 @@ import typer
 from stts_runtime.answer import Answer
 from stts_runtime.batch import Batch, Failure
 from stts_runtime.budget import AnsweringScope
-from stts_runtime.bundle import Bundle
 from stts_runtime.cli.options import BundleArgument, DeviceOption, EngineOption, JsonOption, NvdecOption
 from stts_runtime.cli.show import console, errors, show_answer, show_note
 from stts_runtime.cli.source_progress import SourceProgress, source_progress
+from stts_runtime.clip import Wanted
 from stts_runtime.device import select_gpu
 from stts_runtime.errors import UserError
 from stts_runtime.inputs import Input, expand_sources
+from stts_runtime.model import load
 from stts_runtime.outputs import check_output
 from stts_runtime.overlay import SUFFIXES
 from stts_runtime.results import SUFFIX, Results, open_results
-from stts_runtime.sessions import Wanted
 from stts_runtime.video.nvdec import MISSING, has_nvdec
 from stts_runtime.visible import visible
 
@@ -63,7 +63,7 @@ def run_command(
     select_gpu(device)
     inputs = expand_sources(sources)
     _check_outputs(bundle, inputs, overlay, out)
-    batch = Batch(Bundle.open(bundle), ask, Wanted(keep, budget, frames), max_tokens, engine, nvdec)
+    batch = Batch(load(bundle, engine), ask, Wanted(keep, budget, frames), max_tokens, nvdec)
     if nvdec and not has_nvdec():
         show_note(MISSING)
     with nullcontext() if out is None else open_results(out, batch.settings) as results:

@@ -146,7 +146,6 @@ class CpuLanguage:
         model = bundle.manifest.language
         self._visual = np.zeros((model.visual_rows, model.visual_width), dtype=np.float32)
         self.context, self.length = model.context, 0
-        self.shown: NDArray[np.float32] | None = None
         self._logits: Any = None
         caches: Signature = dict.fromkeys(
             cache_names(model.layers), (np.float32, (1, model.context, model.kv_channels))
@@ -180,7 +179,6 @@ class CpuLanguage:
 
     def show(self, visual_tokens: NDArray[np.float32]) -> None:
         self._visual[: len(visual_tokens)] = visual_tokens
-        self.shown = visual_tokens
 
     def prefill(self, tokens: Tokens) -> None:
         self.forward(tokens)

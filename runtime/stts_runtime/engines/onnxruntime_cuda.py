@@ -110,8 +110,7 @@ class CudaVision:
         return self._stream.download(output.visual_tokens).astype(np.float32)
 
     def _output(self) -> VisionOutput:
-        # An object of its own for every window: who holds it can tell windows apart.
-        visual = self._arrays["visual_tokens"].view()
+        visual = self._arrays["visual_tokens"]
         shape = self._budget.frames, self._budget.groups
         if self._budget.keep == 1:
             return VisionOutput(visual, np.ones(shape, dtype=np.bool_), None)
@@ -128,7 +127,6 @@ class CudaLanguage:
     def __init__(self, prefix: CudaSession, behind: CudaSession) -> None:
         self._stream = stream = behind.stream
         self.length = 0
-        self.shown: Any = None
         caches = {name: behind.array(name) for name in behind.inputs if f"new_{name}" in behind.outputs}
         self.context = next(iter(caches.values())).shape[-2]
         self._visual = prefix.array("visual_tokens")
@@ -154,7 +152,6 @@ class CudaLanguage:
 
     def show(self, visual_tokens: DeviceArray | NDArray[Any]) -> None:
         self._stream.put(self._visual, visual_tokens)
-        self.shown = visual_tokens
 
     def prefill(self, tokens: Tokens) -> None:
         if self.length:

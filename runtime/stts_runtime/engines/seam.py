@@ -74,8 +74,6 @@ class LanguageEngine(Protocol):
 
     context: int
     length: int
-    shown: Any
-    """The visual tokens that were shown last; None before the first."""
 
     def show(self, visual_tokens: Any) -> None:
         """Makes these the visual tokens that image patches in later calls refer to: a `VisionOutput`'s, or rows in

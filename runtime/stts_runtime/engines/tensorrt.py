@@ -125,8 +125,7 @@ class TensorRtVision:
 
     def _output(self, given: NDArray[np.bool_] | None) -> VisionOutput:
         arrays, stream = self._arrays, self._loaded.stream
-        # An object of its own for every window: who holds it can tell windows apart.
-        visual = arrays["visual_tokens"].view()
+        visual = arrays["visual_tokens"]
         shape = self._budget.frames, self._budget.groups
         if self._budget.keep == 1:
             return VisionOutput(visual, np.ones(shape, dtype=np.bool_), None)
@@ -144,7 +143,6 @@ class TensorRtLanguage:
     def __init__(self, loaded: LoadedEngine, image_patch_id: int, lowering: str, *, caches_in_place: bool) -> None:
         self._loaded, self._image_patch_id, self.lowering = loaded, image_patch_id, lowering
         self.length = 0
-        self.shown: Any = None
         caches = [name for name in loaded.names if f"new_{name}" in loaded.names]
         self.context = loaded.shape(caches[0])[-2]
         of_a_call = [name for name in ("token_ids", "positions", *INDICES) if name in loaded.names]
@@ -179,7 +177,6 @@ class TensorRtLanguage:
     def show(self, visual_tokens: DeviceArray | NDArray[Any]) -> None:
         self._loaded.stream.put(self._arrays["visual_tokens"], visual_tokens)
         self._loaded.stream.synchronize()
-        self.shown = visual_tokens
 
     def prefill(self, tokens: Tokens) -> None:
         self.forward(tokens)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from stts_runtime.answering import fill
 from stts_runtime.bundle.manifest import LANGUAGE
 from stts_runtime.engines.seam import LanguageEngine, VisionOutput
 from stts_runtime.prompt import PromptBuilder, Tokens
@@ -32,9 +33,7 @@ class LanguageCheck:
         self._name, self._reference = engine.name, reference
         self._language: LanguageEngine = engine.language()
         self.bar: Bar = rounding_of(engine.bundle, engine.graph(LANGUAGE))
-        prompt = engine.bundle.manifest.prompt
-        self._eos_ids = prompt.eos_ids
-        self._prompts = PromptBuilder(engine.bundle.file(prompt.tokenizer).read_bytes(), prompt)
+        self._eos_ids, self._prompts = engine.bundle.manifest.prompt.eos_ids, PromptBuilder.of(engine.bundle)
 
     def findings(self, prompt: str, variant: str | None = None) -> Iterator[Finding]:
         """From the reference's visual tokens, and along its answer whatever the engine would have chosen."""
@@ -65,9 +64,7 @@ class LanguageCheck:
     def _recite(self, case: LanguageCase) -> Said:
         """What the engine would have chosen at every token of the reference's answer."""
         language = self._language
-        language.rewind(0)
-        language.show(case.visual)
-        language.prefill(case.prefix)
+        fill(language, case.visual, case.prefix)
         ids, logits = [language.forward(case.asked)], [language.logits().copy()]
         for place, token in enumerate(case.answer_ids[:-1], start=case.asked.next_position):
             ids.append(language.forward(Tokens(token[None], np.array([place]), place + 1)))

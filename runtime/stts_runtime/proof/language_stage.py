@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stts_runtime.answering import fill, generate
 from stts_runtime.engines.seam import LanguageEngine
 from stts_runtime.prompt import Tokens
 from stts_runtime.proof.bars import Bar, relative_error
@@ -31,17 +32,15 @@ class Prompted(NamedTuple):
 
 def said(engine: LanguageEngine, prompted: Prompted, eos_ids: Collection[int], max_tokens: int) -> Said:
     """Answers greedily, from an empty cache; at least one token."""
-    engine.rewind(0)
-    engine.show(prompted.visual_tokens)
-    engine.prefill(prompted.prefix)
-    ids, logits = [engine.forward(prompted.asked)], [engine.logits().copy()]
-    position = prompted.asked.next_position
-    while len(ids) < max_tokens and ids[-1] not in eos_ids:
-        token, place = np.array([ids[-1]]), np.array([position])
-        position += 1
-        ids.append(engine.forward(Tokens(token, place, position)))
+    logits: list[NDArray[np.float32]] = []
+
+    def keep_logits(_: Sequence[int]) -> bool:
         logits.append(engine.logits().copy())
-    return Said(ids, logits)
+        return True
+
+    fill(engine, prompted.visual_tokens, prompted.prefix)
+    made = generate(engine, len(prompted.prefix), prompted.asked, eos_ids, max_tokens, keep_logits)
+    return Said(made.ids, logits)
 
 
 def compare_logits(

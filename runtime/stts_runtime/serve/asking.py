@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
+from stts_runtime.answering import TextStream
 from stts_runtime.bundle import Bundle
+from stts_runtime.clip import Clip, Wanted
 from stts_runtime.errors import BundleError
 from stts_runtime.serve import media
 from stts_runtime.serve.desk import Desk, Place, Ticket
@@ -21,9 +23,8 @@ from stts_runtime.serve.problems import Problem
 from stts_runtime.serve.remote import fetched
 from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.serve.uploads import PREFIX, Uploads
-from stts_runtime.serve.words import Words
-from stts_runtime.serve.work import Outcome, ReadClip, Work, Workshop
-from stts_runtime.sessions import Clip, Wanted
+from stts_runtime.serve.work import ReadClip, Work, Workshop
+from stts_runtime.stream.record import AnyAnswer
 from stts_runtime.video import VideoFile
 
 _LOOK_FOR_CLIENT_SECONDS = 0.5
@@ -63,11 +64,11 @@ class Asked:
         loop = asyncio.get_running_loop()
         self.heard: asyncio.Queue[str | None] = asyncio.Queue()
         """Text as it comes; None when there is no more."""
-        self.words = Words(text, stops, lambda new: _tell(loop, self.heard, new))
-        self._ticket: Ticket[Outcome] = place.ask(work, self.words)
+        self.words = TextStream(text, stops, lambda new: _tell(loop, self.heard, new))
+        self._ticket: Ticket[AnyAnswer] = place.ask(work, self.words)
         self._ticket.future.add_done_callback(lambda _: _tell(loop, self.heard, None))
 
-    async def outcome(self) -> Outcome:
+    async def answer(self) -> AnyAnswer:
         """Raises what went wrong."""
         return await asyncio.wrap_future(self._ticket.future)
 
@@ -104,18 +105,18 @@ class Asker:
             work = await self._readers.run(lambda: self._work(question))
             return Asked(place, work, self._workshop.text, question.stops)
 
-    async def answer(self, question: Question, request: Request) -> tuple[Outcome, Asked]:
+    async def answer(self, question: Question, request: Request) -> tuple[AnyAnswer, Asked]:
         """The whole answer; given up if the client goes away before."""
         asked = await self.ask(question)
-        outcome = asyncio.ensure_future(asked.outcome())
+        answer = asyncio.ensure_future(asked.answer())
         try:
-            while not (await asyncio.wait({outcome}, timeout=_LOOK_FOR_CLIENT_SECONDS))[0]:
+            while not (await asyncio.wait({answer}, timeout=_LOOK_FOR_CLIENT_SECONDS))[0]:
                 if await request.is_disconnected():
                     raise Problem(499, "the client went away")
-            return await outcome, asked
+            return await answer, asked
         finally:
             asked.give_up()
-            outcome.cancel()
+            answer.cancel()
 
     def _check(self, question: Question) -> None:
         limits = self._settings.limits

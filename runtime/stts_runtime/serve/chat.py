@@ -38,7 +38,7 @@ from stts_runtime.serve.problems import problem_of, problem_record
 from stts_runtime.serve.refusals import refusals
 from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.serve.uploads import Upload, Uploads
-from stts_runtime.serve.work import Outcome
+from stts_runtime.stream.record import AnyAnswer
 
 FileId = Annotated[str, Path(pattern="^file-[0-9a-f]{24}$")]
 _DONE = "data: [DONE]\n\n"
@@ -71,8 +71,8 @@ def chat_routes(
         if body.stream:
             wants_usage = body.stream_options is not None and body.stream_options.include_usage
             return await _streamed(talk, await asker.ask(question), wants_usage)
-        outcome, asked = await asker.answer(question, request)
-        return talk.reply(outcome, asked)
+        answer, asked = await asker.answer(question, request)
+        return talk.reply(answer, asked)
 
     _file_routes(router, uploads, readers)
     return router
@@ -123,39 +123,39 @@ class _Talk:
         self._model, self._notes = model, notes
         self._id, self._created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
 
-    def reply(self, outcome: Outcome, asked: Asked) -> ChatReply:
-        content = asked.words.cut(outcome.answer.answer)
+    def reply(self, answer: AnyAnswer, asked: Asked) -> ChatReply:
+        content = asked.words.cut(answer.answer)
         return ChatReply(
             id=self._id,
             created=self._created,
             model=self._model,
-            choices=[Choice(message=Reply(content=content), finish_reason=_finish(outcome, asked))],
-            usage=_usage(outcome),
-            stts=self._details(outcome),
+            choices=[Choice(message=Reply(content=content), finish_reason=_finish(answer, asked))],
+            usage=_usage(answer),
+            stts=self._details(answer),
         )
 
-    def chunk(self, delta: Delta, finish: Finish | None = None, outcome: Outcome | None = None) -> str:
-        """`outcome` with the last one."""
-        details = None if outcome is None else self._details(outcome)
+    def chunk(self, delta: Delta, finish: Finish | None = None, answer: AnyAnswer | None = None) -> str:
+        """`answer` with the last one."""
+        details = None if answer is None else self._details(answer)
         return self._line(choices=[ChunkChoice(delta=delta, finish_reason=finish)], stts=details)
 
-    def usage_chunk(self, outcome: Outcome) -> str:
-        return self._line(choices=[], usage=_usage(outcome))
+    def usage_chunk(self, answer: AnyAnswer) -> str:
+        return self._line(choices=[], usage=_usage(answer))
 
     def _line(self, **fields: Any) -> str:
         chunk = Chunk(id=self._id, created=self._created, model=self._model, **fields)
         return f"data: {chunk.model_dump_json(exclude_none=True)}\n\n"
 
-    def _details(self, outcome: Outcome) -> Details:
-        said = outcome.answer.notes if isinstance(outcome.answer, Answer) else []
-        return Details(record=outcome.answer, notes=[*self._notes, *said])
+    def _details(self, answer: AnyAnswer) -> Details:
+        said = answer.notes if isinstance(answer, Answer) else []
+        return Details(record=answer, notes=[*self._notes, *said])
 
 
 async def _streamed(talk: _Talk, asked: Asked, wants_usage: bool) -> StreamingResponse:
     """Waits for the first word, so that what cannot be answered is refused with its status."""
     first = await asked.heard.get()
     if first is None:
-        await asked.outcome()
+        await asked.answer()
     return StreamingResponse(
         _chunks(talk, asked, first, wants_usage), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
     )
@@ -168,12 +168,12 @@ async def _chunks(talk: _Talk, asked: Asked, first: str | None, wants_usage: boo
         while text is not None:
             yield talk.chunk(Delta(content=text))
             text = await asked.heard.get()
-        outcome = await asked.outcome()
-        if rest := asked.words.rest(outcome.answer.answer):
+        answer = await asked.answer()
+        if rest := asked.words.rest(answer.answer):
             yield talk.chunk(Delta(content=rest))
-        yield talk.chunk(Delta(), _finish(outcome, asked), outcome)
+        yield talk.chunk(Delta(), _finish(answer, asked), answer)
         if wants_usage:
-            yield talk.usage_chunk(outcome)
+            yield talk.usage_chunk(answer)
         yield _DONE
     except Exception as error:  # noqa: BLE001  # the status is sent: all that is left is to say it here
         yield f"data: {problem_record(problem_of(error)).model_dump_json()}\n\n"
@@ -181,12 +181,12 @@ async def _chunks(talk: _Talk, asked: Asked, first: str | None, wants_usage: boo
         asked.give_up()
 
 
-def _finish(outcome: Outcome, asked: Asked) -> Finish:
-    return "stop" if asked.words.stopped or outcome.answer.finish == "end" else "length"
+def _finish(answer: AnyAnswer, asked: Asked) -> Finish:
+    return "stop" if asked.words.stopped or answer.finish == "end" else "length"
 
 
-def _usage(outcome: Outcome) -> Usage:
-    tokens = outcome.answer.tokens
+def _usage(answer: AnyAnswer) -> Usage:
+    tokens = answer.tokens
     return Usage(
         prompt_tokens=tokens.prompt,
         completion_tokens=tokens.generated,

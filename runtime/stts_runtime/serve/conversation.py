@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stts_runtime.clip import Wanted
 from stts_runtime.serve.asking import Media, Question, Stream
 from stts_runtime.serve.models import ModelChoice
 from stts_runtime.serve.openai_records import (
@@ -17,7 +18,6 @@ from stts_runtime.serve.openai_records import (
 )
 from stts_runtime.serve.problems import Problem
 from stts_runtime.serve.settings import ServerSettings
-from stts_runtime.sessions import Wanted
 
 _GREEDY = "answers are greedy, always the likeliest token"
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
-from stts_runtime.generate import Follow
+from stts_runtime.answering import OnToken
 
 _SMOOTHING = 0.2
 _LONGEST_RETRY_SECONDS = 60
@@ -34,9 +34,9 @@ class BusyError(Exception):
 class Ticket(Generic[Result]):
     """A question that waits, is being answered, or was. Whoever asked may give it up at any time."""
 
-    def __init__(self, work: Callable[[Follow], Result], follow: Follow) -> None:
+    def __init__(self, work: Callable[[OnToken], Result], on_token: OnToken) -> None:
         self.future: Future[Result] = Future()
-        self._work, self._follow, self._given_up = work, follow, False
+        self._work, self._on_token, self._given_up = work, on_token, False
 
     def give_up(self) -> None:
         """One that waits is never begun; one that runs ends with its next token."""
@@ -63,7 +63,7 @@ class Ticket(Generic[Result]):
             self.future.set_exception(_closing())
 
     def _going_on(self, ids: Sequence[int]) -> bool:
-        return not self._given_up and self._follow(ids)
+        return not self._given_up and self._on_token(ids)
 
 
 class Place:
@@ -72,9 +72,9 @@ class Place:
     def __init__(self, desk: Desk) -> None:
         self._desk, self._asked = desk, False
 
-    def ask(self, work: Callable[[Follow], Result], follow: Follow) -> Ticket[Result]:
+    def ask(self, work: Callable[[OnToken], Result], on_token: OnToken) -> Ticket[Result]:
         """Raises `BusyError` if the server is stopping."""
-        ticket = Ticket(work, follow)
+        ticket = Ticket(work, on_token)
         self._desk.put(ticket)
         self._asked = True
         ticket.future.add_done_callback(lambda _: self._desk.give_back(ticket))

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints
 
-from stts_runtime.answer import Answer
-from stts_runtime.stream.record import StreamAnswer
+from stts_runtime.stream.record import AnyAnswer
 
 
 class _Request(BaseModel):
@@ -100,7 +99,7 @@ class Usage(BaseModel):
 class Details(BaseModel):
     """What OpenAI's answers have no place for."""
 
-    record: Answer | StreamAnswer
+    record: AnyAnswer
     """The answer as `stts-runtime run --json` or `stream --json` prints it, with tokens and milliseconds."""
     notes: list[str]
     """What was made of the request, and is not plain from it."""

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
+from stts_runtime.clip import Wanted
 from stts_runtime.overlay import sheet
 from stts_runtime.serve.asking import Asker, Media, Question, Stream
 from stts_runtime.serve.helpers import Helpers
@@ -26,9 +27,7 @@ from stts_runtime.serve.pictures import Size, View, jpeg, shrunk
 from stts_runtime.serve.problems import Problem
 from stts_runtime.serve.refusals import refusals
 from stts_runtime.serve.settings import Limits, ServerSettings
-from stts_runtime.serve.work import Outcome
-from stts_runtime.sessions import Wanted
-from stts_runtime.stream.record import StreamAnswer
+from stts_runtime.stream.record import AnyAnswer
 
 _PAGE = Path(__file__).parent / "page"
 _FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
@@ -90,7 +89,7 @@ class AskRequest(BaseModel):
 
 
 class AskReply(BaseModel):
-    answer: Answer | StreamAnswer
+    answer: AnyAnswer
     picture: str | None
     """A JPEG in base64: the frames of a clip with the dropped groups dark."""
 
@@ -116,8 +115,8 @@ def page_routes(state: Any, hub: Hub, asker: Asker, settings: ServerSettings) ->
         question = Question(
             body.question, about, min(body.max_tokens or most, most), Wanted(body.keep, None, body.frames)
         )
-        outcome, _ = await asker.answer(question, request)
-        return await anyio.to_thread.run_sync(_reply, outcome)
+        answer, _ = await asker.answer(question, request)
+        return await anyio.to_thread.run_sync(_reply, answer)
 
     return router
 
@@ -206,12 +205,11 @@ def _file(path: Path) -> Any:
     return get
 
 
-def _reply(outcome: Outcome) -> AskReply:
+def _reply(answer: AnyAnswer) -> AskReply:
     picture = None
-    if outcome.window is not None and outcome.kept is not None:
-        image = shrunk(sheet(outcome.window, outcome.kept), _SHEET_WIDTH)
-        picture = base64.b64encode(jpeg(image)).decode()
-    return AskReply(answer=outcome.answer, picture=picture)
+    if isinstance(answer, Answer):
+        picture = base64.b64encode(jpeg(shrunk(sheet(answer.seen, answer.kept), _SHEET_WIDTH))).decode()
+    return AskReply(answer=answer, picture=picture)
 
 
 def variant_records(bundle: Bundle, names: Sequence[str]) -> list[VariantRecord]:

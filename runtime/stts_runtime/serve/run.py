@@ -7,14 +7,15 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 
+from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines import EngineChoice, LanguageEngine, load_language
+from stts_runtime.engines import EngineChoice
 from stts_runtime.serve.app import make_app
 from stts_runtime.serve.parts import Parts
 from stts_runtime.serve.server import HttpServer, bound
 from stts_runtime.serve.settings import ServeConfig, is_loopback
 from stts_runtime.serve.work import Workshop
-from stts_runtime.sessions import Sessions
+from stts_runtime.session import Sessions
 from stts_runtime.sinks.metrics import StreamMetrics
 from stts_runtime.stream.channel import Channel
 from stts_runtime.stream.parts import live_engines, metrics_served, open_bundle, open_channels, open_listeners
@@ -35,9 +36,9 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
         place = bound(config.serve.listen)
         open_things.callback(place.close)
         bundle, choice = open_bundle(config, tell)
-        language = load_language(bundle, choice.name)
-        live = _live(config, bundle, choice, language)
-        workshop = Workshop(bundle, Sessions(bundle, choice.name, language), live)
+        sessions = Sessions(bundle, choice.name)
+        live = _live(config, bundle, choice, sessions.conversation)
+        workshop = Workshop(bundle, sessions, live)
         metrics, events = StreamMetrics(), Events()
         open_things.enter_context(metrics_served(config, metrics, tell))
         listeners = open_things.enter_context(open_listeners(config, metrics, tell))
@@ -56,11 +57,11 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
                 parts.close()
 
 
-def _live(config: ServeConfig, bundle: Bundle, choice: EngineChoice, language: LanguageEngine) -> Engines | None:
+def _live(config: ServeConfig, bundle: Bundle, choice: EngineChoice, conversation: Conversation) -> Engines | None:
     """None if there are no sources and the bundle has nothing for them. Raises `BundleError` if there are some."""
     if bundle.manifest.live is None and not config.streams:
         return None
-    return live_engines(config, bundle, choice, language)
+    return live_engines(config, bundle, choice, conversation)
 
 
 def _announce(config: ServeConfig, port: int, token: str | None, tell: Tell) -> None:

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from stts_runtime.answer import Answer, MillisecondRecord, TokenRecord, WindowRecord
+from stts_runtime.answer import Answer
+from stts_runtime.answering import OnToken
+from stts_runtime.budget import KEY_FRAMES
 from stts_runtime.bundle import Bundle
-from stts_runtime.generate import Follow
 from stts_runtime.overlay import Image
 from stts_runtime.serve.problems import Problem
-from stts_runtime.sessions import Sessions
+from stts_runtime.session import Sessions
 from stts_runtime.sources.frame import Frame
 from stts_runtime.stream.channel import Channel
 from stts_runtime.stream.keys import KeyRule
-from stts_runtime.stream.record import StreamAnswer
+from stts_runtime.stream.record import AnyAnswer
 from stts_runtime.stream.watcher import Engines, Watcher
 from stts_runtime.video import Window
 from stts_runtime.video.resize import squashed
@@ -37,17 +37,7 @@ class ReadClip:
     milliseconds: float
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """An answer; for clips and pictures with what was looked at."""
-
-    answer: Answer | StreamAnswer
-    window: Window | None = None
-    kept: NDArray[np.bool_] | None = None
-    """(T, G)."""
-
-
-Work = Callable[[Follow], Outcome]
+Work = Callable[[OnToken], AnyAnswer]
 
 
 class Workshop:
@@ -74,15 +64,15 @@ class Workshop:
 
     def check(self, question: str) -> None:
         """Raises `PromptError` for a question that cannot be asked. For any thread."""
-        self._sessions.of(self.variants[0]).check_questions([question])
+        self._sessions.conversation.check([question])
 
     def text(self, ids: Sequence[int]) -> str:
-        return self._sessions.of(self.variants[0]).text(ids)
+        return self._sessions.conversation.text(ids)
 
     def about_stream(self, channel: Channel, question: str, max_tokens: int) -> Work:
         """Raises `PromptError` if the question does not fit beside a full window."""
         channel.check_questions([question])
-        return lambda follow: Outcome(channel.answer_now(question, max_tokens, follow))
+        return partial(channel.answer_now, question, max_tokens)
 
     def about_clip(self, clip: ReadClip, question: str, max_tokens: int) -> Work:
         return partial(self._about_clip, clip, question, max_tokens)
@@ -100,42 +90,28 @@ class Workshop:
             )
         return partial(self._about_key_frame, self._live, image, question, max_tokens)
 
-    def _about_clip(self, clip: ReadClip, question: str, max_tokens: int, follow: Follow) -> Outcome:
+    def _about_clip(self, clip: ReadClip, question: str, max_tokens: int, on_token: OnToken) -> Answer:
         session = self._sessions.of(clip.variant)
         watched = session.watch(clip.window, clip.milliseconds, clip.notes)
-        answer = session.ask(watched, question, max_tokens, follow)
-        return Outcome(answer, clip.window, watched.vision.kept)
+        return session.ask(watched, question, max_tokens, on_token)
 
     def _about_key_frame(
-        self, engines: Engines, image: Image, question: str, max_tokens: int, follow: Follow
-    ) -> Outcome:
+        self, engines: Engines, image: Image, question: str, max_tokens: int, on_token: OnToken
+    ) -> Answer:
         """A stream's first frame is a window of one frame that is kept whole."""
         watcher = Watcher(engines, 1, KeyRule(every=1, at_least=1))
         watcher.check_questions([question])
         seen = watcher.see(Frame(image, 0.0, time.monotonic()))
-        said = watcher.ask(question, max_tokens, follow)
-        groups = seen.output.kept.size
-        spent = {"read": 0.0, "vision": seen.vision_ms, **said.milliseconds}
-        answer = Answer(
-            source="picture",
-            window=WindowRecord(frames=1, times_seconds=[0.0], duration_seconds=0.0),
-            question=question,
-            answer=said.text,
-            finish="end" if said.ended else "length",
-            variant="live-key",
+        return Answer.about(
+            self._still(image),
+            seen.output.kept[None],
+            watcher.ask(watcher.watch(), question, max_tokens, on_token),
+            variant=KEY_FRAMES,
             keep=1.0,
             budget="frame",
-            kept_per_frame=[groups],
-            tokens=TokenRecord(
-                visual_in=groups, visual_kept=groups, prompt=said.prompt_tokens, generated=said.generated
-            ),
-            milliseconds=MillisecondRecord(
-                **{name: round(value, 3) for name, value in spent.items()}, total=round(sum(spent.values()), 3)
-            ),
-            reused_prefix=False,
+            watching={"read": 0.0, "vision": seen.vision_ms},
             notes=[ONE_FRAME],
         )
-        return Outcome(answer, self._still(image), seen.output.kept[None])
 
     def _still(self, image: Image) -> Window:
         pixels = squashed(image, self._bundle.manifest.vision.image_size)

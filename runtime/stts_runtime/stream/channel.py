@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 
-from stts_runtime.answer import TokenRecord
+from stts_runtime.answering import OnToken, Reply, go_on
 from stts_runtime.errors import SourceError
-from stts_runtime.generate import Follow, go_on
 from stts_runtime.sources.frame import Frame
 from stts_runtime.sources.source import Source
 from stts_runtime.stream.novelty import Gate
-from stts_runtime.stream.record import AgeRecord, StageRecord, StreamAnswer
+from stts_runtime.stream.record import StreamAnswer
 from stts_runtime.stream.ring import SeenFrame
-from stts_runtime.stream.watcher import Said, Watcher
+from stts_runtime.stream.watcher import Watcher
 
 ASKED = "asked"
 """The trigger of an answer that somebody wanted now."""
@@ -98,11 +96,11 @@ class Channel:
         reason = self.wanted
         if reason is None:
             raise ValueError(f"no answer of {self.name} is due")
-        records = []
+        prefix, records = self._watcher.watch(), []
         for question in self._orders.questions:
-            said = self._watcher.ask(question, self._orders.max_tokens)
+            reply = self._watcher.ask(prefix, question, self._orders.max_tokens)
             self._answers += 1
-            records.append(self._record(said, reason, self._answers, self._newly_dropped()))
+            records.append(self._record(reply, reason, self._answers, self._newly_dropped()))
         newest = self._watcher.ring.newest
         assert newest is not None
         self._answered_seconds, self._highest_novelty, self._wanted = newest.seconds, 0.0, None
@@ -112,7 +110,7 @@ class Channel:
         """Raises `PromptError` if one cannot be asked about a full window. For any thread."""
         self._watcher.check_questions(questions)
 
-    def answer_now(self, question: str, max_tokens: int, follow: Follow = go_on) -> StreamAnswer:
+    def answer_now(self, question: str, max_tokens: int, on_token: OnToken = go_on) -> StreamAnswer:
         """Answers somebody's question about the window as it is, however few frames it has; what is due stays due.
 
         Its `number` is 0: it is none of the stream's own answers. Raises `SourceError` if no frame has come yet.
@@ -120,7 +118,19 @@ class Channel:
         if self._watcher.ring.newest is None:
             status = self.source.status
             raise SourceError(f"{self.name} has no picture yet: {status.state.value}, {status.reason}")
-        return self._record(self._watcher.ask(question, max_tokens, follow), ASKED, 0, {})
+        reply = self._watcher.ask(self._watcher.watch(), question, max_tokens, on_token)
+        return self._record(reply, ASKED, 0, {})
+
+    def _record(self, reply: Reply, trigger: str, number: int, dropped: dict[str, int]) -> StreamAnswer:
+        return StreamAnswer.about(
+            self._watcher.ring.frames,
+            reply,
+            stream=self.name,
+            number=number,
+            trigger=trigger,
+            novelty=self._highest_novelty,
+            dropped=dropped,
+        )
 
     def _decide(self, seen: SeenFrame) -> None:
         """A reason stands until the answer is given, whatever comes after."""
@@ -140,42 +150,9 @@ class Channel:
         self._dropped[LATE] += missed
         self._due_seconds = max(due + (missed + 1) * self._period, seconds)
 
-    def _record(self, said: Said, reason: str, number: int, dropped: dict[str, int]) -> StreamAnswer:
-        frames = self._watcher.ring.frames
-        kept = [int(frame.output.kept.sum()) for frame in frames]
-        milliseconds = {name: round(value, 3) for name, value in said.milliseconds.items()}
-        ages = (said.first_token_at, said.last_token_at)
-        first, last = (round((moment - frames[-1].captured) * 1000, 1) for moment in ages)
-        return StreamAnswer(
-            stream=self.name,
-            number=number,
-            created=now(),
-            question=said.question,
-            answer=said.text,
-            finish="end" if said.ended else "length",
-            trigger=reason,
-            novelty=round(self._highest_novelty, 4),
-            times_seconds=[round(frame.seconds, 3) for frame in frames],
-            key_frames=[frame.is_key for frame in frames],
-            kept_per_frame=kept,
-            tokens=TokenRecord(
-                visual_in=sum(frame.output.kept.size for frame in frames),
-                visual_kept=sum(kept),
-                prompt=said.prompt_tokens,
-                generated=said.generated,
-            ),
-            milliseconds=StageRecord(vision=round(frames[-1].vision_ms, 3), **milliseconds),
-            age_ms=AgeRecord(at_first_token=first, at_last_token=last),
-            dropped=dropped,
-        )
-
     def _newly_dropped(self) -> dict[str, int]:
         """Since the last record. What the source calls late was not wanted: it shows more frames than are due."""
         total = Counter({cause: count for cause, count in self.source.drops.items() if cause != LATE}) + self._dropped
         new = total - self._told
         self._told = total
         return dict(new)
-
-
-def now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

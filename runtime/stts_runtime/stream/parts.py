@@ -8,9 +8,10 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
 from stts_runtime.device import select_gpu
-from stts_runtime.engines import EngineChoice, LanguageEngine, choose_engine, load_live
+from stts_runtime.engines import EngineChoice, choose_engine, load_live
 from stts_runtime.errors import PromptError, SourceError, UserError
 from stts_runtime.session import NOISE
 from stts_runtime.sinks.open import open_sink
@@ -48,12 +49,12 @@ def open_bundle(config: Cameras, tell: Tell) -> tuple[Bundle, EngineChoice]:
     return bundle, choice
 
 
-def live_engines(config: Cameras, bundle: Bundle, choice: EngineChoice, language: LanguageEngine) -> Engines:
+def live_engines(config: Cameras, bundle: Bundle, choice: EngineChoice, conversation: Conversation) -> Engines:
     """Raises `BundleError` if the bundle has no variants for single frames."""
     names = bundle.choose_live(config.keep)
     live = bundle.manifest.live
     assert live is not None
-    return Engines.of(bundle, load_live(bundle, live.variants[names[False]].keep, choice.name), language)
+    return Engines(bundle, load_live(bundle, live.variants[names[False]].keep, choice.name), conversation)
 
 
 def open_channels(config: Cameras, engines: Engines, events: Events, metrics: StreamMetrics | None) -> list[Channel]:

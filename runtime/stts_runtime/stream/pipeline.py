@@ -16,8 +16,8 @@ from contextlib import suppress
 from typing import Protocol
 
 from stts_runtime.sources.state import Status
-from stts_runtime.stream.channel import Channel, Look, now
-from stts_runtime.stream.record import Record, StreamAnswer, StreamEvent
+from stts_runtime.stream.channel import Channel, Look
+from stts_runtime.stream.record import Record, StreamAnswer, StreamEvent, now
 
 _IDLE_SECONDS = 0.02
 """Between two rounds in which no stream had a frame."""
@@ -76,14 +76,18 @@ class Pipeline:
     def run(self, stop: threading.Event) -> None:
         """Closes the sources whatever happens. What is being answered when `stop` is set is finished first."""
         try:
-            while not stop.is_set() and self._round():
+            while not stop.is_set() and self.step():
                 pass
         finally:
-            for channel in self._channels:
-                channel.source.close()
-            self._tell(self._events.drain())
+            self.close()
 
-    def _round(self) -> bool:
+    def close(self) -> None:
+        """Closes the sources, and tells what is left to tell."""
+        for channel in self._channels:
+            channel.source.close()
+        self._tell(self._events.drain())
+
+    def step(self) -> bool:
         """One look each, one answer and one errand; whether there is anything left to do."""
         ended = self._errands is None and all(channel.over for channel in self._channels)
         looked = [self._look(channel) for channel in self._channels]

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime, timezone
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+import numpy as np
 
-from stts_runtime.answer import TokenRecord
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from stts_runtime.answer import Answer, AnswerRecord, RecordPart, TokenRecord
+from stts_runtime.answering.conversation import Finish, Reply
+from stts_runtime.stream.ring import SeenFrame
 
 
-class AgeRecord(_Part):
+class AgeRecord(RecordPart):
     """How old the newest frame of the window was, counted from its capture, in milliseconds."""
 
     at_first_token: float
     at_last_token: float
 
 
-class StageRecord(_Part):
-    """Wall time in milliseconds; `vision` of the newest frame alone, which is all that it costs to go on by one."""
+class StageRecord(RecordPart):
+    """Wall time in milliseconds; `vision` of the newest frame alone, which is all that it costs to go on by one.
+
+    `prefill_video` is 0 where an earlier question about the same window has paid for it.
+    """
 
     vision: float
     prefill_video: float
@@ -29,7 +32,7 @@ class StageRecord(_Part):
     decode: float
 
 
-class StreamAnswer(_Part):
+class StreamAnswer(AnswerRecord):
     schema_name: Literal["stts.stream-answer/1"] = "stts.stream-answer/1"
     stream: str
     """The stream's name."""
@@ -39,7 +42,7 @@ class StreamAnswer(_Part):
     """Wall-clock time in UTC, ISO 8601 with milliseconds."""
     question: str
     answer: str
-    finish: Literal["end", "length"]
+    finish: Finish
     trigger: str
     """Why now: `novelty 0.41 > 0.3`, `longest pause`, `every window`."""
     novelty: float
@@ -54,8 +57,41 @@ class StreamAnswer(_Part):
     dropped: dict[str, int]
     """Frames not looked at since the last answer, by cause."""
 
+    @classmethod
+    def about(
+        cls,
+        frames: Sequence[SeenFrame],
+        reply: Reply,
+        *,
+        stream: str,
+        number: int,
+        trigger: str,
+        novelty: float,
+        dropped: dict[str, int],
+    ) -> StreamAnswer:
+        """`frames` are those of the window, from the oldest to the newest."""
+        newest, kept = frames[-1], np.stack([frame.output.kept for frame in frames])
+        moments = reply.generation.first_token_at, reply.generation.last_token_at
+        first, last = (round((moment - newest.captured) * 1000, 1) for moment in moments)
+        spent = {name: round(value, 3) for name, value in reply.milliseconds.items()}
+        answer = cls(
+            **cls._common(reply, kept),
+            stream=stream,
+            number=number,
+            created=now(),
+            trigger=trigger,
+            novelty=round(novelty, 4),
+            times_seconds=[round(frame.seconds, 3) for frame in frames],
+            key_frames=[frame.is_key for frame in frames],
+            milliseconds=StageRecord(vision=round(newest.vision_ms, 3), **spent),
+            age_ms=AgeRecord(at_first_token=first, at_last_token=last),
+            dropped=dropped,
+        )
+        answer._kept = kept
+        return answer
 
-class StreamEvent(_Part):
+
+class StreamEvent(RecordPart):
     schema_name: Literal["stts.stream-event/1"] = "stts.stream-event/1"
     stream: str
     created: str
@@ -64,4 +100,11 @@ class StreamEvent(_Part):
     reason: str
 
 
+AnyAnswer = Answer | StreamAnswer
+
 Record = StreamAnswer | StreamEvent
+
+
+def now() -> str:
+    """Wall-clock time as records have it."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

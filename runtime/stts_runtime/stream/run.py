@@ -1,19 +1,23 @@
-"""`stts-runtime stream`: from a configuration to a pipeline that runs. Read from `run_streams` down."""
+"""From a configuration to a pipeline that runs: for `stts-runtime stream`, and to iterate over answers in Python."""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from stts_runtime.engines import load_language
+from stts_runtime.answering import Conversation
 from stts_runtime.errors import SourceError
 from stts_runtime.sources.state import State
-from stts_runtime.stream.channel import Channel
+from stts_runtime.stream.channel import Channel, Look
 from stts_runtime.stream.config import StreamConfig
 from stts_runtime.stream.parts import live_engines, metrics_served, open_bundle, open_channels, open_listeners
 from stts_runtime.stream.pipeline import Events, Pipeline
+from stts_runtime.stream.record import Record, StreamAnswer, StreamEvent
 from stts_runtime.stream.small_memory import small_memory
+from stts_runtime.stream.watcher import Engines
 from stts_runtime.tell import Tell
 
 if TYPE_CHECKING:
@@ -29,14 +33,53 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell) -> None
     with small_memory(), ExitStack() as open_things:
         bundle, choice = open_bundle(config, tell)
         bundle.choose_live(config.keep)
-        engines = live_engines(config, bundle, choice, load_language(bundle, choice.name))
+        engines = live_engines(config, bundle, choice, Conversation.open(bundle, choice.name))
         metrics = None if config.metrics is None else _metrics()
         open_things.enter_context(metrics_served(config, metrics, tell))
         listeners = open_things.enter_context(open_listeners(config, metrics, tell))
         events = Events()
         channels = open_channels(config, engines, events, metrics)
         Pipeline(channels, events, listeners).run(stop)
-    _raise_if_refused(channels, stop)
+    if not stop.is_set():
+        _raise_if_refused(channels)
+
+
+class _Answers:
+    """A listener that keeps answers until they are taken."""
+
+    def __init__(self, on_event: Callable[[StreamEvent], None]) -> None:
+        self._on_event = on_event
+        self.waiting: deque[StreamAnswer] = deque()
+
+    def saw(self, channel: Channel, look: Look) -> None:
+        """Only records are passed on, no pictures."""
+
+    def said(self, record: Record) -> None:
+        if isinstance(record, StreamAnswer):
+            self.waiting.append(record)
+        else:
+            self._on_event(record)
+
+
+def stream_answers(
+    config: StreamConfig, engines: Engines, on_event: Callable[[StreamEvent], None]
+) -> Iterator[StreamAnswer]:
+    """Opens the sources with the first answer that is asked for, and looks at them while one is waited for.
+
+    Raises what `run_streams` raises about sources.
+    """
+    events, answers = Events(), _Answers(on_event)
+    channels = open_channels(config, engines, events, None)
+    pipeline = Pipeline(channels, events, [answers])
+    try:
+        going_on = True
+        while going_on:
+            going_on = pipeline.step()
+            while answers.waiting:
+                yield answers.waiting.popleft()
+    finally:
+        pipeline.close()
+    _raise_if_refused(channels)
 
 
 def _metrics() -> StreamMetrics:
@@ -45,7 +88,7 @@ def _metrics() -> StreamMetrics:
     return StreamMetrics()
 
 
-def _raise_if_refused(channels: list[Channel], stop: threading.Event) -> None:
+def _raise_if_refused(channels: list[Channel]) -> None:
     refused = [one for one in channels if one.source.status.state is State.REFUSED]
-    if refused and not stop.is_set():
+    if refused:
         raise SourceError("; ".join(f"{one.name} was refused: {one.source.status.reason}" for one in refused))

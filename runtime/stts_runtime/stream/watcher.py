@@ -1,22 +1,20 @@
 """One stream's view: every frame goes through the vision engine once, and an answer is about the last of them.
 
-A frame's way: `see` makes its visual tokens and puts them into the ring; `ask` prefills the ring and decodes.
+A frame's way: `see` makes its visual tokens and puts them into the ring; `watch` prefills the ring, `ask` decodes.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stts_runtime.answering import Conversation, OnToken, Prefix, Reply, go_on
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import LanguageEngine, LiveVisionEngine
-from stts_runtime.errors import BundleError, PromptError
-from stts_runtime.generate import Follow, generate, go_on
-from stts_runtime.prompt import PromptBuilder
+from stts_runtime.errors import BundleError
 from stts_runtime.sources.frame import Frame
 from stts_runtime.stopwatch import Stopwatch
 from stts_runtime.stream.keys import KeyRule
@@ -29,33 +27,17 @@ _LONGEST_WINDOW_SECONDS = 9999.9
 
 
 @dataclass(frozen=True)
-class Said:
-    """What was answered about the ring, and what it cost."""
-
-    question: str
-    text: str
-    ended: bool
-    generated: int
-    prompt_tokens: int
-    milliseconds: dict[str, float]
-    first_token_at: float
-    """On the clock of `time.monotonic`, as the next."""
-    last_token_at: float
-
-
-@dataclass(frozen=True)
 class Engines:
     """What all streams share; they take turns."""
 
     bundle: Bundle
     vision: LiveVisionEngine
-    language: LanguageEngine
-    prompts: PromptBuilder
+    conversation: Conversation
 
     @classmethod
     def of(cls, bundle: Bundle, vision: LiveVisionEngine, language: LanguageEngine) -> Engines:
-        prompt = bundle.manifest.prompt
-        return cls(bundle, vision, language, PromptBuilder(bundle.file(prompt.tokenizer).read_bytes(), prompt))
+        """For a language engine that nothing else uses."""
+        return cls(bundle, vision, Conversation.over(bundle, language))
 
 
 class Watcher:
@@ -72,7 +54,7 @@ class Watcher:
                 f"it with --budget frame --frames {frames}"
             )
         self._engines, self._keys = engines, keys
-        self._image_size, self._eos_ids = manifest.vision.image_size, manifest.prompt.eos_ids
+        self._image_size = manifest.vision.image_size
         self.ring = Ring(frames, manifest.language.visual_rows)
         self._since_key: int | None = None
 
@@ -92,47 +74,21 @@ class Watcher:
         return seen
 
     def check_questions(self, questions: Sequence[str]) -> None:
-        """Raises `PromptError` if one cannot be asked, or does not fit beside the fullest window."""
-        prompts, context = self._engines.prompts, self._engines.language.context
-        manifest = self._engines.bundle.manifest
+        """Raises `PromptError` if one cannot be asked, or does not fit next to the fullest window. Thread-safe."""
+        if not questions:
+            return
+        manifest, conversation = self._engines.bundle.manifest, self._engines.conversation
         kept = np.zeros((self.ring.length, manifest.vision.groups), dtype=np.bool_)
         kept.reshape(-1)[: manifest.language.visual_rows] = True
-        prefix = prompts.video([_LONGEST_WINDOW_SECONDS] * self.ring.length, kept)
-        for question in questions:
-            prompts.check_question(question)
-            tokens = len(prompts.question(question, prefix))
-            if len(prefix) + tokens >= context:
-                room = context - len(prefix) - 1
-                raise PromptError(
-                    f"the question {question!r} takes {tokens} tokens, and beside a window of {len(prefix)} the "
-                    f"context of {context} leaves {room}; shorten it, or build with a larger --max-context"
-                )
+        conversation.check(questions, conversation.prefix_of([_LONGEST_WINDOW_SECONDS] * self.ring.length, kept))
 
-    def ask(self, question: str, max_tokens: int, follow: Follow = go_on) -> Said:
-        """An answer about the ring as it is; `check_questions` has seen the question, `follow` hears of every token."""
-        language, prompts = self._engines.language, self._engines.prompts
-        stopwatch = Stopwatch()
-        with stopwatch.stage("prefill_video"):
-            prefix = prompts.video(self._times(), self.ring.kept)
-            asked = prompts.question(question, prefix)
-            language.rewind(0)
-            language.show(self.ring.visual_tokens)
-            language.prefill(prefix)
-        with stopwatch.stage("prefill_question"):
-            first = language.forward(asked)
-        first_token_at = time.monotonic()
-        with stopwatch.stage("decode"):
-            generated = generate(language, first, asked.next_position, self._eos_ids, max_tokens, follow)
-        return Said(
-            question=question,
-            text=prompts.text(generated.ids),
-            ended=generated.ended,
-            generated=len(generated.ids),
-            prompt_tokens=len(prefix) + len(asked),
-            milliseconds=stopwatch.milliseconds,
-            first_token_at=first_token_at,
-            last_token_at=time.monotonic(),
-        )
+    def watch(self) -> Prefix:
+        """Prefills the ring as it is, for any number of questions."""
+        return self._engines.conversation.watch(self.ring.visual_tokens, self._times(), self.ring.kept)
+
+    def ask(self, prefix: Prefix, question: str, max_tokens: int, on_token: OnToken = go_on) -> Reply:
+        """Answers a question about what was watched last; `on_token` is called after every token."""
+        return self._engines.conversation.ask(prefix, question, max_tokens, on_token)
 
     def _times(self) -> list[float]:
         """Times in the prompt begin with the window, as they did in training."""

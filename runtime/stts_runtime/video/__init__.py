@@ -1,11 +1,13 @@
 """Videos in: from a file to the window of frames that a prompt is about."""
 
 from stts_runtime.video.file_source import Most, VideoFile, check_source
+from stts_runtime.video.frame_array import FrameArray
 from stts_runtime.video.sampling import rule_count, sample_times
 from stts_runtime.video.synthetic import synthetic_window
 from stts_runtime.video.window import Window, window_of_file
 
 __all__ = [
+    "FrameArray",
     "Most",
     "VideoFile",
     "Window",

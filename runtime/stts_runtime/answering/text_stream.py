@@ -1,4 +1,4 @@
-"""An answer as it grows: which words are safe to pass on after each token."""
+"""An answer as it grows: which text is safe to pass on after each token."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ _INCOMPLETE = "\ufffd"
 """What a tokenizer makes of a character whose last bytes have not come yet."""
 
 
-class Words:
-    """A `Follow` that passes new text on to `tell`, and has enough where one of `stops` begins.
+class TextStream:
+    """An `OnToken` that passes new text on to `tell`, and stops generation where one of `stops` begins.
 
     Text that may turn out to be the beginning of a stop, or half a character, waits for the next token.
     """
 
     def __init__(self, text: Callable[[Sequence[int]], str], stops: Sequence[str], tell: Callable[[str], None]) -> None:
-        """`text` makes words of tokens; what it says grows at the end alone."""
+        """`text` decodes token ids; its result only ever grows at the end."""
         self._text, self._stops, self._tell = text, stops, tell
         self._held = max((len(stop) for stop in stops), default=1) - 1
         self._told = 0
@@ -30,7 +30,7 @@ class Words:
         return not self.stopped
 
     def rest(self, text: str) -> str:
-        """What of the whole answer has not been passed on."""
+        """The part of the whole answer that has not been passed on."""
         return self.cut(text)[self._told :]
 
     def cut(self, text: str) -> str:

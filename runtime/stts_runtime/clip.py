@@ -1,14 +1,12 @@
-"""Clips and the sessions that answer about them: each variant is loaded once, however many clips use it."""
+"""Clips: a video file or an array of frames, and the variant of a bundle that fits it. Needs no engine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines import EngineName, LanguageEngine, load_language
-from stts_runtime.session import Session
 from stts_runtime.stopwatch import Stopwatch
-from stts_runtime.video import VideoFile, Window, rule_count, window_of_file
+from stts_runtime.video import FrameArray, VideoFile, Window, rule_count, window_of_file
 
 
 @dataclass(frozen=True)
@@ -22,10 +20,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Clip:
-    """A file, timed, and the variant that fits it best. Needs no engine."""
+    """Timed frames, and the variant that fits them best."""
 
     bundle: Bundle
-    video: VideoFile
+    video: VideoFile | FrameArray
     variant: str
     notes: list[str]
     milliseconds: float
@@ -40,7 +38,7 @@ class Clip:
         return cls.of(bundle, video, wanted, stopwatch.milliseconds["read"])
 
     @classmethod
-    def of(cls, bundle: Bundle, video: VideoFile, wanted: Wanted, milliseconds: float = 0.0) -> Clip:
+    def of(cls, bundle: Bundle, video: VideoFile | FrameArray, wanted: Wanted, milliseconds: float = 0.0) -> Clip:
         """Raises `BundleError` where no variant fits."""
         manifest = bundle.manifest
         count = rule_count(video.duration_seconds, manifest.max_fps)
@@ -59,20 +57,9 @@ class Clip:
         manifest, stopwatch = self.bundle.manifest, Stopwatch()
         with stopwatch.stage("read"):
             frames = manifest.variants[self.variant].frames
-            window = window_of_file(self.video, frames, manifest.max_fps, manifest.vision.image_size)
+            size, video = manifest.vision.image_size, self.video
+            if isinstance(video, FrameArray):
+                window = video.window(frames, manifest.max_fps, size)
+            else:
+                window = window_of_file(video, frames, manifest.max_fps, size)
         return window, self.milliseconds + stopwatch.milliseconds["read"]
-
-
-class Sessions:
-    """Loads a variant when it is first asked for. Not thread-safe: all share one language engine."""
-
-    def __init__(self, bundle: Bundle, engine: EngineName, language: LanguageEngine | None = None) -> None:
-        self._bundle, self._engine, self._language = bundle, engine, language
-        self._open: dict[str, Session] = {}
-
-    def of(self, variant: str) -> Session:
-        if self._language is None:
-            self._language = load_language(self._bundle, self._engine)
-        if variant not in self._open:
-            self._open[variant] = Session.open(self._bundle, variant, self._language, self._engine)
-        return self._open[variant]

@@ -1,0 +1,228 @@
+"""The front door for Python: a bundle is loaded, and asked about clips and streams. `cli/run.py` is a layer on it.
+
+It hands over: arguments to `arguments.py`, clips to `clip.py` and `session.py`, streams to `stream/run.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from stts_runtime.answer import Answer
+from stts_runtime.answering import TextStream, go_on
+from stts_runtime.arguments import as_count, as_keep, as_path, as_questions, stream_config
+from stts_runtime.bundle import Bundle
+from stts_runtime.clip import Clip, Wanted
+from stts_runtime.device import selected_gpu
+from stts_runtime.engines import EngineName, choose_engine
+from stts_runtime.errors import SourceError, UserError
+from stts_runtime.overlay import Image, picture_of, write_overlay
+from stts_runtime.session import Session, Sessions, Watched
+from stts_runtime.stream.parts import live_engines
+from stts_runtime.stream.record import StreamAnswer, StreamEvent
+from stts_runtime.stream.run import stream_answers
+from stts_runtime.stream.watcher import Engines
+from stts_runtime.video import FrameArray
+
+Source = str | os.PathLike[str] | NDArray[np.uint8]
+"""A video file, or RGB frames (T, H, W, 3) uint8 of any size."""
+
+Camera = str | os.PathLike[str] | int
+"""A URL, a file, a folder of pictures, `gst:PIPELINE`, or the number of a camera."""
+
+
+def load(bundle: str | os.PathLike[str], engine: EngineName | None = None, device: str | None = None) -> Model:
+    """Opens a bundle. Its engines are loaded when the first question needs them.
+
+    `engine` None: the fastest that the bundle has and this machine can run. `device` names a GPU: cuda:0, cuda:1, ...
+    Raises `BundleError` for what is no bundle, `UserError` for an engine or GPU that does not exist.
+    """
+    return Model(Bundle.open(Path(as_path("a bundle", bundle))), engine, device)
+
+
+class Viewing:
+    """A clip that was looked at. It can be asked about until the model looks at something else."""
+
+    def __init__(self, session: Session, watched: Watched) -> None:
+        self._session, self._watched = session, watched
+        self.window, self.kept = watched.window, watched.vision.kept
+        """The frames, and which of their groups (T, G) were kept."""
+
+    def picture(self) -> Image:
+        """As `Answer.picture`."""
+        return picture_of(self.window, self.kept)
+
+    def write_picture(self, path: str | os.PathLike[str]) -> None:
+        """As `Answer.write_picture`."""
+        write_overlay(Path(path), self.window, self.kept, self._session.variant)
+
+    def check(self, questions: Sequence[str]) -> None:
+        """Raises `PromptError` if a question cannot be asked about this clip."""
+        self._session.check_questions(questions, self._watched)
+
+    def ask(self, question: str, *, max_tokens: int = 64, on_token: Callable[[str], None] | None = None) -> Answer:
+        """As `Model.ask`. Raises `UserError` if the model has looked at something else since."""
+        (text,), longest = as_questions([question]), as_count("max_tokens", max_tokens)
+        if on_token is None:
+            return self._session.ask(self._watched, text, longest, go_on)
+        growing = TextStream(self._session.text, (), on_token)
+        answer = self._session.ask(self._watched, text, longest, growing)
+        if rest := growing.rest(answer.answer):
+            on_token(rest)
+        return answer
+
+
+class Model:
+    """A loaded bundle. It answers one question at a time, in whichever thread."""
+
+    def __init__(self, bundle: Bundle, engine: EngineName | None = None, device: str | None = None) -> None:
+        known = get_args(EngineName)
+        if engine is not None and engine not in known:
+            raise UserError(f"there is no engine {engine!r}; there are {', '.join(known)}")
+        self.bundle, self._device = bundle, device
+        with selected_gpu(device):
+            self._choice = choose_engine(bundle, engine)
+        self._sessions: Sessions | None = Sessions(bundle, self._choice.name, device)
+        self._live: dict[float | None, Engines] = {}
+
+    @property
+    def engine(self) -> EngineName:
+        """What computes."""
+        return self._choice.name
+
+    @property
+    def keeps(self) -> list[float]:
+        """The keep ratios that the bundle has for clips, 1 (unpruned) first."""
+        return self.bundle.keeps
+
+    @overload
+    def ask(  # type: ignore[overload-overlap]  # text is a sequence of texts
+        self,
+        source: Source,
+        question: str,
+        *,
+        keep: float | None = None,
+        frames: int | None = None,
+        times: ArrayLike | None = None,
+        max_tokens: int = 64,
+        on_token: Callable[[str], None] | None = None,
+    ) -> Answer: ...
+
+    @overload
+    def ask(
+        self,
+        source: Source,
+        question: Sequence[str],
+        *,
+        keep: float | None = None,
+        frames: int | None = None,
+        times: ArrayLike | None = None,
+        max_tokens: int = 64,
+        on_token: Callable[[str], None] | None = None,
+    ) -> list[Answer]: ...
+
+    def ask(
+        self,
+        source: Source,
+        question: str | Sequence[str],
+        *,
+        keep: float | None = None,
+        frames: int | None = None,
+        times: ArrayLike | None = None,
+        max_tokens: int = 64,
+        on_token: Callable[[str], None] | None = None,
+    ) -> Answer | list[Answer]:
+        """Answers a question about a clip, or a list of questions, which share one look at it.
+
+        `keep` and `frames` choose a variant of the bundle. None: the keep of the training, and as many frames as the
+        clip fills. `times` (T,) are the seconds of an array's frames; None: two a second, or what the training had.
+        `on_token` is called with new text as it is generated. Raises `UserError` for what the caller can put right.
+        """
+        questions, longest = as_questions(question), as_count("max_tokens", max_tokens)
+        sessions, clip = self._opened(), self._clip(source, keep, frames, times)
+        sessions.conversation.check(questions)
+        viewing = self.watch(clip)
+        viewing.check(questions)
+        answers = [viewing.ask(one, max_tokens=longest, on_token=on_token) for one in questions]
+        return answers[0] if isinstance(question, str) else answers
+
+    def watch(
+        self,
+        source: Source | Clip,
+        *,
+        keep: float | None = None,
+        frames: int | None = None,
+        times: ArrayLike | None = None,
+    ) -> Viewing:
+        """Looks at a clip, for questions that come later. Arguments as in `ask`."""
+        self._opened()
+        clip = source if isinstance(source, Clip) else self._clip(source, keep, frames, times)
+        window, read_milliseconds = clip.window()
+        session = self.session(clip.variant)
+        return Viewing(session, session.watch(window, read_milliseconds, [*self._choice.notes, *clip.notes]))
+
+    def session(self, variant: str) -> Session:
+        """One of the bundle's variants, loaded once."""
+        return self._opened().of(variant)
+
+    def _clip(self, source: Source, keep: object, frames: object, times: ArrayLike | None) -> Clip:
+        count = None if frames is None else as_count("frames", frames)
+        wanted = Wanted(as_keep(keep, self.keeps), None, count)
+        if isinstance(source, np.ndarray):
+            return Clip.of(self.bundle, FrameArray(source, self.bundle.manifest.max_fps, times), wanted)
+        if times is not None:
+            raise SourceError("times are for frames that are given as an array; a file has its own")
+        return Clip.open(self.bundle, as_path("a clip that is no numpy array of frames", source), wanted)
+
+    def stream(
+        self,
+        source: Camera | Mapping[str, Camera],
+        *,
+        ask: str | Sequence[str],
+        keep: float | None = None,
+        frames: int | None = None,
+        max_tokens: int = 64,
+        on_event: Callable[[StreamEvent], None] | None = None,
+        **settings: Any,
+    ) -> Iterator[StreamAnswer]:
+        """Answers about a live source, or several by name, as they come; ends when all sources are over.
+
+        Sources are opened by the first `next`, looked at while an answer is waited for, and closed with the iterator.
+        `on_event` hears when a source connects, stalls or ends. `settings` are some of those of a camera file, as it
+        has them: `when`, `shortest_pause`, `longest_pause`, `key_every`, `transport`, `nvdec`. Raises `UserError`.
+        """
+        sessions = self._opened()
+        arguments = {
+            "questions": as_questions(ask),
+            "keep": as_keep(keep, self.keeps),
+            "frames": frames,
+            "max_tokens": max_tokens,
+        }
+        config = stream_config(self.bundle.folder, source, arguments, settings)
+        self.bundle.choose_live(config.keep)
+        if config.keep not in self._live:
+            with selected_gpu(self._device):
+                live = live_engines(config, self.bundle, self._choice, sessions.conversation)
+            self._live[config.keep] = live
+        return stream_answers(config, self._live[config.keep], on_event or (lambda _: None))
+
+    def close(self) -> None:
+        """Gives back the engines' memory. Answers stay as they are."""
+        self._sessions = None
+        self._live.clear()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _opened(self) -> Sessions:
+        if self._sessions is None:
+            raise UserError(f"this model was closed; load {self.bundle.folder} again")
+        return self._sessions
