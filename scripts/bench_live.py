@@ -25,7 +25,7 @@ from stts_runtime.cli.entry import run_app
 from stts_runtime.cli.options import BundleArgument
 from stts_runtime.engines import load_live, load_vision
 from stts_runtime.outputs import check_place
-from stts_runtime.stream.novelty import Gate, novelty
+from stts_runtime.stream.triggers import Gate, novelty
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(stderr=True)

@@ -31,10 +31,9 @@ from stts_runtime.engines import choose_engine, load_language, load_live
 from stts_runtime.outputs import check_place
 from stts_runtime.sources import open_source
 from stts_runtime.stream.channel import LATE, Channel, Look, Orders
-from stts_runtime.stream.keys import KeyRule
-from stts_runtime.stream.novelty import Gate
 from stts_runtime.stream.pipeline import Events, Pipeline
 from stts_runtime.stream.record import Record, StreamAnswer
+from stts_runtime.stream.triggers import Gate, KeyRule
 from stts_runtime.stream.watcher import Engines, Watcher
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

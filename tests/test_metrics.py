@@ -6,9 +6,9 @@ from urllib.request import urlopen
 import pytest
 
 from stts_runtime.errors import UserError
-from stts_runtime.sinks.metrics import StreamMetrics
 from stts_runtime.sinks.spool import Backlog
-from stts_runtime.sources.state import State, Status
+from stts_runtime.sources.source import State, Status
+from stts_runtime.stream.metrics import StreamMetrics
 from tests.receivers import answer
 
 

@@ -21,8 +21,7 @@ from stts_runtime.bench.report import throttling
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli import bench as bench_cli
 from stts_runtime.power import Power, PowerMeter, open_meter
-from stts_runtime.power.joules import Counted, Integrated
-from stts_runtime.power.missing import NoSourceError
+from stts_runtime.power.joules import Counted, Integrated, NoSourceError
 from stts_runtime.power.nvml import NvmlSource, open_nvml
 from stts_runtime.power.rails import open_rails
 from stts_runtime.power.ticker import NAME, Ticker

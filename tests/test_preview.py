@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stts_runtime.errors import SinkError
-from stts_runtime.sinks.preview import Preview
+from stts_runtime.stream.preview import Preview
 
 KEPT = np.array([True, False, False, False])
 
@@ -63,7 +63,7 @@ CHILD = """
 import sys
 from pathlib import Path
 import numpy as np
-from stts_runtime.sinks.preview import Preview
+from stts_runtime.stream.preview import Preview
 preview = Preview(Path(sys.argv[1]))
 for number in range(10**6):
     preview.show(np.full((90, 160, 3), 99, np.uint8), np.ones(4, bool), "x", number / 2)

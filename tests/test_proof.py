@@ -26,16 +26,16 @@ from stts_runtime.compile import run as run_module
 from stts_runtime.compile.request import Done, PartRequest
 from stts_runtime.compile.run import CompileRequest, compile_bundle
 from stts_runtime.compile.trial import Trial, trial_note
-from stts_runtime.doctor.bundle import bundle_facts
+from stts_runtime.doctor.examine import bundle_facts
 from stts_runtime.errors import BundleError, EngineError, UserError
 from stts_runtime.passports import EngineStore, Passport
 from stts_runtime.prompt import PromptBuilder
 from stts_runtime.proof.arrays import write_arrays
 from stts_runtime.proof.check import CheckRequest, check_bundle
+from stts_runtime.proof.finding import CheckReport
 from stts_runtime.proof.geometry import Geometry
 from stts_runtime.proof.layout import COLOURS, specs_of
 from stts_runtime.proof.reference import MAX_PROOF_BYTES, PROOF, Reference
-from stts_runtime.proof.report import CheckReport
 from stts_runtime.proof.signs import project, signs
 from tests import fake_tensorrt, planted
 from tests.compiled import WORKSTATION, with_engines

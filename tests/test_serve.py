@@ -20,12 +20,11 @@ from PIL import Image
 from stts_runtime.answering import OnToken, TextStream
 from stts_runtime.errors import SourceError, UserError
 from stts_runtime.serve import media, remote
-from stts_runtime.serve.conversation import question_of
+from stts_runtime.serve.conversation import ModelChoice, question_of
 from stts_runtime.serve.desk import BusyError, Desk
 from stts_runtime.serve.guard import Guard
 from stts_runtime.serve.helpers import Helpers
 from stts_runtime.serve.mailbox import News, PostOffice
-from stts_runtime.serve.models import ModelChoice
 from stts_runtime.serve.openai_records import ChatRequest
 from stts_runtime.serve.pictures import live_jpeg
 from stts_runtime.serve.problems import Problem

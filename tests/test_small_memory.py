@@ -9,14 +9,14 @@ import time
 import psutil
 import pytest
 
-from stts_runtime.stream.small_memory import small_memory
+from stts_runtime.small_memory import small_memory
 
 BLOCKS, SIZE = 20_000, 4_000
 needs_glibc = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="needs glibc")
 THREADS_ALLOCATE = """
 import ctypes, threading
 from contextlib import nullcontext
-from stts_runtime.stream.small_memory import small_memory
+from stts_runtime.small_memory import small_memory
 libc = ctypes.CDLL(None)
 together = threading.Barrier(8)
 def allocate():
@@ -62,6 +62,6 @@ def test_what_lies_free_between_blocks_in_use_goes_back():
 
 
 def test_without_glibc_nothing_happens(monkeypatch):
-    monkeypatch.setattr("stts_runtime.stream.small_memory.ctypes.CDLL", lambda _: object())
+    monkeypatch.setattr("stts_runtime.small_memory.ctypes.CDLL", lambda _: object())
     with small_memory(seconds=0.01):
         assert "trim" not in [thread.name for thread in threading.enumerate()]

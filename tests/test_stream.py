@@ -14,14 +14,12 @@ import pytest
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import LiveOutput, load_language, load_live
 from stts_runtime.errors import BundleError, PromptError, UserError
-from stts_runtime.sources.frame import Frame
-from stts_runtime.sources.state import State, Status
+from stts_runtime.sources.source import Frame, State, Status
 from stts_runtime.stream.channel import Channel, Look, Orders
-from stts_runtime.stream.keys import KeyRule
-from stts_runtime.stream.novelty import Gate, novelty
 from stts_runtime.stream.pipeline import Events, Pipeline
 from stts_runtime.stream.record import Record, StreamAnswer, StreamEvent
 from stts_runtime.stream.ring import Ring, SeenFrame
+from stts_runtime.stream.triggers import Gate, KeyRule, novelty
 from stts_runtime.stream.watcher import Engines, Watcher
 from tests.installed import HAS_ONNXRUNTIME
 from tests.stand_ins import LanguageStandIn, LiveStandIn

@@ -18,7 +18,7 @@ from stts_export.request import BuildRequest
 from stts_export.verify import Finding, VerifyReport, VerifyRequest, verify_bundle
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines.seam import VisionOutput
+from stts_runtime.engines.interfaces import VisionOutput
 from stts_runtime.errors import EngineError, UserError
 from stts_runtime.proof.bars import BARS
 from stts_runtime.proof.finding import Status

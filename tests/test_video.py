@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stts_runtime.errors import SourceError
-from stts_runtime.redaction import redacted
+from stts_runtime.text import redacted
 from stts_runtime.video import VideoFile, rule_count, sample_times, window_of_file
-from stts_runtime.video.resize import squashed
 from stts_runtime.video.sampling import shown_at
+from stts_runtime.video.window import squashed
 from tests.clips import level, write_clip
 
 

@@ -23,7 +23,7 @@ from stts_runtime.engines import EngineName, choose_engine
 from stts_runtime.errors import SourceError, UserError
 from stts_runtime.overlay import Image, picture_of, write_overlay
 from stts_runtime.session import Session, Sessions, Watched
-from stts_runtime.stream.parts import live_engines
+from stts_runtime.stream.assemble import live_engines
 from stts_runtime.stream.record import StreamAnswer, StreamEvent
 from stts_runtime.stream.run import stream_answers
 from stts_runtime.stream.watcher import Engines

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from stts_runtime.errors import SourceError
-from stts_runtime.redaction import redacted
+from stts_runtime.text import redacted
 
 _FILE_URL = re.compile(r"file:/(?:/(?P<host>[^/]*))?(?P<path>.*)", re.IGNORECASE | re.DOTALL)
 _HERE = ("", "localhost", "127.0.0.1")

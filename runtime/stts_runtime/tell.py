@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -17,3 +18,17 @@ class TellStep(Protocol):
 
 def tell_nobody(step: str, done: int = 0, of: int = 0) -> None:
     """For those who do not want to know."""
+
+
+class Seldom:
+    """Passes a text on at most once in `pause_seconds`."""
+
+    def __init__(self, tell: Tell, pause_seconds: float = 60.0) -> None:
+        self._tell, self._pause = tell, pause_seconds
+        self._last: float | None = None
+
+    def __call__(self, text: str) -> None:
+        now = time.monotonic()
+        if self._last is None or now - self._last >= self._pause:
+            self._last = now
+            self._tell(text)

@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stts_export.errors import CheckpointError
-from stts_runtime.validation import first_problem
+from stts_runtime.settings import first_problem
 
 
 class Section(BaseModel):

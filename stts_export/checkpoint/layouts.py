@@ -22,7 +22,7 @@ from stts_export.checkpoint.torch_file import TorchFile
 from stts_export.checkpoint.training_config import read_training_config
 from stts_export.checkpoint.weight_source import WeightSource
 from stts_export.errors import CheckpointError
-from stts_runtime.validation import first_problem
+from stts_runtime.settings import first_problem
 
 HUGGING_FACE = "config.json"
 TRAINING = "config.yaml"

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from stts_export.checkpoint.hf_config import Size, SttsSection
 from stts_export.checkpoint.json_files import Section
 from stts_export.errors import CheckpointError
-from stts_runtime.validation import first_problem
+from stts_runtime.settings import first_problem
 
 _PRUNING = "prune_at"
 """The setting that only a vision tower with STTS has."""

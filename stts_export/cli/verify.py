@@ -54,9 +54,8 @@ def verify_command(
 def _show(report: VerifyReport) -> None:
     from rich.table import Table
 
-    from stts_runtime.cli.findings import coloured, show_verdict
-    from stts_runtime.cli.show import console
-    from stts_runtime.cli.text import printable
+    from stts_runtime.cli.show import coloured, console, show_verdict
+    from stts_runtime.text import printable
 
     table = Table("subject", "variant", "stage", "measured", "bar", "")
     for finding in report.findings:

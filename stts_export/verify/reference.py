@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
 from stts_runtime.budget import TokenBudget
-from stts_runtime.engines.seam import VisionOutput, check_room
+from stts_runtime.engines.interfaces import VisionOutput, check_room
 from stts_runtime.prompt import Tokens
 
 

@@ -9,9 +9,9 @@ from stts_runtime.bench.measure import variants_with
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import LANGUAGE, compilable
 from stts_runtime.engines import EngineName, check_engine
+from stts_runtime.engines.interfaces import LanguageEngine, VisionEngine
 from stts_runtime.engines.onnxruntime_cpu import HALF_WEIGHTS, WHOLE_WEIGHTS
 from stts_runtime.engines.onnxruntime_cuda import LOWERING as CUDA
-from stts_runtime.engines.seam import LanguageEngine, VisionEngine
 from stts_runtime.errors import SttsError
 from stts_runtime.passports import EngineStore
 from stts_runtime.proof.bars import BARS, Bar, precision_of

@@ -21,7 +21,7 @@ from stts_export.verify.weights import compare_weights
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import LANGUAGE, VISION
-from stts_runtime.engines.seam import LanguageEngine, VisionOutput
+from stts_runtime.engines.interfaces import LanguageEngine, VisionOutput
 from stts_runtime.errors import SttsError, UserError
 from stts_runtime.prompt import PromptBuilder
 from stts_runtime.proof.finding import Finding

@@ -16,7 +16,7 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.engines import load_vision
 from stts_runtime.errors import BundleError, SourceError
 from stts_runtime.sources import Frame, Source, open_source, redacted
-from stts_runtime.video.resize import squashed
+from stts_runtime.video.window import squashed
 
 CANDIDATES_PER_WINDOW = 8
 """So many windows are looked at for each that is kept, if the sources hold them."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stts_runtime.engines.seam import LanguageEngine
+from stts_runtime.engines.interfaces import LanguageEngine
 from stts_runtime.prompt import Tokens
 from stts_runtime.stopwatch import Stopwatch
 

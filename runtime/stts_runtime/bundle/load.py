@@ -13,7 +13,7 @@ from stts_runtime.bundle.files import Fingerprint, fingerprint, plain_file, veri
 from stts_runtime.bundle.manifest import SCHEMA_VERSION, Manifest, VisionVariant
 from stts_runtime.bundle.upgrade import upgraded
 from stts_runtime.errors import BundleError
-from stts_runtime.validation import declared_version, first_problem
+from stts_runtime.settings import declared_version, first_problem
 
 MANIFEST = "manifest.json"
 ENGINES = "engines"

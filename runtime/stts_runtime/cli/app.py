@@ -8,10 +8,10 @@ from stts_runtime.cli.bench import bench_command
 from stts_runtime.cli.check import check_command
 from stts_runtime.cli.compile import compile_command
 from stts_runtime.cli.doctor import doctor_command
-from stts_runtime.cli.inspect import inspect_command
 from stts_runtime.cli.options import VersionOption
 from stts_runtime.cli.run import run_command
 from stts_runtime.cli.serve import serve_command
+from stts_runtime.cli.show import inspect_command
 from stts_runtime.cli.stream import stream_command
 
 app = typer.Typer(name="stts-runtime", add_completion=False, pretty_exceptions_enable=False)

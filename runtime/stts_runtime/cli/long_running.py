@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from stts_runtime.errors import UserError
 from stts_runtime.mistakes import mistakes
 from stts_runtime.stream.config import AnyCameras
-from stts_runtime.visible import visible
+from stts_runtime.text import visible
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

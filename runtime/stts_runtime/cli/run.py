@@ -23,8 +23,8 @@ from stts_runtime.model import load
 from stts_runtime.outputs import check_output
 from stts_runtime.overlay import SUFFIXES
 from stts_runtime.results import SUFFIX, Results, open_results
-from stts_runtime.video.nvdec import MISSING, has_nvdec
-from stts_runtime.visible import visible
+from stts_runtime.text import visible
+from stts_runtime.video.decoding import MISSING, has_nvdec
 
 _MOST_NAMED = 10
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
@@ -11,8 +13,10 @@ from rich.table import Table
 from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Graph, Graphs
-from stts_runtime.cli.text import printable
-from stts_runtime.passports import Passport
+from stts_runtime.cli.options import BundleArgument, JsonOption
+from stts_runtime.passports import Passport, verified_engines
+from stts_runtime.proof.finding import Finding, Status, missed_of
+from stts_runtime.text import printable
 
 # Where nobody looks at a terminal, tables are as wide as they need to be.
 _PIPED_WIDTH = 150
@@ -119,3 +123,34 @@ def _engines(engines: Sequence[Passport]) -> Table:
         size = f"{one.plan_bytes / 1e6:.2f}"
         table.add_row(one.part, one.flavour, ", ".join(one.architectures), f"{one.version}, {place}", precision, size)
     return table
+
+
+_COLOURS: Final[dict[Status, str]] = {"ok": "green", "missed": "bold red", "note": "cyan", "not run": "yellow"}
+
+
+def coloured(status: Status) -> str:
+    return f"[{_COLOURS[status]}]{status}[/]"
+
+
+def show_verdict(findings: Sequence[Finding], what: str) -> None:
+    """The last line; `what` says what they were compared on or with."""
+    missed = len(missed_of(findings))
+    not_run = sum(finding.status == "not run" for finding in findings)
+    verdict = f"{missed} bars missed" if missed else "every bar is kept"
+    if not_run:
+        verdict += f", {not_run} comparisons not run"
+    console.print(f"{verdict}; {printable(what)}", soft_wrap=True)
+
+
+def inspect_command(bundle: BundleArgument, as_json: JsonOption = False) -> None:
+    """Verifies every file of a bundle, compiled engines included, and shows what it holds."""
+    opened = Bundle.open(bundle)
+    opened.verify_all()
+    engines = verified_engines(opened)
+    if as_json:
+        passports = [passport.model_dump() for passport in engines]
+        print(
+            json.dumps({"bundle": str(bundle), "verified": True, **opened.manifest.model_dump(), "engines": passports})
+        )
+    else:
+        show_bundle(opened, engines)

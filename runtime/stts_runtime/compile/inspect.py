@@ -11,7 +11,7 @@ from typing import Any
 
 from stts_runtime.passports import Inspected
 from stts_runtime.tensorrt import Flavour, Log
-from stts_runtime.tensorrt.plan import load_plan
+from stts_runtime.tensorrt.files import load_plan
 
 # What the inspector calls data types, which has changed with the versions: "Row major linear FP16 format", "Half".
 # The first that is found counts.

@@ -24,7 +24,7 @@ from stts_runtime.errors import BundleError
 from stts_runtime.passports import EngineStore, Passport, check_device, check_installed, check_passport
 from stts_runtime.passports.passport import PASSPORT_SCHEMA
 from stts_runtime.tensorrt import Flavour, FlavourName, load_flavour
-from stts_runtime.tensorrt.caches import cache_file
+from stts_runtime.tensorrt.files import cache_file
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
+from stts_runtime.bundle import MANIFEST, Bundle
 from stts_runtime.device import Device
 from stts_runtime.device.device import ROOT
-from stts_runtime.doctor.bundle import bundle_facts
 from stts_runtime.doctor.extras import extras_facts
 from stts_runtime.doctor.gpu import gpu_facts
 from stts_runtime.doctor.host import host_facts
 from stts_runtime.doctor.modules import look_for
 from stts_runtime.doctor.onnxruntime import cpu_target, cuda_target, onnxruntime_facts
-from stts_runtime.doctor.report import Report
+from stts_runtime.doctor.report import Fact, Report
 from stts_runtime.doctor.tensorrt import has_apt_module, rtx_target, tensorrt_facts, tensorrt_target
 from stts_runtime.doctor.video import video_facts
+from stts_runtime.errors import BundleError
+from stts_runtime.proof.reference import PROOF
+
+_NAME = "trial of the engines"
+
+
+def bundle_facts(folder: Path) -> list[Fact]:
+    """Nothing for a folder that is no bundle."""
+    if not (folder / MANIFEST).is_file():
+        return []
+    try:
+        proven = PROOF in Bundle.open(folder).manifest.files
+    except BundleError as error:
+        return [Fact.of(_NAME, None, str(error))]
+    command = shlex.join(["stts-runtime", "check", str(folder)])
+    otherwise = f"this bundle carries no {PROOF}; an older stts-export built it"
+    return [Fact.of(_NAME, command if proven else None, otherwise)]
 
 
 def examine(folder: Path, device: Device, root: Path = ROOT) -> Report:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stts_runtime.device import Device
-from stts_runtime.doctor.bindings import bindings_obstacle
-from stts_runtime.doctor.modules import Module, numbers
+from stts_runtime.doctor.modules import Module, bindings_obstacle, numbers
 from stts_runtime.doctor.report import Fact, Target
 
 # What opset 24 needs. Its wheels are for Python 3.11 and newer.

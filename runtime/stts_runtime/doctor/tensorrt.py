@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 
 from stts_runtime.device import Device
-from stts_runtime.doctor.bindings import bindings_obstacle
-from stts_runtime.doctor.modules import Module, numbers
+from stts_runtime.doctor.modules import Module, bindings_obstacle, numbers
 from stts_runtime.doctor.report import Fact, Target
 
 # What the oldest lowering for it needs (stts_export/lowering/tensorrt_8.py).

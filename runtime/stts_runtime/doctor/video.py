@@ -12,7 +12,7 @@ import cv2
 from stts_runtime.device import Device
 from stts_runtime.device.system import output_of
 from stts_runtime.doctor.report import Fact
-from stts_runtime.video.nvdec import LIBRARY
+from stts_runtime.video.decoding import LIBRARY
 
 _DECODER = "nvv4l2decoder"
 _FFMPEG = re.compile(r"^\s*avcodec:\s+YES \(([\d.]+)\)", re.MULTILINE)

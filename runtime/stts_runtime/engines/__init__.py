@@ -1,5 +1,6 @@
 """Engines: what runs a bundle's graphs. The pipeline sees `VisionEngine` and `LanguageEngine` only."""
 
+from stts_runtime.engines.interfaces import LanguageEngine, LiveOutput, LiveVisionEngine, VisionEngine, VisionOutput
 from stts_runtime.engines.load import (
     EngineChoice,
     EngineName,
@@ -10,7 +11,6 @@ from stts_runtime.engines.load import (
     load_live,
     load_vision,
 )
-from stts_runtime.engines.seam import LanguageEngine, LiveOutput, LiveVisionEngine, VisionEngine, VisionOutput
 
 __all__ = [
     "EngineChoice",

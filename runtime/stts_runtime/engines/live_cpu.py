@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.bundle import Bundle
+from stts_runtime.engines.interfaces import LiveOutput
 from stts_runtime.engines.onnxruntime_calls import foreign_errors_as
 from stts_runtime.engines.onnxruntime_cpu import Signature, cpu_lowering, cpu_session
-from stts_runtime.engines.seam import LiveOutput
 from stts_runtime.errors import EngineError
 
 _OUTPUTS = ["visual_tokens", "scores", "kept_groups", "pooled", "change"]

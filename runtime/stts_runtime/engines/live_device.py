@@ -16,8 +16,8 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import VISION
 from stts_runtime.engines.cuda_memory import DeviceArray, PinnedArray, RepeatedWork, Stream
 from stts_runtime.engines.cuda_session import CudaSession
+from stts_runtime.engines.interfaces import LiveOutput
 from stts_runtime.engines.onnxruntime_cuda import ATTEMPTS, RUNS_BEFORE_CAPTURE, check_cuda, cuda_session
-from stts_runtime.engines.seam import LiveOutput
 from stts_runtime.engines.tensorrt import load_engine
 from stts_runtime.errors import EngineError
 from stts_runtime.passports import EngineStore

@@ -8,13 +8,13 @@ from typing import Literal
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import LANGUAGE
 from stts_runtime.device import this_device
+from stts_runtime.engines.interfaces import LanguageEngine, LiveVisionEngine, VisionEngine
 from stts_runtime.engines.live_cpu import CpuLive
 from stts_runtime.engines.live_device import DeviceLive
 from stts_runtime.engines.onnxruntime_cpu import CpuLanguage, CpuVision
 from stts_runtime.engines.onnxruntime_cuda import LOWERING as CUDA
 from stts_runtime.engines.onnxruntime_cuda import CudaLanguage, CudaVision, check_cuda
 from stts_runtime.engines.saturation import saturation_note
-from stts_runtime.engines.seam import LanguageEngine, LiveVisionEngine, VisionEngine
 from stts_runtime.engines.tensorrt import TensorRtLanguage, TensorRtVision, checked_plan
 from stts_runtime.passports import EngineStore
 from stts_runtime.tensorrt import FLAVOURS, FlavourName

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Graphs, major_minor
+from stts_runtime.engines.interfaces import VisionOutput, check_choice, check_room
 from stts_runtime.engines.names import cache_names
 from stts_runtime.engines.onnxruntime_calls import SILENT, foreign_errors_as, onnxruntime_for
-from stts_runtime.engines.seam import VisionOutput, check_choice, check_room
 from stts_runtime.errors import BundleError, EngineError
 from stts_runtime.prompt import Tokens
 

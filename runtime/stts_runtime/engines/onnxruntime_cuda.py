@@ -20,7 +20,7 @@ from stts_runtime.bundle.manifest import Graph, Graphs, major_minor
 from stts_runtime.engines.cuda_memory import DeviceArray, PinnedArray, RepeatedWork, Stream
 from stts_runtime.engines.cuda_session import CudaSession, cuda_runtime, shared_stream
 from stts_runtime.engines.cuda_weights import device_weights
-from stts_runtime.engines.seam import VisionOutput, check_choice, check_room
+from stts_runtime.engines.interfaces import VisionOutput, check_choice, check_room
 from stts_runtime.errors import BundleError, EngineError
 from stts_runtime.prompt import Tokens
 

@@ -19,15 +19,15 @@ from stts_runtime.bundle.manifest import LANGUAGE, VISION, compilable
 from stts_runtime.device import Device, this_device
 from stts_runtime.engines.cuda_memory import DeviceArray, PinnedArray, Stream, load_cuda
 from stts_runtime.engines.indices import INDICES, indices_of
+from stts_runtime.engines.interfaces import VisionOutput, check_choice, check_room
 from stts_runtime.engines.names import cache_names
-from stts_runtime.engines.seam import VisionOutput, check_choice, check_room
 from stts_runtime.engines.tensorrt_context import LoadedEngine
 from stts_runtime.errors import BundleError, EngineError
 from stts_runtime.passports import EngineStore, Passport, check_device, check_installed, check_passport
 from stts_runtime.passports.store import again
 from stts_runtime.prompt import Tokens
 from stts_runtime.tensorrt import Flavour, FlavourName, load_flavour
-from stts_runtime.tensorrt.caches import cache_file
+from stts_runtime.tensorrt.files import cache_file
 
 
 def checked_plan(

@@ -17,7 +17,7 @@ from stts_runtime.engines.cuda_memory import DeviceArray, RepeatedWork, Stream
 from stts_runtime.errors import EngineError, UserError
 from stts_runtime.outputs import written_whole
 from stts_runtime.tensorrt import Flavour, Log, made
-from stts_runtime.tensorrt.plan import load_plan
+from stts_runtime.tensorrt.files import load_plan
 
 # In what TensorRT says of an allocation that failed.
 _MEMORY_IS_FULL = re.compile("out ?of ?memory", re.IGNORECASE)

@@ -24,8 +24,8 @@ from stts_runtime.bundle.manifest import LANGUAGE, VISION
 from stts_runtime.errors import BundleError, UserError
 from stts_runtime.outputs import written_whole
 from stts_runtime.passports.passport import PASSPORT_SCHEMA, Passport
+from stts_runtime.settings import declared_version, first_problem
 from stts_runtime.tensorrt import FLAVOURS, FlavourName
-from stts_runtime.validation import declared_version, first_problem
 
 _SCRATCH = ".compiling-"
 _MAX_PASSPORT_BYTES = 1 << 20

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from stts_runtime.power.joules import NoSourceError
 from stts_runtime.power.meter import PowerMeter, PowerSource
-from stts_runtime.power.missing import NoSourceError
 from stts_runtime.power.nvml import open_nvml
 from stts_runtime.power.rails import SYSFS, open_rails
 

@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 
+class NoSourceError(Exception):
+    """The message is one clause."""
+
+
 class Counted:
     """The difference of a counter, in joules, between the first sample and the last."""
 

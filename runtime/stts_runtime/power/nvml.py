@@ -11,9 +11,8 @@ from importlib import import_module
 from typing import Any
 
 from stts_runtime.device import this_device
-from stts_runtime.power.joules import Counted, Integrated
+from stts_runtime.power.joules import Counted, Integrated, NoSourceError
 from stts_runtime.power.meter import LONGEST_GAP_SECONDS, Joules
-from stts_runtime.power.missing import NoSourceError
 
 _MODULE = "pynvml"
 

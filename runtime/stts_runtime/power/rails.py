@@ -9,9 +9,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from stts_runtime.power.joules import Integrated
+from stts_runtime.power.joules import Integrated, NoSourceError
 from stts_runtime.power.meter import LONGEST_GAP_SECONDS, Joules
-from stts_runtime.power.missing import NoSourceError
 
 SYSFS = Path("/sys")
 

@@ -15,11 +15,10 @@ from stts_runtime.engines.onnxruntime_cpu import cpu_lowering
 from stts_runtime.errors import BundleError, EngineError, SttsError, UserError
 from stts_runtime.passports import EngineStore
 from stts_runtime.proof.engine_parts import EngineParts
-from stts_runtime.proof.finding import Finding
+from stts_runtime.proof.finding import CheckReport, Finding
 from stts_runtime.proof.language_check import LanguageCheck
 from stts_runtime.proof.layout import EXAMPLE
 from stts_runtime.proof.reference import PROOF, Reference
-from stts_runtime.proof.report import CheckReport
 from stts_runtime.proof.vision_check import VisionCheck
 from stts_runtime.tell import Tell, tell_nobody
 from stts_runtime.tensorrt import FLAVOURS

@@ -32,3 +32,21 @@ class Finding(BaseModel):
 def missed_of(findings: Iterable[Finding]) -> list[Finding]:
     """Those beyond their bar."""
     return [finding for finding in findings if finding.status == "missed"]
+
+
+class CheckReport(BaseModel):
+    """Every comparison of the engines of a bundle with its proof, or with a reference."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_name: str = "stts.check/1"
+    bundle: str
+    against: str
+    """The file that the engines were compared with."""
+    producer: str
+    """Of that file."""
+    findings: list[Finding]
+
+    @property
+    def missed(self) -> list[Finding]:
+        return missed_of(self.findings)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stts_runtime.answering import fill
 from stts_runtime.bundle.manifest import LANGUAGE
-from stts_runtime.engines.seam import LanguageEngine, VisionOutput
+from stts_runtime.engines.interfaces import LanguageEngine, VisionOutput
 from stts_runtime.prompt import PromptBuilder, Tokens
 from stts_runtime.proof.about import Whole
 from stts_runtime.proof.bars import Bar, relative_error, rounding_of

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.answering import fill, generate
-from stts_runtime.engines.seam import LanguageEngine
+from stts_runtime.engines.interfaces import LanguageEngine
 from stts_runtime.prompt import Tokens
 from stts_runtime.proof.bars import Bar, relative_error
 from stts_runtime.proof.finding import Finding

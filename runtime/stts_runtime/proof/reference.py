@@ -24,7 +24,7 @@ from stts_runtime.proof.example import enlarge
 from stts_runtime.proof.geometry import Geometry
 from stts_runtime.proof.layout import ABOUT, COLOURS, budget_of, frames_name, specs_of
 from stts_runtime.proof.signs import project
-from stts_runtime.validation import declared_version, first_problem
+from stts_runtime.settings import declared_version, first_problem
 
 PROOF: Final = "proof.npz"
 """Name of a bundle's own reference."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stts_runtime.budget import LiveBudget, TokenBudget
 from stts_runtime.bundle.manifest import VISION
-from stts_runtime.engines.seam import LiveOutput, VisionEngine, VisionOutput
+from stts_runtime.engines.interfaces import LiveOutput, VisionEngine, VisionOutput
 from stts_runtime.proof.bars import Bar, relative_error, rounding_of
 from stts_runtime.proof.engine_parts import EngineParts
 from stts_runtime.proof.example import example_features

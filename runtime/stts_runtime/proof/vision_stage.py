@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.budget import TokenBudget
-from stts_runtime.engines.seam import VisionOutput
+from stts_runtime.engines.interfaces import VisionOutput
 from stts_runtime.proof.bars import Bar, relative_error
 from stts_runtime.proof.finding import Finding, Status
 

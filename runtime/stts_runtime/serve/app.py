@@ -10,8 +10,7 @@ from starlette.types import ASGIApp
 
 from stts_runtime.serve.chat import chat_routes
 from stts_runtime.serve.guard import PUBLIC, Guard
-from stts_runtime.serve.health import health_routes
-from stts_runtime.serve.metrics import ServerMetrics
+from stts_runtime.serve.health import ServerMetrics, health_routes
 from stts_runtime.serve.page_routes import PICTURE, page_routes
 from stts_runtime.serve.parts import Parts
 from stts_runtime.serve.problems import handle_problems

@@ -12,10 +12,9 @@ from fastapi.responses import StreamingResponse
 
 from stts_runtime.answer import Answer
 from stts_runtime.serve.asking import Asked, Asker
-from stts_runtime.serve.conversation import question_of
+from stts_runtime.serve.conversation import ModelChoice, chosen, question_of
 from stts_runtime.serve.guard import UPLOADS
 from stts_runtime.serve.helpers import Helpers
-from stts_runtime.serve.models import ModelChoice, chosen
 from stts_runtime.serve.openai_records import (
     ChatReply,
     ChatRequest,
@@ -34,8 +33,7 @@ from stts_runtime.serve.openai_records import (
     Reply,
     Usage,
 )
-from stts_runtime.serve.problems import problem_of, problem_record
-from stts_runtime.serve.refusals import refusals
+from stts_runtime.serve.problems import problem_of, problem_record, refusals
 from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.serve.uploads import Upload, Uploads
 from stts_runtime.stream.record import AnyAnswer

@@ -6,12 +6,31 @@ import time
 from typing import Literal
 
 from fastapi import APIRouter, Response
+from prometheus_client import Counter, Gauge
 from pydantic import BaseModel
 
 from stts_runtime.serve.desk import Desk
-from stts_runtime.serve.problems import Problem
-from stts_runtime.serve.refusals import refusals
-from stts_runtime.sinks.metrics import StreamMetrics
+from stts_runtime.serve.mailbox import PostOffice
+from stts_runtime.serve.problems import Problem, refusals
+from stts_runtime.stream.metrics import StreamMetrics
+
+
+class ServerMetrics:
+    """Thread-safe; labels come from the schema alone, never from what a request says."""
+
+    def __init__(self, metrics: StreamMetrics, desk: Desk, office: PostOffice) -> None:
+        registry = metrics.registry
+        self._requests = Counter(
+            "stts_http_requests", "Requests answered, by route and status", ["route", "status"], registry=registry
+        )
+        open_questions = Gauge("stts_open_questions", "Questions that wait or are being answered", registry=registry)
+        open_questions.set_function(lambda: desk.open)
+        clients = Gauge("stts_event_clients", "Clients that follow the events", registry=registry)
+        clients.set_function(lambda: office.clients)
+
+    def answered(self, route: str, status: int) -> None:
+        self._requests.labels(route, str(status)).inc()
+
 
 _STUCK_SECONDS = 60.0
 """Without a round of the pipeline. One question about a long clip may take a while on a slow machine."""

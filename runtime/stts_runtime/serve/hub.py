@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from stts_runtime.overlay import Image
 from stts_runtime.serve.mailbox import News, PostOffice
 from stts_runtime.serve.pictures import Size, View, live_jpeg
-from stts_runtime.sources.state import State
+from stts_runtime.sources.source import State
 from stts_runtime.stream.channel import Channel, Look
 from stts_runtime.stream.record import Record, StreamAnswer
 from stts_runtime.stream.ring import SeenFrame

@@ -24,8 +24,7 @@ from stts_runtime.serve.helpers import Helpers
 from stts_runtime.serve.hub import Hub, StreamRecord
 from stts_runtime.serve.mailbox import Mailbox, PostOffice
 from stts_runtime.serve.pictures import Size, View, jpeg, shrunk
-from stts_runtime.serve.problems import Problem
-from stts_runtime.serve.refusals import refusals
+from stts_runtime.serve.problems import Problem, refusals
 from stts_runtime.serve.settings import Limits, ServerSettings
 from stts_runtime.stream.record import AnyAnswer
 

@@ -10,16 +10,16 @@ from pathlib import Path
 from stts_runtime.bundle import Bundle
 from stts_runtime.serve import media
 from stts_runtime.serve.asking import Asker
+from stts_runtime.serve.conversation import ModelChoice, model_choices
 from stts_runtime.serve.desk import Desk
 from stts_runtime.serve.helpers import Helpers
 from stts_runtime.serve.hub import Hub
-from stts_runtime.serve.models import ModelChoice, model_choices
 from stts_runtime.serve.page_routes import StateRecord, variant_records
 from stts_runtime.serve.settings import ServeConfig, ServerSettings
 from stts_runtime.serve.uploads import Uploads
 from stts_runtime.serve.work import Workshop
-from stts_runtime.sinks.metrics import StreamMetrics
 from stts_runtime.stream.channel import Channel
+from stts_runtime.stream.metrics import StreamMetrics
 
 _READERS = 2
 """Clips that are decoded at a time."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -110,3 +112,23 @@ def _of_validation(error: RequestValidationError) -> Problem:
     place = ".".join(str(step) for step in first["loc"][1:])
     message = str(first["msg"]).removeprefix("Value error, ")
     return Problem(400, f"{place}: {message}" if place else message, param=place or None)
+
+
+_MEANING = {
+    400: "The request cannot be answered; the message says why",
+    401: "The token is missing or wrong",
+    403: "The request comes from another site's page",
+    404: "There is no such thing",
+    409: "Not now: the stream has no picture yet",
+    413: "Larger than allowed",
+    429: "Too many questions are open; `Retry-After` says when to ask again",
+    500: "Our fault",
+    503: "Stopping, or not ready; `Retry-After` says when to ask again",
+}
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For `responses` of a route. 401, 403, 413 and 503 may come from the guard before any route."""
+    return {
+        status: {"model": ProblemRecord, "description": _MEANING[status]} for status in sorted({*statuses, 403, 503})
+    }

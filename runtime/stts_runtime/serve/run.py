@@ -16,11 +16,11 @@ from stts_runtime.serve.server import HttpServer, bound
 from stts_runtime.serve.settings import ServeConfig, is_loopback
 from stts_runtime.serve.work import Workshop
 from stts_runtime.session import Sessions
-from stts_runtime.sinks.metrics import StreamMetrics
+from stts_runtime.small_memory import small_memory
+from stts_runtime.stream.assemble import live_engines, metrics_served, open_bundle, open_channels, open_listeners
 from stts_runtime.stream.channel import Channel
-from stts_runtime.stream.parts import live_engines, metrics_served, open_bundle, open_channels, open_listeners
+from stts_runtime.stream.metrics import StreamMetrics
 from stts_runtime.stream.pipeline import Events, Pipeline
-from stts_runtime.stream.small_memory import small_memory
 from stts_runtime.stream.watcher import Engines
 from stts_runtime.tell import Tell
 

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stts_runtime.errors import UserError
-from stts_runtime.quantities import Bytes, Seconds
-from stts_runtime.settings import Settings
+from stts_runtime.settings import Bytes, Seconds, Settings
 from stts_runtime.sinks.secret import Secret
 from stts_runtime.stream.config import Cameras, Listen, Sinks
 

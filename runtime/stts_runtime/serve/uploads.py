@@ -18,8 +18,8 @@ from typing import BinaryIO
 from stts_runtime.serve import media
 from stts_runtime.serve.problems import Problem
 from stts_runtime.serve.settings import Limits
+from stts_runtime.text import visible
 from stts_runtime.video import Most, VideoFile
-from stts_runtime.visible import visible
 
 _CHUNK = 1 << 20
 _NAME_LENGTH = 100

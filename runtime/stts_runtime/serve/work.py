@@ -16,13 +16,13 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.overlay import Image
 from stts_runtime.serve.problems import Problem
 from stts_runtime.session import Sessions
-from stts_runtime.sources.frame import Frame
+from stts_runtime.sources.source import Frame
 from stts_runtime.stream.channel import Channel
-from stts_runtime.stream.keys import KeyRule
 from stts_runtime.stream.record import AnyAnswer
+from stts_runtime.stream.triggers import KeyRule
 from stts_runtime.stream.watcher import Engines, Watcher
 from stts_runtime.video import Window
-from stts_runtime.video.resize import squashed
+from stts_runtime.video.window import squashed
 
 ONE_FRAME = "the picture is a one-frame video at keep 1: nothing of it was dropped"
 

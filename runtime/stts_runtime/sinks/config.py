@@ -10,10 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, File
 
 from stts_runtime.errors import UserError
 from stts_runtime.mistakes import mistakes
-from stts_runtime.quantities import Bytes, Seconds
-from stts_runtime.redaction import redacted
-from stts_runtime.settings import Settings
+from stts_runtime.settings import Bytes, Seconds, Settings
 from stts_runtime.sinks.secret import Secret
+from stts_runtime.text import redacted
 
 KINDS = "- (the screen), FILE.jsonl, http(s)://HOST/PATH or mqtt(s)://HOST/TOPIC"
 

@@ -9,6 +9,7 @@ crosses a page of memory, and a power cut any. That piece is set aside at the ne
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,8 +18,39 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from stts_runtime.errors import SinkError, UserError
-from stts_runtime.sinks.numbered import Series
+from stts_runtime.sinks.config import FileConfig
+from stts_runtime.stream.record import Record
 from stts_runtime.whole_lines import append_whole, open_locked
+
+
+class Series:
+    """The numbered siblings of `path`, of which the newest `keep` stay."""
+
+    def __init__(self, path: Path, keep: int) -> None:
+        self._path, self._keep = path, keep
+        self._name = re.compile(rf"{re.escape(path.stem)}\.(\d{{6,}}){re.escape(path.suffix)}")
+
+    def files(self) -> list[Path]:
+        """Oldest first."""
+        numbered = ((self._number(file), file) for file in self._path.parent.iterdir())
+        return [file for number, file in sorted(numbered) if number]
+
+    def next(self) -> Path:
+        """A name above all that are there."""
+        there = self.files()
+        number = self._number(there[-1]) + 1 if there else 1
+        return self._path.with_name(f"{self._path.stem}.{number:06}{self._path.suffix}")
+
+    def prune(self) -> None:
+        """Deletes all but the newest."""
+        there = self.files()
+        for file in there[: max(0, len(there) - self._keep)]:
+            file.unlink(missing_ok=True)
+
+    def _number(self, file: Path) -> int:
+        found = self._name.fullmatch(file.name)
+        return int(found[1]) if found else 0
+
 
 _SYNC_PAUSE_SECONDS = 1.0
 _BLOCK = 1 << 16
@@ -127,3 +159,17 @@ def _end_of_last_line(file: int, size: int) -> int:
             return start + found + 1
         end = start
     return 0
+
+
+class FileSink:
+    """See `LineFile` for what is safe when."""
+
+    def __init__(self, config: FileConfig, tell: Callable[[str], None]) -> None:
+        self.name = config.name
+        self._file = LineFile(Path(config.to), Rotation(config.max_bytes, config.files, config.daily), tell)
+
+    def write(self, record: Record) -> None:
+        self._file.append(record.model_dump_json().encode())
+
+    def close(self, seconds: float) -> None:  # noqa: ARG002  # nothing waits here
+        self._file.close()

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from stts_runtime.extras import stream_extra
 from stts_runtime.sinks.config import MqttConfig
-from stts_runtime.sinks.courier import AwayError
+from stts_runtime.sinks.spooled import AwayError
 
 with stream_extra("paho-mqtt", "MQTT brokers"):
     from paho.mqtt import client as paho

@@ -14,13 +14,11 @@ from stts_runtime.sinks.config import (
     WebhookConfig,
     parse_sink,
 )
-from stts_runtime.sinks.courier import Courier
-from stts_runtime.sinks.file import FileSink
-from stts_runtime.sinks.line_file import LineFile, Rotation
+from stts_runtime.sinks.line_file import FileSink, LineFile, Rotation
 from stts_runtime.sinks.screen import ScreenSink
 from stts_runtime.sinks.sink import Sink
 from stts_runtime.sinks.spool import Spool
-from stts_runtime.sinks.spooled import SpooledSink
+from stts_runtime.sinks.spooled import Courier, SpooledSink
 from stts_runtime.tell import Tell
 
 _REFUSED = Rotation(max_bytes=16_000_000, keep=1, daily=False)

@@ -10,7 +10,7 @@ from typing import Literal, TextIO
 
 from stts_runtime.errors import SinkError
 from stts_runtime.stream.record import Record, StreamEvent
-from stts_runtime.visible import visible
+from stts_runtime.text import visible
 
 
 class ScreenSink:

@@ -9,14 +9,40 @@ import random
 import threading
 import time
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from stts_runtime.errors import SinkError
-from stts_runtime.sinks.courier import AwayError, Courier, RefusedError
 from stts_runtime.sinks.line_file import LineFile
-from stts_runtime.sinks.notices import Seldom
 from stts_runtime.sinks.spool import Backlog, Parcel, Spool
 from stts_runtime.stream.record import Record
-from stts_runtime.tell import Tell
+from stts_runtime.tell import Seldom, Tell
+
+
+class AwayError(Exception):
+    """The other side cannot take anything now; `pause_seconds` is what it asked for. Its text has no credentials."""
+
+    def __init__(self, reason: str, pause_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.pause_seconds = pause_seconds
+
+
+class RefusedError(Exception):
+    """The other side will never take this record. Its text has no credentials."""
+
+
+class Courier(Protocol):
+    """Used from one thread. No call takes longer than about the sink's timeout."""
+
+    def deliver(self, body: bytes) -> None:
+        """Returns once the other side has said that it has it. Raises `AwayError` or `RefusedError`."""
+        ...
+
+    def tend(self) -> None:
+        """Called every second or so while nothing waits. Raises `AwayError`."""
+        ...
+
+    def close(self) -> None: ...
+
 
 _IDLE_SECONDS = 1.0
 

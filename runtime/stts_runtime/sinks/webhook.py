@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 
 from stts_runtime.extras import stream_extra
 from stts_runtime.sinks.config import WebhookConfig
-from stts_runtime.sinks.courier import AwayError, RefusedError
+from stts_runtime.sinks.spooled import AwayError, RefusedError
 
 with stream_extra("requests", "webhooks"):
     import requests

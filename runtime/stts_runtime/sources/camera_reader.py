@@ -9,7 +9,7 @@ import numpy as np
 
 from stts_runtime.opencv import cv2
 from stts_runtime.sources.faults import Lost, Refused, Stalled
-from stts_runtime.sources.picture import Picture
+from stts_runtime.sources.source import Picture
 
 
 class CameraReader:

@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING, ClassVar
 
 from stts_runtime.errors import SourceError
-from stts_runtime.sources.state import State
+from stts_runtime.sources.source import State
 
 if TYPE_CHECKING:
     import av

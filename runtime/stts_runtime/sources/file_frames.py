@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.errors import SourceError
-from stts_runtime.sources.frame import Frame
-from stts_runtime.sources.source import StatusListener
-from stts_runtime.sources.state import State, Status
+from stts_runtime.sources.source import Frame, State, Status, StatusListener
 from stts_runtime.video.sampling import Times, due_frames
 
 

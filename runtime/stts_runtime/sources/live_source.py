@@ -6,22 +6,37 @@ but the freshest picture.
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from stts_runtime.sources.backoff import Backoff
 from stts_runtime.sources.faults import Lost, Refused
-from stts_runtime.sources.frame import Frame
-from stts_runtime.sources.picture import Picture
 from stts_runtime.sources.pump import Pump
-from stts_runtime.sources.reader import Reader
-from stts_runtime.sources.settings import LiveSettings
-from stts_runtime.sources.source import StatusListener
-from stts_runtime.sources.state import State, Status
+from stts_runtime.sources.source import Frame, LiveSettings, Picture, Reader, State, Status, StatusListener
 from stts_runtime.sources.timeline import LiveTimeline
+
+
+class Backoff:
+    """Pauses that double, each drawn evenly from zero to its limit: many streams of one server, which lost it at the
+    same moment, must not come back at the same moment.
+    """
+
+    def __init__(self, first_seconds: float, longest_seconds: float) -> None:
+        self._first, self._longest = first_seconds, longest_seconds
+        self._limit = first_seconds
+        self._random = random.Random()  # noqa: S311 - no secret
+
+    def next(self) -> float:
+        """Seconds to wait now."""
+        limit, self._limit = self._limit, min(2 * self._limit, self._longest)
+        return self._random.uniform(0, limit)
+
+    def reset(self) -> None:
+        self._limit = self._first
+
 
 _TICK_SECONDS = 0.1
 _CLOSE_SECONDS = 1.5

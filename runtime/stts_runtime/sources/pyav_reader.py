@@ -12,11 +12,11 @@ import av
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
-from stts_runtime.redaction import redacted
 from stts_runtime.sources.faults import Ended, Lost, Refused, Stalled, fault_of
-from stts_runtime.sources.picture import Picture
+from stts_runtime.sources.source import Picture
 from stts_runtime.sources.spec import host_and_port
-from stts_runtime.video.nvdec import has_nvdec
+from stts_runtime.text import redacted
+from stts_runtime.video.decoding import has_nvdec
 from stts_runtime.video.pixels import BgrConverter, first_plane
 
 # Of a time limit, which FFmpeg reports as one of several errors.

@@ -1,12 +1,90 @@
-"""What the pipeline asks of a source, whatever it is. A fake with these is all that a test needs."""
+"""A source of frames: its state, its settings, and what its readers and consumers agree on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Literal, Protocol
 
-from stts_runtime.sources.frame import Frame
-from stts_runtime.sources.state import Status
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class LiveSettings:
+    """Seconds, but for the last two."""
+
+    open_seconds: float = 10.0
+    """For an answer to a new connection."""
+    stall_seconds: float = 5.0
+    """Without a packet before the connection is given up."""
+    key_frame_seconds: float = 30.0
+    """Without a whole picture although packets come; cameras may send a key frame only every ten seconds."""
+    frozen_seconds: float = 10.0
+    """With the very same picture before that is said."""
+    first_pause: float = 0.5
+    longest_pause: float = 30.0
+    healthy_seconds: float = 10.0
+    """With pictures before the next pause is a short one again."""
+    refused_pause: float = 300.0
+    """Before asking again a server that refuses us after it had let us in; cameras lock out who asks too often."""
+    transport: Literal["tcp", "udp"] = "tcp"
+    """Of RTSP."""
+    nvdec: bool = False
+    """Decode streams and files on the GPU where the driver's library is there and supports the codec, else on the CPU.
+    Not by default: every connection takes some of the GPU's memory.
+    """
+
+
+class State(str, Enum):
+    CONNECTING = "connecting"
+    LIVE = "live"
+    STALLED = "stalled"
+    """Connected, and for too long no new picture came."""
+    RECONNECTING = "reconnecting"
+    ENDED = "ended"
+    """A file was read to its end, or somebody closed the source."""
+    REFUSED = "refused"
+    """It cannot work until somebody changes something: a wrong password, a codec that nobody decodes."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """A state, why, and since when on the clock of `time.monotonic`. `reason` is one line without credentials."""
+
+    state: State
+    reason: str
+    since: float
+
+    @property
+    def over(self) -> bool:
+        """No frame will come any more."""
+        return self.state in (State.ENDED, State.REFUSED)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """`image` is BGR (H, W, 3) uint8, of the source's size, which may change on the way."""
+
+    image: NDArray[np.uint8]
+    seconds: float
+    """On the source's own time line: 0 at its first frame, never backward, going on over reconnections."""
+    captured: float
+    """When it was taken, on the clock of `time.monotonic`; where the source does not tell, when it arrived."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    pts_seconds: float | None
+    """What the stream says; None where it says nothing."""
+    arrived: float
+    """On the clock of `time.monotonic`, before decoding."""
+    image: Callable[[], NDArray[np.uint8]]
+    """Converts to BGR (H, W, 3) uint8: only pictures that are taken pay for it."""
+    brightness: Callable[[], NDArray[Any]]
+    """Values of the whole picture that cost no conversion; equal for equal pictures."""
+
 
 StatusListener = Callable[[Status], None]
 """Told of every change of state, in the thread that noticed it; it must return at once."""
@@ -39,4 +117,21 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Stops and gives everything back, within two seconds whatever the other side does; may be called twice."""
+        ...
+
+
+class Reader(Protocol):
+    """One connection. Its methods block, are called from one thread and raise `faults.Lost` or a kind of it."""
+
+    corrupt: int
+    """Pictures that came damaged and were dropped."""
+
+    def open(self) -> None: ...
+
+    def read(self) -> Picture | None:
+        """The next picture in order; None if something came that makes no picture (yet)."""
+        ...
+
+    def close(self) -> None:
+        """Gives everything back, whether or not `open` went well."""
         ...

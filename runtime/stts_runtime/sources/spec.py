@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from stts_runtime.errors import SourceError
 from stts_runtime.paths import check_path, is_camera, local_path
-from stts_runtime.redaction import redacted
+from stts_runtime.text import redacted
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 _CAMERA_NUMBER = re.compile(r"(?:v4l2:)?(\d+)")

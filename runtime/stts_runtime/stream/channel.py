@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 from stts_runtime.answering import OnToken, Reply, go_on
 from stts_runtime.errors import SourceError
-from stts_runtime.sources.frame import Frame
-from stts_runtime.sources.source import Source
-from stts_runtime.stream.novelty import Gate
+from stts_runtime.sources.source import Frame, Source
 from stts_runtime.stream.record import StreamAnswer
 from stts_runtime.stream.ring import SeenFrame
+from stts_runtime.stream.triggers import Gate
 from stts_runtime.stream.watcher import Watcher
 
 ASKED = "asked"

@@ -12,10 +12,9 @@ from pydantic import BeforeValidator, Field, StringConstraints, ValidationError,
 
 from stts_runtime.engines import EngineName
 from stts_runtime.mistakes import mistakes
-from stts_runtime.quantities import Seconds
-from stts_runtime.settings import Settings
+from stts_runtime.settings import Seconds, Settings
 from stts_runtime.sinks.config import AnySink, ScreenConfig, SinkConfig
-from stts_runtime.stream.when import When
+from stts_runtime.stream.triggers import When
 
 
 def _list_of(example: str) -> Callable[[object], object]:

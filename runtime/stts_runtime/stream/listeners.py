@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from stts_runtime.errors import SinkError
-from stts_runtime.sinks.notices import Seldom
 from stts_runtime.sinks.sink import Sink
 from stts_runtime.stream.channel import Channel, Look
 from stts_runtime.stream.record import Record, StreamAnswer
-from stts_runtime.tell import Tell
+from stts_runtime.tell import Seldom, Tell
 
 if TYPE_CHECKING:
-    from stts_runtime.sinks.metrics import StreamMetrics
-    from stts_runtime.sinks.preview import Preview
+    from stts_runtime.stream.metrics import StreamMetrics
+    from stts_runtime.stream.preview import Preview
 
 
 class Delivery:

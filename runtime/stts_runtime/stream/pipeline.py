@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from stts_runtime.sources.state import Status
+from stts_runtime.sources.source import Status
 from stts_runtime.stream.channel import Channel, Look
 from stts_runtime.stream.record import Record, StreamAnswer, StreamEvent, now
 

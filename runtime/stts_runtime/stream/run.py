@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 from stts_runtime.answering import Conversation
 from stts_runtime.errors import SourceError
-from stts_runtime.sources.state import State
+from stts_runtime.small_memory import small_memory
+from stts_runtime.sources.source import State
+from stts_runtime.stream.assemble import live_engines, metrics_served, open_bundle, open_channels, open_listeners
 from stts_runtime.stream.channel import Channel, Look
 from stts_runtime.stream.config import StreamConfig
-from stts_runtime.stream.parts import live_engines, metrics_served, open_bundle, open_channels, open_listeners
 from stts_runtime.stream.pipeline import Events, Pipeline
 from stts_runtime.stream.record import Record, StreamAnswer, StreamEvent
-from stts_runtime.stream.small_memory import small_memory
 from stts_runtime.stream.watcher import Engines
 from stts_runtime.tell import Tell
 
 if TYPE_CHECKING:
-    from stts_runtime.sinks.metrics import StreamMetrics
+    from stts_runtime.stream.metrics import StreamMetrics
 
 
 def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell) -> None:
@@ -83,7 +83,7 @@ def stream_answers(
 
 
 def _metrics() -> StreamMetrics:
-    from stts_runtime.sinks.metrics import StreamMetrics
+    from stts_runtime.stream.metrics import StreamMetrics
 
     return StreamMetrics()
 

@@ -15,12 +15,11 @@ from stts_runtime.answering import Conversation, OnToken, Prefix, Reply, go_on
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import LanguageEngine, LiveVisionEngine
 from stts_runtime.errors import BundleError
-from stts_runtime.sources.frame import Frame
+from stts_runtime.sources.source import Frame
 from stts_runtime.stopwatch import Stopwatch
-from stts_runtime.stream.keys import KeyRule
-from stts_runtime.stream.novelty import novelty
 from stts_runtime.stream.ring import Ring, SeenFrame
-from stts_runtime.video.resize import squashed
+from stts_runtime.stream.triggers import KeyRule, novelty
+from stts_runtime.video.window import squashed
 
 _LONGEST_WINDOW_SECONDS = 9999.9
 """Times in a prompt begin with the window; no window is longer."""

@@ -6,9 +6,11 @@ key frame; each group is sought and decoded up to its last wanted picture, witho
 
 from __future__ import annotations
 
+import ctypes
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import chain, islice
 
 import av
@@ -18,6 +20,23 @@ from numpy.typing import NDArray
 
 from stts_runtime.video.packet_reader import PacketReader
 from stts_runtime.video.packets import Packets
+
+LIBRARY = "libnvcuvid.so.1"
+MISSING = (
+    f"the driver's library {LIBRARY} does not load, so video is decoded on the CPU; it comes with the NVIDIA driver, "
+    "in containers with NVIDIA_DRIVER_CAPABILITIES=video,compute,utility"
+)
+
+
+@cache
+def has_nvdec() -> bool:
+    """Whether the driver's decoder can be loaded: FFmpeg opens nothing if it is asked for in vain."""
+    try:
+        ctypes.CDLL(LIBRARY)
+    except OSError:
+        return False
+    return True
+
 
 _EARLIER_GROUPS = 3
 """Tried where the first pictures after a key frame turn out to need what is before it."""

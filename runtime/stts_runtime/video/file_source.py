@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from stts_runtime.errors import SourceError
 from stts_runtime.paths import check_path, is_camera, local_path
-from stts_runtime.redaction import redacted
-from stts_runtime.video.decoding import Decoder, Picture
-from stts_runtime.video.nvdec import has_nvdec
+from stts_runtime.text import redacted
+from stts_runtime.video.decoding import Decoder, Picture, has_nvdec
 from stts_runtime.video.packet_reader import PacketReader
 from stts_runtime.video.pixels import BgrConverter
 from stts_runtime.video.recording import read_recording

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stts_runtime.errors import SourceError
-from stts_runtime.video.resize import squashed
 from stts_runtime.video.sampling import Times, sample_times, shown_at
-from stts_runtime.video.window import Window
+from stts_runtime.video.window import Window, squashed
 
 
 class FrameArray:

@@ -18,20 +18,19 @@ from stts_runtime.sinks.open import open_sink
 from stts_runtime.sinks.sink import Sink
 from stts_runtime.sinks.spooled import SpooledSink
 from stts_runtime.sources import LiveSettings, open_source
-from stts_runtime.sources.state import Status
+from stts_runtime.sources.source import Status
 from stts_runtime.stream.channel import Channel, Orders
 from stts_runtime.stream.config import Cameras, StreamEntry
-from stts_runtime.stream.keys import KeyRule
 from stts_runtime.stream.listeners import Delivery, Measured, Shown
-from stts_runtime.stream.novelty import Gate
 from stts_runtime.stream.pipeline import Events, Listener
+from stts_runtime.stream.triggers import Gate, KeyRule
 from stts_runtime.stream.watcher import Engines, Watcher
 from stts_runtime.tell import Tell
-from stts_runtime.video.nvdec import MISSING, has_nvdec
+from stts_runtime.video.decoding import MISSING, has_nvdec
 
 if TYPE_CHECKING:
     from stts_runtime.sinks.config import SinkConfig
-    from stts_runtime.sinks.metrics import StreamMetrics
+    from stts_runtime.stream.metrics import StreamMetrics
 
 _CLOSE_SECONDS = 10.0
 """For what waits to be delivered; the rest goes out at the next start."""
@@ -155,7 +154,7 @@ def _sink(one: SinkConfig, config: Cameras, metrics: StreamMetrics | None, tell:
 
 @contextmanager
 def _previews(config: Cameras, tell: Tell) -> Iterator[Shown]:
-    from stts_runtime.sinks.preview import Preview
+    from stts_runtime.stream.preview import Preview
 
     assert config.preview is not None
     try:

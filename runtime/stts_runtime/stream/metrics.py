@@ -12,7 +12,7 @@ import psutil
 from stts_runtime.errors import UserError
 from stts_runtime.extras import stream_extra
 from stts_runtime.sinks.spool import Backlog
-from stts_runtime.sources.state import State, Status
+from stts_runtime.sources.source import State, Status
 from stts_runtime.stream.record import StreamAnswer
 
 with stream_extra("prometheus-client", "metrics"):

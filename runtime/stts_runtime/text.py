@@ -1,8 +1,16 @@
-"""Sources in words that may be shown: without user names, passwords and tokens."""
+"""Text made safe to show: without credentials, and without what steers a terminal."""
 
 from __future__ import annotations
 
 import re
+
+from rich.markup import escape
+
+
+def visible(text: str) -> str:
+    """`text` with control characters shown as escapes, so that it cannot steer the terminal."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
 
 # From the scheme to the last @: a password may itself hold @ and /. Values of a query may be tokens.
 _CREDENTIALS = re.compile(r"(?<=:/)(/*)\S*@")
@@ -22,3 +30,13 @@ def redacted(source: str) -> str:
         return source
     place, mark, query = _CREDENTIALS.sub(r"\1***@", source).partition("?")
     return place + mark + _QUERY_VALUES.sub("***", query)
+
+
+def printable(text: str) -> str:
+    """`visible` text in which Rich reads no markup."""
+    return escape(visible(text))
+
+
+def one_line(text: str) -> str:
+    """`visible` text without line breaks."""
+    return visible(" ".join(text.split()))

@@ -1,14 +1,23 @@
-"""Loading a serialized engine from its file."""
+"""TensorRT's files: engines, loaded as they lie on the disk, and caches in the user's folder."""
 
 from __future__ import annotations
 
 import mmap
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stts_runtime.device import Gpu
 from stts_runtime.tensorrt.flavour import Flavour
 from stts_runtime.tensorrt.logger import Log, made, make_logger
+
+
+def cache_file(flavour: Flavour, gpu: Gpu, name: str) -> Path:
+    """Where a cache of this flavour, version and GPU lies. Neither the file nor its folder needs to exist."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    device = f"{gpu.architecture}-{'-'.join(gpu.name.split())}"
+    return Path(root, "stts-export", f"{flavour.name}-{flavour.version}", device, f"{name}.bin")
 
 
 class LoadedPlan(NamedTuple):

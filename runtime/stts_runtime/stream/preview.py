@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from stts_runtime.errors import SinkError
 from stts_runtime.overlay import Image, caption, dimmed
-from stts_runtime.sinks.numbered import Series
+from stts_runtime.sinks.line_file import Series
 
 _MAX_WIDTH = 640
 _LINES = 3
