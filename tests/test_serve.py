@@ -20,15 +20,15 @@ from PIL import Image
 from stts_runtime.answering import OnToken, TextStream
 from stts_runtime.errors import SourceError, UserError
 from stts_runtime.serve import media, remote
+from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.conversation import ModelChoice, question_of
-from stts_runtime.serve.desk import BusyError, Desk
+from stts_runtime.serve.engine_queue import BusyError, EngineQueue
+from stts_runtime.serve.events import Event, EventBroker
 from stts_runtime.serve.guard import Guard
-from stts_runtime.serve.helpers import Helpers
-from stts_runtime.serve.mailbox import News, PostOffice
 from stts_runtime.serve.openai_records import ChatRequest
 from stts_runtime.serve.pictures import live_jpeg
-from stts_runtime.serve.problems import Problem
 from stts_runtime.serve.settings import Limits, ServeConfig, ServerSettings
+from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.serve.uploads import Uploads
 from stts_runtime.stream.config_file import load_config
 from tests.receivers import web_receiver
@@ -41,28 +41,28 @@ def nothing(_: Sequence[int]) -> bool:
     return True
 
 
-# --- The desk: one question at a time, in the thread that comes by ---
+# --- The queue: one question at a time, in the thread that comes by ---
 
 
-def desk(places: int = 2) -> Desk:
-    return Desk(places, threading.Event())
+def queue(slots: int = 2) -> EngineQueue:
+    return EngineQueue(slots, threading.Event())
 
 
 def test_a_question_is_answered_in_the_thread_that_comes_by_and_in_no_other() -> None:
-    one = desk()
-    with one.place() as place:
-        ticket = place.ask(lambda _: threading.get_ident(), nothing)
-    assert not ticket.future.done()
+    one = queue()
+    with one.reserve() as slot:
+        job = slot.ask(lambda _: threading.get_ident(), nothing)
+    assert not job.future.done()
     assert one.run_one()
-    assert ticket.future.result() == threading.get_ident()
+    assert job.future.result() == threading.get_ident()
     assert not one.run_one()
 
 
 def test_questions_come_one_a_round_in_their_order() -> None:
-    one, done = desk(3), []
+    one, done = queue(3), []
     for number in range(3):
-        with one.place() as place:
-            place.ask(lambda _, number=number: done.append(number), nothing)
+        with one.reserve() as slot:
+            slot.ask(lambda _, number=number: done.append(number), nothing)
     for rounds in range(3):
         assert done == list(range(rounds))
         one.run_one()
@@ -70,10 +70,10 @@ def test_questions_come_one_a_round_in_their_order() -> None:
 
 
 def test_where_there_are_streams_half_of_the_time_is_theirs() -> None:
-    one = Desk(4, threading.Event(), shared=True)
+    one = EngineQueue(4, threading.Event(), shared=True)
     for _ in range(2):
-        with one.place() as place:
-            place.ask(lambda _: time.sleep(0.05), nothing)
+        with one.reserve() as slot:
+            slot.ask(lambda _: time.sleep(0.05), nothing)
     assert one.run_one()
     assert not one.run_one(), "the streams have their turn"
     began = time.monotonic()
@@ -83,71 +83,71 @@ def test_where_there_are_streams_half_of_the_time_is_theirs() -> None:
 
 
 def test_no_more_questions_are_open_than_there_are_places() -> None:
-    one = desk(2)
-    first, second = one.place(), one.place()
+    one = queue(2)
+    first, second = one.reserve(), one.reserve()
     with pytest.raises(BusyError, match="2 questions are open") as caught:
-        one.place()
+        one.reserve()
     assert caught.value.retry_seconds >= 1
     with first:
-        ticket = first.ask(lambda _: None, nothing)
+        job = first.ask(lambda _: None, nothing)
     with pytest.raises(BusyError):
-        one.place()
+        one.reserve()
     one.run_one()
-    assert ticket.future.done()
-    one.place()
+    assert job.future.done()
+    one.reserve()
     with second:
         """What it needed could not be read: nothing was asked, and the place is free again."""
-    one.place()
+    one.reserve()
 
 
 def test_a_question_that_was_given_up_is_never_begun() -> None:
-    one, done = desk(), []
-    with one.place() as place:
-        ticket = place.ask(lambda _: done.append("it ran"), nothing)
-    ticket.give_up()
+    one, done = queue(), []
+    with one.reserve() as slot:
+        job = slot.ask(lambda _: done.append("it ran"), nothing)
+    job.give_up()
     assert one.open == 0
     assert not one.run_one()
     assert done == []
 
 
 def test_a_question_that_is_given_up_ends_with_its_next_token() -> None:
-    one, tokens = desk(), []
+    one, tokens = queue(), []
 
     def work(follow: OnToken) -> None:
         while follow(tokens):
             tokens.append(1)
             if len(tokens) == 3:
-                ticket.give_up()
+                job.give_up()
 
-    with one.place() as place:
-        ticket = place.ask(work, nothing)
+    with one.reserve() as slot:
+        job = slot.ask(work, nothing)
     one.run_one()
     assert len(tokens) == 3
 
 
 def test_what_fails_is_told_to_who_asked_and_the_next_goes_on() -> None:
-    one = desk()
+    one = queue()
 
     def fails(_: OnToken) -> None:
         raise ValueError("no such thing")
 
-    tickets = []
+    jobs = []
     for work in (fails, lambda _: "fine"):
-        with one.place() as place:
-            tickets.append(place.ask(work, nothing))
+        with one.reserve() as slot:
+            jobs.append(slot.ask(work, nothing))
     one.run_one()
     one.run_one()
-    assert isinstance(tickets[0].future.exception(), ValueError)
-    assert tickets[1].future.result() == "fine"
+    assert isinstance(jobs[0].future.exception(), ValueError)
+    assert jobs[1].future.result() == "fine"
 
 
 def test_a_closed_desk_refuses_who_waits_and_who_comes() -> None:
-    one = desk()
-    with one.place() as place:
-        ticket = place.ask(lambda _: None, nothing)
-    late = one.place()
+    one = queue()
+    with one.reserve() as slot:
+        job = slot.ask(lambda _: None, nothing)
+    late = one.reserve()
     one.close()
-    for asking in (ticket.future.result, one.place, lambda: late.ask(lambda _: None, nothing)):
+    for asking in (job.future.result, one.reserve, lambda: late.ask(lambda _: None, nothing)):
         with pytest.raises(BusyError, match="stopping") as caught:
             asking()
         assert caught.value.closing
@@ -186,18 +186,18 @@ def test_a_stop_ends_the_answer_before_it_and_no_part_of_it_is_passed_on() -> No
     assert not one.stopped
 
 
-# --- News ---
+# --- Events ---
 
 
 def test_a_slow_client_loses_the_oldest_and_the_sender_does_not_wait() -> None:
     async def read() -> tuple[int, list[str], list[str]]:
-        office = PostOffice()
-        slow, quick = office.subscribe(), office.subscribe()
+        broker = EventBroker()
+        slow, quick = broker.subscribe(), broker.subscribe()
         got = []
         for number in range(300):
-            await asyncio.to_thread(office.post, News("look", str(number)))
-            got += [news.data for news in await quick.take(1)]
-        waiting = [news.data for news in await slow.take(1)]
+            await asyncio.to_thread(broker.publish, Event("look", str(number)))
+            got += [event.data for event in await quick.take(1)]
+        waiting = [event.data for event in await slow.take(1)]
         return slow.missed, waiting, got
 
     missed, waiting, got = asyncio.run(read())
@@ -208,21 +208,21 @@ def test_a_slow_client_loses_the_oldest_and_the_sender_does_not_wait() -> None:
 
 def test_nobody_is_told_anything_who_does_not_listen_and_a_closed_office_tells_everybody() -> None:
     async def read() -> bool:
-        office = PostOffice()
-        office.post(News("look", "1"))
-        mailbox = office.subscribe()
-        office.close()
-        assert await mailbox.take(1) == []
-        return mailbox.closed
+        broker = EventBroker()
+        broker.publish(Event("look", "1"))
+        subscription = broker.subscribe()
+        broker.close()
+        assert await subscription.take(1) == []
+        return subscription.closed
 
     assert asyncio.run(read())
 
 
-# --- Helpers ---
+# --- The thread pool ---
 
 
 def test_helpers_stand_back_and_are_no_more_than_allowed() -> None:
-    helpers, at_work, most = Helpers(2), threading.Semaphore(2), []
+    pool, at_work, most = ThreadPool(2), threading.Semaphore(2), []
 
     def work() -> int:
         most.append(at_work.acquire(blocking=False))
@@ -231,12 +231,12 @@ def test_helpers_stand_back_and_are_no_more_than_allowed() -> None:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     async def all_of_them() -> list[int]:
-        return await asyncio.gather(*(helpers.run(work) for _ in range(6)))
+        return await asyncio.gather(*(pool.run(work) for _ in range(6)))
 
     assert min(asyncio.run(all_of_them())) >= 10
     assert all(most)
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(helpers.run(lambda: 1 // 0))
+        asyncio.run(pool.run(lambda: 1 // 0))
 
 
 # --- Media ---
@@ -276,7 +276,7 @@ def test_pictures_are_known_by_their_first_bytes_and_their_size_before_they_are_
     content = drawn(kind)
     assert media.kind_of(content, LIMITS) == "picture"
     assert media.picture(content, LIMITS).shape == (40, 60, 3)
-    with pytest.raises(Problem, match="this has 60 x 40") as caught:
+    with pytest.raises(ApiError, match="this has 60 x 40") as caught:
         media.picture(content, Limits(pixels=2399))
     assert caught.value.status == 413
 
@@ -287,7 +287,7 @@ def test_pictures_are_known_by_their_first_bytes_and_their_size_before_they_are_
 def test_containers_are_known_by_their_first_bytes(suffix: str, tmp_path: Path) -> None:
     content = played(tmp_path, suffix)
     assert media.kind_of(content, LIMITS) == "clip"
-    with pytest.raises(Problem, match="send it as video_url"):
+    with pytest.raises(ApiError, match="send it as video_url"):
         media.picture(content, LIMITS)
 
 
@@ -310,7 +310,7 @@ def test_an_animated_gif_is_a_clip_unless_a_picture_is_asked_for(tmp_path: Path)
 
 
 def test_an_avif_is_a_picture_though_its_container_is_that_of_mp4() -> None:
-    with pytest.raises(Problem, match="send it as image_url"):
+    with pytest.raises(ApiError, match="send it as image_url"):
         media.check_clip(drawn("AVIF"))
 
 
@@ -332,7 +332,7 @@ def test_what_is_not_read_is_named_with_what_is(content: bytes, name: str) -> No
         lambda: media.picture(content, LIMITS),
         lambda: media.check_clip(content),
     ):
-        with pytest.raises(Problem, match=f"the content is {name}.*JPEG, PNG, WebP.*MP4, MOV") as caught:
+        with pytest.raises(ApiError, match=f"the content is {name}.*JPEG, PNG, WebP.*MP4, MOV") as caught:
             asked()
         assert caught.value.status == 400
         assert "video_url" not in caught.value.message
@@ -364,9 +364,9 @@ def padded(text: bytes, packets: int = 20) -> bytes:
     ],
 )
 def test_what_names_other_files_never_reaches_a_decoder(content: bytes, tmp_path: Path) -> None:
-    with pytest.raises(Problem, match="neither a picture"):
+    with pytest.raises(ApiError, match="neither a picture"):
         media.kind_of(content, LIMITS)
-    with pytest.raises(Problem, match="neither a picture"):
+    with pytest.raises(ApiError, match="neither a picture"):
         Uploads(tmp_path, LIMITS).add(io.BytesIO(content), "clip.mp4")
     assert not list(tmp_path.iterdir())
 
@@ -379,10 +379,10 @@ def test_a_damaged_picture_is_refused(tmp_path: Path) -> None:
         b"\xff\xd8\xff\xe0\xff\xff",
         b"GIF89a",
     ):
-        with pytest.raises(Problem, match="picture is cut off or damaged") as caught:
+        with pytest.raises(ApiError, match="picture is cut off or damaged") as caught:
             media.picture(content, LIMITS)
         assert caught.value.status == 400
-        with pytest.raises(Problem, match="picture is cut off or damaged"):
+        with pytest.raises(ApiError, match="picture is cut off or damaged"):
             Uploads(tmp_path, LIMITS).add(io.BytesIO(content), "picture")
 
 
@@ -391,10 +391,10 @@ def test_a_data_url_is_base64_and_no_larger_than_allowed() -> None:
     url = "data:video/mp4;base64," + base64.b64encode(content).decode()
     assert media.data_url(url, LIMITS, "x") == content
     for bad in ("data:video/mp4,abc", "data:;base64,abc", "data:video/mp4;base64,a*c="):
-        with pytest.raises(Problem) as caught:
+        with pytest.raises(ApiError) as caught:
             media.data_url(bad, LIMITS, "x")
         assert (caught.value.status, caught.value.param) == (400, "x")
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(ApiError) as caught:
         media.data_url(url, Limits(upload_bytes=200), "x")
     assert caught.value.status == 413
 
@@ -404,7 +404,7 @@ def test_uploads_have_names_of_ours_and_the_oldest_go(tmp_path: Path, clip: Path
     kept = [uploads.add(io.BytesIO(clip.read_bytes()), "../../etc/passwd\x1b[2J") for _ in range(3)]
     assert {path.name for path in tmp_path.iterdir()} == {one.id for one in kept[1:]}
     assert kept[0].name == "../../etc/passwd\\x1b[2J"
-    with pytest.raises(Problem, match="no such file"):
+    with pytest.raises(ApiError, match="no such file"):
         uploads.get(kept[0].id)
     uploads.delete(kept[1].id)
     assert [one.id for one in uploads.all()] == [kept[2].id]
@@ -430,7 +430,7 @@ def test_an_upload_that_is_not_used_goes_by_itself(tmp_path: Path, clip: Path) -
 def test_a_clip_beyond_the_limits_is_refused_by_its_name(
     tmp_path: Path, clip: Path, limits: Limits, message: str
 ) -> None:
-    with pytest.raises((SourceError, Problem), match=message) as caught:
+    with pytest.raises((SourceError, ApiError), match=message) as caught:
         Uploads(tmp_path, limits).add(io.BytesIO(clip.read_bytes()), "street.mp4")
     assert str(tmp_path) not in str(caught.value)
     assert not list(tmp_path.iterdir())
@@ -439,11 +439,11 @@ def test_a_clip_beyond_the_limits_is_refused_by_its_name(
 def test_addresses_on_this_machine_and_its_network_are_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     with web_receiver() as receiver:
         for host in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]"):
-            with pytest.raises(Problem, match="could not be reached"):
+            with pytest.raises(ApiError, match="could not be reached"):
                 remote.fetched(f"http://{host}:{receiver.port}/clip.mp4?token=secret", LIMITS, "x")
     assert receiver.requests == []
     for bad in ("http://user:pw@example.com/x", "http:///x", "http://[/x", "https://host:port/"):
-        with pytest.raises(Problem, match=r"http\(s\)://HOST/PATH"):
+        with pytest.raises(ApiError, match=r"http\(s\)://HOST/PATH"):
             remote.fetched(bad, LIMITS, "x")
 
 
@@ -500,7 +500,7 @@ def test_of_a_conversation_the_newest_question_is_asked_about_the_newest_clip_an
     ],
 )
 def test_what_greedy_decoding_cannot_do_is_refused_with_the_reason(fields: dict[str, object], param: str) -> None:
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(ApiError) as caught:
         question_of(chat([{"type": "text", "text": "?"}, CLIP_PART], **fields), ModelChoice(), ServerSettings())
     assert (caught.value.status, caught.value.param) == (400, param)
 
@@ -527,7 +527,7 @@ def test_longer_answers_than_allowed_are_cut_and_that_is_said() -> None:
     ],
 )
 def test_a_question_is_about_one_thing(content: object, choice: ModelChoice, message: str) -> None:
-    with pytest.raises(Problem, match=message):
+    with pytest.raises(ApiError, match=message):
         question_of(chat(content), choice, ServerSettings())
 
 

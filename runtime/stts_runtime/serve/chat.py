@@ -11,10 +11,10 @@ from fastapi import APIRouter, Form, Path, Request, UploadFile
 from fastapi.responses import StreamingResponse
 
 from stts_runtime.answer import Answer
-from stts_runtime.serve.asking import Asked, Asker
+from stts_runtime.serve.answer_service import AnswerService, PendingAnswer
+from stts_runtime.serve.api_errors import problem_of, problem_record, refusals
 from stts_runtime.serve.conversation import ModelChoice, chosen, question_of
 from stts_runtime.serve.guard import UPLOADS
-from stts_runtime.serve.helpers import Helpers
 from stts_runtime.serve.openai_records import (
     ChatReply,
     ChatRequest,
@@ -33,8 +33,8 @@ from stts_runtime.serve.openai_records import (
     Reply,
     Usage,
 )
-from stts_runtime.serve.problems import problem_of, problem_record, refusals
 from stts_runtime.serve.settings import ServerSettings
+from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.serve.uploads import Upload, Uploads
 from stts_runtime.stream.record import AnyAnswer
 
@@ -43,7 +43,11 @@ _DONE = "data: [DONE]\n\n"
 
 
 def chat_routes(
-    choices: dict[str, ModelChoice], asker: Asker, uploads: Uploads, readers: Helpers, settings: ServerSettings
+    choices: dict[str, ModelChoice],
+    answers: AnswerService,
+    uploads: Uploads,
+    readers: ThreadPool,
+    settings: ServerSettings,
 ) -> APIRouter:
     """`choices` by the name of the model."""
     router, started = APIRouter(tags=["OpenAI"]), int(time.time())
@@ -68,15 +72,15 @@ def chat_routes(
         talk = _Talk(body.model, notes)
         if body.stream:
             wants_usage = body.stream_options is not None and body.stream_options.include_usage
-            return await _streamed(talk, await asker.ask(question), wants_usage)
-        answer, asked = await asker.answer(question, request)
-        return talk.reply(answer, asked)
+            return await _streamed(talk, await answers.ask(question), wants_usage)
+        answer, pending = await answers.answer(question, request)
+        return talk.reply(answer, pending)
 
     _file_routes(router, uploads, readers)
     return router
 
 
-def _file_routes(router: APIRouter, uploads: Uploads, readers: Helpers) -> None:
+def _file_routes(router: APIRouter, uploads: Uploads, readers: ThreadPool) -> None:
     @router.post(UPLOADS, responses=refusals(400, 401, 413))
     async def upload(file: UploadFile, purpose: Annotated[str, Form()] = "user_data") -> FileRecord:
         """A clip or picture to ask about, several times perhaps. It is deleted after a while."""
@@ -121,13 +125,13 @@ class _Talk:
         self._model, self._notes = model, notes
         self._id, self._created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
 
-    def reply(self, answer: AnyAnswer, asked: Asked) -> ChatReply:
-        content = asked.words.cut(answer.answer)
+    def reply(self, answer: AnyAnswer, pending: PendingAnswer) -> ChatReply:
+        content = pending.text_stream.cut(answer.answer)
         return ChatReply(
             id=self._id,
             created=self._created,
             model=self._model,
-            choices=[Choice(message=Reply(content=content), finish_reason=_finish(answer, asked))],
+            choices=[Choice(message=Reply(content=content), finish_reason=_finish(answer, pending))],
             usage=_usage(answer),
             stts=self._details(answer),
         )
@@ -149,38 +153,40 @@ class _Talk:
         return Details(record=answer, notes=[*self._notes, *said])
 
 
-async def _streamed(talk: _Talk, asked: Asked, wants_usage: bool) -> StreamingResponse:
+async def _streamed(talk: _Talk, pending: PendingAnswer, wants_usage: bool) -> StreamingResponse:
     """Waits for the first word, so that what cannot be answered is refused with its status."""
-    first = await asked.heard.get()
+    first = await pending.chunks.get()
     if first is None:
-        await asked.answer()
+        await pending.answer()
     return StreamingResponse(
-        _chunks(talk, asked, first, wants_usage), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        _chunks(talk, pending, first, wants_usage),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store"},
     )
 
 
-async def _chunks(talk: _Talk, asked: Asked, first: str | None, wants_usage: bool) -> AsyncIterator[str]:
+async def _chunks(talk: _Talk, pending: PendingAnswer, first: str | None, wants_usage: bool) -> AsyncIterator[str]:
     try:
         yield talk.chunk(Delta(role="assistant", content=""))
         text = first
         while text is not None:
             yield talk.chunk(Delta(content=text))
-            text = await asked.heard.get()
-        answer = await asked.answer()
-        if rest := asked.words.rest(answer.answer):
+            text = await pending.chunks.get()
+        answer = await pending.answer()
+        if rest := pending.text_stream.rest(answer.answer):
             yield talk.chunk(Delta(content=rest))
-        yield talk.chunk(Delta(), _finish(answer, asked), answer)
+        yield talk.chunk(Delta(), _finish(answer, pending), answer)
         if wants_usage:
             yield talk.usage_chunk(answer)
         yield _DONE
     except Exception as error:  # noqa: BLE001  # the status is sent: all that is left is to say it here
         yield f"data: {problem_record(problem_of(error)).model_dump_json()}\n\n"
     finally:
-        asked.give_up()
+        pending.give_up()
 
 
-def _finish(answer: AnyAnswer, asked: Asked) -> Finish:
-    return "stop" if asked.words.stopped or answer.finish == "end" else "length"
+def _finish(answer: AnyAnswer, pending: PendingAnswer) -> Finish:
+    return "stop" if pending.text_stream.stopped or answer.finish == "end" else "length"
 
 
 def _usage(answer: AnyAnswer) -> Usage:

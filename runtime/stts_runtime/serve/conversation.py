@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from stts_runtime.bundle import Bundle
 from stts_runtime.clip import Wanted
-from stts_runtime.serve.asking import Media, Question, Stream
+from stts_runtime.serve.answer_service import Media, Question, Stream
+from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.openai_records import (
     ChatRequest,
     FilePart,
@@ -17,7 +18,6 @@ from stts_runtime.serve.openai_records import (
     VideoPart,
     VisualPart,
 )
-from stts_runtime.serve.problems import Problem
 from stts_runtime.serve.settings import ServerSettings
 
 _STREAM = "stream/"
@@ -43,9 +43,9 @@ def model_choices(bundle: Bundle, streams: Iterable[str]) -> dict[str, ModelChoi
 
 
 def chosen(choices: dict[str, ModelChoice], model: str) -> ModelChoice:
-    """Raises `Problem` 404 as OpenAI's servers do."""
+    """Raises `ApiError` 404 as OpenAI's servers do."""
     if model not in choices:
-        raise Problem(404, f"there is no such model; there is {', '.join(choices)}", "model", "model_not_found")
+        raise ApiError(404, f"there is no such model; there is {', '.join(choices)}", "model", "model_not_found")
     return choices[model]
 
 
@@ -53,10 +53,10 @@ _GREEDY = "answers are greedy, always the likeliest token"
 
 
 def question_of(body: ChatRequest, choice: ModelChoice, settings: ServerSettings) -> tuple[Question, list[str]]:
-    """The question, and what the answer should say about how the request was read. Raises `Problem` 400."""
+    """The question, and what the answer should say about how the request was read. Raises `ApiError` 400."""
     notes = _check_sampling(body, settings.sampling == "ignore")
     if (newest := body.messages[-1]).role != "user":
-        raise Problem(400, f"the last message should be the user's, got one of {newest.role!r}", "messages")
+        raise ApiError(400, f"the last message should be the user's, got one of {newest.role!r}", "messages")
     text = "\n".join([*_system(body.messages), *_texts(newest)])
     about, is_earlier = _about(body.messages, choice)
     notes += _on_history(body.messages, is_earlier)
@@ -71,16 +71,16 @@ def question_of(body: ChatRequest, choice: ModelChoice, settings: ServerSettings
 def _check_sampling(body: ChatRequest, ignored: bool) -> list[str]:
     """Refuses what greedy decoding cannot do. What is wanted of chance, an operator may have ignored, and said."""
     if body.n not in (None, 1):
-        raise Problem(400, f"n should be 1, got {body.n}: {_GREEDY}, so there is one answer", "n")
+        raise ApiError(400, f"n should be 1, got {body.n}: {_GREEDY}, so there is one answer", "n")
     for name in ("logprobs", "tools", "functions", "logit_bias"):
         if getattr(body, name):
-            raise Problem(400, f"{name} is not supported here; leave it out", name)
+            raise ApiError(400, f"{name} is not supported here; leave it out", name)
     if body.response_format and body.response_format.get("type") != "text":
-        raise Problem(400, "response_format should be text: nothing else is enforced here", "response_format")
+        raise ApiError(400, "response_format should be text: nothing else is enforced here", "response_format")
     asked = [name for name in ("temperature", "presence_penalty", "frequency_penalty") if getattr(body, name)]
     if asked and not ignored:
         name = asked[0]
-        raise Problem(400, f"{name} should be 0 or left out, got {getattr(body, name):g}: {_GREEDY}", name)
+        raise ApiError(400, f"{name} should be 0 or left out, got {getattr(body, name):g}: {_GREEDY}", name)
     return [f"{name} was ignored: {_GREEDY}" for name in asked]
 
 
@@ -105,17 +105,17 @@ def _about(messages: list[Message], choice: ModelChoice) -> tuple[Stream | Media
     newest = next(_with_visuals(messages), None)
     if choice.stream is not None:
         if newest is not None and newest[0] == len(messages) - 1:
-            raise Problem(400, "a stream has pictures of its own; leave yours out, or name another model", "model")
+            raise ApiError(400, "a stream has pictures of its own; leave yours out, or name another model", "model")
         return Stream(choice.stream), False
     if newest is None:
-        raise Problem(
+        raise ApiError(
             400,
             "there is nothing to look at: add an image_url, video_url or file part, or name a stream/NAME model",
             "messages",
         )
     number, visuals = newest
     if len(visuals) > 1:
-        raise Problem(400, f"a message may have one picture or clip, got {len(visuals)}", f"messages.{number}.content")
+        raise ApiError(400, f"a message may have one picture or clip, got {len(visuals)}", f"messages.{number}.content")
     place, part = visuals[0]
     return _media(part, f"messages.{number}.content.{place}"), number != len(messages) - 1
 

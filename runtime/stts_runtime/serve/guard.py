@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from stts_runtime.serve.problems import Problem, problem_response
+from stts_runtime.serve.api_errors import ApiError, problem_response
 from stts_runtime.serve.settings import ServerSettings, is_loopback
 from stts_runtime.tell import Tell
 
@@ -70,34 +70,36 @@ class Guard:
     async def _let_in(self, request: _Watched) -> None:
         try:
             self._check(request.scope)
-        except Problem as problem:
+        except ApiError as problem:
             await problem_response(problem)(request.scope, request.receive, request.send)
             return
         try:
             await self._app(request.scope, request.receive, request.send)
         except _TooLargeError:
-            too_large = Problem(413, f"a request may have {request.most_bytes:,} bytes; larger clips go to {UPLOADS}")
+            too_large = ApiError(413, f"a request may have {request.most_bytes:,} bytes; larger clips go to {UPLOADS}")
             if not request.status:
                 await problem_response(too_large)(request.scope, request.receive, request.send)
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         if self._open > self._limits.open_requests:
-            raise Problem(503, f"{self._limits.open_requests} requests are open, and no more may be", retry=1)
+            raise ApiError(503, f"{self._limits.open_requests} requests are open, and no more may be", retry=1)
         self._check_place(scope["method"], headers)
         if self._token is not None and scope["path"] not in PUBLIC:
             kind, _, shown = headers.get("authorization", "").partition(" ")
             if kind.lower() != "bearer" or not hmac.compare_digest(shown.strip().encode(), self._token):
-                raise Problem(401, "the token is missing or wrong: Authorization: Bearer TOKEN", code="invalid_api_key")
+                raise ApiError(
+                    401, "the token is missing or wrong: Authorization: Bearer TOKEN", code="invalid_api_key"
+                )
 
     def _check_place(self, method: str, headers: Headers) -> None:
         host = headers.get("host", "")
         if self._hosts_checked and not is_loopback(_host_of(host)):
-            raise Problem(403, "this server answers to localhost alone; with a token it answers to every name")
+            raise ApiError(403, "this server answers to localhost alone; with a token it answers to every name")
         origin = headers.get("origin")
         writes = self._token is None and method not in _SAFE_METHODS
         if writes and origin is not None and urlsplit(origin).netloc != host:
-            raise Problem(403, "a page of another site may not write here")
+            raise ApiError(403, "a page of another site may not write here")
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")

@@ -9,24 +9,24 @@ from fastapi import APIRouter, Response
 from prometheus_client import Counter, Gauge
 from pydantic import BaseModel
 
-from stts_runtime.serve.desk import Desk
-from stts_runtime.serve.mailbox import PostOffice
-from stts_runtime.serve.problems import Problem, refusals
+from stts_runtime.serve.api_errors import ApiError, refusals
+from stts_runtime.serve.engine_queue import EngineQueue
+from stts_runtime.serve.events import EventBroker
 from stts_runtime.stream.metrics import StreamMetrics
 
 
 class ServerMetrics:
     """Thread-safe; labels come from the schema alone, never from what a request says."""
 
-    def __init__(self, metrics: StreamMetrics, desk: Desk, office: PostOffice) -> None:
+    def __init__(self, metrics: StreamMetrics, queue: EngineQueue, broker: EventBroker) -> None:
         registry = metrics.registry
         self._requests = Counter(
             "stts_http_requests", "Requests answered, by route and status", ["route", "status"], registry=registry
         )
         open_questions = Gauge("stts_open_questions", "Questions that wait or are being answered", registry=registry)
-        open_questions.set_function(lambda: desk.open)
+        open_questions.set_function(lambda: queue.open)
         clients = Gauge("stts_event_clients", "Clients that follow the events", registry=registry)
-        clients.set_function(lambda: office.clients)
+        clients.set_function(lambda: broker.clients)
 
     def answered(self, route: str, status: int) -> None:
         self._requests.labels(route, str(status)).inc()
@@ -40,7 +40,7 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
-def health_routes(desk: Desk, metrics: StreamMetrics) -> APIRouter:
+def health_routes(queue: EngineQueue, metrics: StreamMetrics) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/healthz", responses=refusals())
@@ -51,9 +51,9 @@ def health_routes(desk: Desk, metrics: StreamMetrics) -> APIRouter:
     @router.get("/readyz", responses=refusals())
     async def readyz() -> Health:
         """Whether the engines' thread moves. Never needs a token."""
-        pause = time.monotonic() - desk.last_round
+        pause = time.monotonic() - queue.last_round
         if pause > _STUCK_SECONDS:
-            raise Problem(503, f"the engines' thread has not come by for {pause:.0f} s", retry=10)
+            raise ApiError(503, f"the engines' thread has not come by for {pause:.0f} s", retry=10)
         return Health()
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **refusals(401)})

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from stts_runtime.overlay import Image
-from stts_runtime.serve.mailbox import News, PostOffice
+from stts_runtime.serve.events import Event, EventBroker
 from stts_runtime.serve.pictures import Size, View, live_jpeg
 from stts_runtime.sources.source import State
 from stts_runtime.stream.channel import Channel, Look
@@ -146,7 +146,7 @@ class Hub:
     """A listener of the pipeline."""
 
     def __init__(self) -> None:
-        self.post_office = PostOffice()
+        self.events = EventBroker()
         self.streams: dict[str, StreamView] = {}
 
     def watch(self, channel: Channel, questions: Iterable[str]) -> None:
@@ -155,11 +155,11 @@ class Hub:
 
     def saw(self, channel: Channel, look: Look) -> None:
         record = self.streams[channel.name].saw(look)
-        self.post_office.post(News("look", record.model_dump_json()))
+        self.events.publish(Event("look", record.model_dump_json()))
 
     def said(self, record: Record) -> None:
         if isinstance(record, StreamAnswer):
             self.streams[record.stream].said(record)
-            self.post_office.post(News("answer", record.model_dump_json()))
+            self.events.publish(Event("answer", record.model_dump_json()))
         else:
-            self.post_office.post(News("state", record.model_dump_json()))
+            self.events.publish(Event("state", record.model_dump_json()))

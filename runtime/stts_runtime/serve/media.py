@@ -10,7 +10,7 @@ from typing import Literal
 from stts_runtime import pictures
 from stts_runtime.overlay import Image
 from stts_runtime.serve import containers
-from stts_runtime.serve.problems import Problem
+from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.settings import Limits
 
 Kind = Literal["picture", "clip"]
@@ -27,7 +27,7 @@ def data_url(url: str, limits: Limits, param: str) -> bytes:
     """The content of a `data:...;base64,` URL."""
     head = _DATA_URL.match(url)
     if head is None:
-        raise Problem(400, "a data URL should be data:TYPE/SUBTYPE;base64,CONTENT", param)
+        raise ApiError(400, "a data URL should be data:TYPE/SUBTYPE;base64,CONTENT", param)
     if (len(url) - head.end()) * 3 // 4 > limits.upload_bytes + 2:
         raise too_large(limits)
     try:
@@ -35,17 +35,17 @@ def data_url(url: str, limits: Limits, param: str) -> bytes:
         pieces = range(head.end(), len(url), _PIECE)
         return b"".join(base64.b64decode(url[start : start + _PIECE], validate=True) for start in pieces)
     except binascii.Error:
-        raise Problem(400, "the content of the data URL is not base64", param) from None
+        raise ApiError(400, "the content of the data URL is not base64", param) from None
 
 
-def too_large(limits: Limits) -> Problem:
-    return Problem(413, f"a clip or picture may have {limits.upload_bytes:,} bytes; send a smaller one")
+def too_large(limits: Limits) -> ApiError:
+    return ApiError(413, f"a clip or picture may have {limits.upload_bytes:,} bytes; send a smaller one")
 
 
 def kinds_of(head: bytes) -> frozenset[Kind]:
-    """What the content may be looked at as, by its first `HEAD_BYTES`: a GIF is both. Raises `Problem` for neither."""
+    """What the content may be looked at as, by its first `HEAD_BYTES`: a GIF is both. Raises `ApiError` for neither."""
     if not head:
-        raise Problem(400, "the content is empty, and so neither a picture nor a clip")
+        raise ApiError(400, "the content is empty, and so neither a picture nor a clip")
     kinds: set[Kind] = set()
     if pictures.format_of(head) is not None:
         kinds.add("picture")
@@ -57,12 +57,12 @@ def kinds_of(head: bytes) -> frozenset[Kind]:
     if kinds:
         return frozenset(kinds)
     if other:
-        raise Problem(400, f"the content is {other}, which is not read here; {_READ}: convert it to one of those")
-    raise Problem(400, f"the content is neither a picture nor a clip that is known; {_READ}: send one of those")
+        raise ApiError(400, f"the content is {other}, which is not read here; {_READ}: convert it to one of those")
+    raise ApiError(400, f"the content is neither a picture nor a clip that is known; {_READ}: send one of those")
 
 
 def kind_of(content: bytes, limits: Limits) -> Kind:
-    """Where nobody says what it should be: a GIF that moves is a clip. Raises `Problem` for what is neither."""
+    """Where nobody says what it should be: a GIF that moves is a clip. Raises `ApiError` for what is neither."""
     kinds = kinds_of(content[:HEAD_BYTES])
     if len(kinds) == 1:
         return next(iter(kinds))
@@ -75,7 +75,7 @@ def kind_of(content: bytes, limits: Limits) -> Kind:
 def picture(content: bytes, limits: Limits) -> Image:
     """BGR (H, W, 3) uint8, of an animation the first. Its size is checked before it is decoded."""
     if "picture" not in kinds_of(content[:HEAD_BYTES]):
-        raise Problem(400, f"the content is a clip, and image_url takes pictures ({PICTURES}): send it as video_url")
+        raise ApiError(400, f"the content is a clip, and image_url takes pictures ({PICTURES}): send it as video_url")
     try:
         return pictures.read_picture(content, limits.pixels)
     except pictures.PictureError as error:
@@ -83,10 +83,10 @@ def picture(content: bytes, limits: Limits) -> Image:
 
 
 def check_clip(head: bytes) -> None:
-    """Raises `Problem` unless the content, by its first `HEAD_BYTES`, may be played."""
+    """Raises `ApiError` unless the content, by its first `HEAD_BYTES`, may be played."""
     if "clip" not in kinds_of(head):
-        raise Problem(400, f"the content is a picture, and video_url takes clips ({CLIPS}): send it as image_url")
+        raise ApiError(400, f"the content is a picture, and video_url takes clips ({CLIPS}): send it as image_url")
 
 
-def _problem(error: pictures.PictureError) -> Problem:
-    return Problem(413 if isinstance(error, pictures.PictureTooLargeError) else 400, str(error))
+def _problem(error: pictures.PictureError) -> ApiError:
+    return ApiError(413 if isinstance(error, pictures.PictureTooLargeError) else 400, str(error))

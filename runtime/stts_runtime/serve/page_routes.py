@@ -19,13 +19,13 @@ from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
 from stts_runtime.clip import Wanted
 from stts_runtime.overlay import sheet
-from stts_runtime.serve.asking import Asker, Media, Question, Stream
-from stts_runtime.serve.helpers import Helpers
+from stts_runtime.serve.answer_service import AnswerService, Media, Question, Stream
+from stts_runtime.serve.api_errors import ApiError, refusals
+from stts_runtime.serve.events import EventBroker, Subscription
 from stts_runtime.serve.hub import Hub, StreamRecord
-from stts_runtime.serve.mailbox import Mailbox, PostOffice
 from stts_runtime.serve.pictures import Size, View, jpeg, shrunk
-from stts_runtime.serve.problems import Problem, refusals
 from stts_runtime.serve.settings import Limits, ServerSettings
+from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.stream.record import AnyAnswer
 
 _PAGE = Path(__file__).parent / "page"
@@ -93,7 +93,7 @@ class AskReply(BaseModel):
     """A JPEG in base64: the frames of a clip with the dropped groups dark."""
 
 
-def page_routes(state: Any, hub: Hub, asker: Asker, settings: ServerSettings) -> APIRouter:
+def page_routes(state: Any, hub: Hub, answers: AnswerService, settings: ServerSettings) -> APIRouter:
     """`state` makes the `StateRecord` of this moment."""
     router = APIRouter()
     for address, name in _FILES.items():
@@ -114,14 +114,14 @@ def page_routes(state: Any, hub: Hub, asker: Asker, settings: ServerSettings) ->
         question = Question(
             body.question, about, min(body.max_tokens or most, most), Wanted(body.keep, None, body.frames)
         )
-        answer, _ = await asker.answer(question, request)
+        answer, _ = await answers.answer(question, request)
         return await anyio.to_thread.run_sync(_reply, answer)
 
     return router
 
 
 def _stream_routes(router: APIRouter, hub: Hub, limits: Limits) -> None:
-    encoders = Helpers(_ENCODERS)
+    encoders = ThreadPool(_ENCODERS)
 
     @router.get(
         PICTURE,
@@ -133,10 +133,10 @@ def _stream_routes(router: APIRouter, hub: Hub, limits: Limits) -> None:
         """The newest picture that was looked at, as JPEG; `X-Stts-Number` is the number of the look."""
         stream = hub.streams.get(name)
         if stream is None:
-            raise Problem(404, f"there is no stream {name!r}")
+            raise ApiError(404, f"there is no stream {name!r}")
         encoded = await encoders.run(lambda: stream.picture(view, size))
         if encoded is None:
-            raise Problem(409, f"{name} has no picture yet")
+            raise ApiError(409, f"{name} has no picture yet")
         return Response(encoded[1], media_type="image/jpeg", headers={"X-Stts-Number": str(encoded[0])})
 
     @router.get(
@@ -147,9 +147,9 @@ def _stream_routes(router: APIRouter, hub: Hub, limits: Limits) -> None:
     )
     async def events() -> Response:
         """Server-sent events: `answer`, `state` and `look` as they happen, `missed` if the client is too slow."""
-        if hub.post_office.clients >= limits.event_clients:
-            raise Problem(503, f"{limits.event_clients} clients follow the events, and no more may", retry=10)
-        return _Events(hub.post_office)
+        if hub.events.clients >= limits.event_clients:
+            raise ApiError(503, f"{limits.event_clients} clients follow the events, and no more may", retry=10)
+        return _Events(hub.events)
 
 
 class _Events(Response):
@@ -157,32 +157,32 @@ class _Events(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, office: PostOffice) -> None:
+    def __init__(self, broker: EventBroker) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
-        self._office = office
+        self._broker = broker
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
-        mailbox = self._office.subscribe()
-        sending = asyncio.ensure_future(self._send_all(mailbox, send))
+        subscription = self._broker.subscribe()
+        sending = asyncio.ensure_future(self._send_all(subscription, send))
         leaving = asyncio.ensure_future(_left(receive))
         try:
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._office.leave(mailbox)
+            self._broker.unsubscribe(subscription)
             for task in (sending, leaving):
                 task.cancel()
             await asyncio.gather(sending, leaving, return_exceptions=True)
 
-    async def _send_all(self, mailbox: Mailbox, send: Send) -> None:
+    async def _send_all(self, subscription: Subscription, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         await _sent(send, "retry: 2000\n\n")
-        while not mailbox.closed:
-            news = await mailbox.take(_HEARTBEAT_SECONDS)
-            lines = [f"event: {one.event}\ndata: {one.data}\n\n" for one in news] or [": still here\n\n"]
-            if mailbox.missed:
-                lines.append(f"event: missed\ndata: {mailbox.missed}\n\n")
-                mailbox.missed = 0
+        while not subscription.closed:
+            events = await subscription.take(_HEARTBEAT_SECONDS)
+            lines = [f"event: {one.name}\ndata: {one.data}\n\n" for one in events] or [": still here\n\n"]
+            if subscription.missed:
+                lines.append(f"event: missed\ndata: {subscription.missed}\n\n")
+                subscription.missed = 0
             await _sent(send, "".join(lines))
         await send({"type": "http.response.body", "body": b""})
 

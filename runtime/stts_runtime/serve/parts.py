@@ -9,15 +9,15 @@ from pathlib import Path
 
 from stts_runtime.bundle import Bundle
 from stts_runtime.serve import media
-from stts_runtime.serve.asking import Asker
+from stts_runtime.serve.answer_service import AnswerService
 from stts_runtime.serve.conversation import ModelChoice, model_choices
-from stts_runtime.serve.desk import Desk
-from stts_runtime.serve.helpers import Helpers
+from stts_runtime.serve.engine_queue import EngineQueue
+from stts_runtime.serve.engine_worker import EngineWorker
 from stts_runtime.serve.hub import Hub
 from stts_runtime.serve.page_routes import StateRecord, variant_records
 from stts_runtime.serve.settings import ServeConfig, ServerSettings
+from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.serve.uploads import Uploads
-from stts_runtime.serve.work import Workshop
 from stts_runtime.stream.channel import Channel
 from stts_runtime.stream.metrics import StreamMetrics
 
@@ -29,12 +29,12 @@ _READERS = 2
 class Parts:
     bundle: Bundle
     settings: ServerSettings
-    desk: Desk
-    workshop: Workshop
+    queue: EngineQueue
+    worker: EngineWorker
     hub: Hub
     uploads: Uploads
-    readers: Helpers
-    asker: Asker
+    readers: ThreadPool
+    answers: AnswerService
     models: dict[str, ModelChoice]
     metrics: StreamMetrics
 
@@ -43,7 +43,7 @@ class Parts:
         cls,
         bundle: Bundle,
         config: ServeConfig,
-        workshop: Workshop,
+        worker: EngineWorker,
         channels: Sequence[Channel],
         folder: Path,
         stop: threading.Event,
@@ -53,19 +53,19 @@ class Parts:
         settings, hub = config.serve, Hub()
         for channel, entry in zip(channels, config.streams, strict=True):
             hub.watch(channel, config.asking(entry).questions)
-        desk, uploads = (
-            Desk(settings.limits.open_questions, stop, shared=bool(channels)),
+        queue, uploads = (
+            EngineQueue(settings.limits.open_questions, stop, shared=bool(channels)),
             Uploads(folder, settings.limits),
         )
-        readers = Helpers(_READERS)
-        asker = Asker(bundle, desk, workshop, hub, uploads, readers, settings)
+        readers = ThreadPool(_READERS)
+        answers = AnswerService(bundle, queue, worker, hub, uploads, readers, settings)
         models = model_choices(bundle, hub.streams)
-        return cls(bundle, settings, desk, workshop, hub, uploads, readers, asker, models, metrics)
+        return cls(bundle, settings, queue, worker, hub, uploads, readers, answers, models, metrics)
 
     def close(self) -> None:
         """Whoever waits is told that the server stops."""
-        self.desk.close()
-        self.hub.post_office.close()
+        self.queue.close()
+        self.hub.events.close()
 
     def state(self) -> StateRecord:
         manifest = self.bundle.manifest
@@ -74,11 +74,11 @@ class Parts:
             model=next(iter(self.models)),
             default_keep=manifest.default_keep,
             frames_per_second=manifest.max_fps,
-            looks_at_pictures=self.workshop.looks_at_pictures,
+            looks_at_pictures=self.worker.looks_at_pictures,
             picture_formats=media.PICTURES,
             clip_formats=media.CLIPS,
             random_weights=manifest.random_weights,
-            variants=variant_records(self.bundle, self.workshop.variants),
+            variants=variant_records(self.bundle, self.worker.variants),
             limits=self.settings.limits,
             streams=[view.record() for view in self.hub.streams.values()],
         )

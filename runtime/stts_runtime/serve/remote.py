@@ -11,8 +11,8 @@ import ipaddress
 import time
 from urllib.parse import urlsplit
 
+from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.media import too_large
-from stts_runtime.serve.problems import Problem
 from stts_runtime.serve.settings import Limits
 
 _CONNECT_SECONDS = 5.0
@@ -29,10 +29,10 @@ def fetched(url: str, limits: Limits, param: str) -> bytes:
         connection.request("GET", path, headers={"User-Agent": "stts-runtime", "Accept": "image/*, video/*"})
         response = connection.getresponse()
         if response.status != 200:
-            raise Problem(400, f"the address answered {response.status}, and 200 was expected", param)
+            raise ApiError(400, f"the address answered {response.status}, and 200 was expected", param)
         return _whole(response, limits, param)
     except (OSError, http.client.HTTPException):
-        raise Problem(400, "the address could not be reached, or broke off", param) from None
+        raise ApiError(400, "the address could not be reached, or broke off", param) from None
     finally:
         connection.close()
 
@@ -44,7 +44,7 @@ def _connection(url: str, param: str) -> tuple[http.client.HTTPConnection, str]:
     except ValueError:
         host, port = None, None
     if not host or parts.scheme not in ("http", "https") or parts.username is not None:
-        raise Problem(400, "an address should be http(s)://HOST/PATH, without user and password", param)
+        raise ApiError(400, "an address should be http(s)://HOST/PATH, without user and password", param)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     return kind(host, port, timeout=_CONNECT_SECONDS), (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
@@ -65,5 +65,5 @@ def _whole(response: http.client.HTTPResponse, limits: Limits, param: str) -> by
         if len(content) > limits.upload_bytes:
             raise too_large(limits)
         if time.monotonic() > deadline:
-            raise Problem(400, f"the address took longer than {_WHOLE_SECONDS:.0f} s", param)
+            raise ApiError(400, f"the address took longer than {_WHOLE_SECONDS:.0f} s", param)
     return bytes(content)

@@ -11,10 +11,10 @@ from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import EngineChoice
 from stts_runtime.serve.app import make_app
+from stts_runtime.serve.engine_worker import EngineWorker
 from stts_runtime.serve.parts import Parts
 from stts_runtime.serve.server import HttpServer, bound
 from stts_runtime.serve.settings import ServeConfig, is_loopback
-from stts_runtime.serve.work import Workshop
 from stts_runtime.session import Sessions
 from stts_runtime.small_memory import small_memory
 from stts_runtime.stream.assemble import live_engines, metrics_served, open_bundle, open_channels, open_listeners
@@ -38,7 +38,7 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
         bundle, choice = open_bundle(config, tell)
         sessions = Sessions(bundle, choice.name)
         live = _live(config, bundle, choice, sessions.conversation)
-        workshop = Workshop(bundle, sessions, live)
+        worker = EngineWorker(bundle, sessions, live)
         metrics, events = StreamMetrics(), Events()
         open_things.enter_context(metrics_served(config, metrics, tell))
         listeners = open_things.enter_context(open_listeners(config, metrics, tell))
@@ -46,9 +46,9 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
         folder = open_things.enter_context(
             tempfile.TemporaryDirectory(prefix="stts-serve-", ignore_cleanup_errors=True)
         )
-        parts = Parts.of(bundle, config, workshop, channels, Path(folder), stop, metrics)
+        parts = Parts.of(bundle, config, worker, channels, Path(folder), stop, metrics)
         app = make_app(parts, config.serve, token, tell)
-        pipeline = Pipeline(channels, events, [*listeners, parts.hub], parts.desk)
+        pipeline = Pipeline(channels, events, [*listeners, parts.hub], parts.queue)
         with HttpServer(app, place, ended=stop.set):
             _announce(config, place.getsockname()[1], token, tell)
             try:

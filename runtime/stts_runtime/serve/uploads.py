@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from stts_runtime.serve import media
-from stts_runtime.serve.problems import Problem
+from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.settings import Limits
 from stts_runtime.text import visible
 from stts_runtime.video import Most, VideoFile
@@ -53,7 +53,7 @@ class Uploads:
         self._lock = threading.Lock()
 
     def add(self, content: BinaryIO, name: str) -> Upload:
-        """Raises `Problem` or `SourceError` for what is too large, or neither clip nor picture."""
+        """Raises `ApiError` or `SourceError` for what is too large, or neither clip nor picture."""
         number = PREFIX + secrets.token_hex(12)
         shown = visible(name)[:_NAME_LENGTH] or "upload"
         path = self._folder / number
@@ -73,7 +73,7 @@ class Uploads:
             self._forget_old()
             upload = self._kept.get(number)
             if upload is None:
-                raise Problem(404, "no such file; it may have been deleted after a while, upload it again", param)
+                raise ApiError(404, "no such file; it may have been deleted after a while, upload it again", param)
             upload.used = time.monotonic()
             return upload
 

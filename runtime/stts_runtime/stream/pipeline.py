@@ -48,7 +48,7 @@ class Events:
         return events
 
 
-class Errands(Protocol):
+class BackgroundJobs(Protocol):
     """Work that others want done with the engines, in the pipeline's thread."""
 
     def run_one(self) -> bool:
@@ -61,17 +61,17 @@ class Errands(Protocol):
 
 
 class Pipeline:
-    """Runs until every source is over, or until it is told to stop; with errands, until it is told to."""
+    """Runs until every source is over, or until it is told to stop; with background_jobs, until it is told to."""
 
     def __init__(
         self,
         channels: Sequence[Channel],
         events: Events,
         listeners: Sequence[Listener],
-        errands: Errands | None = None,
+        background_jobs: BackgroundJobs | None = None,
     ) -> None:
         self._channels, self._events, self._listeners = list(channels), events, list(listeners)
-        self._errands = errands
+        self._background_jobs = background_jobs
 
     def run(self, stop: threading.Event) -> None:
         """Closes the sources whatever happens. What is being answered when `stop` is set is finished first."""
@@ -89,11 +89,11 @@ class Pipeline:
 
     def step(self) -> bool:
         """One look each, one answer and one errand; whether there is anything left to do."""
-        ended = self._errands is None and all(channel.over for channel in self._channels)
+        ended = self._background_jobs is None and all(channel.over for channel in self._channels)
         looked = [self._look(channel) for channel in self._channels]
         answered = self._answer()
         self._tell(self._events.drain())
-        ran = self._errands is not None and self._errands.run_one()
+        ran = self._background_jobs is not None and self._background_jobs.run_one()
         if any(looked) or answered or ran:
             return True
         if not ended:
@@ -101,8 +101,8 @@ class Pipeline:
         return not ended
 
     def _rest(self) -> None:
-        if self._errands is not None:
-            self._errands.wait(_IDLE_SECONDS)
+        if self._background_jobs is not None:
+            self._background_jobs.wait(_IDLE_SECONDS)
         else:
             time.sleep(_IDLE_SECONDS)
 

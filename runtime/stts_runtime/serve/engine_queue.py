@@ -24,14 +24,14 @@ Result = TypeVar("Result")
 
 
 class BusyError(Exception):
-    """No place is free, or none is given any more."""
+    """No slot is free, or none is given any more."""
 
     def __init__(self, message: str, retry_seconds: int, closing: bool = False) -> None:
         super().__init__(message)
         self.retry_seconds, self.closing = retry_seconds, closing
 
 
-class Ticket(Generic[Result]):
+class Job(Generic[Result]):
     """A question that waits, is being answered, or was. Whoever asked may give it up at any time."""
 
     def __init__(self, work: Callable[[OnToken], Result], on_token: OnToken) -> None:
@@ -66,38 +66,38 @@ class Ticket(Generic[Result]):
         return not self._given_up and self._on_token(ids)
 
 
-class Place:
+class Slot:
     """Leave to prepare and ask one question; given back when it is answered, or when the block ends without asking."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk, self._asked = desk, False
+    def __init__(self, queue: EngineQueue) -> None:
+        self._queue, self._asked = queue, False
 
-    def ask(self, work: Callable[[OnToken], Result], on_token: OnToken) -> Ticket[Result]:
+    def ask(self, work: Callable[[OnToken], Result], on_token: OnToken) -> Job[Result]:
         """Raises `BusyError` if the server is stopping."""
-        ticket = Ticket(work, on_token)
-        self._desk.put(ticket)
+        job = Job(work, on_token)
+        self._queue.put(job)
         self._asked = True
-        ticket.future.add_done_callback(lambda _: self._desk.give_back(ticket))
-        return ticket
+        job.future.add_done_callback(lambda _: self._queue.give_back(job))
+        return job
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> Slot:
         return self
 
     def __exit__(self, *_: object) -> None:
         if not self._asked:
-            self._desk.give_back()
+            self._queue.give_back()
 
 
-class Desk:
-    """At most `places` questions are open at a time. Thread-safe; `run_one` and `wait` are the pipeline's."""
+class EngineQueue:
+    """At most `slots` questions are open at a time. Thread-safe; `run_one` and `wait` are the pipeline's."""
 
-    def __init__(self, places: int, stop: threading.Event, shared: bool = False) -> None:
+    def __init__(self, slots: int, stop: threading.Event, shared: bool = False) -> None:
         """Once `stop` is set, what is being answered ends with its next token. `shared`: there are streams."""
-        self._places, self._stop, self._shared = places, stop, shared
+        self._slots, self._stop, self._shared = slots, stop, shared
         self._resting_until = 0.0
         self._open = 0
         self._closed = False
-        self._waiting: deque[Ticket[Any]] = deque()
+        self._waiting: deque[Job[Any]] = deque()
         self._change = threading.Condition()
         self._mean_seconds = 1.0
         self.last_round = time.monotonic()
@@ -107,37 +107,37 @@ class Desk:
     def open(self) -> int:
         return self._open
 
-    def place(self) -> Place:
+    def reserve(self) -> Slot:
         """Raises `BusyError` if none is free."""
         with self._change:
             if self._closed:
                 raise _closing()
-            if self._open >= self._places:
+            if self._open >= self._slots:
                 raise BusyError(f"{self._open} questions are open, and no more may be; ask again later", self._retry())
             self._open += 1
-        return Place(self)
+        return Slot(self)
 
-    def give_back(self, ticket: Ticket[Any] | None = None) -> None:
-        """A place, and with it a question that was given up while it waited: it holds a whole clip."""
+    def give_back(self, job: Job[Any] | None = None) -> None:
+        """A slot, and with it a question that was given up while it waited: it holds a whole clip."""
         with self._change:
             self._open -= 1
-            if ticket is not None and ticket in self._waiting:
-                self._waiting.remove(ticket)
+            if job is not None and job in self._waiting:
+                self._waiting.remove(job)
 
-    def put(self, ticket: Ticket[Any]) -> None:
+    def put(self, job: Job[Any]) -> None:
         with self._change:
             if self._closed:
                 raise _closing()
-            self._waiting.append(ticket)
+            self._waiting.append(job)
             self._change.notify_all()
 
     def run_one(self) -> bool:
         began = self.last_round = time.monotonic()
         with self._change:
-            ticket = self._waiting.popleft() if self._waiting and began >= self._resting_until else None
-        if ticket is None:
+            job = self._waiting.popleft() if self._waiting and began >= self._resting_until else None
+        if job is None:
             return False
-        if ticket.run(self._stop):
+        if job.run(self._stop):
             ended = time.monotonic()
             self._mean_seconds += _SMOOTHING * (ended - began - self._mean_seconds)
             self._resting_until = 2 * ended - began if self._shared else 0.0
@@ -157,8 +157,8 @@ class Desk:
             self._closed = True
             waiting, self._waiting = list(self._waiting), deque()
             self._change.notify_all()
-        for ticket in waiting:
-            ticket.refuse()
+        for job in waiting:
+            job.refuse()
 
     def _retry(self) -> int:
         share = 2 if self._shared else 1

@@ -1,4 +1,4 @@
-"""News for clients that read at their own pace: who is slow loses the oldest, and slows nobody."""
+"""Server-sent events, for clients that read at their own pace: one that is slow loses the oldest, and slows nobody."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ _MOST_POSTED = 4096
 
 
 @dataclass(frozen=True)
-class News:
+class Event:
     """`data` is one line of JSON."""
 
-    event: str
+    name: str
     data: str
 
 
-class Mailbox:
+class Subscription:
     """One client's. Used from the event loop alone."""
 
     def __init__(self) -> None:
-        self._waiting: deque[News] = deque(maxlen=_MOST_WAITING)
+        self._waiting: deque[Event] = deque(maxlen=_MOST_WAITING)
         self._arrived = asyncio.Event()
         self.missed = 0
         """How many were dropped because nobody took them; whoever reads them sets it back."""
         self.closed = False
 
-    def put(self, news: News) -> None:
+    def put(self, event: Event) -> None:
         self.missed += len(self._waiting) == _MOST_WAITING
-        self._waiting.append(news)
+        self._waiting.append(event)
         self._arrived.set()
 
     def close(self) -> None:
         self.closed = True
         self._arrived.set()
 
-    async def take(self, timeout_seconds: float) -> list[News]:
+    async def take(self, timeout_seconds: float) -> list[Event]:
         """All that waits; empty if nothing came in time, or nothing will come any more."""
         try:
             await asyncio.wait_for(self._arrived.wait(), timeout_seconds)
@@ -51,36 +51,36 @@ class Mailbox:
         return taken
 
 
-class PostOffice:
-    """Hands news from any thread to all mailboxes. What the sender pays does not depend on how many there are."""
+class EventBroker:
+    """Passes events from any thread to all subscriptions; publishing costs the same however many there are."""
 
     def __init__(self) -> None:
-        self._mailboxes: set[Mailbox] = set()
-        self._posted: deque[News] = deque(maxlen=_MOST_POSTED)
+        self._subscriptions: set[Subscription] = set()
+        self._posted: deque[Event] = deque(maxlen=_MOST_POSTED)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._called = False
 
     @property
     def clients(self) -> int:
-        return len(self._mailboxes)
+        return len(self._subscriptions)
 
-    def subscribe(self) -> Mailbox:
+    def subscribe(self) -> Subscription:
         """In the event loop."""
         self._loop = asyncio.get_running_loop()
-        mailbox = Mailbox()
-        self._mailboxes.add(mailbox)
-        return mailbox
+        subscription = Subscription()
+        self._subscriptions.add(subscription)
+        return subscription
 
-    def leave(self, mailbox: Mailbox) -> None:
-        self._mailboxes.discard(mailbox)
+    def unsubscribe(self, subscription: Subscription) -> None:
+        self._subscriptions.discard(subscription)
 
-    def post(self, news: News) -> None:
+    def publish(self, event: Event) -> None:
         """From any thread; returns at once."""
-        if not self._mailboxes:
+        if not self._subscriptions:
             return
         with self._lock:
-            self._posted.append(news)
+            self._posted.append(event)
             call, self._called = not self._called, True
         if call:
             self._in_loop(self._hand_out)
@@ -90,8 +90,8 @@ class PostOffice:
         self._in_loop(self._close_all)
 
     def _close_all(self) -> None:
-        for mailbox in self._mailboxes:
-            mailbox.close()
+        for subscription in self._subscriptions:
+            subscription.close()
 
     def _in_loop(self, work: Callable[[], None]) -> None:
         if self._loop is not None and not self._loop.is_closed():
@@ -101,6 +101,6 @@ class PostOffice:
         with self._lock:
             posted, self._called = list(self._posted), False
             self._posted.clear()
-        for news in posted:
-            for mailbox in self._mailboxes:
-                mailbox.put(news)
+        for event in posted:
+            for subscription in self._subscriptions:
+                subscription.put(event)

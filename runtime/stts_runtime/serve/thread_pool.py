@@ -17,7 +17,7 @@ _NICENESS = 10
 Result = TypeVar("Result")
 
 
-class Helpers:
+class ThreadPool:
     """So many threads; who comes when all are busy waits. A stop does not wait for them."""
 
     def __init__(self, most: int) -> None:

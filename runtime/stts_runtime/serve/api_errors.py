@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from stts_runtime.errors import SttsError, UserError
-from stts_runtime.serve.desk import BusyError
+from stts_runtime.serve.engine_queue import BusyError
 from stts_runtime.tell import Tell
 
 _TYPES = {
@@ -35,13 +35,13 @@ class ProblemBody(BaseModel):
     code: str | None = None
 
 
-class ProblemRecord(BaseModel):
+class ErrorRecord(BaseModel):
     """Every answer that is no success."""
 
     error: ProblemBody
 
 
-class Problem(Exception):  # noqa: N818  # it is an answer
+class ApiError(Exception):  # it is an answer
     """Raised wherever a request is refused."""
 
     def __init__(
@@ -51,27 +51,27 @@ class Problem(Exception):  # noqa: N818  # it is an answer
         self.status, self.message, self.param, self.code, self.retry = status, message, param, code, retry
 
 
-def problem_record(problem: Problem) -> ProblemRecord:
+def problem_record(problem: ApiError) -> ErrorRecord:
     kind = _TYPES.get(problem.status, "server_error")
-    return ProblemRecord(error=ProblemBody(message=problem.message, type=kind, param=problem.param, code=problem.code))
+    return ErrorRecord(error=ProblemBody(message=problem.message, type=kind, param=problem.param, code=problem.code))
 
 
-def problem_response(problem: Problem) -> JSONResponse:
+def problem_response(problem: ApiError) -> JSONResponse:
     headers = {} if problem.retry is None else {"Retry-After": str(problem.retry)}
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(problem_record(problem).model_dump(), problem.status, headers)
 
 
-def problem_of(error: Exception) -> Problem:
+def problem_of(error: Exception) -> ApiError:
     """What to answer to an error of this product."""
-    if isinstance(error, Problem):
+    if isinstance(error, ApiError):
         return error
     if isinstance(error, BusyError):
-        return Problem(503 if error.closing else 429, str(error), code="busy", retry=error.retry_seconds)
+        return ApiError(503 if error.closing else 429, str(error), code="busy", retry=error.retry_seconds)
     if isinstance(error, UserError):
-        return Problem(400, str(error))
-    return Problem(500, "an internal error; the server's log says more")
+        return ApiError(400, str(error))
+    return ApiError(500, "an internal error; the server's log says more")
 
 
 def handle_problems(app: FastAPI, tell: Tell) -> None:
@@ -85,7 +85,7 @@ def handle_problems(app: FastAPI, tell: Tell) -> None:
 
     async def framework(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        response = problem_response(Problem(error.status_code, str(error.detail)))
+        response = problem_response(ApiError(error.status_code, str(error.detail)))
         if error.status_code == 405:
             response.headers["Allow"] = ", ".join(_allowed(request))
         return response
@@ -94,7 +94,7 @@ def handle_problems(app: FastAPI, tell: Tell) -> None:
         assert isinstance(error, RequestValidationError)
         return problem_response(_of_validation(error))
 
-    for kind in (Problem, BusyError, SttsError, Exception):
+    for kind in (ApiError, BusyError, SttsError, Exception):
         app.add_exception_handler(kind, ours)
     app.add_exception_handler(HTTPException, framework)
     app.add_exception_handler(RequestValidationError, invalid)
@@ -106,12 +106,12 @@ def _allowed(request: Request) -> list[str]:
     return sorted({method for route in routes for method in getattr(route, "methods", None) or ()})
 
 
-def _of_validation(error: RequestValidationError) -> Problem:
+def _of_validation(error: RequestValidationError) -> ApiError:
     """The first mistake, without what was written there."""
     first = error.errors()[0]
     place = ".".join(str(step) for step in first["loc"][1:])
     message = str(first["msg"]).removeprefix("Value error, ")
-    return Problem(400, f"{place}: {message}" if place else message, param=place or None)
+    return ApiError(400, f"{place}: {message}" if place else message, param=place or None)
 
 
 _MEANING = {
@@ -129,6 +129,4 @@ _MEANING = {
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For `responses` of a route. 401, 403, 413 and 503 may come from the guard before any route."""
-    return {
-        status: {"model": ProblemRecord, "description": _MEANING[status]} for status in sorted({*statuses, 403, 503})
-    }
+    return {status: {"model": ErrorRecord, "description": _MEANING[status]} for status in sorted({*statuses, 403, 503})}

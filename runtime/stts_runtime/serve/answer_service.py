@@ -16,14 +16,14 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.clip import Clip, Wanted
 from stts_runtime.errors import BundleError
 from stts_runtime.serve import media
-from stts_runtime.serve.desk import Desk, Place, Ticket
-from stts_runtime.serve.helpers import Helpers
+from stts_runtime.serve.api_errors import ApiError
+from stts_runtime.serve.engine_queue import EngineQueue, Job, Slot
+from stts_runtime.serve.engine_worker import EngineCall, EngineWorker, ReadClip
 from stts_runtime.serve.hub import Hub
-from stts_runtime.serve.problems import Problem
 from stts_runtime.serve.remote import fetched
 from stts_runtime.serve.settings import ServerSettings
+from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.serve.uploads import PREFIX, Uploads
-from stts_runtime.serve.work import ReadClip, Work, Workshop
 from stts_runtime.stream.record import AnyAnswer
 from stts_runtime.video import VideoFile
 
@@ -57,91 +57,95 @@ class Question:
     stops: Sequence[str] = ()
 
 
-class Asked:
+class PendingAnswer:
     """A question under way. Its words can be followed from the event loop while it is answered."""
 
-    def __init__(self, place: Place, work: Work, text: Callable[[Sequence[int]], str], stops: Sequence[str]) -> None:
+    def __init__(
+        self, slot: Slot, work: EngineCall, text: Callable[[Sequence[int]], str], stops: Sequence[str]
+    ) -> None:
         loop = asyncio.get_running_loop()
-        self.heard: asyncio.Queue[str | None] = asyncio.Queue()
+        self.chunks: asyncio.Queue[str | None] = asyncio.Queue()
         """Text as it comes; None when there is no more."""
-        self.words = TextStream(text, stops, lambda new: _tell(loop, self.heard, new))
-        self._ticket: Ticket[AnyAnswer] = place.ask(work, self.words)
-        self._ticket.future.add_done_callback(lambda _: _tell(loop, self.heard, None))
+        self.text_stream = TextStream(text, stops, lambda new: _tell(loop, self.chunks, new))
+        self._job: Job[AnyAnswer] = slot.ask(work, self.text_stream)
+        self._job.future.add_done_callback(lambda _: _tell(loop, self.chunks, None))
 
     async def answer(self) -> AnyAnswer:
         """Raises what went wrong."""
-        return await asyncio.wrap_future(self._ticket.future)
+        return await asyncio.wrap_future(self._job.future)
 
     def give_up(self) -> None:
-        self._ticket.give_up()
+        self._job.give_up()
 
 
-def _tell(loop: asyncio.AbstractEventLoop, heard: asyncio.Queue[str | None], new: str | None) -> None:
+def _tell(loop: asyncio.AbstractEventLoop, chunks: asyncio.Queue[str | None], new: str | None) -> None:
     if not loop.is_closed():
-        loop.call_soon_threadsafe(heard.put_nowait, new)
+        loop.call_soon_threadsafe(chunks.put_nowait, new)
 
 
-class Asker:
+class AnswerService:
     """One for the whole server."""
 
     def __init__(
         self,
         bundle: Bundle,
-        desk: Desk,
-        workshop: Workshop,
+        queue: EngineQueue,
+        worker: EngineWorker,
         hub: Hub,
         uploads: Uploads,
-        readers: Helpers,
+        readers: ThreadPool,
         settings: ServerSettings,
     ) -> None:
-        self._bundle, self._desk, self._workshop = bundle, desk, workshop
+        self._bundle, self._queue, self._worker = bundle, queue, worker
         self._hub, self._uploads, self._settings = hub, uploads, settings
         self._readers = readers
 
-    async def ask(self, question: Question) -> Asked:
-        """Raises `Problem`, `BusyError` or a `UserError` if it cannot be asked."""
+    async def ask(self, question: Question) -> PendingAnswer:
+        """Raises `ApiError`, `BusyError` or a `UserError` if it cannot be pending."""
         self._check(question)
-        with self._desk.place() as place:
+        with self._queue.reserve() as slot:
             work = await self._readers.run(lambda: self._work(question))
-            return Asked(place, work, self._workshop.text, question.stops)
+            return PendingAnswer(slot, work, self._worker.text, question.stops)
 
-    async def answer(self, question: Question, request: Request) -> tuple[AnyAnswer, Asked]:
+    async def answer(self, question: Question, request: Request) -> tuple[AnyAnswer, PendingAnswer]:
         """The whole answer; given up if the client goes away before."""
-        asked = await self.ask(question)
-        answer = asyncio.ensure_future(asked.answer())
+        pending = await self.ask(question)
+        answer = asyncio.ensure_future(pending.answer())
         try:
             while not (await asyncio.wait({answer}, timeout=_LOOK_FOR_CLIENT_SECONDS))[0]:
                 if await request.is_disconnected():
-                    raise Problem(499, "the client went away")
-            return await answer, asked
+                    raise ApiError(499, "the client went away")
+            return await answer, pending
         finally:
-            asked.give_up()
+            pending.give_up()
             answer.cancel()
 
     def _check(self, question: Question) -> None:
         limits = self._settings.limits
         if len(question.text) > limits.question_characters:
-            raise Problem(400, f"a question may have {limits.question_characters} characters, got {len(question.text)}")
-        self._workshop.check(question.text)
+            raise ApiError(
+                400, f"a question may have {limits.question_characters} characters, got {len(question.text)}"
+            )
+        self._worker.check(question.text)
 
-    def _work(self, question: Question) -> Work:
+    def _work(self, question: Question) -> EngineCall:
         """In a thread of the server: reads what the question is about."""
         if isinstance(question.about, Stream):
             view = self._hub.streams.get(question.about.name)
             if view is None:
-                raise Problem(404, f"there is no stream {question.about.name[:64]!r}")
+                raise ApiError(404, f"there is no stream {question.about.name[:64]!r}")
             if not view.has_picture:
                 status = view.channel.source.status
-                raise Problem(409, f"{view.channel.name} has no picture yet: {status.state.value}, {status.reason}")
-            return self._workshop.about_stream(view.channel, question.text, question.max_tokens)
+                raise ApiError(409, f"{view.channel.name} has no picture yet: {status.state.value}, {status.reason}")
+            return self._worker.about_stream(view.channel, question.text, question.max_tokens)
         content = self._content(question.about)
         limits = self._settings.limits
         if isinstance(content, bytes) and (question.about.kind or media.kind_of(content, limits)) == "picture":
             image = media.picture(content, limits)
-            return self._workshop.about_picture(image, question.text, question.max_tokens)
+            return self._worker.about_picture(image, question.text, question.max_tokens)
         opened = nullcontext(content) if isinstance(content, VideoFile) else self._uploads.opened(content, "clip")
         with opened as video:
-            return self._workshop.about_clip(self._read(video, question.wanted), question.text, question.max_tokens)
+            return self._worker.about_clip(self._read(video, question.wanted), question.text, question.max_tokens)
 
     def _content(self, about: Media) -> bytes | VideoFile:
         limits = self._settings.limits
@@ -154,14 +158,14 @@ class Asker:
             return media.data_url(about.url, limits, about.param)
         if about.url.lower().startswith(("http://", "https://")):
             if not self._settings.remote_urls:
-                raise Problem(
+                raise ApiError(
                     400,
                     "this server fetches nothing from other addresses (it was started without --allow-remote-urls); "
                     "send the content as a data URL, or upload it to /v1/files",
                     about.param,
                 )
             return fetched(about.url, limits, about.param)
-        raise Problem(400, "the URL should be a data URL, or the id of a file uploaded to /v1/files", about.param)
+        raise ApiError(400, "the URL should be a data URL, or the id of a file uploaded to /v1/files", about.param)
 
     def _read(self, video: VideoFile, wanted: Wanted) -> ReadClip:
         try:
@@ -169,6 +173,6 @@ class Asker:
         except BundleError as error:
             # Where the bundle lies is nobody's business.
             folder = self._bundle.folder
-            raise Problem(400, str(error).replace(str(folder), folder.name)) from None
+            raise ApiError(400, str(error).replace(str(folder), folder.name)) from None
         window, milliseconds = clip.window()
         return ReadClip(window, clip.variant, clip.notes, milliseconds)

@@ -14,7 +14,7 @@ from stts_runtime.answering import OnToken
 from stts_runtime.budget import KEY_FRAMES
 from stts_runtime.bundle import Bundle
 from stts_runtime.overlay import Image
-from stts_runtime.serve.problems import Problem
+from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.session import Sessions
 from stts_runtime.sources.source import Frame
 from stts_runtime.stream.channel import Channel
@@ -37,11 +37,11 @@ class ReadClip:
     milliseconds: float
 
 
-Work = Callable[[OnToken], AnyAnswer]
+EngineCall = Callable[[OnToken], AnyAnswer]
 
 
-class Workshop:
-    """Makes the functions that a desk hands to the pipeline's thread. What they need is loaded here, once."""
+class EngineWorker:
+    """Makes the calls that the engine queue hands to the pipeline's thread. What they need is loaded here, once."""
 
     def __init__(self, bundle: Bundle, sessions: Sessions, live: Engines | None) -> None:
         self._bundle, self._sessions, self._live = bundle, sessions, live
@@ -69,21 +69,21 @@ class Workshop:
     def text(self, ids: Sequence[int]) -> str:
         return self._sessions.conversation.text(ids)
 
-    def about_stream(self, channel: Channel, question: str, max_tokens: int) -> Work:
+    def about_stream(self, channel: Channel, question: str, max_tokens: int) -> EngineCall:
         """Raises `PromptError` if the question does not fit beside a full window."""
         channel.check_questions([question])
         return partial(channel.answer_now, question, max_tokens)
 
-    def about_clip(self, clip: ReadClip, question: str, max_tokens: int) -> Work:
+    def about_clip(self, clip: ReadClip, question: str, max_tokens: int) -> EngineCall:
         return partial(self._about_clip, clip, question, max_tokens)
 
-    def about_picture(self, image: Image, question: str, max_tokens: int) -> Work:
-        """Raises `Problem` if the bundle has nothing that looks at one frame."""
+    def about_picture(self, image: Image, question: str, max_tokens: int) -> EngineCall:
+        """Raises `ApiError` if the bundle has nothing that looks at one frame."""
         if self._one_frame is not None:
             clip = ReadClip(self._still(image), self._one_frame, [ONE_FRAME], 0.0)
             return self.about_clip(clip, question, max_tokens)
         if self._live is None:
-            raise Problem(
+            raise ApiError(
                 400,
                 "this bundle has no variant for one frame, so it cannot look at pictures; send a clip, or build it "
                 "with --budget frame",
