@@ -66,8 +66,8 @@ def targets_bundle(request: pytest.FixtureRequest) -> Bundle:
 def _checkpoint(factory: pytest.TempPathFactory, name: str, size: str, **options: Any) -> Path:
     if not HAS_TORCH:
         pytest.skip("makes a checkpoint, which takes torch")
-    from stts_export.checkpoint.random import write_random_checkpoint
-    from stts_export.checkpoint.sizes import SIZES
+    from stts_tools.checkpoints.random import write_random_checkpoint
+    from stts_tools.checkpoints.sizes import SIZES
 
     path = factory.mktemp("checkpoints") / name
     write_random_checkpoint(path, SIZES[size], **options)

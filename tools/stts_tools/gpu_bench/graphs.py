@@ -13,7 +13,6 @@ from torch import Tensor
 from stts_calib.quantize.recipe import BITS
 from stts_calib.quantize.weight_inputs import quantize_inputs
 from stts_export.checkpoint.streaming import placeholder
-from stts_export.gpu_bench.settings import GraphFolder, GraphWork, Settings, prefix_tokens
 from stts_export.graphs.count import count_multiplications
 from stts_export.graphs.fuse import fuse
 from stts_export.graphs.language_graph import export_prefill, export_step
@@ -28,6 +27,7 @@ from stts_export.precision.half import DTYPES, PrecisionPlan, to_half
 from stts_runtime.bundle.manifest import LANGUAGE, VISION
 from stts_runtime.bundle.publish import published
 from stts_runtime.tell import Tell
+from stts_tools.gpu_bench.settings import GraphFolder, GraphWork, Settings, prefix_tokens
 
 
 def export_graphs(settings: Settings, folder: GraphFolder, tell: Tell) -> None:
