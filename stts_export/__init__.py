@@ -16,14 +16,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stts_export.build import build_bundle
+    from stts_export.build import BuildRequest, build_bundle
     from stts_export.checkpoint import Checkpoint, Modules, open_checkpoint
-    from stts_export.request import BuildRequest
 
 __all__ = ["BuildRequest", "Checkpoint", "Modules", "build_bundle", "open_checkpoint"]
 
 _HOMES = {
-    "BuildRequest": "stts_export.request",
+    "BuildRequest": "stts_export.build",
     "Checkpoint": "stts_export.checkpoint",
     "Modules": "stts_export.checkpoint",
     "build_bundle": "stts_export.build",

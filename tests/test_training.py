@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from stts_calib.clips import Clip, Split
+from stts_export.build import BuildRequest
+from stts_export.build.plan import plan_bundle
 from stts_export.checkpoint import open_checkpoint
 from stts_export.modules.vit import patches_of_frames
-from stts_export.plan import plan_bundle
-from stts_export.request import BuildRequest
 from stts_export.training.examples import Batch, batch_of
 from stts_export.training.loop import Run
 from stts_export.training.muon import StackedMuon
