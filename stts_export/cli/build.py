@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from stts_export.cli.extra import check_export_extra
+from stts_export.extras import check_export_extra
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Positions
 from stts_runtime.cli.compile import ArchOption, Listener, split_architectures
