@@ -16,17 +16,17 @@ from typing import Annotated, Optional
 import torch
 import typer
 
-from stts_export.gpu_bench.graphs import export_graphs
-from stts_export.gpu_bench.plots import write_plots
-from stts_export.gpu_bench.report import GpuReport
-from stts_export.gpu_bench.run import run_bench, run_engine_bench, run_quantized_bench
-from stts_export.gpu_bench.settings import GraphFolder, Settings
-from stts_export.gpu_bench.tensorrt_graphs import export_tensorrt_graphs
 from stts_export.precision.half import Half
 from stts_runtime.cli.entry import run_app
 from stts_runtime.errors import UserError
 from stts_runtime.outputs import check_place, written_whole
 from stts_runtime.tell import Tell
+from stts_tools.gpu_bench.graphs import export_graphs
+from stts_tools.gpu_bench.plots import write_plots
+from stts_tools.gpu_bench.report import GpuReport
+from stts_tools.gpu_bench.run import run_bench, run_engine_bench, run_quantized_bench
+from stts_tools.gpu_bench.settings import GraphFolder, Settings
+from stts_tools.gpu_bench.tensorrt_graphs import export_tensorrt_graphs
 
 WINDOWS = [
     (16, 1.0),

@@ -19,13 +19,13 @@ from rich.progress import track
 from rich.table import Table
 
 from stts_calib.clips import Clip, Split
-from stts_runtime.bench import measured, write_measured
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.entry import run_app
 from stts_runtime.cli.options import BundleArgument
 from stts_runtime.engines import load_live, load_vision
 from stts_runtime.outputs import check_place
 from stts_runtime.stream.triggers import Gate, novelty
+from stts_tools.measured import measured, write_measured
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(stderr=True)

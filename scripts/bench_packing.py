@@ -29,9 +29,9 @@ from stts_export.graphs.to_onnx import to_onnx
 from stts_export.lowering import LOWERINGS
 from stts_export.modules.operators import attention
 from stts_export.modules.packing import packed_attention
-from stts_runtime.bench import measured
 from stts_runtime.budget import TokenBudget
 from stts_runtime.cli.entry import run_app
+from stts_tools.measured import measured
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 PATCHES, HEADS, CHANNELS = 9, 2, 160

@@ -21,8 +21,8 @@ from typing import Annotated, Any
 import av
 import typer
 
-from stts_runtime.bench.measured import measured, write_measured
 from stts_runtime.cli.entry import run_app
+from stts_tools.measured import measured, write_measured
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 ROOT = Path(__file__).parent.parent

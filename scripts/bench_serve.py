@@ -32,10 +32,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from stts_runtime.bench import measured, write_measured
 from stts_runtime.cli.entry import run_app
 from stts_runtime.cli.options import BundleArgument
 from stts_runtime.outputs import check_place
+from stts_tools.measured import measured, write_measured
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(stderr=True)

@@ -23,7 +23,6 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from stts_runtime.bench import measured, write_measured
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.entry import run_app
 from stts_runtime.cli.options import BundleArgument, EngineOption
@@ -35,6 +34,7 @@ from stts_runtime.stream.pipeline import Events, Pipeline
 from stts_runtime.stream.record import Record, StreamAnswer
 from stts_runtime.stream.triggers import Gate, KeyRule
 from stts_runtime.stream.watcher import Engines, Watcher
+from stts_tools.measured import measured, write_measured
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(stderr=True)

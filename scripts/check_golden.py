@@ -13,7 +13,11 @@ from typing import Annotated, Optional
 
 import typer
 
-from stts_export.golden import (
+from stts_export.lowering import LOWERINGS
+from stts_runtime.bundle.publish import published
+from stts_runtime.cli.entry import run_app
+from stts_runtime.errors import UserError
+from stts_tools.golden import (
     Comparison,
     Golden,
     compare_modules,
@@ -22,10 +26,6 @@ from stts_export.golden import (
     read_golden,
     write_graph,
 )
-from stts_export.lowering import LOWERINGS
-from stts_runtime.bundle.publish import published
-from stts_runtime.cli.entry import run_app
-from stts_runtime.errors import UserError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -37,12 +37,12 @@ from stts_export.modules.config import (
     VisionConfig,
 )
 from stts_export.modules.vision import Vision
-from stts_runtime.bench import measured
 from stts_runtime.budget import TokenBudget
 from stts_runtime.compile.child import compile_part
 from stts_runtime.compile.request import PartRequest
 from stts_runtime.errors import SttsError
 from stts_runtime.tensorrt import load_flavour
+from stts_tools.measured import measured
 
 FORMS: dict[str, TowerFormat | None] = {"none": None, "int8": "int8", "fp8": "fp8"}
 

@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
-from stts_export.checkpoint.random import write_random_checkpoint
-from stts_export.checkpoint.sizes import SIZES, size_named
 from stts_runtime.cli.entry import run_app
+from stts_tools.checkpoints.random import write_random_checkpoint
+from stts_tools.checkpoints.sizes import SIZES, size_named
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -33,10 +33,10 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from stts_runtime.bench import measured, write_measured
 from stts_runtime.cli.entry import run_app
 from stts_runtime.errors import SttsError, UserError
 from stts_runtime.outputs import check_place, written_whole
+from stts_tools.measured import measured, write_measured
 from tests.fault_lab.server import HOW_TO_INSTALL, RtspServer, h264, is_installed
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

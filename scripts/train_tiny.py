@@ -11,6 +11,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -19,14 +20,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from stts_export.checkpoint.sizes import SIZES, size_named
 from stts_export.checkpoint.write import replaceable_checkpoint
-from stts_export.training.card import Provenance, model_card
 from stts_export.training.loop import Report, Run
-from stts_export.training.recipe import Recipe
 from stts_runtime.bundle.publish import check_free
 from stts_runtime.cli.entry import run_app
 from stts_runtime.errors import UserError
+from stts_tools.checkpoints.sizes import SIZES, size_named
+from stts_tools.tiny.card import Provenance, model_card
+from stts_tools.tiny.recipe import TINY
+from stts_tools.tiny.start import start_run
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -37,11 +39,11 @@ def train(
     device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
     size: Annotated[str, typer.Option(help=f"One of {', '.join(SIZES)}.")] = "tiny",
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and clips.")] = 0,
-    minutes: Annotated[float, typer.Option(min=0.01, help="Shortens the schedule to fit.")] = Recipe.minutes,
-    steps: Annotated[int, typer.Option(min=1)] = Recipe.steps,
-    opening_steps: Annotated[int, typer.Option(min=0, help="Of them with 8 frames only.")] = Recipe.opening_steps,
-    clips: Annotated[int, typer.Option(min=1, help="Clips a step.")] = Recipe.clips_per_step,
-    validation: Annotated[int, typer.Option(min=1, help="Validation clips.")] = Recipe.validation_clips,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Shortens the schedule to fit.")] = TINY.minutes,
+    steps: Annotated[int, typer.Option(min=1)] = TINY.steps,
+    opening_steps: Annotated[int, typer.Option(min=0, help="Of them with 8 frames only.")] = TINY.opening_steps,
+    clips: Annotated[int, typer.Option(min=1, help="Clips a step.")] = TINY.clips_per_step,
+    validation: Annotated[int, typer.Option(min=1, help="Validation clips.")] = TINY.validation_clips,
     workers: Annotated[
         Optional[int], typer.Option(min=0, help="Processes that make clips. Default: one a core, less one.")
     ] = None,
@@ -55,8 +57,8 @@ def train(
     provenance = Provenance(name, commit or _head(), command)
     replaceable = replaceable_checkpoint(force)
     check_free(out, replaceable)
-    recipe = Recipe(
-        size=chosen,
+    recipe = replace(
+        TINY,
         seed=seed,
         minutes=minutes,
         steps=steps,
@@ -64,8 +66,8 @@ def train(
         clips_per_step=clips,
         validation_clips=validation,
     )
-    run = Run(recipe, device, max((os.cpu_count() or 1) - 1, 0) if workers is None else workers)
-    run.write(out, model_card(recipe, _watched(run), provenance), replaceable)
+    run = start_run(recipe, chosen, device, max((os.cpu_count() or 1) - 1, 0) if workers is None else workers)
+    run.write(out, model_card(recipe, chosen, _watched(run), provenance), replaceable)
     print(out)
 
 

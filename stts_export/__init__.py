@@ -16,10 +16,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from stts_export.extras import check_export_extra, check_train_extra
+
 if TYPE_CHECKING:
-    from stts_export.build import build_bundle
+    from stts_export.build import BuildRequest, build_bundle
     from stts_export.checkpoint import Checkpoint, Modules, open_checkpoint
-    from stts_export.request import BuildRequest
     from stts_export.verify.request import VerifyRequest
     from stts_export.verify.run import verify_bundle
 
@@ -33,19 +34,25 @@ __all__ = [
     "verify_bundle",
 ]
 
+_BUILD = "stts_export.build", check_export_extra
+_CHECKPOINT = "stts_export.checkpoint", check_train_extra
+_VERIFY_REQUEST = "stts_export.verify.request", check_export_extra
+_VERIFY = "stts_export.verify.run", check_export_extra
 _HOMES = {
-    "BuildRequest": "stts_export.request",
-    "Checkpoint": "stts_export.checkpoint",
-    "Modules": "stts_export.checkpoint",
-    "VerifyRequest": "stts_export.verify.request",
-    "build_bundle": "stts_export.build",
-    "open_checkpoint": "stts_export.checkpoint",
-    "verify_bundle": "stts_export.verify.run",
+    "BuildRequest": _BUILD,
+    "Checkpoint": _CHECKPOINT,
+    "Modules": _CHECKPOINT,
+    "VerifyRequest": _VERIFY_REQUEST,
+    "build_bundle": _BUILD,
+    "open_checkpoint": _CHECKPOINT,
+    "verify_bundle": _VERIFY,
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Imports torch only when something that needs it is asked for: the command line has to say if it is missing."""
+    """Imports torch only for a name that needs it. Raises `MissingExtraError` where it is not installed."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    home, check = _HOMES[name]
+    check(f"{__name__}.{name}")
+    return getattr(import_module(home), name)

@@ -66,8 +66,8 @@ def targets_bundle(request: pytest.FixtureRequest) -> Bundle:
 def _checkpoint(factory: pytest.TempPathFactory, name: str, size: str, **options: Any) -> Path:
     if not HAS_TORCH:
         pytest.skip("makes a checkpoint, which takes torch")
-    from stts_export.checkpoint.random import write_random_checkpoint
-    from stts_export.checkpoint.sizes import SIZES
+    from stts_tools.checkpoints.random import write_random_checkpoint
+    from stts_tools.checkpoints.sizes import SIZES
 
     path = factory.mktemp("checkpoints") / name
     write_random_checkpoint(path, SIZES[size], **options)
@@ -81,8 +81,7 @@ def _built_once(request: pytest.FixtureRequest, name: str, frames: list[int], ta
         return thaw(name, factory.mktemp("frozen") / name)
     from filelock import FileLock
 
-    from stts_export.build import build_bundle
-    from stts_export.request import BuildRequest
+    from stts_export.build import BuildRequest, build_bundle
 
     base = factory.getbasetemp()
     checkpoint = request.getfixturevalue("micro_checkpoint")

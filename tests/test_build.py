@@ -15,15 +15,12 @@ from onnx import TensorProto, numpy_helper
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from stts_export import build as build_module
-from stts_export import bundle_writer, memory
-from stts_export.build import build_bundle
+from stts_export.build import BuildRequest, build_bundle, builder, bundle_writer, memory
 from stts_export.checkpoint.safetensors_files import SINGLE
 from stts_export.errors import CheckpointError, ExportError
 from stts_export.graphs import check
 from stts_export.graphs.segments import run_in_segments
 from stts_export.lowering import LOWERINGS, TARGETS
-from stts_export.request import BuildRequest
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.publish import published
@@ -168,7 +165,7 @@ def test_a_failed_build_removes_the_parents_that_it_made(
     def fail(*_: object) -> None:
         raise ExportError("planted")
 
-    monkeypatch.setattr(build_module, "export_vision", fail)
+    monkeypatch.setattr(builder, "export_vision", fail)
     with pytest.raises(ExportError):
         build_bundle(request(micro_checkpoint, tmp_path / "a" / "b" / "bundle"))
     assert not list(tmp_path.iterdir())
@@ -206,7 +203,7 @@ def test_an_interrupted_build_leaves_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(build_module, "check_language", interrupt)
+    monkeypatch.setattr(builder, "check_language", interrupt)
     with pytest.raises(KeyboardInterrupt):
         build_bundle(request(micro_checkpoint, tmp_path / "bundle", keeps=[1.0]))
     assert not list(tmp_path.iterdir())

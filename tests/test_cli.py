@@ -9,14 +9,19 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import cv2
 import pytest
 
+import stts_export
 from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
 from tests.programs import BIN, assert_refused, run
+
+EXPORT_PACKAGES = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "transformers")
+CALIB_PACKAGES = ("onnxruntime", "ml_dtypes", "matplotlib", "yaml", "fastapi", "requests", "paho", "prometheus_client")
 
 
 @pytest.mark.onnxruntime
@@ -345,6 +350,53 @@ def test_a_runtime_without_export_says_what_building_needs(micro_checkpoint: Pat
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
     assert_refused(done, "torch is not installed")
     assert "pip install 'stts-export[export]'" in done.stderr
+
+
+@pytest.mark.parametrize("program", ["stts-export", "stts-runtime"])
+def test_a_version_names_the_program_that_was_asked(program: str) -> None:
+    done = run(program, "--version")
+    assert done.stdout == f"{program} {version('stts-export')}\n"
+
+
+WITHOUT_OPTIONAL_PACKAGES = f"""
+import sys
+sys.modules |= dict.fromkeys({EXPORT_PACKAGES + CALIB_PACKAGES})
+import typer
+from typer.testing import CliRunner
+from stts_export.cli.app import app as export
+from stts_runtime.cli.app import app as runtime
+for program in (export, runtime):
+    for name in typer.main.get_command(program).commands:
+        done = CliRunner().invoke(program, [name, "--help"])
+        assert done.exit_code == 0, (name, done.output)
+import stts_export
+for name in stts_export.__all__:
+    try:
+        getattr(stts_export, name)
+    except stts_export.extras.MissingExtraError as error:
+        print(error)
+"""
+
+
+def test_without_torch_every_command_is_explained_and_python_is_told_what_to_install() -> None:
+    command = [sys.executable, "-c", WITHOUT_OPTIONAL_PACKAGES]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    told = dict(zip(stts_export.__all__, done.stdout.splitlines(), strict=True))
+    assert told["build_bundle"].startswith("torch")
+    assert told["build_bundle"].endswith("stts_export.build_bundle needs them: pip install 'stts-export[export]'")
+    assert told["open_checkpoint"].endswith("stts_export.open_checkpoint needs them: pip install 'stts-export[train]'")
+
+
+@pytest.mark.onnxruntime
+def test_accuracy_is_measured_without_torch(micro_bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules |= dict.fromkeys({EXPORT_PACKAGES})\n")
+    words = [str(micro_bundle.folder), "--setting", "clip-t3-k0.5", "--clips", "2", "--questions", "1", "--json"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    command = [str(BIN / "stts-export"), "evaluate", *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["clips"] == 2
 
 
 def test_an_unforeseen_error_is_one_line_unless_asked_for_more(

@@ -16,13 +16,10 @@ from numpy.typing import NDArray
 from stts_calib.clips import Clip, Split
 from stts_calib.quantize.recipe import Recipe
 from stts_calib.quantize.write import write_quantized
-from stts_export.build import build_bundle
+from stts_export.build import BuildRequest, build_bundle
+from stts_export.build.frames import frames_from
 from stts_export.checkpoint import open_checkpoint
-from stts_export.checkpoint.random import write_random_checkpoint
-from stts_export.checkpoint.sizes import SIZES, Size
-from stts_export.frames import frames_from
 from stts_export.precision import Half, PrecisionPlan, to_half
-from stts_export.request import BuildRequest
 from stts_export.verify import VerifyRequest, verify_bundle
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
@@ -31,6 +28,8 @@ from stts_runtime.engines import EngineName, load_language
 from stts_runtime.prompt import Tokens
 from stts_runtime.proof.finding import Finding
 from stts_runtime.session import Session
+from stts_tools.checkpoints.random import write_random_checkpoint
+from stts_tools.checkpoints.sizes import SIZES, Size
 
 pytestmark = pytest.mark.gpu
 

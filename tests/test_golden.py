@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stts_export.golden import compare_modules, compare_onnx, read_golden
 from stts_export.lowering import LOWERINGS
 from stts_runtime.errors import UserError
+from stts_tools.golden import compare_modules, compare_onnx, read_golden
 
 FILES = sorted((Path(__file__).parent / "data").glob("stts_keep*.npz"))
 

@@ -10,12 +10,12 @@ import onnx_ir as ir
 import pytest
 from PIL import Image
 
-from stts_export.gpu_bench.graphs import export_graphs
-from stts_export.gpu_bench.plots import write_plots
-from stts_export.gpu_bench.report import GpuReport
-from stts_export.gpu_bench.settings import GraphFolder, Settings, prefix
-from stts_export.graphs.peak_memory import peak_bytes
 from stts_runtime.errors import UserError
+from stts_tools.gpu_bench.graphs import export_graphs
+from stts_tools.gpu_bench.peak_memory import peak_bytes
+from stts_tools.gpu_bench.plots import write_plots
+from stts_tools.gpu_bench.report import GpuReport
+from stts_tools.gpu_bench.settings import GraphFolder, Settings, prefix
 
 ROOT = Path(__file__).parents[1]
 MEASURED = ROOT / "benchmarks" / "h100" / "molmo2-4b.json"

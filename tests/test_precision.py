@@ -13,12 +13,11 @@ from onnx import TensorProto
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from stts_export.build import build_bundle
+from stts_export.build import BuildRequest, build_bundle
 from stts_export.checkpoint import open_checkpoint
 from stts_export.graphs.vision_graph import example_call
 from stts_export.modules.layers import RmsNorm
 from stts_export.precision import Peak, PrecisionPlan, plan_precision, scan, to_half
-from stts_export.request import BuildRequest
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 

@@ -12,8 +12,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from stts_export.checkpoint import Checkpoint, open_checkpoint, streaming
-from stts_export.checkpoint.byte_tokenizer import byte_level_tokenizer
-from stts_export.checkpoint.sizes import SIZES, model_config
 from stts_export.checkpoint.stream_writer import write_safetensors
 from stts_export.checkpoint.streaming import cast, placeholder, real_weights
 from stts_export.graphs import language_graph, vision_graph
@@ -21,6 +19,8 @@ from stts_export.graphs.language_graph import LanguageGraph
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
 from stts_runtime.budget import TokenBudget
+from stts_tools.checkpoints.byte_tokenizer import byte_level_tokenizer
+from stts_tools.checkpoints.sizes import SIZES, model_config
 
 
 @pytest.fixture(scope="module")

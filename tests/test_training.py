@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -11,20 +12,21 @@ import pytest
 import torch
 
 from stts_calib.clips import Clip, Split
+from stts_export.build import BuildRequest
+from stts_export.build.plan import plan_bundle
 from stts_export.checkpoint import open_checkpoint
-from stts_export.checkpoint.sizes import SIZES, model_config
 from stts_export.modules.vit import patches_of_frames
-from stts_export.plan import plan_bundle
-from stts_export.request import BuildRequest
-from stts_export.training.card import Provenance, model_card
 from stts_export.training.examples import Batch, batch_of
 from stts_export.training.loop import Run
 from stts_export.training.muon import StackedMuon
 from stts_export.training.objective import Objective
-from stts_export.training.recipe import PRUNE_FRACTION, Recipe, TrainingSetting
-from stts_export.training.start import fresh_modules
+from stts_export.training.recipe import Recipe, TrainingSetting
 from stts_export.training.writer import Writer
 from stts_runtime.prompt import PromptBuilder
+from stts_tools.checkpoints.sizes import SIZES, model_config
+from stts_tools.tiny.card import Provenance, model_card
+from stts_tools.tiny.recipe import PRUNE_FRACTION, TINY
+from stts_tools.tiny.start import fresh_modules, start_run
 
 
 def test_stacked_muon_updates_as_torch_does() -> None:
@@ -46,29 +48,32 @@ def test_stacked_muon_updates_as_torch_does() -> None:
         torch.testing.assert_close(a, b, atol=2e-4, rtol=1e-3)
 
 
+MICRO = SIZES["micro"]
+
+
 @pytest.fixture(scope="module")
 def recipe() -> Recipe:
-    """Two clips of three frames a step, at the micro size."""
+    """Two clips of three frames a step."""
     settings = (TrainingSetting(3, 0.5, "clip", 0.5), TrainingSetting(3, 1.0, "clip", 0.5))
-    return Recipe(
-        size=SIZES["micro"], steps=20, minutes=5, opening_steps=0, clips_per_step=2, settings=settings,
+    return dataclasses.replace(
+        TINY, steps=20, minutes=5, opening_steps=0, clips_per_step=2, settings=settings,
         warm_up_steps=1, matrix_rate=3e-3, other_rate=1e-2, report_every=5, validate_every=1000, validation_clips=2,
     )  # fmt: skip
 
 
-def first_batch(recipe: Recipe, run: Run, keep: float) -> Batch:
+def first_batch(run: Run, keep: float) -> Batch:
     clips = [Clip.make(Split.train, number) for number in range(2)]
-    return batch_of(clips, recipe, TrainingSetting(3, keep, "clip", 1), Writer(run.tokenizer))
+    return batch_of(clips, run.model.vision, TrainingSetting(3, keep, "clip"), Writer(run.tokenizer))
 
 
-def objective_of(recipe: Recipe, run: Run) -> Objective:
-    config = model_config(recipe.size, run.tokenizer, PRUNE_FRACTION)
+def objective_of(run: Run) -> Objective:
+    config = model_config(MICRO, run.tokenizer, PRUNE_FRACTION)
     return Objective(*fresh_modules(config, seed=0))
 
 
 def test_training_writes_the_prompts_of_the_runtime(tmp_path: Path, recipe: Recipe) -> None:
     """What a model is trained to read must be what a bundle makes of the same video, mark for mark."""
-    run = Run(recipe, "cpu", workers=0)
+    run = start_run(recipe, MICRO, "cpu", workers=0)
     run.write(tmp_path / "checkpoint", "card")
     checkpoint = open_checkpoint(tmp_path / "checkpoint")
     plan = plan_bundle(BuildRequest(checkpoint.path, tmp_path / "out", [3], [1.0], ["clip"]), checkpoint)
@@ -81,9 +86,9 @@ def test_training_writes_the_prompts_of_the_runtime(tmp_path: Path, recipe: Reci
 
 def test_packed_questions_give_what_each_gives_alone_in_the_cache(recipe: Recipe) -> None:
     """Training packs all questions of a clip behind its pruned video; the runtime asks them one by one."""
-    run = Run(recipe, "cpu", workers=0)
-    batch, objective = first_batch(recipe, run, 0.5), objective_of(recipe, run)
-    budget, language = recipe.budget(batch.setting), objective.language
+    run = start_run(recipe, MICRO, "cpu", workers=0)
+    batch, objective = first_batch(run, 0.5), objective_of(run)
+    budget, language = batch.setting.budget(objective.vision.config.vision), objective.language
     layers = frozenset(objective.vision.config.vision.feature_layers)
     hidden = objective.vision.hidden(_patches(batch, objective), budget, layers)
     assert hidden.kept_BK is not None
@@ -115,9 +120,9 @@ def _patches(batch: Batch, objective: Objective) -> torch.Tensor:
 
 def test_the_answers_loss_reaches_the_scorer(recipe: Recipe) -> None:
     """Through the attention bias; the choice itself has no gradient."""
-    run = Run(recipe, "cpu", workers=0)
-    batch, objective = first_batch(recipe, run, 0.5), objective_of(recipe, run)
-    objective(batch, recipe.budget(batch.setting)).answer_loss.backward()
+    run = start_run(recipe, MICRO, "cpu", workers=0)
+    batch, objective = first_batch(run, 0.5), objective_of(run)
+    objective(batch, batch.setting.budget(objective.vision.config.vision)).answer_loss.backward()
     scorer = objective.vision.temporal_token_scorer
     assert scorer is not None
     assert scorer.mlp.w3.weight.grad is not None
@@ -125,9 +130,9 @@ def test_the_answers_loss_reaches_the_scorer(recipe: Recipe) -> None:
 
 
 def test_the_scores_loss_is_the_distance_to_the_change_since_the_frame_before(recipe: Recipe) -> None:
-    run = Run(recipe, "cpu", workers=0)
-    batch, objective = first_batch(recipe, run, 0.5), objective_of(recipe, run)
-    budget = recipe.budget(batch.setting)
+    run = start_run(recipe, MICRO, "cpu", workers=0)
+    batch, objective = first_batch(run, 0.5), objective_of(run)
+    budget = batch.setting.budget(objective.vision.config.vision)
     hidden = objective.vision.hidden(_patches(batch, objective), budget, frozenset((objective.scored_layer,)))
     assert hidden.scores_BTG is not None
     rows = hidden.by_layer[objective.scored_layer].detach().numpy().reshape(2, 3, 4, -1)
@@ -143,9 +148,9 @@ def test_the_scores_loss_is_the_distance_to_the_change_since_the_frame_before(re
 
 
 def test_unpruned_steps_leave_the_scorer_alone(recipe: Recipe) -> None:
-    run = Run(recipe, "cpu", workers=0)
-    batch, objective = first_batch(recipe, run, 1.0), objective_of(recipe, run)
-    outcome = objective(batch, recipe.budget(batch.setting))
+    run = start_run(recipe, MICRO, "cpu", workers=0)
+    batch, objective = first_batch(run, 1.0), objective_of(run)
+    outcome = objective(batch, batch.setting.budget(objective.vision.config.vision))
     (outcome.answer_loss + outcome.score_loss).backward()
     assert outcome.score_loss == 0
     assert objective.vision.temporal_token_scorer is not None
@@ -153,29 +158,38 @@ def test_unpruned_steps_leave_the_scorer_alone(recipe: Recipe) -> None:
 
 
 def test_a_run_learns_and_its_checkpoint_computes_the_same(tmp_path: Path, recipe: Recipe) -> None:
-    run = Run(recipe, "cpu", workers=0)
+    run = start_run(recipe, MICRO, "cpu", workers=0)
     reports = list(run.train())
     assert [report.step for report in reports] == [5, 10, 15, 20]
     assert reports[-1].done == 1
     assert reports[-1].answer_loss < 0.75 * reports[0].answer_loss
     assert reports[-1].accuracy.keys() == {"16 frames, keep 1", "16 frames, keep 0.5", "8 frames, keep 1"}
-    card = model_card(recipe, reports[-1], Provenance("a machine", "a commit", "a command"))
+    card = model_card(recipe, MICRO, reports[-1], Provenance("a machine", "a commit", "a command"))
     run.write(tmp_path / "checkpoint", card)
     assert "This run saw 40 training clips" in (tmp_path / "checkpoint" / "README.md").read_text()
     modules = open_checkpoint(tmp_path / "checkpoint").load()
-    batch = first_batch(recipe, run, 0.5)
-    read = Objective(modules.vision, modules.language)(batch, recipe.budget(batch.setting))
-    trained = run._objective(batch, recipe.budget(batch.setting))
+    batch = first_batch(run, 0.5)
+    budget = batch.setting.budget(run.model.vision)
+    read = Objective(modules.vision, modules.language)(batch, budget)
+    trained = run._objective(batch, budget)
     torch.testing.assert_close(read.answer_loss, trained.answer_loss.detach(), atol=2e-2, rtol=0)
 
 
 def test_a_run_ends_in_time_with_its_rates_at_zero() -> None:
-    recipe = Recipe(steps=1000, minutes=1)
+    recipe = dataclasses.replace(TINY, steps=1000, minutes=1)
     assert recipe.rate(500, 60.0) == 0
     assert recipe.rate(1000, 1.0) == 0
     assert recipe.rate(300, 1.0) == 1
     assert recipe.rate(700, 1.0) == pytest.approx(0.5)
     assert recipe.rate(0, 0.0) < 0.01
+
+
+def test_training_needs_no_graph_library() -> None:
+    """The extra `train` brings none."""
+    absent = ("onnx", "onnx_ir", "onnxscript", "onnxruntime", "transformers", "matplotlib")
+    code = f"import sys; sys.modules |= dict.fromkeys({absent}); import stts_export.training.loop"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_script_refuses_to_write_over_anything(tmp_path: Path) -> None:

@@ -12,9 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from stts_export.build import build_bundle
+from stts_export.build import BuildRequest, build_bundle
 from stts_export.precision import Half
-from stts_export.request import BuildRequest
 from stts_export.verify import Finding, VerifyReport, VerifyRequest, verify_bundle
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle

@@ -55,7 +55,6 @@ def config_json(
 
 
 def _vision(config: VisionConfig) -> dict[str, Any]:
-    patch = round((config.patch_values / 3) ** 0.5)
     return {
         "hidden_size": config.width,
         "intermediate_size": config.mlp_width,
@@ -64,8 +63,8 @@ def _vision(config: VisionConfig) -> dict[str, Any]:
         "num_key_value_heads": config.heads,
         "head_dim": config.width // config.heads,
         "layer_norm_eps": config.norm_eps,
-        "image_size": [config.grid * patch, config.grid * patch],
-        "patch_size": patch,
+        "image_size": [config.frame_size, config.frame_size],
+        "patch_size": config.patch_size,
     }
 
 

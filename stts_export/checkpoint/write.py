@@ -16,7 +16,6 @@ from stts_export.checkpoint.hf_config import HfConfig
 from stts_export.checkpoint.json_files import read_json
 from stts_export.checkpoint.layouts import HUGGING_FACE
 from stts_export.checkpoint.safetensors_files import INDEX, SINGLE
-from stts_export.checkpoint.sizes import POOL
 from stts_export.checkpoint.stream_writer import write_safetensors
 from stts_export.checkpoint.streaming import Read, placeholder
 from stts_export.checkpoint.tokenizer import SETTINGS, TOKENIZER
@@ -60,12 +59,12 @@ def replaceable_checkpoint(force: bool) -> Replaceable:
     return Replaceable("a checkpoint", _is_checkpoint, force)
 
 
-def files_beside(tokenizer: Tokenizer, card: str | None = None) -> dict[str, bytes]:
-    """What lies beside the weights of a checkpoint that this package makes; `card` becomes its README."""
+def files_beside(tokenizer: Tokenizer, pool: int, card: str | None = None) -> dict[str, bytes]:
+    """The files next to a trained checkpoint's weights: tokenizer, processor with `pool` x `pool` groups, README."""
     files = {
         TOKENIZER: tokenizer.to_str(pretty=True).encode(),
         SETTINGS: json_bytes({"bos_token": None, "eos_token": "<|im_end|>"}),
-        VIDEO_PROCESSOR: json_bytes({"pooling_size": [POOL, POOL], "max_fps": 2}),
+        VIDEO_PROCESSOR: json_bytes({"pooling_size": [pool, pool], "max_fps": 2}),
     }
     return files if card is None else {**files, "README.md": card.encode()}
 

@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from stts_export.cli.extra import check_export_extra
+from stts_export.extras import check_export_extra
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Positions
 from stts_runtime.cli.compile import ArchOption, Listener, split_architectures
@@ -79,8 +79,7 @@ def build_command(
     targets = [name.value for name in target or [TargetName.cpu]]
     _check_options(targets, precision, frames_from, compile_too, arch)
     engines = engines_to_compile(out, targets, split_architectures(arch)) if compile_too else []
-    from stts_export.build import build_bundle
-    from stts_export.request import BuildRequest
+    from stts_export.build import BuildRequest, build_bundle
 
     request = BuildRequest(
         checkpoint=checkpoint,

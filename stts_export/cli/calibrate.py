@@ -50,7 +50,7 @@ def calibrate_command(
 
     Accuracy means something for checkpoints trained on such clips; what is kept is compared for any.
     """
-    from stts_export.cli.extra import check_calib_extra
+    from stts_export.extras import check_calib_extra
 
     check_calib_extra("quantizing a bundle")
     for place, suffix in ((save_frames, ".npz"), (report, ".json"), (plot, ".png")):

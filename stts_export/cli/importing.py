@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from stts_export.cli.extra import check_export_extra
+from stts_export.extras import check_export_extra
 from stts_runtime.cli.options import JsonOption
 from stts_runtime.cli.steps import steps
 

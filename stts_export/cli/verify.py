@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from stts_export.cli.extra import check_export_extra
+from stts_export.extras import check_export_extra
 from stts_runtime.cli.options import BundleArgument, JsonOption
 from stts_runtime.cli.steps import steps
 from stts_runtime.video import check_source

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import isqrt
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,12 +21,7 @@ _THING = 0.3
 
 def example_frames(vision: Vision, frames: int) -> NDArray[np.uint8]:
     """RGB frames (T, S, S, 3) of the model's size."""
-    return enlarge(example_colours(vision.config.vision, frames), patch_size(vision.config.vision))
-
-
-def patch_size(config: VisionConfig) -> int:
-    """A patch's side in pixels."""
-    return isqrt(config.patch_values // 3)
+    return enlarge(example_colours(vision.config.vision, frames), vision.config.vision.patch_size)
 
 
 def example_colours(config: VisionConfig, frames: int) -> NDArray[np.uint8]:

@@ -43,6 +43,16 @@ class VisionConfig:
             raise CheckpointError(f"feature layers {list(self.feature_layers)} are not all among {self.layers} layers")
 
     @property
+    def patch_size(self) -> int:
+        """Pixels along one side of a patch."""
+        return math.isqrt(self.patch_values // 3)
+
+    @property
+    def frame_size(self) -> int:
+        """Pixels along one side of a frame."""
+        return self.grid * self.patch_size
+
+    @property
     def patches(self) -> int:
         """N, patches a frame."""
         return self.grid**2

@@ -1,1 +1,1 @@
-"""Training of the small checkpoint that the repository ships: the exported modules, on synthetic clips."""
+"""Training of the exported modules, scorer included, on synthetic clips. Needs torch, and no graph library."""

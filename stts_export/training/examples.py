@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from stts_calib.clips import Clip, Split
+from stts_export.modules.config import VisionConfig
 from stts_export.training.recipe import Recipe, TrainingSetting
 from stts_export.training.writer import Writer
 from stts_runtime.prompt import Tokens
@@ -48,8 +49,8 @@ class Batch(NamedTuple):
 class Batches(Dataset[Batch]):
     """Batch `step` of a run: clips `step * clips` and following, whichever worker makes it."""
 
-    def __init__(self, recipe: Recipe, tokenizer: Tokenizer) -> None:
-        self._recipe, self._tokenizer = recipe, tokenizer.to_str()
+    def __init__(self, recipe: Recipe, vision: VisionConfig, tokenizer: Tokenizer) -> None:
+        self._recipe, self._vision, self._tokenizer = recipe, vision, tokenizer.to_str()
 
     def __len__(self) -> int:
         return self._recipe.steps
@@ -59,19 +60,19 @@ class Batches(Dataset[Batch]):
         recipe = self._recipe
         first = (recipe.seed * recipe.steps + step) * recipe.clips_per_step
         clips = [Clip.make(Split.train, first + number) for number in range(recipe.clips_per_step)]
-        return batch_of(clips, recipe, recipe.setting(step), Writer(Tokenizer.from_str(self._tokenizer)))
+        return batch_of(clips, self._vision, recipe.setting(step), Writer(Tokenizer.from_str(self._tokenizer)))
 
 
-def batch_of(clips: list[Clip], recipe: Recipe, setting: TrainingSetting, writer: Writer) -> Batch:
+def batch_of(clips: list[Clip], vision: VisionConfig, setting: TrainingSetting, writer: Writer) -> Batch:
     """A batch of these clips with all of their questions."""
-    prefix = writer.prefix(setting.frames, recipe.budget(setting).groups)
+    prefix = writer.prefix(setting.frames, vision.groups)
     rows = [_question_row(clip, prefix, writer) for clip in clips]
     length = -(-max(len(row[0]) for row in rows) // _PAD_TO) * _PAD_TO
     padding = (0, 0, 0, IGNORED)
     tokens, offsets, segments, targets = (
         torch.from_numpy(np.stack([_padded(row[part], length, padding[part]) for row in rows])) for part in range(4)
     )
-    frames = np.stack([clip.window(setting.frames, recipe.size.frame).frames for clip in clips])
+    frames = np.stack([clip.window(setting.frames, vision.frame_size).frames for clip in clips])
     return Batch(
         setting=setting,
         frames_BTHWC=torch.from_numpy(frames),

@@ -16,24 +16,17 @@ from torch.utils.data import DataLoader
 
 from stts_calib.clips import Clip, Split
 from stts_export.checkpoint.config_json import config_json
-from stts_export.checkpoint.sizes import model_config
 from stts_export.checkpoint.tokenizer import mark_ids
 from stts_export.checkpoint.write import files_beside, write_checkpoint
+from stts_export.modules.language import Language
+from stts_export.modules.vision import Vision
 from stts_export.training.examples import Batch, Batches, batch_of
 from stts_export.training.objective import Objective
 from stts_export.training.optimiser import Optimisers
 from stts_export.training.precision import keep_in_float32, narrow_norms, reduced
-from stts_export.training.recipe import PRUNE_FRACTION, Recipe, TrainingSetting
-from stts_export.training.start import fresh_modules
-from stts_export.training.vocabulary import learned_tokenizer
+from stts_export.training.recipe import Recipe, TrainingSetting
 from stts_export.training.writer import Writer
 from stts_runtime.bundle.publish import Replaceable
-
-_VALIDATED = (
-    TrainingSetting(16, 1.0, "clip", 1),
-    TrainingSetting(16, 0.5, "clip", 1),
-    TrainingSetting(8, 1.0, "clip", 1),
-)
 
 
 @dataclass
@@ -51,13 +44,14 @@ class Report:
 
 
 class Run:
-    """One training run."""
+    """One training run of float32 modules, which it changes in place."""
 
-    def __init__(self, recipe: Recipe, device: str, workers: int) -> None:
-        self.recipe, self.device, self._workers = recipe, torch.device(device), workers
-        self.tokenizer = learned_tokenizer()
-        self._config = model_config(recipe.size, self.tokenizer, PRUNE_FRACTION)
-        vision, language = fresh_modules(self._config, recipe.seed)
+    def __init__(
+        self, recipe: Recipe, vision: Vision, language: Language, tokenizer: Tokenizer, device: str, workers: int
+    ) -> None:
+        self.recipe, self.tokenizer = recipe, tokenizer
+        self.device, self._workers = torch.device(device), workers
+        self.model = vision.config
         self._objective = Objective(vision, language).to(self.device)
         assert vision.temporal_token_scorer is not None
         if self.device.type == "cuda":
@@ -88,13 +82,14 @@ class Run:
     def write(self, out: Path, card: str, replaceable: Replaceable | None = None) -> None:
         """Writes the checkpoint folder."""
         weights = {**self._objective.vision.state_dict(), **self._objective.language.state_dict()}
-        config = config_json(self._config, mark_ids(self.tokenizer), "float16", "original")
+        config = config_json(self.model, mark_ids(self.tokenizer), "float16", "original")
         cpu = {name: weight.detach().half().cpu() for name, weight in weights.items()}
-        write_checkpoint(out, config, cpu, cpu.__getitem__, files_beside(self.tokenizer, card), replaceable)
+        files = files_beside(self.tokenizer, self.model.vision.pool, card)
+        write_checkpoint(out, config, cpu, cpu.__getitem__, files, replaceable)
 
     def _batches(self) -> Iterator[Batch]:
         loader = DataLoader(
-            Batches(self.recipe, self.tokenizer),
+            Batches(self.recipe, self.model.vision, self.tokenizer),
             batch_size=None,
             num_workers=self._workers,
             prefetch_factor=3 if self._workers else None,
@@ -106,24 +101,26 @@ class Run:
     def _step(self, batch: Batch, rate: float) -> Tensor:
         """Both losses, still on the device."""
         with reduced(self.device):
-            outcome = self._objective(batch, self.recipe.budget(batch.setting))
+            outcome = self._objective(batch, batch.setting.budget(self.model.vision))
         (outcome.answer_loss + self.recipe.score_weight * outcome.score_loss).backward()
         self._optimisers.step(rate)
         return torch.stack((outcome.answer_loss, outcome.score_loss)).detach()
 
     def _validation_batches(self) -> list[list[Batch]]:
         writer, size = Writer(Tokenizer.from_str(self.tokenizer.to_str())), self.recipe.clips_per_step
+        settings = self.recipe.validated_settings
         clips = [Clip.make(Split.validation, number) for number in range(self.recipe.validation_clips)]
         parts = [clips[start : start + size] for start in range(0, len(clips), size)]
-        return [[batch_of(part, self.recipe, setting, writer) for part in parts] for setting in _VALIDATED]
+        return [[batch_of(part, self.model.vision, setting, writer) for part in parts] for setting in settings]
 
     @torch.no_grad()
     def _accuracy(self, batches: list[Batch]) -> dict[str, float]:
         """Share of answers that greedy decoding gets right: every token is the likeliest after the right ones."""
         hits: dict[str, list[bool]] = defaultdict(list)
         for batch in batches:
+            budget = batch.setting.budget(self.model.vision)
             with reduced(self.device):
-                right_BQ = self._objective(_moved(batch, self.device), self.recipe.budget(batch.setting)).right_BQ
+                right_BQ = self._objective(_moved(batch, self.device), budget).right_BQ
             for kinds, segments, right in zip(batch.kinds, batch.segments_BQ, right_BQ.cpu(), strict=True):
                 for number, kind in enumerate(kinds, start=1):
                     hit = bool(right[segments == number].all())

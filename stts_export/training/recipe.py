@@ -1,13 +1,16 @@
-"""Everything that decides how a training run goes."""
+"""What decides how a training run goes: settings of frames and budget, schedule and rates.
+
+The numbers are the caller's; those of `checkpoints/tiny` are in `tools/stts_tools/tiny/recipe.py`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from stts_export.checkpoint.sizes import SIZES, Size
+from stts_export.modules.config import VisionConfig
 from stts_runtime.budget import Scope, TokenBudget
 
 
@@ -17,51 +20,39 @@ class TrainingSetting(NamedTuple):
     frames: int
     keep: float
     scope: Scope
-    share: float
+    share: float = 1.0
+
+    def budget(self, vision: VisionConfig) -> TokenBudget:
+        return TokenBudget(self.frames, vision.groups, self.keep, self.scope)
 
 
-# Half of the tokens go in most steps, from the first step on. The rest makes one checkpoint answer at every keep, and
-# unpruned too: pruned and unpruned are compared on the same weights, which have seen more pruned steps than unpruned.
-SETTINGS = (
-    TrainingSetting(16, 0.5, "clip", 0.46),
-    TrainingSetting(16, 1.0, "clip", 0.16),
-    TrainingSetting(16, 0.3, "clip", 0.08),
-    TrainingSetting(16, 0.7, "clip", 0.06),
-    TrainingSetting(16, 0.5, "frame", 0.06),
-    TrainingSetting(8, 0.5, "clip", 0.06),
-    TrainingSetting(8, 1.0, "clip", 0.12),
-)
-# The first steps see few frames: what people and vehicles look like is learned as well there, at half the cost.
-OPENING_SETTINGS = (TrainingSetting(8, 0.5, "clip", 0.5), TrainingSetting(8, 1.0, "clip", 0.5))
-PRUNE_FRACTION = 0.5
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A run of `steps` steps; a seed sees the same clips in the same order.
 
     A machine that is too slow for `minutes` makes fewer steps on a schedule that is shortened to fit.
     """
 
-    size: Size = field(default_factory=lambda: SIZES["tiny"])
-    steps: int = 3600
-    minutes: float = 10.0
-    opening_steps: int = 1600
-    clips_per_step: int = 64
-    settings: tuple[TrainingSetting, ...] = SETTINGS
-    opening_settings: tuple[TrainingSetting, ...] = OPENING_SETTINGS
-    seed: int = 0
-    matrix_rate: float = 7e-4
+    settings: tuple[TrainingSetting, ...]
+    opening_settings: tuple[TrainingSetting, ...]
+    """Of the first `opening_steps` steps."""
+    validated_settings: tuple[TrainingSetting, ...]
+    steps: int
+    minutes: float
+    opening_steps: int
+    clips_per_step: int
+    matrix_rate: float
     """Learning rate of the matrices inside blocks (Muon, scaled to match AdamW's)."""
-    other_rate: float = 1e-3
+    other_rate: float
     """Learning rate of embeddings, norms, biases and the head (AdamW)."""
-    warm_up_steps: int = 200
-    weight_decay: float = 0.01
-    score_weight: float = 0.5
-    """Of the scores' loss, beside the answers' (arXiv 2603.18004)."""
-    report_every: int = 20
-    validate_every: int = 400
-    validation_clips: int = 256
+    warm_up_steps: int
+    weight_decay: float
+    score_weight: float
+    """Weight of the scores' loss next to the answers' (arXiv 2603.18004)."""
+    report_every: int
+    validate_every: int
+    validation_clips: int
+    seed: int = 0
 
     def setting(self, step: int) -> TrainingSetting:
         """The setting of a step, drawn from the recipe's seed."""
@@ -69,9 +60,6 @@ class Recipe:
         shares = np.array([setting.share for setting in settings])
         rng = np.random.default_rng((self.seed, step))
         return settings[int(rng.choice(len(shares), p=shares / shares.sum()))]
-
-    def budget(self, setting: TrainingSetting) -> TokenBudget:
-        return TokenBudget(setting.frames, self.size.groups, setting.keep, setting.scope)
 
     def done(self, step: int, seconds: float) -> float:
         """How much of the run is over, 0 to 1."""

@@ -7,8 +7,8 @@ import os
 from datetime import datetime, timezone
 from importlib.metadata import version
 
+from stts_export.build.frames import MADE_UP
 from stts_export.checkpoint import Checkpoint, open_checkpoint
-from stts_export.frames import MADE_UP
 from stts_export.verify.reference_file import write_expected
 from stts_export.verify.report import VerifyReport
 from stts_export.verify.request import VerifyRequest

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from stts_runtime.bench import measured, write_measured
+from stts_tools.measured import measured, write_measured
 from tests.fault_lab.faults import Finding
 
 

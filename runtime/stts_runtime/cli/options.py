@@ -11,15 +11,16 @@ import typer
 from stts_runtime.engines import EngineName
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(context: typer.Context, wanted: bool) -> None:
+    """Names the program; both come with one package and have its version."""
     if wanted:
-        print(f"stts-export {version('stts-export')}")
+        print(f"{context.info_name} {version('stts-export')}")
         raise typer.Exit
 
 
 # Typer reads annotations at run time, and Python 3.10 is supported: hence Optional.
 VersionOption = Annotated[
-    bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version of the package.")
+    bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the program's name and version.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, one object a line.")]
 

@@ -10,15 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from stts_export.checkpoint.sizes import PATCH_SIZE
-from stts_export.gpu_bench.graphs import weightless
-from stts_export.gpu_bench.memory import MemoryWatch
-from stts_export.gpu_bench.rates import measure_rates
-from stts_export.gpu_bench.report import Memory, Row
-from stts_export.gpu_bench.settings import GraphFolder, Settings
-from stts_export.gpu_bench.timing import Times
-from stts_export.gpu_bench.torch_side import TorchSide
-from stts_export.gpu_bench.weights import device_arrays, fill
 from stts_export.precision.half import DTYPES, PrecisionPlan, to_half
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle.manifest import Format
@@ -26,6 +17,15 @@ from stts_runtime.engines.cuda_session import CudaSession, shared_stream
 from stts_runtime.engines.cuda_weights import Weights
 from stts_runtime.engines.onnxruntime_cuda import CudaLanguage, CudaVision
 from stts_runtime.tell import Tell
+from stts_tools.checkpoints.sizes import PATCH_SIZE
+from stts_tools.gpu_bench.graphs import weightless
+from stts_tools.gpu_bench.memory import MemoryWatch
+from stts_tools.gpu_bench.rates import measure_rates
+from stts_tools.gpu_bench.report import Memory, Row
+from stts_tools.gpu_bench.settings import GraphFolder, Settings
+from stts_tools.gpu_bench.timing import Times
+from stts_tools.gpu_bench.torch_side import TorchSide
+from stts_tools.gpu_bench.weights import device_arrays, fill
 
 SEED = 0
 SETTLING_RUNS = 6

@@ -14,8 +14,6 @@ from pathlib import Path
 import onnx_ir as ir
 from torch import Tensor
 
-from stts_export.gpu_bench.graphs import weightless
-from stts_export.gpu_bench.settings import Settings, prefix_tokens
 from stts_export.graphs.language_graph import export_indexed
 from stts_export.graphs.vision_graph import export_vision
 from stts_export.graphs.weight_file import derived_weights, refer_to_weight_file, used_weights
@@ -25,6 +23,8 @@ from stts_runtime.bundle.manifest import LANGUAGE, VISION
 from stts_runtime.bundle.publish import published
 from stts_runtime.bundle.weight_layout import Stored, lay_out
 from stts_runtime.tell import Tell
+from stts_tools.gpu_bench.graphs import weightless
+from stts_tools.gpu_bench.settings import Settings, prefix_tokens
 
 _NAMES = {2: "F16", 4: "F32"}
 

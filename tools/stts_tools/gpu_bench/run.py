@@ -11,16 +11,16 @@ from importlib.metadata import version
 
 import torch
 
-from stts_export.gpu_bench.answer_stage import answer_rows
-from stts_export.gpu_bench.context import Context, forget
-from stts_export.gpu_bench.language_stage import language_rows
-from stts_export.gpu_bench.molmo2_side import Molmo2Side
-from stts_export.gpu_bench.quantized_stage import quantized_rows
-from stts_export.gpu_bench.report import GpuReport, Row
-from stts_export.gpu_bench.settings import GraphFolder
-from stts_export.gpu_bench.vision_stage import vision_rows
 from stts_runtime.device import this_device
 from stts_runtime.tell import Tell
+from stts_tools.gpu_bench.answer_stage import answer_rows
+from stts_tools.gpu_bench.context import Context, forget
+from stts_tools.gpu_bench.language_stage import language_rows
+from stts_tools.gpu_bench.molmo2_side import Molmo2Side
+from stts_tools.gpu_bench.quantized_stage import quantized_rows
+from stts_tools.gpu_bench.report import GpuReport, Row
+from stts_tools.gpu_bench.settings import GraphFolder
+from stts_tools.gpu_bench.vision_stage import vision_rows
 
 
 def run_bench(folder: GraphFolder, rounds: int, command: str, tell: Tell) -> GpuReport:

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from stts_export.checkpoint.byte_tokenizer import byte_level_tokenizer
-from stts_export.checkpoint.sizes import model_config, size_named
 from stts_export.modules.config import MarkerIds, ModelConfig
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle.manifest import Format, Work
 from stts_runtime.errors import UserError
 from stts_runtime.prompt import Tokens
+from stts_tools.checkpoints.byte_tokenizer import byte_level_tokenizer
+from stts_tools.checkpoints.sizes import model_config, size_named
 
 # A timestamp between frames, the opening, a question; as prompts of this size have them.
 _TEXT_TOKENS_A_FRAME = 5

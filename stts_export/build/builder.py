@@ -9,7 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from stts_export.bundle_writer import FLOAT, SIXTEEN_BIT, BundleWriter, Exported, Formats
+from stts_export.build.bundle_writer import FLOAT, SIXTEEN_BIT, BundleWriter, Exported, Formats
+from stts_export.build.memory import check_memory
+from stts_export.build.plan import Plan, plan_bundle
+from stts_export.build.proof_writer import write_proof
+from stts_export.build.request import BuildRequest
+from stts_export.build.scan_run import ScanRun, scan_lines
 from stts_export.checkpoint import Checkpoint, StreamedModules, open_checkpoint
 from stts_export.checkpoint.streaming import real_weights
 from stts_export.graphs.check import LanguageCalls, check_language, check_live, check_vision
@@ -19,12 +24,7 @@ from stts_export.graphs.language_graph import export_indexed, export_language, e
 from stts_export.graphs.live_graph import export_live
 from stts_export.graphs.vision_graph import export_vision
 from stts_export.lowering import CPU, Lowering
-from stts_export.memory import check_memory
-from stts_export.plan import Plan, plan_bundle
 from stts_export.precision import PrecisionPlan, plan_precision, scan, to_half
-from stts_export.precision.sample import ScanRun, scan_lines
-from stts_export.proof_writer import write_proof
-from stts_export.request import BuildRequest
 from stts_runtime.budget import LiveBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import LANGUAGE, PREFILL, VISION, Graph

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stts_export.build.plan import Plan
 from stts_export.checkpoint import Checkpoint
 from stts_export.graphs.example_frames import example_colours
 from stts_export.graphs.expect import Expectation
-from stts_export.plan import Plan
 from stts_runtime.proof.about import REFERENCE_SCHEMA, About, Small, Spoken
 from stts_runtime.proof.geometry import Geometry
 from stts_runtime.proof.layout import COLOURS, EXAMPLE, packed_bits, size_of, specs_of

@@ -7,7 +7,7 @@ import json
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from stts_calib.clips import DURATION_SECONDS, Clip, Split
-from stts_export.checkpoint.byte_tokenizer import byte_level_tokenizer
+from stts_tools.checkpoints.byte_tokenizer import byte_level_tokenizer
 
 _CLIPS = 400
 _MERGES = 400

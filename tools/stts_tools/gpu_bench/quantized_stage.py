@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stts_calib.quantize.recipe import BITS
-from stts_export.gpu_bench.context import ENGINE, SETTLING_RUNS, Context, Works, call
-from stts_export.gpu_bench.language_stage import fill_prefix, one_token
-from stts_export.gpu_bench.report import Row
-from stts_export.gpu_bench.settings import prefix
-from stts_export.gpu_bench.timing import interleaved
-from stts_export.gpu_bench.weights import array, packed
 from stts_runtime.engines.cuda_weights import Weights
 from stts_runtime.engines.onnxruntime_cuda import CudaLanguage
 from stts_runtime.prompt import Tokens
+from stts_tools.gpu_bench.context import ENGINE, SETTLING_RUNS, Context, Works, call
+from stts_tools.gpu_bench.language_stage import fill_prefix, one_token
+from stts_tools.gpu_bench.report import Row
+from stts_tools.gpu_bench.settings import prefix
+from stts_tools.gpu_bench.timing import interleaved
+from stts_tools.gpu_bench.weights import array, packed
 
 
 def quantized_rows(context: Context) -> Iterator[Row]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
-from stts_export.checkpoint.byte_tokenizer import base_vocabulary
 from stts_export.checkpoint.tokenizer import mark_ids
 from stts_export.modules.config import (
     ConnectorConfig,
@@ -19,6 +18,7 @@ from stts_export.modules.config import (
     YarnScaling,
 )
 from stts_runtime.errors import UserError
+from stts_tools.checkpoints.byte_tokenizer import base_vocabulary
 
 EXTRA_VOCAB = 128
 PATCH_SIZE = 14

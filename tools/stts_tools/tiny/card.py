@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from stts_calib.clips import DURATION_SECONDS, KINDS
 from stts_export.training.loop import Report
 from stts_export.training.recipe import Recipe, TrainingSetting
+from stts_tools.checkpoints.sizes import Size
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,9 @@ class Provenance:
     command: str
 
 
-def model_card(recipe: Recipe, last: Report, provenance: Provenance) -> str:
+def model_card(recipe: Recipe, size: Size, last: Report, provenance: Provenance) -> str:
     """Markdown with the front matter that model hubs read."""
-    size, opening = recipe.size, min(recipe.opening_steps, last.step)
+    opening = min(recipe.opening_steps, last.step)
     return f"""---
 license: apache-2.0
 library_name: stts-export

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 
-from stts_export.gpu_bench.timing import interleaved
 from stts_export.modules.config import ModelConfig
+from stts_tools.gpu_bench.timing import interleaved
 
 _ROUNDS = 11
 _COPIED_VALUES = 1 << 28

@@ -7,8 +7,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from stts_export.gpu_bench.report import GpuReport, Row
 from stts_runtime.outputs import written_whole
+from stts_tools.gpu_bench.report import GpuReport, Row
 
 _ENGINE = "engine"
 _TORCH = "torch eager"

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stts_export.gpu_bench.settings import question
 from stts_export.modules.language import Language, LanguageOutput
 from stts_export.modules.rotary import Rotary
 from stts_export.modules.vision import Vision
 from stts_runtime.budget import TokenBudget
 from stts_runtime.prompt import Tokens
+from stts_tools.gpu_bench.settings import question
 
 
 class TorchSide:

@@ -12,6 +12,7 @@ from pathlib import Path
 import onnx_ir as ir
 from torch import Tensor
 
+from stts_export.build.plan import TOKENIZER, LivePlan, Plan
 from stts_export.checkpoint import Checkpoint
 from stts_export.checkpoint.stream_writer import write_safetensors
 from stts_export.checkpoint.streaming import Read
@@ -24,7 +25,6 @@ from stts_export.graphs.weight_file import (
     used_weights,
 )
 from stts_export.lowering import CPU, Lowering
-from stts_export.plan import TOKENIZER, LivePlan, Plan
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import MANIFEST
 from stts_runtime.bundle.files import record_of

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from stts_export.build.frames import frames_from
+from stts_export.build.plan import Plan
 from stts_export.checkpoint import Modules
-from stts_export.frames import frames_from
 from stts_export.graphs import vision_graph
-from stts_export.plan import Plan
 from stts_export.precision.half import PrecisionPlan
 from stts_export.precision.scan import FP16_LARGEST, HEADROOM, Peak, part_of
 from stts_runtime.prompt import PromptBuilder

@@ -1,4 +1,4 @@
-"""Whether what the build host's commands need is installed."""
+"""Whether the optional packages that a command or a function needs are installed. Imports none of them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from importlib.util import find_spec
 
 from stts_runtime.errors import MissingExtraError
 
-_EXPORT = ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors", "yaml")
+_TRAIN = ("torch", "safetensors", "yaml")
+_EXPORT = (*_TRAIN, "onnx", "onnxscript", "onnxruntime")
 _CALIB = ("onnx", "onnxruntime", "ml_dtypes", "av", "matplotlib")
 
 
 def check_export_extra(what: str) -> None:
     """Raises `MissingExtraError` before an import fails in the middle of something; `what` is what needs it."""
     _check(_EXPORT, f"{what} needs", "export")
+
+
+def check_train_extra(what: str) -> None:
+    """The same for checkpoints and training, which need no graph library."""
+    _check(_TRAIN, f"{what} needs", "train")
 
 
 def check_calib_extra(what: str) -> None:

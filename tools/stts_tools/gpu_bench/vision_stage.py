@@ -7,12 +7,12 @@ from itertools import groupby
 
 import torch
 
-from stts_export.gpu_bench.context import COMPILED, EAGER, ENGINE, SETTLING_RUNS, Context, Works, call, forget
-from stts_export.gpu_bench.memory import MemoryWatch
-from stts_export.gpu_bench.report import Row
-from stts_export.gpu_bench.settings import COMPILED_FRAMES
-from stts_export.gpu_bench.timing import Times, interleaved
 from stts_runtime.budget import TokenBudget
+from stts_tools.gpu_bench.context import COMPILED, EAGER, ENGINE, SETTLING_RUNS, Context, Works, call, forget
+from stts_tools.gpu_bench.memory import MemoryWatch
+from stts_tools.gpu_bench.report import Row
+from stts_tools.gpu_bench.settings import COMPILED_FRAMES
+from stts_tools.gpu_bench.timing import Times, interleaved
 
 STAGE = "vision"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import psutil
 
+from stts_export.build.plan import Plan
 from stts_export.checkpoint import Checkpoint
 from stts_export.graphs.check import WHOLE_BYTES
-from stts_export.plan import Plan
 from stts_runtime.errors import UserError
 
 # torch, ONNX Runtime and their arenas, before any weight.

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stts_export.gpu_bench.context import EAGER, ENGINE, MOLMO2, SETTLING_RUNS, Context, Works, call, forget
-from stts_export.gpu_bench.molmo2_side import Molmo2Side
-from stts_export.gpu_bench.report import Row
-from stts_export.gpu_bench.settings import ANSWER_TOKENS, prefix, question
-from stts_export.gpu_bench.timing import interleaved
 from stts_runtime.answering import fill, generate
 from stts_runtime.budget import TokenBudget
 from stts_runtime.engines.onnxruntime_cuda import CudaLanguage, CudaVision
 from stts_runtime.prompt import Tokens
+from stts_tools.gpu_bench.context import EAGER, ENGINE, MOLMO2, SETTLING_RUNS, Context, Works, call, forget
+from stts_tools.gpu_bench.molmo2_side import Molmo2Side
+from stts_tools.gpu_bench.report import Row
+from stts_tools.gpu_bench.settings import ANSWER_TOKENS, prefix, question
+from stts_tools.gpu_bench.timing import interleaved
 
 STAGES = {"first token": 1, "answer": ANSWER_TOKENS}
 """Tokens generated, by stage."""

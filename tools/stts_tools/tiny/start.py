@@ -1,4 +1,4 @@
-"""Weights to start from."""
+"""A run from nothing: untrained modules of one of our sizes, and the tokenizer of the clips' questions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,21 @@ from torch import Tensor, nn
 from stts_export.modules.config import ModelConfig
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
+from stts_export.training.loop import Run
+from stts_export.training.recipe import Recipe
+from stts_tools.checkpoints.sizes import Size, model_config
+from stts_tools.tiny.recipe import PRUNE_FRACTION
+from stts_tools.tiny.vocabulary import learned_tokenizer
 
 _EMBEDDING = 0.5
 """Standard deviation of embeddings and amplitude of positions, of the order of what a patch becomes."""
+
+
+def start_run(recipe: Recipe, size: Size, device: str, workers: int) -> Run:
+    """The run that makes a checkpoint of this size."""
+    tokenizer = learned_tokenizer()
+    vision, language = fresh_modules(model_config(size, tokenizer, PRUNE_FRACTION), recipe.seed)
+    return Run(recipe, vision, language, tokenizer, device, workers)
 
 
 def fresh_modules(config: ModelConfig, seed: int) -> tuple[Vision, Language]:

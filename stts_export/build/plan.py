@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stts_export.build.request import BuildRequest
 from stts_export.checkpoint import Checkpoint
 from stts_export.errors import CheckpointError
 from stts_export.lowering import LOWERINGS, TARGETS, Lowering
 from stts_export.precision import Half
-from stts_export.request import BuildRequest
 from stts_runtime.budget import LiveBudget, Scope, TokenBudget
 from stts_runtime.bundle.manifest import MAX_FRAMES, Positions, Prompt
 from stts_runtime.errors import UserError

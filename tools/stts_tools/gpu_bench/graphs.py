@@ -13,11 +13,9 @@ from torch import Tensor
 from stts_calib.quantize.recipe import BITS
 from stts_calib.quantize.weight_inputs import quantize_inputs
 from stts_export.checkpoint.streaming import placeholder
-from stts_export.gpu_bench.settings import GraphFolder, GraphWork, Settings, prefix_tokens
 from stts_export.graphs.count import count_multiplications
 from stts_export.graphs.fuse import fuse
 from stts_export.graphs.language_graph import export_prefill, export_step
-from stts_export.graphs.peak_memory import peak_bytes
 from stts_export.graphs.vision_graph import export_vision
 from stts_export.graphs.weight_file import take_as_inputs, used_weights
 from stts_export.lowering.cuda import CUDA
@@ -28,6 +26,8 @@ from stts_export.precision.half import DTYPES, PrecisionPlan, to_half
 from stts_runtime.bundle.manifest import LANGUAGE, VISION
 from stts_runtime.bundle.publish import published
 from stts_runtime.tell import Tell
+from stts_tools.gpu_bench.peak_memory import peak_bytes
+from stts_tools.gpu_bench.settings import GraphFolder, GraphWork, Settings, prefix_tokens
 
 
 def export_graphs(settings: Settings, folder: GraphFolder, tell: Tell) -> None:

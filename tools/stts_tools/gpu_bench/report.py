@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from stts_export.gpu_bench.rates import Rates
-from stts_export.gpu_bench.timing import Times
+from stts_tools.gpu_bench.rates import Rates
+from stts_tools.gpu_bench.timing import Times
 
 
 class _Part(BaseModel):

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from stts_export.gpu_bench.context import COMPILED, EAGER, ENGINE, SETTLING_RUNS, Context, Works, call, forget
-from stts_export.gpu_bench.memory import MemoryWatch
-from stts_export.gpu_bench.report import Row
-from stts_export.gpu_bench.settings import COMPILED_FRAMES, prefix
-from stts_export.gpu_bench.timing import interleaved
 from stts_runtime.budget import TokenBudget
 from stts_runtime.engines.onnxruntime_cuda import CudaLanguage
 from stts_runtime.prompt import Tokens
+from stts_tools.gpu_bench.context import COMPILED, EAGER, ENGINE, SETTLING_RUNS, Context, Works, call, forget
+from stts_tools.gpu_bench.memory import MemoryWatch
+from stts_tools.gpu_bench.report import Row
+from stts_tools.gpu_bench.settings import COMPILED_FRAMES, prefix
+from stts_tools.gpu_bench.timing import interleaved
 
 
 def language_rows(context: Context) -> Iterator[Row]:

@@ -12,14 +12,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stts_export.checkpoint.byte_tokenizer import byte_level_tokenizer
 from stts_export.checkpoint.config_json import config_json
-from stts_export.checkpoint.sizes import Size, model_config
 from stts_export.checkpoint.streaming import placeholder
 from stts_export.checkpoint.tokenizer import mark_ids
 from stts_export.checkpoint.write import files_beside, write_checkpoint
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
+from stts_tools.checkpoints.byte_tokenizer import byte_level_tokenizer
+from stts_tools.checkpoints.sizes import POOL, Size, model_config
 
 
 def write_random_checkpoint(out: Path, size: Size, seed: int, prune_fraction: float | None = 0.5) -> None:
@@ -30,7 +30,8 @@ def write_random_checkpoint(out: Path, size: Size, seed: int, prune_fraction: fl
         shapes = {**Vision(model).state_dict(), **Language(model.text, model.markers).state_dict()}
     like = {name: placeholder(tensor.shape, torch.float16) for name, tensor in shapes.items()}
     config = config_json(model, mark_ids(tokenizer), "float16", "original", random_weights=True)
-    write_checkpoint(out, config, like, lambda name: _random(name, shapes[name].shape, seed), files_beside(tokenizer))
+    files = files_beside(tokenizer, POOL)
+    write_checkpoint(out, config, like, lambda name: _random(name, shapes[name].shape, seed), files)
 
 
 def _random(name: str, shape: torch.Size, seed: int) -> Tensor:
