@@ -33,7 +33,7 @@ PERIOD_SECONDS = 1.0
 _ANSWERS_BEFORE = 4
 """Of the stream, so that the frame that is followed is none of the first."""
 _SETTLING_SECONDS = 0.3
-"""What still runs for the last answer when it has been heard: acknowledgements."""
+"""For what still runs for an answer when it has been heard: acknowledgements, metrics."""
 _START_SECONDS = 60.0
 
 
@@ -59,7 +59,9 @@ def follow_frame(root: Path, bundle: Path, source: str) -> Followed:
 
 
 def follow_chat(root: Path, bundle: Path, clip: Path, other_clip: Path) -> Followed:
-    """From the moment before it is sent to `[DONE]`; a request about another clip goes before."""
+    """From the moment before it is sent until the server is done with it, after `[DONE]`: what it counts comes then.
+    A request about another clip goes before.
+    """
     tracer, port = _installed(root), _free_port()
     found: Future[tuple[Trace, list[str]]] = Future()
 
@@ -70,6 +72,7 @@ def follow_chat(root: Path, bundle: Path, clip: Path, other_clip: Path) -> Follo
             time.sleep(_SETTLING_SECONDS)
             tracer.start()
             pieces = _chat(port, model, _data_url(clip))
+            time.sleep(_SETTLING_SECONDS)
             found.set_result((tracer.stop(), pieces))
         except Exception as error:
             found.set_exception(error)
