@@ -21,10 +21,10 @@ from stts_calib.quantize.write import write_quantized
 from stts_runtime.answer import Answer
 from stts_runtime.batch import Batch
 from stts_runtime.bundle import Bundle
-from stts_runtime.clip import Wanted
 from stts_runtime.engines import choose_engine
 from stts_runtime.inputs import Input
 from stts_runtime.model import Model
+from stts_runtime.session import Wanted
 
 INT16 = np.iinfo(np.int16)
 NO_VNNI = frozenset({"avx2", "fma", "avx512bw"})

@@ -22,11 +22,10 @@ from stts_runtime.sources.camera_reader import CameraReader
 from stts_runtime.sources.faults import Lost, Refused, Stalled, fault_of
 from stts_runtime.sources.folder_reader import natural_key
 from stts_runtime.sources.live_source import Backoff, LiveSource
-from stts_runtime.sources.pump import FreezeWatch
+from stts_runtime.sources.pump import FreezeWatch, LiveTimeline
 from stts_runtime.sources.pyav_reader import check_host
 from stts_runtime.sources.source import Picture
 from stts_runtime.sources.spec import Kind, host_and_port, parse_spec
-from stts_runtime.sources.timeline import LiveTimeline
 from stts_runtime.video import VideoFile
 from stts_runtime.video.decoding import has_nvdec
 from stts_runtime.video.pixels import BgrConverter

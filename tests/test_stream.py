@@ -18,9 +18,8 @@ from stts_runtime.sources.source import Frame, State, Status
 from stts_runtime.stream.channel import Channel, Look, Orders
 from stts_runtime.stream.pipeline import Events, Pipeline
 from stts_runtime.stream.record import Record, StreamAnswer, StreamEvent
-from stts_runtime.stream.ring import Ring, SeenFrame
 from stts_runtime.stream.triggers import Gate, KeyRule, novelty
-from stts_runtime.stream.watcher import Engines, Watcher
+from stts_runtime.stream.watcher import Engines, Ring, SeenFrame, Watcher
 from tests.installed import HAS_ONNXRUNTIME
 from tests.stand_ins import LanguageStandIn, LiveStandIn
 

@@ -1,6 +1,6 @@
 """The front door for Python: a bundle is loaded, and asked about clips and streams. `cli/run.py` is a layer on it.
 
-It hands over: arguments to `arguments.py`, clips to `clip.py` and `session.py`, streams to `stream/run.py`.
+It hands over: arguments to `arguments.py`, clips to `session.py`, streams to `stream/run.py`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from stts_runtime.answer import Answer
 from stts_runtime.answering import TextStream, go_on
 from stts_runtime.arguments import as_count, as_keep, as_path, as_questions, stream_config
 from stts_runtime.bundle import Bundle
-from stts_runtime.clip import Clip, Wanted
 from stts_runtime.device import selected_gpu
 from stts_runtime.engines import EngineName, choose_engine
 from stts_runtime.errors import SourceError, UserError
 from stts_runtime.overlay import Image, picture_of, write_overlay
-from stts_runtime.session import Session, Sessions, Watched
+from stts_runtime.session import Clip, Session, Sessions, Wanted, Watched
 from stts_runtime.stream.assemble import live_engines
 from stts_runtime.stream.record import StreamAnswer, StreamEvent
 from stts_runtime.stream.run import stream_answers

@@ -16,12 +16,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_runtime.answering.generation import Generation, OnToken, fill, generate, go_on
+from stts_runtime.answering.generation import Generation, OnToken, Stopwatch, fill, generate, go_on
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import EngineName, LanguageEngine, load_language
 from stts_runtime.errors import PromptError, UserError
 from stts_runtime.prompt import PromptBuilder, Tokens
-from stts_runtime.stopwatch import Stopwatch
 
 Finish = Literal["end", "length"]
 """`end`: the model ended its text; `length`: the token budget or the context was used up."""

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from stts_runtime.engines.interfaces import LanguageEngine
 from stts_runtime.prompt import Tokens
-from stts_runtime.stopwatch import Stopwatch
+
+
+class Stopwatch:
+    """Adds up wall time under names, in milliseconds."""
+
+    def __init__(self) -> None:
+        self.milliseconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = (time.perf_counter() - start) * 1000
+            self.milliseconds[name] = self.milliseconds.get(name, 0.0) + spent
+
 
 OnToken = Callable[[Sequence[int]], bool]
 """Called after each token with all token ids so far; returns whether to go on."""

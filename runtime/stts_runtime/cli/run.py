@@ -15,7 +15,6 @@ from stts_runtime.budget import AnsweringScope
 from stts_runtime.cli.options import BundleArgument, DeviceOption, EngineOption, JsonOption, NvdecOption
 from stts_runtime.cli.show import console, errors, show_answer, show_note
 from stts_runtime.cli.source_progress import SourceProgress, source_progress
-from stts_runtime.clip import Wanted
 from stts_runtime.device import select_gpu
 from stts_runtime.errors import UserError
 from stts_runtime.inputs import Input, expand_sources
@@ -23,6 +22,7 @@ from stts_runtime.model import load
 from stts_runtime.outputs import check_output
 from stts_runtime.overlay import SUFFIXES
 from stts_runtime.results import SUFFIX, Results, open_results
+from stts_runtime.session import Wanted
 from stts_runtime.text import visible
 from stts_runtime.video.decoding import MISSING, has_nvdec
 

@@ -13,7 +13,6 @@ from fastapi import Request
 
 from stts_runtime.answering import TextStream
 from stts_runtime.bundle import Bundle
-from stts_runtime.clip import Clip, Wanted
 from stts_runtime.errors import BundleError
 from stts_runtime.serve import media
 from stts_runtime.serve.api_errors import ApiError
@@ -24,6 +23,7 @@ from stts_runtime.serve.remote import fetched
 from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.serve.uploads import PREFIX, Uploads
+from stts_runtime.session import Clip, Wanted
 from stts_runtime.stream.record import AnyAnswer
 from stts_runtime.video import VideoFile
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from stts_runtime.bundle import Bundle
-from stts_runtime.clip import Wanted
 from stts_runtime.serve.answer_service import Media, Question, Stream
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.openai_records import (
@@ -19,6 +18,7 @@ from stts_runtime.serve.openai_records import (
     VisualPart,
 )
 from stts_runtime.serve.settings import ServerSettings
+from stts_runtime.session import Wanted
 
 _STREAM = "stream/"
 

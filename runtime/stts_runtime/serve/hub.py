@@ -20,7 +20,7 @@ from stts_runtime.serve.pictures import Size, View, live_jpeg
 from stts_runtime.sources.source import State
 from stts_runtime.stream.channel import Channel, Look
 from stts_runtime.stream.record import Record, StreamAnswer
-from stts_runtime.stream.ring import SeenFrame
+from stts_runtime.stream.watcher import SeenFrame
 
 _LOOKS = 120
 """A minute at two looks a second."""

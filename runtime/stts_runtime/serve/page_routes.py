@@ -17,7 +17,6 @@ from starlette.types import Receive, Scope, Send
 
 from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
-from stts_runtime.clip import Wanted
 from stts_runtime.overlay import sheet
 from stts_runtime.serve.answer_service import AnswerService, Media, Question, Stream
 from stts_runtime.serve.api_errors import ApiError, refusals
@@ -26,6 +25,7 @@ from stts_runtime.serve.hub import Hub, StreamRecord
 from stts_runtime.serve.pictures import Size, View, jpeg, shrunk
 from stts_runtime.serve.settings import Limits, ServerSettings
 from stts_runtime.serve.thread_pool import ThreadPool
+from stts_runtime.session import Wanted
 from stts_runtime.stream.record import AnyAnswer
 
 _PAGE = Path(__file__).parent / "page"

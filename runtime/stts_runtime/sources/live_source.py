@@ -14,9 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from stts_runtime.sources.faults import Lost, Refused
-from stts_runtime.sources.pump import Pump
+from stts_runtime.sources.pump import LiveTimeline, Pump
 from stts_runtime.sources.source import Frame, LiveSettings, Picture, Reader, State, Status, StatusListener
-from stts_runtime.sources.timeline import LiveTimeline
 
 
 class Backoff:

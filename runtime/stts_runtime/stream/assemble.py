@@ -21,8 +21,7 @@ from stts_runtime.sources import LiveSettings, open_source
 from stts_runtime.sources.source import Status
 from stts_runtime.stream.channel import Channel, Orders
 from stts_runtime.stream.config import Cameras, StreamEntry
-from stts_runtime.stream.listeners import Delivery, Measured, Shown
-from stts_runtime.stream.pipeline import Events, Listener
+from stts_runtime.stream.pipeline import Delivery, Events, Listener, Measured, Shown
 from stts_runtime.stream.triggers import Gate, KeyRule
 from stts_runtime.stream.watcher import Engines, Watcher
 from stts_runtime.tell import Tell

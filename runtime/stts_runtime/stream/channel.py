@@ -10,9 +10,8 @@ from stts_runtime.answering import OnToken, Reply, go_on
 from stts_runtime.errors import SourceError
 from stts_runtime.sources.source import Frame, Source
 from stts_runtime.stream.record import StreamAnswer
-from stts_runtime.stream.ring import SeenFrame
 from stts_runtime.stream.triggers import Gate
-from stts_runtime.stream.watcher import Watcher
+from stts_runtime.stream.watcher import SeenFrame, Watcher
 
 ASKED = "asked"
 """The trigger of an answer that somebody wanted now."""

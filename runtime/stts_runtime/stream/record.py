@@ -10,7 +10,7 @@ import numpy as np
 
 from stts_runtime.answer import Answer, AnswerRecord, RecordPart, TokenRecord
 from stts_runtime.answering.conversation import Finish, Reply
-from stts_runtime.stream.ring import SeenFrame
+from stts_runtime.stream.watcher import SeenFrame
 
 
 class AgeRecord(RecordPart):

@@ -16,9 +16,8 @@ from av.container import InputContainer
 from stts_runtime.errors import SourceError
 from stts_runtime.pictures import name_of_other
 from stts_runtime.video.clock import Clock, read_clock
-from stts_runtime.video.containers import Layout, read_layout
 from stts_runtime.video.decoding import Shown
-from stts_runtime.video.packet_reader import open_container
+from stts_runtime.video.packet_reader import Layout, open_container, read_layout
 from stts_runtime.video.packets import Packets, index_packets, videos_of
 
 _CLOCK_MAY_JUMP = 0x0200
