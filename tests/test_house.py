@@ -63,7 +63,7 @@ def write_sources(root: Path, **texts: str) -> Path:
 def test_imports_within_functions_count_and_those_for_types_do_not(tmp_path: Path) -> None:
     write_sources(
         tmp_path,
-        a="from stts_runtime import b\ndef f():\n    from stts_runtime.sinks.line_file import F",
+        a="from stts_runtime import b\ndef f():\n    from stts_runtime.sinks.file import F",
         b="from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from stts_runtime.a import f\nimport numpy",
         sinks__file="from stts_runtime.stream.record import R",
         sinks__open="from .file import F",
