@@ -22,7 +22,7 @@ from stts_calib.clips import Clip, Split
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.entry import run_app
 from stts_runtime.cli.options import BundleArgument
-from stts_runtime.engines import load_live, load_vision
+from stts_runtime.engines import load_incremental, load_vision
 from stts_runtime.outputs import check_place
 from stts_runtime.stream.triggers import Gate, novelty
 from stts_tools.measured import measured, write_measured
@@ -53,7 +53,7 @@ def bench(
 def costs(bundle: Bundle, rounds: int) -> dict[str, dict[str, float]]:
     """Milliseconds of a new frame, and of its whole window computed again, all in turns."""
     keep = bundle.manifest.default_keep
-    live, frames = load_live(bundle, keep), _frames(bundle)
+    live, frames = load_incremental(bundle, keep), _frames(bundle)
     size = bundle.manifest.vision.image_size
     pixels = np.random.default_rng(0).integers(0, 256, (frames, size, size, 3), dtype=np.uint8)
     before = live.run(pixels[0], None, key=True).pooled
@@ -85,7 +85,7 @@ def interleaved(works: dict[str, Callable[[], object]], rounds: int) -> dict[str
 
 def gates(bundle: Bundle, clips: int) -> list[dict[str, float]]:
     """By threshold: the share of looks behind which nothing was asked, and who appeared without an answer soon."""
-    live, size = load_live(bundle, bundle.manifest.default_keep), bundle.manifest.vision.image_size
+    live, size = load_incremental(bundle, bundle.manifest.default_keep), bundle.manifest.vision.image_size
     streams = [
         (Clip.make(Split.test, number), _novelties(live, Clip.make(Split.test, number), size))
         for number in track(range(clips), "looking at synthetic scenes", console=console)
@@ -127,7 +127,7 @@ def _gate(streams: list[tuple[Clip, list[float]]], threshold: float) -> dict[str
 
 
 def _frames(bundle: Bundle) -> int:
-    """Of the longest live window; `load_live` has seen that there is one."""
+    """Of the longest live window; `load_incremental` has seen that there is one."""
     assert bundle.manifest.live is not None
     return bundle.manifest.live.frames
 

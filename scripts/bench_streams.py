@@ -26,7 +26,7 @@ from rich.table import Table
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.entry import run_app
 from stts_runtime.cli.options import BundleArgument, EngineOption
-from stts_runtime.engines import choose_engine, load_language, load_live
+from stts_runtime.engines import choose_engine, load_incremental, load_language
 from stts_runtime.outputs import check_place
 from stts_runtime.sources import open_source
 from stts_runtime.stream.channel import LATE, Channel, Look, Orders
@@ -92,7 +92,7 @@ def bench(
 
 def _engines(bundle: Bundle, engine: Any) -> Engines:
     choice = choose_engine(bundle, engine).name
-    vision = load_live(bundle, bundle.manifest.default_keep, choice)
+    vision = load_incremental(bundle, bundle.manifest.default_keep, choice)
     return Engines.of(bundle, vision, load_language(bundle, choice))
 
 

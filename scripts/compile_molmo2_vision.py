@@ -23,7 +23,7 @@ from stts_calib.quantize.products import SCORER, biased_layer, blocks_of, produc
 from stts_calib.quantize.ranges import Ranges
 from stts_calib.quantize.recipe import Tower, TowerFormat
 from stts_calib.quantize.weight_file import WeightFile, weight_names
-from stts_export.checkpoint.stream_writer import write_safetensors
+from stts_export.checkpoint.safetensors_writer import write_safetensors
 from stts_export.graphs.vision_graph import export_vision
 from stts_export.graphs.weight_file import refer_to_weight_file, used_weights
 from stts_export.lowering import LOWERINGS
@@ -76,7 +76,7 @@ class Result:
 def molmo2() -> ModelConfig:
     """The vision side of Molmo2-4B: 378 x 378 pixels, 25 of 27 layers run, two of them read."""
     vision = VisionConfig(1152, 25, 16, 4304, 27, 14 * 14 * 3, (24, 18))
-    connector = ConnectorConfig(heads=16, head_width=72, pooled_width=1152, mlp_width=9728, text_width=2560)
+    connector = ConnectorConfig(heads=16, head_dim=72, pooled_width=1152, mlp_width=9728, text_width=2560)
     text = TextConfig(2560, 1, 32, 8, 128, 9728, 151936, 128, RotaryConfig(5e6))
     return ModelConfig(vision, connector, text, MarkerIds(0, 1, 2), ScorerConfig(3, 1152, 0.5))
 

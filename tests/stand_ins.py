@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from stts_runtime.engines import LiveOutput
+from stts_runtime.engines import IncrementalOutput
 from stts_runtime.prompt import Tokens
 
 _LETTER = 40
 
 
-class LiveStandIn:
+class IncrementalStandIn:
     """Keeps every group of a key frame, and of another the half that changed most; a group is a quarter's mean."""
 
     lowering, keep = "stand-in", 0.5
 
-    def run(self, frame: np.ndarray, previous: np.ndarray | None, *, key: bool) -> LiveOutput:
+    def run(self, frame: np.ndarray, previous: np.ndarray | None, *, key: bool) -> IncrementalOutput:
         height, width = (size // 2 for size in frame.shape[:2])
         quarters = frame[: 2 * height, : 2 * width].reshape(2, height, 2, width, 3).mean(axis=(1, 3))
         pooled = quarters.reshape(4, 3).astype(np.float32) / 255
@@ -25,7 +25,7 @@ class LiveStandIn:
         kept = np.ones(4, np.bool_)
         if not key:
             kept[np.argsort(change, kind="stable")[:2]] = False
-        return LiveOutput(np.zeros((kept.sum(), 48), np.float32), kept, change, change, pooled)
+        return IncrementalOutput(np.zeros((kept.sum(), 48), np.float32), kept, change, change, pooled)
 
 
 class LanguageStandIn:

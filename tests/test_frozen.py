@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines import choose_engine, load_live
+from stts_runtime.engines import choose_engine, load_incremental
 from stts_runtime.session import Session
 from stts_runtime.video import VideoFile, window_of_file
 from tests.compiled import with_engines
@@ -62,7 +62,7 @@ def test_a_frame_of_a_stream_is_compared_with_the_one_before(
     cuda: FakeCuda,  # noqa: F811
     flavour: str,
 ) -> None:
-    engine = load_live(with_engines(targets, tmp_path, flavour), 0.5, flavour)  # type: ignore[arg-type]
+    engine = load_incremental(with_engines(targets, tmp_path, flavour), 0.5, flavour)  # type: ignore[arg-type]
     frame = np.zeros((84, 84, 3), np.uint8)
     brighter = frame.copy()
     brighter[:42, :42] = 255

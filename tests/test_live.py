@@ -9,7 +9,7 @@ import pytest
 
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Manifest
-from stts_runtime.engines import LiveOutput, LiveVisionEngine, load_live, load_vision
+from stts_runtime.engines import IncrementalOutput, IncrementalVisionEngine, load_incremental, load_vision
 from stts_runtime.errors import BundleError, EngineError
 
 DATA = Path(__file__).parent / "data"
@@ -20,8 +20,8 @@ def pictures(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, 84, 84, 3), dtype=np.uint8)
 
 
-def watched(engine: LiveVisionEngine, frames: np.ndarray, key_every: int) -> list[LiveOutput]:
-    outputs: list[LiveOutput] = []
+def watched(engine: IncrementalVisionEngine, frames: np.ndarray, key_every: int) -> list[IncrementalOutput]:
+    outputs: list[IncrementalOutput] = []
     for number, frame in enumerate(frames):
         previous = outputs[-1].pooled if outputs else None
         outputs.append(engine.run(frame, previous, key=number % key_every == 0))
@@ -32,7 +32,7 @@ def watched(engine: LiveVisionEngine, frames: np.ndarray, key_every: int) -> lis
 def test_a_stream_gives_what_its_window_gives(micro_bundle: Bundle) -> None:
     frames = pictures(6)
     window = load_vision(micro_bundle, "frame-t6-k0.5").run(frames)
-    outputs = watched(load_live(micro_bundle, 0.5), frames, key_every=6)
+    outputs = watched(load_incremental(micro_bundle, 0.5), frames, key_every=6)
     np.testing.assert_array_equal(np.stack([one.kept for one in outputs]), window.kept)
     assert window.scores is not None
     np.testing.assert_allclose(np.stack([one.scores for one in outputs]), window.scores, atol=1e-6)
@@ -42,7 +42,7 @@ def test_a_stream_gives_what_its_window_gives(micro_bundle: Bundle) -> None:
 
 @pytest.mark.onnxruntime
 def test_a_key_frame_is_whole_and_owes_nothing_to_the_frame_before(micro_bundle: Bundle) -> None:
-    engine, (first, second) = load_live(micro_bundle, 0.5), pictures(2)
+    engine, (first, second) = load_incremental(micro_bundle, 0.5), pictures(2)
     before = engine.run(first, None, key=True)
     key, alone = engine.run(second, before.pooled, key=True), engine.run(second, None, key=True)
     assert key.kept.all()
@@ -53,7 +53,7 @@ def test_a_key_frame_is_whole_and_owes_nothing_to_the_frame_before(micro_bundle:
 
 @pytest.mark.onnxruntime
 def test_change_is_nothing_for_the_same_picture_and_everything_at_first(micro_bundle: Bundle) -> None:
-    engine, (frame, other) = load_live(micro_bundle, 0.5), pictures(2)
+    engine, (frame, other) = load_incremental(micro_bundle, 0.5), pictures(2)
     first = engine.run(frame, None, key=True)
     np.testing.assert_allclose(first.change, 1, atol=1e-5)
     assert (engine.run(frame, first.pooled, key=False).change == 0).all()
@@ -63,7 +63,7 @@ def test_change_is_nothing_for_the_same_picture_and_everything_at_first(micro_bu
 
 @pytest.mark.onnxruntime
 def test_with_keep_1_every_frame_is_whole(micro_bundle: Bundle) -> None:
-    outputs = watched(load_live(micro_bundle, 1.0), pictures(3), key_every=3)
+    outputs = watched(load_incremental(micro_bundle, 1.0), pictures(3), key_every=3)
     assert all(one.kept.all() for one in outputs)
 
 
@@ -76,12 +76,12 @@ def test_the_language_model_takes_two_key_frames_a_window(micro_bundle: Bundle) 
 
 def test_a_bundle_without_frames_of_a_stream_names_the_option() -> None:
     with pytest.raises(BundleError, match=r"no variants for single frames.*--budget frame"):
-        load_live(Bundle.open(DATA / "bundle-v4"), 0.5)
+        load_incremental(Bundle.open(DATA / "bundle-v4"), 0.5)
 
 
 def test_a_keep_that_was_not_built_names_those_that_were(micro_bundle: Bundle) -> None:
     with pytest.raises(BundleError, match=r"no live variant with keep 0.3; it has live-key, live-k0.5"):
-        load_live(micro_bundle, 0.3)
+        load_incremental(micro_bundle, 0.3)
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ def test_a_manifest_that_contradicts_itself_is_refused(micro_bundle: Bundle, cha
 def check_against_the_cpu(bundle: Bundle, engine: str) -> None:
     """Streams of the engine, over several captures of its graphs."""
     frames, tolerance = pictures(6, seed=3), 2e-2
-    wanted = watched(load_live(bundle, 0.5), frames, key_every=3)
-    got = watched(load_live(bundle, 0.5, engine), frames, key_every=3)  # type: ignore[arg-type]
+    wanted = watched(load_incremental(bundle, 0.5), frames, key_every=3)
+    got = watched(load_incremental(bundle, 0.5, engine), frames, key_every=3)  # type: ignore[arg-type]
     for ours, theirs in zip(got, wanted, strict=True):
         np.testing.assert_array_equal(ours.kept, theirs.kept)
         np.testing.assert_allclose(ours.change, theirs.change, atol=tolerance)
@@ -111,11 +111,11 @@ def check_against_the_cpu(bundle: Bundle, engine: str) -> None:
         assert error < tolerance
         assert ours.visual_tokens.dtype == np.float16
     with pytest.raises(EngineError, match="the engine takes"):
-        load_live(bundle, 0.5, engine).run(frames[0, :5], None, key=True)  # type: ignore[arg-type]
+        load_incremental(bundle, 0.5, engine).run(frames[0, :5], None, key=True)  # type: ignore[arg-type]
 
 
 @pytest.mark.onnxruntime
 def test_a_frozen_bundle_still_looks_at_streams() -> None:
     bundle = Bundle.open(DATA / "bundle-v5")
-    outputs = watched(load_live(bundle, 0.5), pictures(2), key_every=2)
+    outputs = watched(load_incremental(bundle, 0.5), pictures(2), key_every=2)
     assert [one.kept.sum() for one in outputs] == [GROUPS, GROUPS // 2]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines import LiveOutput, load_language, load_live
+from stts_runtime.engines import IncrementalOutput, load_incremental, load_language
 from stts_runtime.errors import BundleError, PromptError, UserError
 from stts_runtime.sources.source import Frame, State, Status
 from stts_runtime.stream.channel import Channel, Look, Orders
@@ -21,7 +21,7 @@ from stts_runtime.stream.record import Record, StreamAnswer, StreamEvent
 from stts_runtime.stream.triggers import Gate, KeyRule, novelty
 from stts_runtime.stream.watcher import Engines, Ring, SeenFrame, Watcher
 from tests.installed import HAS_ONNXRUNTIME
-from tests.stand_ins import LanguageStandIn, LiveStandIn
+from tests.stand_ins import IncrementalStandIn, LanguageStandIn
 
 GROUPS = 4
 RULE = KeyRule(every=3, at_least=2, jump=0.9)
@@ -72,8 +72,8 @@ class Heard:
 @pytest.fixture(scope="module")
 def engines(micro_bundle: Bundle) -> Engines:
     if HAS_ONNXRUNTIME:
-        return Engines.of(micro_bundle, load_live(micro_bundle, 0.5), load_language(micro_bundle))
-    return Engines.of(micro_bundle, LiveStandIn(), LanguageStandIn(micro_bundle.manifest.language.context))
+        return Engines.of(micro_bundle, load_incremental(micro_bundle, 0.5), load_language(micro_bundle))
+    return Engines.of(micro_bundle, IncrementalStandIn(), LanguageStandIn(micro_bundle.manifest.language.context))
 
 
 def channel(engines: Engines, source: FakeSource, gate: Gate = ALWAYS, name: str = "gate", frames: int = 3) -> Channel:
@@ -91,7 +91,7 @@ def run(*channels: Channel) -> Heard:
 def seen(kept: int, key: bool = False) -> SeenFrame:
     mask = np.arange(GROUPS) < kept
     nothing = np.zeros(GROUPS, dtype=np.float32)
-    output = LiveOutput(np.zeros((kept, 8)), mask, nothing, nothing, np.zeros((GROUPS, 2), dtype=np.float32))
+    output = IncrementalOutput(np.zeros((kept, 8)), mask, nothing, nothing, np.zeros((GROUPS, 2), dtype=np.float32))
     return SeenFrame(output, 0.0, 0.0, key, 0.0, 0.0)
 
 
@@ -225,7 +225,7 @@ def test_a_stop_ends_after_what_is_being_done(engines: Engines) -> None:
 def test_sources_are_closed_when_an_engine_fails(engines: Engines) -> None:
     one = channel(engines, FakeSource([0.0, 0.5]))
 
-    def broken(*_: Any, **__: Any) -> LiveOutput:
+    def broken(*_: Any, **__: Any) -> IncrementalOutput:
         raise RuntimeError("out of memory")
 
     one._watcher._engines = replace(engines, vision=type("V", (), {"run": broken})())

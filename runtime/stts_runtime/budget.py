@@ -86,7 +86,7 @@ class TokenBudget:
 
 
 @dataclass(frozen=True)
-class LiveBudget:
+class IncrementalBudget:
     """One frame of a stream, budget `frame`: a key frame (keep 1) stays whole as a window's first frame does, and those
     between keep `keep` of their groups.
 

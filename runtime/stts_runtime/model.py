@@ -22,7 +22,7 @@ from stts_runtime.engines import EngineName, choose_engine
 from stts_runtime.errors import SourceError, UserError
 from stts_runtime.overlay import Image, picture_of, write_overlay
 from stts_runtime.session import Clip, Session, Sessions, Wanted, Watched
-from stts_runtime.stream.assemble import live_engines
+from stts_runtime.stream.assemble import incremental_engines
 from stts_runtime.stream.record import StreamAnswer, StreamEvent
 from stts_runtime.stream.run import stream_answers
 from stts_runtime.stream.watcher import Engines
@@ -203,10 +203,10 @@ class Model:
             "max_tokens": max_tokens,
         }
         config = stream_config(self.bundle.folder, source, arguments, settings)
-        self.bundle.choose_live(config.keep)
+        self.bundle.choose_incremental(config.keep)
         if config.keep not in self._live:
             with selected_gpu(self._device):
-                live = live_engines(config, self.bundle, self._choice, sessions.conversation)
+                live = incremental_engines(config, self.bundle, self._choice, sessions.conversation)
             self._live[config.keep] = live
         return stream_answers(config, self._live[config.keep], on_event or (lambda _: None))
 

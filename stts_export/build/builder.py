@@ -15,17 +15,17 @@ from stts_export.build.plan import Plan, plan_bundle
 from stts_export.build.proof_writer import write_proof
 from stts_export.build.request import BuildRequest
 from stts_export.build.scan_run import ScanRun, scan_lines
-from stts_export.checkpoint import Checkpoint, StreamedModules, open_checkpoint
-from stts_export.checkpoint.streaming import real_weights
-from stts_export.graphs.check import LanguageCalls, check_language, check_live, check_vision
-from stts_export.graphs.expect import Expectation, example_prompt, expect_language, expect_live, expect_vision
+from stts_export.checkpoint import Checkpoint, LazyModules, open_checkpoint
+from stts_export.checkpoint.lazy_weights import real_weights
+from stts_export.graphs.check import LanguageCalls, check_incremental, check_language, check_vision
+from stts_export.graphs.expect import Expectation, example_prompt, expect_incremental, expect_language, expect_vision
 from stts_export.graphs.fuse import fuse
+from stts_export.graphs.incremental_graph import export_incremental
 from stts_export.graphs.language_graph import export_indexed, export_language, export_prefill, export_step
-from stts_export.graphs.live_graph import export_live
 from stts_export.graphs.vision_graph import export_vision
 from stts_export.lowering import CPU, Lowering
 from stts_export.precision import PrecisionPlan, plan_precision, scan, to_half
-from stts_runtime.budget import LiveBudget
+from stts_runtime.budget import IncrementalBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import LANGUAGE, PREFILL, VISION, Graph
 from stts_runtime.bundle.publish import Replaceable, check_apart, published
@@ -52,7 +52,7 @@ def build_bundle(request: BuildRequest, tell: Tell = tell_nobody) -> Bundle:
     check_memory(checkpoint, plan)
     with published(request.out, Replaceable("a bundle", _is_bundle, request.replace)) as folder:
         tell(f"reading {request.checkpoint}")
-        modules = checkpoint.stream()
+        modules = checkpoint.lazy()
         for note in (*plan.notes, *modules.notes):
             tell(f"note: {note}")
         _Builder(request, checkpoint, modules, plan, folder, tell).run()
@@ -86,7 +86,7 @@ class _Builder:
         self,
         request: BuildRequest,
         checkpoint: Checkpoint,
-        modules: StreamedModules,
+        modules: LazyModules,
         plan: Plan,
         folder: Path,
         tell: Tell,
@@ -118,9 +118,9 @@ class _Builder:
             for budget in self.plan.budgets:
                 self.tell(f"computing what vision {budget.name} must give")
                 self.expected_vision[budget.name] = expect_vision(vision, budget)
-            for live in self._live_budgets:
+            for live in self._incremental_budgets:
                 self.tell(f"computing what vision {live.name} must give")
-                self.expected_vision[live.name] = expect_live(vision, live)
+                self.expected_vision[live.name] = expect_incremental(vision, live)
             self.tell("computing what the language model must give")
             self.expected_language = self._expect_language()
 
@@ -132,7 +132,7 @@ class _Builder:
         return expect_language(self.modules.language, prompted, plan.prompt.eos_ids, plan.context, plan.visual_rows)
 
     @property
-    def _live_budgets(self) -> list[LiveBudget]:
+    def _incremental_budgets(self) -> list[IncrementalBudget]:
         return self.plan.live.budgets if self.plan.live else []
 
     def _halved(self) -> Formats:
@@ -177,9 +177,9 @@ class _Builder:
                 self.tell(f"exporting vision {budget.name}{_for(lowering)}")
                 model = export_vision(vision, budget, lowering)
                 exported.append(Exported(f"{VISION}.{budget.name}", lowering, model))
-            for live in self._live_budgets:
+            for live in self._incremental_budgets:
                 self.tell(f"exporting vision {live.name}{_for(lowering)}")
-                exported.append(Exported(f"{VISION}.{live.name}", lowering, export_live(vision, live, lowering)))
+                exported.append(Exported(f"{VISION}.{live.name}", lowering, export_incremental(vision, live, lowering)))
             self.tell(f"exporting the language model with a context of {self.plan.context}{_for(lowering)}")
             exported.extend(self._exported_language(lowering))
         for one in exported:
@@ -222,9 +222,9 @@ class _Builder:
             return check_language(calls, self.expected_language, formats.language)
         name = one.part.removeprefix(f"{VISION}.")
         precision = "bf16" if formats.vision_wide else formats.vision
-        for live in self._live_budgets:
+        for live in self._incremental_budgets:
             if name == live.name:
-                return check_live(path, weights, self.expected_vision[name], live, precision)
+                return check_incremental(path, weights, self.expected_vision[name], live, precision)
         (budget,) = (budget for budget in self.plan.budgets if name == budget.name)
         return check_vision(path, weights, self.expected_vision[name], budget, precision)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import onnx_ir as ir
 from torch import Tensor
 
-from stts_export.build.plan import TOKENIZER, LivePlan, Plan
+from stts_export.build.plan import TOKENIZER, IncrementalPlan, Plan
 from stts_export.checkpoint import Checkpoint
-from stts_export.checkpoint.stream_writer import write_safetensors
-from stts_export.checkpoint.streaming import Read
+from stts_export.checkpoint.lazy_weights import Read
+from stts_export.checkpoint.safetensors_writer import write_safetensors
 from stts_export.graphs.check import check_onnx
 from stts_export.graphs.count import count_multiplications
 from stts_export.graphs.weight_file import (
@@ -34,9 +34,9 @@ from stts_runtime.bundle.manifest import (
     SCHEMA_VERSION,
     VISION,
     Graph,
+    IncrementalVariant,
     LanguageModel,
     Live,
-    LiveVariant,
     Manifest,
     Precision,
     VisionModel,
@@ -168,9 +168,9 @@ class BundleWriter:
             graphs=self._graphs[f"{VISION}.{budget.name}"],
         )
 
-    def _live(self, plan: LivePlan) -> Live:
+    def _live(self, plan: IncrementalPlan) -> Live:
         variants = {
-            budget.name: LiveVariant(
+            budget.name: IncrementalVariant(
                 keep=budget.keep, kept_groups=budget.kept, graphs=self._graphs[f"{VISION}.{budget.name}"]
             )
             for budget in plan.budgets
@@ -182,7 +182,7 @@ class BundleWriter:
         config = self.checkpoint.config.text
         return LanguageModel(
             layers=config.layers,
-            kv_channels=config.kv_heads * config.head_width,
+            kv_channels=config.kv_heads * config.head_dim,
             context=self.plan.context,
             visual_rows=self.plan.visual_rows,
             visual_width=config.width,

@@ -20,7 +20,7 @@ def check_memory(checkpoint: Checkpoint, plan: Plan) -> None:
     vision, text = checkpoint.config.vision, checkpoint.config.text
     frames = max(budget.frames for budget in plan.budgets)
     activations = frames * vision.patches * (vision.mlp_width + vision.width * _ACTIVATION_COPIES)
-    caches = 2 * text.layers * plan.context * text.kv_heads * text.head_width
+    caches = 2 * text.layers * plan.context * text.kv_heads * text.head_dim
     # Weights come one at a time; the check of a graph loads a piece of it, which ONNX Runtime may hold twice.
     weights = min(4 * checkpoint.files.values(), 2 * WHOLE_BYTES)
     needed = _LIBRARY_BYTES + weights + 4 * (2 * activations + 4 * caches)

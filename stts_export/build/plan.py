@@ -12,7 +12,7 @@ from stts_export.checkpoint import Checkpoint
 from stts_export.errors import CheckpointError
 from stts_export.lowering import LOWERINGS, TARGETS, Lowering
 from stts_export.precision import Half
-from stts_runtime.budget import LiveBudget, Scope, TokenBudget
+from stts_runtime.budget import IncrementalBudget, Scope, TokenBudget
 from stts_runtime.bundle.manifest import MAX_FRAMES, Positions, Prompt
 from stts_runtime.errors import UserError
 from stts_runtime.prompt import PromptBuilder, Tokens
@@ -25,10 +25,10 @@ _CONTEXT_STEP = 64
 
 
 @dataclass(frozen=True)
-class LivePlan:
+class IncrementalPlan:
     """Frames of a stream, one at a time, and the longest window made of them."""
 
-    budgets: list[LiveBudget]
+    budgets: list[IncrementalBudget]
     frames: int
 
     @property
@@ -48,7 +48,7 @@ class Plan:
     """A request that can be met."""
 
     budgets: list[TokenBudget]
-    live: LivePlan | None
+    live: IncrementalPlan | None
     lowerings: list[Lowering]
     half: Half
     prompt: Prompt
@@ -125,14 +125,16 @@ def _budgets(request: BuildRequest, checkpoint: Checkpoint) -> list[TokenBudget]
     return list(budgets.values())
 
 
-def _live(budgets: Sequence[TokenBudget]) -> LivePlan | None:
+def _live(budgets: Sequence[TokenBudget]) -> IncrementalPlan | None:
     """Windows of the budget `frame` can be made a frame at a time, so streams can have them."""
     windows = [budget for budget in budgets if budget.scope == "frame"]
     if not windows:
         return None
     keeps = dict.fromkeys([1.0, *(budget.keep for budget in windows)])
     groups = windows[0].groups
-    return LivePlan([LiveBudget(groups, keep) for keep in keeps], max(budget.frames for budget in windows))
+    return IncrementalPlan(
+        [IncrementalBudget(groups, keep) for keep in keeps], max(budget.frames for budget in windows)
+    )
 
 
 def _scopes(request: BuildRequest, keep: float) -> Sequence[Scope]:

@@ -189,7 +189,7 @@ class HfConfig(Section):
             raise CheckpointError("config.json: the connector groups its queries, which is not supported")
         return ConnectorConfig(
             heads=section.num_attention_heads,
-            head_width=section.head_dim,
+            head_dim=section.head_dim,
             pooled_width=section.hidden_size,
             mlp_width=section.intermediate_size,
             text_width=section.text_hidden_size,
@@ -202,7 +202,7 @@ class HfConfig(Section):
             layers=section.num_hidden_layers,
             heads=section.num_attention_heads,
             kv_heads=section.num_key_value_heads,
-            head_width=section.head_dim,
+            head_dim=section.head_dim,
             mlp_width=section.intermediate_size,
             vocab=section.vocab_size,
             extra_vocab=section.additional_vocab_size,

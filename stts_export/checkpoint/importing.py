@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from stts_export.checkpoint.config_json import config_json
-from stts_export.checkpoint.load import Checkpoint, StreamedModules, open_checkpoint
-from stts_export.checkpoint.streaming import placeholder
+from stts_export.checkpoint.lazy_weights import placeholder
+from stts_export.checkpoint.load import Checkpoint, LazyModules, open_checkpoint
 from stts_export.checkpoint.tokenizer import SETTINGS, TOKENIZER, mark_ids, read_tokenizer
 from stts_export.checkpoint.write import VIDEO_PROCESSOR, json_bytes, replaceable_checkpoint, write_checkpoint
 from stts_runtime.bundle.publish import check_apart, check_free
@@ -44,7 +44,7 @@ def import_checkpoint(
     replaceable = replaceable_checkpoint(replace)
     check_free(out, replaceable)
     checkpoint = open_checkpoint(source, tokenizer)
-    modules = checkpoint.stream()
+    modules = checkpoint.lazy()
     for note in modules.notes:
         tell(f"note: {note}")
     shapes = {**modules.vision.state_dict(), **modules.language.state_dict()}
@@ -59,7 +59,7 @@ def import_checkpoint(
     return modules.notes
 
 
-def _config(checkpoint: Checkpoint, modules: StreamedModules, like: Mapping[str, Tensor]) -> dict[str, Any]:
+def _config(checkpoint: Checkpoint, modules: LazyModules, like: Mapping[str, Tensor]) -> dict[str, Any]:
     """Of the newer generation; `like` has the types that are written."""
     stts = checkpoint.hf_config.stts
     return config_json(

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from stts_export.checkpoint.hf_config import HfConfig
 from stts_export.checkpoint.layouts import HUGGING_FACE, VideoProcessor, find_layout
+from stts_export.checkpoint.lazy_weights import Read, hold_small_weights
 from stts_export.checkpoint.names import own_name
-from stts_export.checkpoint.streaming import Read, hold_small_weights
 from stts_export.checkpoint.tokenizer import TextSide, read_text_side
 from stts_export.checkpoint.weight_source import WeightSource
 from stts_export.checkpoint.weights import HEAD, Stored, checked, head_is_embedding, stored_weights
@@ -34,7 +34,7 @@ class Modules:
 
 
 @dataclass(frozen=True)
-class StreamedModules(Modules):
+class LazyModules(Modules):
     """Modules that hold small weights and placeholders (`streaming`); `read` has every weight by its name."""
 
     read: Read
@@ -58,13 +58,13 @@ class Checkpoint:
 
     def load(self) -> Modules:
         """Raises `CheckpointError` unless the weights fit the configuration whole and exactly."""
-        streamed = self.stream()
+        streamed = self.lazy()
         for module in (streamed.vision, streamed.language):
             module.load_state_dict({name: streamed.read(name) for name in module.state_dict()}, assign=True)
             module.requires_grad_(False)
         return Modules(streamed.vision, streamed.language, streamed.notes)
 
-    def stream(self) -> StreamedModules:
+    def lazy(self) -> LazyModules:
         """The same, but large weights stay in the files until they are asked for."""
         found = stored_weights(self.files, self.config)
         config, tied = self._with_head_tied_as_stored(found)
@@ -78,7 +78,7 @@ class Checkpoint:
 
         for module in (vision, language):
             hold_small_weights(module.eval(), read)
-        return StreamedModules(vision, language, notes, read, {name: found[name].dtype for name in wanted})
+        return LazyModules(vision, language, notes, read, {name: found[name].dtype for name in wanted})
 
     def _with_head_tied_as_stored(self, found: dict[str, Stored]) -> tuple[ModelConfig, list[str]]:
         """A head that equals the embedding is kept once, whatever the configuration says."""

@@ -68,7 +68,7 @@ def _embedding_split_as_used(found: Mapping[str, Stored], config: ModelConfig) -
 
 def _unfused(name: str, stored: str, files: WeightSource, config: ModelConfig) -> list[tuple[str, Stored]]:
     text, shape, dtype = config.text, files.shape(stored), files.dtype(stored)
-    queries, keys = text.heads * text.head_width, text.kv_heads * text.head_width
+    queries, keys = text.heads * text.head_dim, text.kv_heads * text.head_dim
 
     def split(parts: list[tuple[str, int]]) -> list[tuple[str, Stored]]:
         if not shape or sum(size for _, size in parts) != shape[0]:

@@ -15,9 +15,9 @@ from torch import Tensor
 from stts_export.checkpoint.hf_config import HfConfig
 from stts_export.checkpoint.json_files import read_json
 from stts_export.checkpoint.layouts import HUGGING_FACE
+from stts_export.checkpoint.lazy_weights import Read, placeholder
 from stts_export.checkpoint.safetensors_files import INDEX, SINGLE
-from stts_export.checkpoint.stream_writer import write_safetensors
-from stts_export.checkpoint.streaming import Read, placeholder
+from stts_export.checkpoint.safetensors_writer import write_safetensors
 from stts_export.checkpoint.tokenizer import SETTINGS, TOKENIZER
 from stts_export.errors import CheckpointError
 from stts_runtime.bundle.publish import Replaceable, published

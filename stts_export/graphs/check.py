@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stts_export.errors import ExportError
 from stts_export.graphs.expect import Expectation
 from stts_export.graphs.segments import SegmentedGraph, run_in_segments
-from stts_runtime.budget import LiveBudget, TokenBudget
+from stts_runtime.budget import IncrementalBudget, TokenBudget
 from stts_runtime.bundle.manifest import Precision
 from stts_runtime.proof.bars import ROUNDING, Bar, relative_error
 
@@ -36,7 +36,9 @@ def check_onnx(path: Path) -> None:
         raise ExportError(f"{path.name} is not valid ONNX: {error}") from error
 
 
-def check_live(path: Path, weights: Path, expected: Expectation, budget: LiveBudget, precision: Precision) -> float:
+def check_incremental(
+    path: Path, weights: Path, expected: Expectation, budget: IncrementalBudget, precision: Precision
+) -> float:
     """As `check_vision`, and compares what goes on to the next frame too."""
     got = run_in_segments(path, weights, expected.inputs, WHOLE_BYTES)
     for what in ("pooled", "change"):

@@ -26,7 +26,7 @@ from onnx_ir.passes import common
 from safetensors import safe_open
 from torch import Tensor
 
-from stts_export.checkpoint.streaming import Read, placeholder
+from stts_export.checkpoint.lazy_weights import Read, placeholder
 from stts_runtime.errors import BundleError
 
 _VIEWS = {"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Cast"}

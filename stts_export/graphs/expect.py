@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stts_export.graphs import language_graph, live_graph, vision_graph
+from stts_export.graphs import incremental_graph, language_graph, vision_graph
+from stts_export.graphs.incremental_graph import IncrementalGraph
 from stts_export.graphs.language_graph import LanguageGraph
-from stts_export.graphs.live_graph import LiveGraph
 from stts_export.graphs.vision_graph import VisionGraph
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
-from stts_runtime.budget import LiveBudget, TokenBudget
+from stts_runtime.budget import IncrementalBudget, TokenBudget
 from stts_runtime.engines.indices import indices_of
 from stts_runtime.prompt import PromptBuilder, Tokens
 from stts_runtime.proof.language_stage import Prompted
@@ -53,14 +53,14 @@ def expect_vision(vision: Vision, budget: TokenBudget) -> Expectation:
     )
 
 
-def expect_live(vision: Vision, budget: LiveBudget) -> Expectation:
+def expect_incremental(vision: Vision, budget: IncrementalBudget) -> Expectation:
     """Runs the modules, in float32, on an example frame."""
-    inputs = live_graph.example_call(vision)
+    inputs = incremental_graph.example_call(vision)
     with torch.no_grad():
-        outputs = LiveGraph(vision, budget)(*inputs)
+        outputs = IncrementalGraph(vision, budget)(*inputs)
     return Expectation(
-        {name: tensor.numpy() for name, tensor in zip(live_graph.INPUTS, inputs, strict=True)},
-        {name: tensor.numpy() for name, tensor in zip(live_graph.OUTPUTS, outputs, strict=True)},
+        {name: tensor.numpy() for name, tensor in zip(incremental_graph.INPUTS, inputs, strict=True)},
+        {name: tensor.numpy() for name, tensor in zip(incremental_graph.OUTPUTS, outputs, strict=True)},
     )
 
 

@@ -34,21 +34,21 @@ def key_biased_attention(q: Value, k: Value, v: Value, bias: Value, heads: int) 
     the bias in two parts, whose sum has more digits than either.
     """
     rows, keys, width = constant(k, 0, 1, 2)
-    head_width = width // heads
+    head_dim = width // heads
 
     def attend(q: Value, k: Value, v: Value) -> Value:
-        unscaled = op.Mul(op.Cast(bias, to=ir.DataType.FLOAT), op.Constant(value_float=head_width**0.5))
+        unscaled = op.Mul(op.Cast(bias, to=ir.DataType.FLOAT), op.Constant(value_float=head_dim**0.5))
         high = op.Cast(unscaled, to=ir.DataType.FLOAT16)
         low = op.Cast(op.Sub(unscaled, op.Cast(high, to=ir.DataType.FLOAT)), to=ir.DataType.FLOAT16)
         parts = [op.CastLike(op.Unsqueeze(part, [2, 3]), q) for part in (high, low)]
         channels = op.Pad(op.Concat(*parts, axis=3), [0, 0, 0, 0, 0, 0, 0, _BIAS_CHANNELS - 2])
         of_heads = op.Expand(channels, [rows, keys, heads, _BIAS_CHANNELS])
-        by_token = [op.Reshape(x, [0, 0, heads, head_width]) for x in (q, k)]
+        by_token = [op.Reshape(x, [0, 0, heads, head_dim]) for x in (q, k)]
         ones = op.CastLike(op.Constant(value_float=1.0), q)
         wide_q = op.Pad(by_token[0], [0, 0, 0, 0, 0, 0, 0, _BIAS_CHANNELS], ones)
         wide_k = op.Concat(by_token[1], of_heads, axis=3)
-        q, k = (op.Reshape(x, [0, 0, heads * (head_width + _BIAS_CHANNELS)]) for x in (wide_q, wide_k))
-        return contrib.multi_head_attention(q, k, v, num_heads=heads, scale=head_width**-0.5)
+        q, k = (op.Reshape(x, [0, 0, heads * (head_dim + _BIAS_CHANNELS)]) for x in (wide_q, wide_k))
+        return contrib.multi_head_attention(q, k, v, num_heads=heads, scale=head_dim**-0.5)
 
     return _in_fp16(attend, q, k, v)
 

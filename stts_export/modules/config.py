@@ -94,7 +94,7 @@ class ConnectorConfig:
     """Attention pooling of one group over all feature layers, then SwiGLU to the language model's width."""
 
     heads: int
-    head_width: int
+    head_dim: int
     pooled_width: int
     mlp_width: int
     text_width: int
@@ -156,7 +156,7 @@ class TextConfig:
     layers: int
     heads: int
     kv_heads: int
-    head_width: int
+    head_dim: int
     mlp_width: int
     vocab: int
     extra_vocab: int

@@ -13,7 +13,7 @@ class Connector(nn.Module):
     def __init__(self, vision: VisionConfig, config: ConnectorConfig) -> None:
         super().__init__()
         features = vision.width * len(vision.feature_layers)
-        channels = config.heads * config.head_width
+        channels = config.heads * config.head_dim
         self.patches_per_group = vision.patches_per_group
         self.image_pooling_2d = GroupPooling(features, channels, config.pooled_width, config.heads)
         self.image_projector = GatedMlp(config.pooled_width, config.mlp_width, config.text_width)

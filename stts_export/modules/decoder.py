@@ -55,15 +55,15 @@ class RotaryAttention(nn.Module):
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
-        channels, kv_channels = config.heads * config.head_width, config.kv_heads * config.head_width
+        channels, kv_channels = config.heads * config.head_dim, config.kv_heads * config.head_dim
         self.heads, self.kv_heads = config.heads, config.kv_heads
         self.q_proj = nn.Linear(config.width, channels, bias=config.qkv_bias)
         self.k_proj = nn.Linear(config.width, kv_channels, bias=config.qkv_bias)
         self.v_proj = nn.Linear(config.width, kv_channels, bias=config.qkv_bias)
         self.o_proj = nn.Linear(channels, config.width, bias=False)
         whole = config.norm_whole_projection
-        self.q_norm = RmsNorm(channels if whole else config.head_width, config.norm_eps)
-        self.k_norm = RmsNorm(kv_channels if whole else config.head_width, config.norm_eps)
+        self.q_norm = RmsNorm(channels if whole else config.head_dim, config.norm_eps)
+        self.k_norm = RmsNorm(kv_channels if whole else config.head_dim, config.norm_eps)
 
     def forward(self, x: Tensor, attend: AttendProjected) -> Tensor:
         """Rows (B * L, width) -> rows."""

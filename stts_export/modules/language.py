@@ -55,7 +55,7 @@ class Language(nn.Module):
 
         With `by_head`, the layout of some targets, they are (1, kv heads, slots, head width).
         """
-        heads, width = self.config.kv_heads, self.config.head_width
+        heads, width = self.config.kv_heads, self.config.head_dim
         shape = (1, heads, slots, width) if by_head else (1, slots, heads * width)
         reference = self.language_model.norm.weight
         return [reference.new_zeros(shape) for _ in range(2 * self.config.layers)]
@@ -248,4 +248,4 @@ class Language(nn.Module):
         return words + visual.index_select(0, row).to(words.dtype) * is_patch[:, None].to(words.dtype)
 
     def _rotary(self, positions_BL: Tensor, dtype: torch.dtype) -> dict[bool, Rotary]:
-        return rotary_of_layer_kinds(self.config.rotary, self.config.head_width, positions_BL, dtype)
+        return rotary_of_layer_kinds(self.config.rotary, self.config.head_dim, positions_BL, dtype)

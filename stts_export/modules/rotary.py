@@ -26,19 +26,19 @@ class Rotary(NamedTuple):
 
 
 def rotary_of_layer_kinds(
-    config: RotaryConfig, head_width: int, positions_BL: Tensor, dtype: torch.dtype
+    config: RotaryConfig, head_dim: int, positions_BL: Tensor, dtype: torch.dtype
 ) -> dict[bool, Rotary]:
     """The angles of layers with scaling (True) and of those without, as far as the model has them."""
     scalings = {False: None} if config.scaling is None else {False: None, True: config.scaling}
     return {
-        scaled: _rotary(config.theta, scaling, head_width, positions_BL, dtype) for scaled, scaling in scalings.items()
+        scaled: _rotary(config.theta, scaling, head_dim, positions_BL, dtype) for scaled, scaling in scalings.items()
     }
 
 
 def _rotary(
-    theta: float, scaling: RotaryScaling | None, head_width: int, positions_BL: Tensor, dtype: torch.dtype
+    theta: float, scaling: RotaryScaling | None, head_dim: int, positions_BL: Tensor, dtype: torch.dtype
 ) -> Rotary:
-    frequency_r = _plain(theta, head_width, positions_BL.device)
+    frequency_r = _plain(theta, head_dim, positions_BL.device)
     if scaling is not None:
         frequency_r = _scaled(frequency_r, scaling, theta)
     angle_BLr = positions_BL.float().unsqueeze(-1) * frequency_r
@@ -46,9 +46,9 @@ def _rotary(
     return Rotary((angle_BLr.cos() * amplitude).to(dtype), (angle_BLr.sin() * amplitude).to(dtype))
 
 
-def _plain(theta: float, head_width: int, device: torch.device) -> Tensor:
+def _plain(theta: float, head_dim: int, device: torch.device) -> Tensor:
     """Radians a position, (head dimension / 2,) float32."""
-    half = head_width // 2
+    half = head_dim // 2
     frequency: Tensor = theta ** -(torch.arange(half, dtype=torch.float32, device=device) / half)
     return frequency
 

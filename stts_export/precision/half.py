@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from stts_export.checkpoint.streaming import cast
+from stts_export.checkpoint.lazy_weights import cast
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
 

@@ -35,7 +35,7 @@ def verify_bundle(request: VerifyRequest, tell: Tell = tell_nobody) -> VerifyRep
         check_output(request.write_reference, (".npz",), source, bundle.folder)
     checkpoint = open_checkpoint(request.checkpoint)
     _check_same_model(bundle, checkpoint)
-    modules = checkpoint.stream()
+    modules = checkpoint.lazy()
     verifier = Verifier(request, bundle, checkpoint, modules, tell)
     findings, frames_from = list(verifier.findings()), request.frames_from.name if request.frames_from else MADE_UP
     made = VerifyReport(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from stts_export.build.frames import Frames, frames_from
-from stts_export.checkpoint import Checkpoint, StreamedModules
+from stts_export.checkpoint import Checkpoint, LazyModules
 from stts_export.checkpoint.layouts import HUGGING_FACE
-from stts_export.checkpoint.streaming import real_weights
+from stts_export.checkpoint.lazy_weights import real_weights
 from stts_export.verify import molmo2
 from stts_export.verify.deviations import half_finding, other_positions, positions_finding, refill_finding
 from stts_export.verify.overflow import scan_for_overflow
@@ -50,7 +50,7 @@ class Verifier:
         request: VerifyRequest,
         bundle: Bundle,
         checkpoint: Checkpoint,
-        modules: StreamedModules,
+        modules: LazyModules,
         tell: Tell,
     ) -> None:
         self.request, self.bundle, self.checkpoint, self.modules = request, bundle, checkpoint, modules

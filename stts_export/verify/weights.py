@@ -9,8 +9,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from stts_export.checkpoint import StreamedModules
-from stts_export.checkpoint.streaming import Read
+from stts_export.checkpoint import LazyModules
+from stts_export.checkpoint.lazy_weights import Read
 from stts_export.checkpoint.weights import BASE_EMBEDDING, HEAD
 from stts_export.graphs.derived import Derivation, stored_derivations
 from stts_runtime.bundle import Bundle
@@ -21,7 +21,7 @@ _SUBJECT, _DERIVED = "weights", "derived weights"
 _NAMES_SHOWN = 4
 
 
-def compare_weights(bundle: Bundle, modules: StreamedModules, tell: Tell) -> Iterator[Finding]:
+def compare_weights(bundle: Bundle, modules: LazyModules, tell: Tell) -> Iterator[Finding]:
     """One finding for each weight file of the bundle, and one more where it has derived weights."""
     shapes = {name: tuple(tensor.shape) for name, tensor in _placeholders(modules).items()}
     graphs = [graph for part in bundle.manifest.parts().values() for graph in part.values()]
@@ -72,7 +72,7 @@ def _finding(subject: str, stage: str, wrong: int, names: int, detail: str | Non
     )
 
 
-def _placeholders(modules: StreamedModules) -> dict[str, Tensor]:
+def _placeholders(modules: LazyModules) -> dict[str, Tensor]:
     return {**modules.vision.state_dict(), **modules.language.state_dict()}
 
 

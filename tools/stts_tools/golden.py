@@ -135,7 +135,7 @@ def _config(meta: dict[str, Any], content: dict[str, Array]) -> ModelConfig:
     scorer_width = content["w/transformer.temporal_token_scorer.mlp.w1.weight"].shape[0]
     scorer = ScorerConfig(meta["prune_after_layer"], scorer_width, meta["prune_fraction"], meta["rescale_min"])
     # The files stop at the tower's last layer, so what comes after it may be of any shape.
-    connector = ConnectorConfig(heads=1, head_width=8, pooled_width=8, mlp_width=8, text_width=8)
+    connector = ConnectorConfig(heads=1, head_dim=8, pooled_width=8, mlp_width=8, text_width=8)
     text = TextConfig(8, 1, 1, 1, 8, 8, 8, 0, RotaryConfig(10000.0))
     return ModelConfig(vision, connector, text, MarkerIds(0, 1, 2), scorer)
 

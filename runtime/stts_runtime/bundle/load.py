@@ -94,7 +94,7 @@ class Bundle:
             )
         return max(short, key=lambda name: _preference(short[name]))
 
-    def choose_live(self, keep: float | None) -> dict[bool, str]:
+    def choose_incremental(self, keep: float | None) -> dict[bool, str]:
         """Names of the live variants: True for key frames, False for those between, at the wanted keep."""
         live = self.manifest.live
         if live is None:

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from stts_runtime.budget import LiveBudget, Scope, TokenBudget
+from stts_runtime.budget import IncrementalBudget, Scope, TokenBudget
 from stts_runtime.errors import UserError
 
 SCHEMA_VERSION: Final = 6
@@ -122,7 +122,7 @@ class VisionVariant(_Record):
         return self.budget == "given"
 
 
-class LiveVariant(_Record):
+class IncrementalVariant(_Record):
     """The vision graph of one frame of a stream: key frames have keep 1."""
 
     keep: Annotated[float, Field(gt=0, le=1)]
@@ -139,7 +139,7 @@ class Live(_Record):
     """Two key frames lie at least so many frames apart, or such a window does not fit the language model."""
     pooled_width: Count
     """Of the features that a frame hands on to the next: (groups, width) float32."""
-    variants: Annotated[dict[Label, LiveVariant], Field(min_length=2)]
+    variants: Annotated[dict[Label, IncrementalVariant], Field(min_length=2)]
 
 
 class LanguageModel(_Record):
@@ -252,7 +252,7 @@ class Manifest(_Record):
         if self.live is None:
             return
         for name, variant in self.live.variants.items():
-            budget = LiveBudget(self.vision.groups, variant.keep)
+            budget = IncrementalBudget(self.vision.groups, variant.keep)
             if (name, variant.kept_groups) != (budget.name, budget.kept):
                 raise ValueError(f"live variant {name} should be {budget.name} with {budget.kept} groups")
         if 1 not in {variant.keep for variant in self.live.variants.values()}:

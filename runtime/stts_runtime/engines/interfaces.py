@@ -41,7 +41,7 @@ class VisionEngine(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class LiveOutput:
+class IncrementalOutput:
     """What one frame of a stream gave, in the host's memory."""
 
     visual_tokens: NDArray[Any]
@@ -56,13 +56,13 @@ class LiveOutput:
     """(G, D): what the next frame of the same stream is given as `previous`."""
 
 
-class LiveVisionEngine(Protocol):
+class IncrementalVisionEngine(Protocol):
     """Frames of streams, one at a time. It keeps nothing between two runs, so streams can share it."""
 
     keep: float
     """Of the frames that are no key frames."""
 
-    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.float32] | None, *, key: bool) -> LiveOutput:
+    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.float32] | None, *, key: bool) -> IncrementalOutput:
         """An RGB frame (H, W, 3) of exactly the model's size; `previous` is None for a stream's first."""
         ...
 
@@ -77,7 +77,7 @@ class LanguageEngine(Protocol):
 
     def show(self, visual_tokens: Any) -> None:
         """Makes these the visual tokens that image patches in later calls refer to: a `VisionOutput`'s, or rows in
-        the host's memory as `LiveOutput` has them.
+        the host's memory as `IncrementalOutput` has them.
         """
         ...
 

@@ -8,9 +8,9 @@ from typing import Literal
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import LANGUAGE
 from stts_runtime.device import this_device
-from stts_runtime.engines.interfaces import LanguageEngine, LiveVisionEngine, VisionEngine
-from stts_runtime.engines.live_cpu import CpuLive
-from stts_runtime.engines.live_device import DeviceLive
+from stts_runtime.engines.incremental_cpu import CpuIncremental
+from stts_runtime.engines.incremental_device import DeviceIncremental
+from stts_runtime.engines.interfaces import IncrementalVisionEngine, LanguageEngine, VisionEngine
 from stts_runtime.engines.onnxruntime_cpu import CpuLanguage, CpuVision
 from stts_runtime.engines.onnxruntime_cuda import LOWERING as CUDA
 from stts_runtime.engines.onnxruntime_cuda import CudaLanguage, CudaVision, check_cuda
@@ -78,23 +78,29 @@ def load_vision(
     return CudaVision.open(bundle, variant) if engine == "cuda" else TensorRtVision.open(bundle, variant, engine, store)
 
 
-def load_live(bundle: Bundle, keep: float, engine: EngineName = "cpu") -> LiveVisionEngine:
+def load_incremental(bundle: Bundle, keep: float, engine: EngineName = "cpu") -> IncrementalVisionEngine:
     """Checks and loads what looks at streams: key frames, and those between at `keep`."""
     if engine == "cpu":
-        return CpuLive(bundle, keep)
-    return DeviceLive.on_cuda(bundle, keep) if engine == "cuda" else DeviceLive.on_tensorrt(bundle, keep, engine)
+        return CpuIncremental(bundle, keep)
+    return (
+        DeviceIncremental.on_cuda(bundle, keep)
+        if engine == "cuda"
+        else DeviceIncremental.on_tensorrt(bundle, keep, engine)
+    )
 
 
-def load_frame(bundle: Bundle, variant: str, engine: EngineName, store: EngineStore | None = None) -> LiveVisionEngine:
+def load_frame(
+    bundle: Bundle, variant: str, engine: EngineName, store: EngineStore | None = None
+) -> IncrementalVisionEngine:
     """Checks and loads one variant for streams, run with `key=False`: the other is not needed; for checks.
 
     `store` as in `load_vision`.
     """
     flavour = flavour_of(engine)
     if flavour is not None:
-        return DeviceLive.alone(bundle, variant, flavour, store)
+        return DeviceIncremental.alone(bundle, variant, flavour, store)
     live = bundle.manifest.live
-    return load_live(bundle, live.variants[variant].keep if live else 1.0, engine)
+    return load_incremental(bundle, live.variants[variant].keep if live else 1.0, engine)
 
 
 def load_language(bundle: Bundle, engine: EngineName = "cpu", store: EngineStore | None = None) -> LanguageEngine:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from stts_runtime.budget import KEY_FRAMES
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import VISION, Graph
-from stts_runtime.engines import EngineName, LanguageEngine, LiveVisionEngine, VisionEngine, flavour_of
-from stts_runtime.engines.load import load_frame, load_language, load_live, load_vision
+from stts_runtime.engines import EngineName, IncrementalVisionEngine, LanguageEngine, VisionEngine, flavour_of
+from stts_runtime.engines.load import load_frame, load_incremental, load_language, load_vision
 from stts_runtime.engines.onnxruntime_cpu import HALF_WEIGHTS, WHOLE_WEIGHTS, cpu_lowering
 from stts_runtime.engines.onnxruntime_cuda import LOWERING as CUDA
 from stts_runtime.passports import EngineStore
@@ -42,9 +42,9 @@ class EngineParts:
         streamed = Geometry.of(self.bundle.manifest).streamed
         if variant not in streamed:
             return load_vision(self.bundle, variant, self.engine, self._store)
-        return StreamedWindow(load_live(self.bundle, streamed[variant].keep, self.engine), self.name)
+        return StreamedWindow(load_incremental(self.bundle, streamed[variant].keep, self.engine), self.name)
 
-    def frame(self, variant: str) -> LiveVisionEngine:
+    def frame(self, variant: str) -> IncrementalVisionEngine:
         """A variant for streams by itself, run with `key=False`."""
         return load_frame(self.bundle, variant, self.engine, self._store)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stts_runtime.budget import LiveBudget, TokenBudget
+from stts_runtime.budget import IncrementalBudget, TokenBudget
 from stts_runtime.bundle.manifest import Manifest
 
 
@@ -18,7 +18,7 @@ class Geometry:
     visual_width: int
     vocabulary: int
     windows: dict[str, TokenBudget]
-    live: dict[str, LiveBudget]
+    live: dict[str, IncrementalBudget]
     live_frames: int = 0
     """Of the longest window that is looked at frame by frame."""
     pooled_width: int = 0
@@ -33,7 +33,9 @@ class Geometry:
             visual_width=manifest.language.visual_width,
             vocabulary=manifest.language.vocabulary,
             windows={name: manifest.budget(variant) for name, variant in manifest.variants.items()},
-            live={name: LiveBudget(vision.groups, one.keep) for name, one in live.variants.items()} if live else {},
+            live={name: IncrementalBudget(vision.groups, one.keep) for name, one in live.variants.items()}
+            if live
+            else {},
             live_frames=live.frames if live else 0,
             pooled_width=live.pooled_width if live else 0,
         )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines import LiveOutput, LiveVisionEngine, VisionOutput
+from stts_runtime.engines import IncrementalOutput, IncrementalVisionEngine, VisionOutput
 from stts_runtime.proof.geometry import Geometry
 
 
@@ -21,12 +21,12 @@ def live_windows(bundle: Bundle) -> dict[str, TokenBudget]:
 class StreamedWindow:
     """Looks at a window's frames one after the other."""
 
-    def __init__(self, engine: LiveVisionEngine, lowering: str) -> None:
+    def __init__(self, engine: IncrementalVisionEngine, lowering: str) -> None:
         self._engine, self.lowering = engine, lowering
 
     def run(self, frames: NDArray[np.uint8], given: NDArray[np.bool_] | None = None) -> VisionOutput:
         assert given is None, "a stream chooses by itself what to keep"
-        outputs: list[LiveOutput] = []
+        outputs: list[IncrementalOutput] = []
         for frame in frames:
             previous = outputs[-1].pooled if outputs else None
             outputs.append(self._engine.run(frame, previous, key=not outputs))

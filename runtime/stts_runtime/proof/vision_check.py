@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_runtime.budget import LiveBudget, TokenBudget
+from stts_runtime.budget import IncrementalBudget, TokenBudget
 from stts_runtime.bundle.manifest import VISION
-from stts_runtime.engines.interfaces import LiveOutput, VisionEngine, VisionOutput
+from stts_runtime.engines.interfaces import IncrementalOutput, VisionEngine, VisionOutput
 from stts_runtime.proof.bars import Bar, relative_error, rounding_of
 from stts_runtime.proof.engine_parts import EngineParts
 from stts_runtime.proof.example import example_features
@@ -57,7 +57,7 @@ class VisionCheck:
             yield compare_choice(self._engine.name, self.variant, budget, got, wanted, self.bar)
         yield self._tokens(engine.downloaded(got), got.kept)
 
-    def _frame(self, budget: LiveBudget) -> Iterator[Finding]:
+    def _frame(self, budget: IncrementalBudget) -> Iterator[Finding]:
         case, name = self.case, self._engine.name
         engine = self._engine.frame(self.variant)
         previous = example_features(self._geometry.groups, self._geometry.pooled_width)
@@ -84,7 +84,7 @@ class VisionCheck:
             return self._finding("visual tokens", 0.0, "not comparable: other groups are kept")
         return compare_tokens(self._engine.name, self.variant, got, wanted, self.bar, where)
 
-    def _handed_on(self, got: LiveOutput, case: VisionCase) -> Finding:
+    def _handed_on(self, got: IncrementalOutput, case: VisionCase) -> Finding:
         assert case.pooled is not None
         assert case.change is not None
         pooled = relative_error(self._reference.shrink(got.pooled), case.pooled)

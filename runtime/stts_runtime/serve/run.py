@@ -17,7 +17,7 @@ from stts_runtime.serve.server import HttpServer, bound
 from stts_runtime.serve.settings import ServeConfig, is_loopback
 from stts_runtime.session import Sessions
 from stts_runtime.small_memory import small_memory
-from stts_runtime.stream.assemble import live_engines, metrics_served, open_bundle, open_channels, open_listeners
+from stts_runtime.stream.assemble import incremental_engines, metrics_served, open_bundle, open_channels, open_listeners
 from stts_runtime.stream.channel import Channel
 from stts_runtime.stream.metrics import StreamMetrics
 from stts_runtime.stream.pipeline import Events, Pipeline
@@ -61,7 +61,7 @@ def _live(config: ServeConfig, bundle: Bundle, choice: EngineChoice, conversatio
     """None if there are no sources and the bundle has nothing for them. Raises `BundleError` if there are some."""
     if bundle.manifest.live is None and not config.streams:
         return None
-    return live_engines(config, bundle, choice, conversation)
+    return incremental_engines(config, bundle, choice, conversation)
 
 
 def _announce(config: ServeConfig, port: int, token: str | None, tell: Tell) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
 from stts_runtime.device import select_gpu
-from stts_runtime.engines import EngineChoice, choose_engine, load_live
+from stts_runtime.engines import EngineChoice, choose_engine, load_incremental
 from stts_runtime.errors import PromptError, SourceError, UserError
 from stts_runtime.session import NOISE
 from stts_runtime.sinks.open import open_sink
@@ -47,12 +47,12 @@ def open_bundle(config: Cameras, tell: Tell) -> tuple[Bundle, EngineChoice]:
     return bundle, choice
 
 
-def live_engines(config: Cameras, bundle: Bundle, choice: EngineChoice, conversation: Conversation) -> Engines:
+def incremental_engines(config: Cameras, bundle: Bundle, choice: EngineChoice, conversation: Conversation) -> Engines:
     """Raises `BundleError` if the bundle has no variants for single frames."""
-    names = bundle.choose_live(config.keep)
+    names = bundle.choose_incremental(config.keep)
     live = bundle.manifest.live
     assert live is not None
-    return Engines(bundle, load_live(bundle, live.variants[names[False]].keep, choice.name), conversation)
+    return Engines(bundle, load_incremental(bundle, live.variants[names[False]].keep, choice.name), conversation)
 
 
 def open_channels(config: Cameras, engines: Engines, events: Events, metrics: StreamMetrics | None) -> list[Channel]:

@@ -12,7 +12,7 @@ from stts_runtime.answering import Conversation
 from stts_runtime.errors import SourceError
 from stts_runtime.small_memory import small_memory
 from stts_runtime.sources.source import State
-from stts_runtime.stream.assemble import live_engines, metrics_served, open_bundle, open_channels, open_listeners
+from stts_runtime.stream.assemble import incremental_engines, metrics_served, open_bundle, open_channels, open_listeners
 from stts_runtime.stream.channel import Channel, Look
 from stts_runtime.stream.config import StreamConfig
 from stts_runtime.stream.pipeline import Events, Pipeline
@@ -32,8 +32,8 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell) -> None
     """
     with small_memory(), ExitStack() as open_things:
         bundle, choice = open_bundle(config, tell)
-        bundle.choose_live(config.keep)
-        engines = live_engines(config, bundle, choice, Conversation.open(bundle, choice.name))
+        bundle.choose_incremental(config.keep)
+        engines = incremental_engines(config, bundle, choice, Conversation.open(bundle, choice.name))
         metrics = None if config.metrics is None else _metrics()
         open_things.enter_context(metrics_served(config, metrics, tell))
         listeners = open_things.enter_context(open_listeners(config, metrics, tell))

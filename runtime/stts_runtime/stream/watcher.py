@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stts_runtime.answering import Conversation, OnToken, Prefix, Reply, go_on
 from stts_runtime.answering.generation import Stopwatch
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines import LanguageEngine, LiveOutput, LiveVisionEngine
+from stts_runtime.engines import IncrementalOutput, IncrementalVisionEngine, LanguageEngine
 from stts_runtime.errors import BundleError
 from stts_runtime.sources.source import Frame
 from stts_runtime.stream.triggers import KeyRule, novelty
@@ -26,7 +26,7 @@ from stts_runtime.video.window import squashed
 class SeenFrame:
     """A frame that went through the vision engine; the picture itself is not kept."""
 
-    output: LiveOutput
+    output: IncrementalOutput
     seconds: float
     """On the stream's own time line."""
     captured: float
@@ -81,11 +81,11 @@ class Engines:
     """What all streams share; they take turns."""
 
     bundle: Bundle
-    vision: LiveVisionEngine
+    vision: IncrementalVisionEngine
     conversation: Conversation
 
     @classmethod
-    def of(cls, bundle: Bundle, vision: LiveVisionEngine, language: LanguageEngine) -> Engines:
+    def of(cls, bundle: Bundle, vision: IncrementalVisionEngine, language: LanguageEngine) -> Engines:
         """For a language engine that nothing else uses."""
         return cls(bundle, vision, Conversation.over(bundle, language))
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from stts_export.checkpoint.config_json import config_json
-from stts_export.checkpoint.streaming import placeholder
+from stts_export.checkpoint.lazy_weights import placeholder
 from stts_export.checkpoint.tokenizer import mark_ids
 from stts_export.checkpoint.write import files_beside, write_checkpoint
 from stts_export.modules.language import Language

@@ -41,7 +41,7 @@ class Size:
     text_layers: int
     text_heads: int
     text_kv_heads: int
-    text_head_width: int
+    text_head_dim: int
     text_mlp: int
     vocab: int | None = None
     """Entries of the base vocabulary; None: as the tokenizer has."""
@@ -100,7 +100,7 @@ def model_config(size: Size, tokenizer: Tokenizer, prune_fraction: float | None)
     )
     connector = ConnectorConfig(
         heads=size.vision_heads,
-        head_width=size.vision_width // size.vision_heads,
+        head_dim=size.vision_width // size.vision_heads,
         pooled_width=size.vision_width,
         mlp_width=size.text_mlp,
         text_width=size.text_width,
@@ -122,7 +122,7 @@ def _text(size: Size, vocab: int) -> TextConfig:
         layers=size.text_layers,
         heads=size.text_heads,
         kv_heads=size.text_kv_heads,
-        head_width=size.text_head_width,
+        head_dim=size.text_head_dim,
         mlp_width=size.text_mlp,
         vocab=vocab,
         extra_vocab=EXTRA_VOCAB,

@@ -120,7 +120,7 @@ class Context:
         read: int = sum(tensor.nbytes for name, tensor in state.items() if "embed_tokens" not in name)
         if text.tied:
             read += self.language.language_model.embed_tokens.base.nbytes
-        read += 2 * text.layers * tokens * text.kv_heads * text.head_width * self.dtype.itemsize
+        read += 2 * text.layers * tokens * text.kv_heads * text.head_dim * self.dtype.itemsize
         return read / self.rates.copy_tb_s / 1e9
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stts_calib.quantize.recipe import BITS
 from stts_calib.quantize.weight_inputs import quantize_inputs
-from stts_export.checkpoint.streaming import placeholder
+from stts_export.checkpoint.lazy_weights import placeholder
 from stts_export.graphs.count import count_multiplications
 from stts_export.graphs.fuse import fuse
 from stts_export.graphs.language_graph import export_prefill, export_step

@@ -41,7 +41,7 @@ def fill_prefix(language: CudaLanguage, tokens: Tokens) -> None:
 
 def _cache_bytes(context: Context) -> int:
     text = context.model.text
-    return 2 * text.layers * context.settings.context * text.kv_heads * text.head_width * context.dtype.itemsize
+    return 2 * text.layers * context.settings.context * text.kv_heads * text.head_dim * context.dtype.itemsize
 
 
 def _prefill_row(context: Context, budget: TokenBudget, language: CudaLanguage) -> Row:

@@ -41,7 +41,7 @@ def measure_rates(model: ModelConfig, dtype: torch.dtype) -> Rates:
     down = _product(rows, vision.mlp_width, vision.width, dtype)
     gate = _product(_PREFILL_TOKENS, text.width, text.mlp_width, dtype)
     frame = _attention(_FRAMES, vision.heads, vision.patches, vision.width // vision.heads, dtype)
-    prompt = _attention(1, text.heads, _PREFILL_TOKENS, text.head_width, dtype)
+    prompt = _attention(1, text.heads, _PREFILL_TOKENS, text.head_dim, dtype)
     times = interleaved(
         {
             "copy": lambda: target.copy_(source),
@@ -60,7 +60,7 @@ def measure_rates(model: ModelConfig, dtype: torch.dtype) -> Rates:
         vision_products_tflops=_tera(2 * mlp, milliseconds["up"] + milliseconds["down"]),
         vision_attention_tflops=_tera(2 * _FRAMES * vision.width * vision.patches**2, milliseconds["frame"]),
         language_products_tflops=_tera(_PREFILL_TOKENS * text.width * text.mlp_width, milliseconds["gate"]),
-        language_attention_tflops=_tera(2 * text.heads * text.head_width * _PREFILL_TOKENS**2, milliseconds["prompt"]),
+        language_attention_tflops=_tera(2 * text.heads * text.head_dim * _PREFILL_TOKENS**2, milliseconds["prompt"]),
     )
 
 

@@ -9,19 +9,19 @@ from torch import Tensor, nn
 from stts_export.graphs.example_frames import example_frames
 from stts_export.graphs.to_onnx import to_onnx
 from stts_export.lowering import Lowering
-from stts_export.modules.live import see_frame
+from stts_export.modules.incremental import see_frame
 from stts_export.modules.vision import Vision
-from stts_runtime.budget import LiveBudget
+from stts_runtime.budget import IncrementalBudget
 from stts_runtime.proof.example import example_features
 
 INPUTS = ["frames", "previous"]
 OUTPUTS = ["visual_tokens", "scores", "kept_groups", "pooled", "change"]
 
 
-class LiveGraph(nn.Module):
+class IncrementalGraph(nn.Module):
     """`see_frame` at one budget, as tensors in and tensors out."""
 
-    def __init__(self, vision: Vision, budget: LiveBudget) -> None:
+    def __init__(self, vision: Vision, budget: IncrementalBudget) -> None:
         super().__init__()
         self.vision, self.budget = vision, budget
 
@@ -36,8 +36,8 @@ def example_call(vision: Vision) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(example_frames(vision, 1)), torch.from_numpy(previous)
 
 
-def export_live(vision: Vision, budget: LiveBudget, lowering: Lowering) -> ir.Model:
+def export_incremental(vision: Vision, budget: IncrementalBudget, lowering: Lowering) -> ir.Model:
     """The graph for `budget`; its weights carry their names in `vision.state_dict()`."""
-    model = to_onnx(LiveGraph(vision, budget), example_call(vision), INPUTS, OUTPUTS, lowering)
+    model = to_onnx(IncrementalGraph(vision, budget), example_call(vision), INPUTS, OUTPUTS, lowering)
     model.graph.name = budget.name
     return model

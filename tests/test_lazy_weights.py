@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from stts_export.checkpoint import Checkpoint, open_checkpoint, streaming
-from stts_export.checkpoint.stream_writer import write_safetensors
-from stts_export.checkpoint.streaming import cast, placeholder, real_weights
+from stts_export.checkpoint import Checkpoint, open_checkpoint
+from stts_export.checkpoint import lazy_weights as streaming
+from stts_export.checkpoint.lazy_weights import cast, placeholder, real_weights
+from stts_export.checkpoint.safetensors_writer import write_safetensors
 from stts_export.graphs import language_graph, vision_graph
 from stts_export.graphs.language_graph import LanguageGraph
 from stts_export.modules.language import Language
@@ -35,7 +36,7 @@ def held_bytes(module: nn.Module) -> int:
 
 
 def test_streamed_modules_compute_what_loaded_ones_do(checkpoint: Checkpoint) -> None:
-    loaded, streamed = checkpoint.load(), checkpoint.stream()
+    loaded, streamed = checkpoint.load(), checkpoint.lazy()
     budget = TokenBudget(3, loaded.vision.config.vision.groups, 0.5)
     frames = vision_graph.example_call(loaded.vision, budget)
     call = language_graph.example_call(loaded.language, 64, 8)
@@ -55,7 +56,7 @@ def test_no_large_weight_is_held_in_or_outside_the_block(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streaming, "SMALL", 256)
-    streamed = checkpoint.stream()
+    streamed = checkpoint.lazy()
     assert held_bytes(streamed.language) < held_bytes(checkpoint.load().language) / 2
     alive: weakref.WeakSet[Tensor] = weakref.WeakSet()
     most = 0
@@ -77,7 +78,7 @@ def test_no_large_weight_is_held_in_or_outside_the_block(
 
 
 def test_casting_fills_no_placeholder(checkpoint: Checkpoint) -> None:
-    streamed = checkpoint.stream()
+    streamed = checkpoint.lazy()
     before = held_bytes(streamed.vision)
     cast(streamed.vision, {"": torch.float16, "vision_tower.layers.1": torch.bfloat16})
     assert held_bytes(streamed.vision) <= before

@@ -16,12 +16,12 @@ from torch import Tensor
 from stts_export.modules.operators import keep_highest
 from stts_export.modules.vision import Hidden, Vision, by_group, take_groups, whole_frames
 from stts_export.modules.vit import patches_of_frames
-from stts_runtime.budget import LiveBudget
+from stts_runtime.budget import IncrementalBudget
 
 _TINY = 1e-6
 
 
-class LiveTensors(NamedTuple):
+class IncrementalTensors(NamedTuple):
     visual_tokens_KW: Tensor
     scores_G: Tensor
     kept_K: Tensor
@@ -32,7 +32,7 @@ class LiveTensors(NamedTuple):
     """How far each group's pooled features are from the frame before, 0 to 1, float32."""
 
 
-def see_frame(vision: Vision, budget: LiveBudget, frame_1HWC: Tensor, previous_GD: Tensor) -> LiveTensors:
+def see_frame(vision: Vision, budget: IncrementalBudget, frame_1HWC: Tensor, previous_GD: Tensor) -> IncrementalTensors:
     """A uint8 RGB frame (1, H, W, 3), and the pooled features of the frame before: zeros for a stream's first.
 
     Raises `ValueError` for a model without a scorer.
@@ -55,7 +55,7 @@ def see_frame(vision: Vision, budget: LiveBudget, frame_1HWC: Tensor, previous_G
         after = _pruned(vision, x, scores_G, kept_K, range(cut, config.layers), layers)
         hidden = Hidden({**before, **after}, None, kept_K.unsqueeze(0))
     tokens = vision.visual_tokens(hidden, budget.pair)
-    return LiveTensors(tokens, scores_G, kept_K, pooled_GD, change(previous_GD, pooled_GD))
+    return IncrementalTensors(tokens, scores_G, kept_K, pooled_GD, change(previous_GD, pooled_GD))
 
 
 def _pruned(

@@ -16,7 +16,7 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import VISION
 from stts_runtime.engines.cuda_memory import DeviceArray, PinnedArray, RepeatedWork, Stream
 from stts_runtime.engines.cuda_session import CudaSession
-from stts_runtime.engines.interfaces import LiveOutput
+from stts_runtime.engines.interfaces import IncrementalOutput
 from stts_runtime.engines.onnxruntime_cuda import ATTEMPTS, RUNS_BEFORE_CAPTURE, check_cuda, cuda_session
 from stts_runtime.engines.tensorrt import load_engine
 from stts_runtime.errors import EngineError
@@ -44,7 +44,7 @@ class DeviceFrameGraph:
             for name, array in arrays.items()
         }
 
-    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.float32] | None) -> LiveOutput:
+    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.float32] | None) -> IncrementalOutput:
         host, stream = self._host, self._stream
         if frame[None].shape != host["frames"].values.shape:
             raise EngineError(f"a frame is {frame.shape} and the engine takes {host['frames'].values.shape[1:]}")
@@ -59,14 +59,14 @@ class DeviceFrameGraph:
         self._after()
         return self._output()
 
-    def _output(self) -> LiveOutput:
+    def _output(self) -> IncrementalOutput:
         values = {name: self._host[name].values.copy() for name in OUTPUTS}
         kept = np.zeros(len(values["scores"]), dtype=np.bool_)
         kept[values["kept_groups"]] = True
-        return LiveOutput(values["visual_tokens"], kept, values["scores"], values["change"], values["pooled"])
+        return IncrementalOutput(values["visual_tokens"], kept, values["scores"], values["change"], values["pooled"])
 
 
-class DeviceLive:
+class DeviceIncremental:
     """Key frames, and those between at one keep ratio. With keep 1 every frame is whole, key frame or not."""
 
     def __init__(self, keep: float, names: Mapping[bool, str], load: Callable[[str], DeviceFrameGraph]) -> None:
@@ -75,20 +75,22 @@ class DeviceLive:
         self._graphs = {key: graphs[name] for key, name in names.items()}
 
     @classmethod
-    def on_cuda(cls, bundle: Bundle, keep: float) -> DeviceLive:
-        return cls(keep, bundle.choose_live(keep), lambda name: _on_cuda(bundle, name))
+    def on_cuda(cls, bundle: Bundle, keep: float) -> DeviceIncremental:
+        return cls(keep, bundle.choose_incremental(keep), lambda name: _on_cuda(bundle, name))
 
     @classmethod
-    def on_tensorrt(cls, bundle: Bundle, keep: float, flavour: FlavourName) -> DeviceLive:
-        return cls(keep, bundle.choose_live(keep), lambda name: _on_tensorrt(bundle, name, flavour))
+    def on_tensorrt(cls, bundle: Bundle, keep: float, flavour: FlavourName) -> DeviceIncremental:
+        return cls(keep, bundle.choose_incremental(keep), lambda name: _on_tensorrt(bundle, name, flavour))
 
     @classmethod
-    def alone(cls, bundle: Bundle, name: str, flavour: FlavourName, store: EngineStore | None = None) -> DeviceLive:
+    def alone(
+        cls, bundle: Bundle, name: str, flavour: FlavourName, store: EngineStore | None = None
+    ) -> DeviceIncremental:
         """One of the two engines for every frame, key frame or not; for checks."""
         keep = bundle.manifest.live.variants[name].keep if bundle.manifest.live else 1.0
         return cls(keep, dict.fromkeys((True, False), name), lambda name: _on_tensorrt(bundle, name, flavour, store))
 
-    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.float32] | None, *, key: bool) -> LiveOutput:
+    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.float32] | None, *, key: bool) -> IncrementalOutput:
         return self._graphs[key].run(frame, previous)
 
 
