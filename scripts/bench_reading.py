@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,7 +50,7 @@ def make_minute(source: Path, path: Path, key_seconds: int) -> None:
         for number, frame in enumerate(endless(source)):
             if number == FPS * SECONDS:
                 break
-            frame.pts, frame.time_base = number, 1 / stream.average_rate
+            frame.pts, frame.time_base = number, Fraction(1, FPS)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 

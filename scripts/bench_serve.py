@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -163,7 +164,7 @@ def _loaded(address: str, video: Path, streams: int, clients: int) -> Iterator[L
     load = Load()
     with video.open("rb") as content:
         file = requests.post(f"{address}/v1/files", files={"file": content}, timeout=60).json()["id"]
-    kinds = [_follow, _look, _ask_stream, lambda *arguments: _ask_clip(*arguments, file)]
+    kinds: list[Callable[[Load, str, str], None]] = [_follow, _look, _ask_stream, partial(_ask_clip, file=file)]
     threads = [
         threading.Thread(target=kinds[number % 4], args=(load, address, f"stream-{number // 4 % streams + 1}"))
         for number in range(clients)

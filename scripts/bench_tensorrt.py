@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -33,10 +34,10 @@ from stts_runtime.engines.tensorrt_context import LoadedEngine
 from stts_runtime.errors import SttsError, UserError
 from stts_runtime.outputs import check_place
 from stts_runtime.prompt import Tokens
-from stts_runtime.tensorrt import load_flavour
+from stts_runtime.tensorrt import FlavourName, load_flavour
 
 LANGUAGE = "language"
-FLAVOUR = "tensorrt"
+FLAVOUR: FlavourName = "tensorrt"
 _WARM_UPS = 3
 _TEXT_TOKEN = 1
 _NOISE = np.random.default_rng(0).standard_normal(1 << 22, dtype=np.float32)
@@ -140,9 +141,9 @@ def works_of(
         return
     language = TensorRtLanguage(loaded, described["image_patch_id"], "tensorrt-8", caches_in_place=False)
     for window, tokens in described["prefixes"].items():
-        yield f"{name} prefill {window} ({tokens} tokens)", lambda tokens=tokens: run_tokens(language, 0, tokens)
+        yield f"{name} prefill {window} ({tokens} tokens)", partial(run_tokens, language, 0, tokens)
     for length in (min(772, described["context"] // 2), max(described["prefixes"].values())):
-        yield f"{name} token after {length}", lambda length=length: run_tokens(language, length, 1)
+        yield f"{name} token after {length}", partial(run_tokens, language, length, 1)
 
 
 def vision_work(loaded: LoadedEngine, name: str, described: dict[str, Any]) -> tuple[str, Callable[[], object]]:
@@ -185,7 +186,8 @@ def graphs_of(folder: Path) -> list[str]:
 
 def interleaved(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, dict[str, float]]:
     """Milliseconds of each: median, lowest and highest."""
-    generator, samples = np.random.default_rng(0), {name: [] for name in works}
+    generator = np.random.default_rng(0)
+    samples: dict[str, list[float]] = {name: [] for name in works}
     for number in range(-_WARM_UPS, rounds):
         for name in generator.permutation(list(works)).tolist():
             started = time.perf_counter()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -36,7 +36,7 @@ def run(
         with tempfile.TemporaryDirectory() as scratch:
             plan = Path(scratch) / "plan"
             seconds = build(graph, plan, precision)
-            outputs = outputs_of(plan, dict(np.load(graph.with_suffix(".in.npz"))))
+            outputs: dict[str, Any] = outputs_of(plan, dict(np.load(graph.with_suffix(".in.npz"))))
         np.savez(graph.with_suffix(".out.npz"), **outputs)
         print(f"{graph.name}: built in {seconds:.0f} s, {', '.join(outputs)}", flush=True)
 

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -116,7 +116,7 @@ def _served(bundle: Path, sources: Sequence[str]) -> Iterator[str]:
             server.communicate(timeout=20)
 
 
-def _opened(browser: Browser, address: str, size: tuple[int, int], scheme: str = "dark") -> Page:
+def _opened(browser: Browser, address: str, size: tuple[int, int], scheme: Literal["dark", "light"] = "dark") -> Page:
     page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
     page.goto(address)
     page.wait_for_selector(".card img:visible")

@@ -44,7 +44,7 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOnnxRuntime]:
     cuda_session.stream_on.cache_clear()
 
 
-class SessionOptions:
+class _SessionOptions:
     log_severity_level = 2
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class SessionOptions:
         self.entries[name] = value
 
 
-class RunOptions:
+class _RunOptions:
     def add_run_config_entry(self, name: str, value: str) -> None:
         assert (name, value) == ("disable_synchronize_execution_providers", "1")
 
@@ -74,14 +74,15 @@ class FakeOnnxRuntime:
     """The module."""
 
     __version__ = __version__
-    SessionOptions, RunOptions = SessionOptions, RunOptions
+    SessionOptions = _SessionOptions
+    RunOptions = _RunOptions
 
     def __init__(self, cuda: FakeCuda) -> None:
         self.cuda = cuda
         self.runs: list[tuple[str, int]] = []
         """Name of the graph and number of tokens, or 0, of every run outside of a captured graph."""
 
-    def InferenceSession(self, path: str, options: SessionOptions, providers: list[Any]) -> FakeSession:  # noqa: N802
+    def InferenceSession(self, path: str, options: _SessionOptions, providers: list[Any]) -> FakeSession:  # noqa: N802
         ((name, how),) = providers
         assert name == "CUDAExecutionProvider"
         assert how["user_compute_stream"] == "7"
@@ -99,10 +100,10 @@ class FakeSession:
         self._real = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
 
     def get_inputs(self) -> list[Any]:
-        return self._real.get_inputs()
+        return list(self._real.get_inputs())
 
     def get_outputs(self) -> list[Any]:
-        return self._real.get_outputs()
+        return list(self._real.get_outputs())
 
     def disable_fallback(self) -> None:
         pass
@@ -110,7 +111,7 @@ class FakeSession:
     def io_binding(self) -> Binding:
         return Binding()
 
-    def run_with_iobinding(self, binding: Binding, options: RunOptions) -> None:
+    def run_with_iobinding(self, binding: Binding, options: _RunOptions) -> None:
         bound = dict(binding.bound)
         self._module.runs.append((self._name, bound["token_ids"][1][0] if "token_ids" in bound else 0))
         self._module.cuda.do(lambda: self._compute(bound))

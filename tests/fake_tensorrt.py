@@ -60,6 +60,9 @@ class ILogger:
     def __init__(self) -> None:
         self.called = True
 
+    def log(self, severity: Severity, msg: str) -> None:
+        raise NotImplementedError
+
 
 def plan_of(graph: Path) -> bytes:
     """What the fake takes for a serialized engine of `graph`."""
@@ -73,7 +76,7 @@ class Runtime:
     def __init__(self, logger: ILogger) -> None:
         self.logger = logger
 
-    def deserialize_cuda_engine(self, serialized_engine: Any) -> ICudaEngine | None:
+    def deserialize_cuda_engine(self, serialized_engine: Any) -> EngineOfAnyVersion | None:
         content = bytes(serialized_engine)
         if not content.startswith(b"{"):
             self.logger.log(ILogger.Severity.ERROR, "the header does not match")
@@ -235,6 +238,11 @@ class cudaGraphNodeType(IntEnum):  # noqa: N801
 
 
 OK = cudaError_t.cudaSuccess
+# Types for annotations: within the class the names above are attributes.
+Error = cudaError_t
+CopyKind = cudaMemcpyKind
+CaptureMode = cudaStreamCaptureMode
+NodeType = cudaGraphNodeType
 
 
 class FakeCuda:
@@ -266,19 +274,19 @@ class FakeCuda:
             start <= address and address + count <= start + ctypes.sizeof(it) for start, it in self.memory.items()
         )
 
-    def cudaSetDevice(self, device: int) -> tuple[cudaError_t]:  # noqa: N802
+    def cudaSetDevice(self, device: int) -> tuple[Error]:  # noqa: N802
         self.current = device
         return (OK,)
 
-    def cudaMemGetInfo(self) -> tuple[cudaError_t, int, int]:  # noqa: N802
+    def cudaMemGetInfo(self) -> tuple[Error, int, int]:  # noqa: N802
         return OK, self.free_bytes, self.total_bytes
 
-    def cudaHostAlloc(self, size: int, flags: int) -> tuple[cudaError_t, int]:  # noqa: N802
+    def cudaHostAlloc(self, size: int, flags: int) -> tuple[Error, int]:  # noqa: N802
         buffer = ctypes.create_string_buffer(size)
         self.pinned[ctypes.addressof(buffer)] = buffer
         return OK, ctypes.addressof(buffer)
 
-    def cudaFreeHost(self, ptr: int) -> tuple[cudaError_t]:  # noqa: N802
+    def cudaFreeHost(self, ptr: int) -> tuple[Error]:  # noqa: N802
         del self.pinned[ptr]
         return (OK,)
 
@@ -288,7 +296,7 @@ class FakeCuda:
         else:
             self.capturing.append(work)
 
-    def cudaMalloc(self, size: int) -> tuple[cudaError_t, int]:  # noqa: N802
+    def cudaMalloc(self, size: int) -> tuple[Error, int]:  # noqa: N802
         if size > self.free_bytes:
             return cudaError_t.cudaErrorMemoryAllocation, 0
         self.free_bytes -= size
@@ -296,17 +304,17 @@ class FakeCuda:
         self.memory[ctypes.addressof(buffer)] = buffer
         return OK, ctypes.addressof(buffer)
 
-    def cudaFree(self, devPtr: int) -> tuple[cudaError_t]:  # noqa: N802
+    def cudaFree(self, devPtr: int) -> tuple[Error]:  # noqa: N802
         self.free_bytes += ctypes.sizeof(self.memory.pop(devPtr))
         return (OK,)
 
-    def cudaMemsetAsync(self, devPtr: int, value: int, count: int, stream: int) -> tuple[cudaError_t]:  # noqa: N802
+    def cudaMemsetAsync(self, devPtr: int, value: int, count: int, stream: int) -> tuple[Error]:  # noqa: N802
         ctypes.memset(devPtr, value, count)
         return (OK,)
 
     def cudaMemcpyAsync(  # noqa: N802
-        self, dst: int, src: int, count: int, kind: cudaMemcpyKind, stream: int
-    ) -> tuple[cudaError_t]:
+        self, dst: int, src: int, count: int, kind: CopyKind, stream: int
+    ) -> tuple[Error]:
         assert self.capturing is None, "a copy of host memory in a capture would be repeated with old contents"
         device = {
             cudaMemcpyKind.cudaMemcpyHostToDevice: [dst],
@@ -318,46 +326,46 @@ class FakeCuda:
         ctypes.memmove(dst, src, count)
         return (OK,)
 
-    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[cudaError_t, int]:  # noqa: N802
+    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Error, int]:  # noqa: N802
         return OK, 7
 
-    def cudaStreamDestroy(self, stream: int) -> tuple[cudaError_t]:  # noqa: N802
+    def cudaStreamDestroy(self, stream: int) -> tuple[Error]:  # noqa: N802
         return (OK,)
 
-    def cudaStreamSynchronize(self, stream: int) -> tuple[cudaError_t]:  # noqa: N802
+    def cudaStreamSynchronize(self, stream: int) -> tuple[Error]:  # noqa: N802
         assert self.capturing is None
         return (OK,)
 
-    def cudaStreamBeginCapture(self, stream: int, mode: cudaStreamCaptureMode) -> tuple[cudaError_t]:  # noqa: N802
+    def cudaStreamBeginCapture(self, stream: int, mode: CaptureMode) -> tuple[Error]:  # noqa: N802
         if not self.captures:
             return (cudaError_t.cudaErrorInvalidValue,)
         self.capturing = []
         return (OK,)
 
-    def cudaStreamEndCapture(self, stream: int) -> tuple[cudaError_t, Any]:  # noqa: N802
+    def cudaStreamEndCapture(self, stream: int) -> tuple[Error, Any]:  # noqa: N802
         captured, self.capturing = self.capturing, None
         return OK, captured
 
-    def cudaGraphGetNodes(self, graph: Any, numNodes: int = 0) -> tuple[cudaError_t, Any, int]:  # noqa: N802
+    def cudaGraphGetNodes(self, graph: Any, numNodes: int = 0) -> tuple[Error, Any, int]:  # noqa: N802
         return OK, graph[:numNodes], len(graph)
 
-    def cudaGraphNodeGetType(self, node: Any) -> tuple[cudaError_t, cudaGraphNodeType]:  # noqa: N802
+    def cudaGraphNodeGetType(self, node: Any) -> tuple[Error, NodeType]:  # noqa: N802
         is_host = getattr(node, "calls_the_host", False)
         return OK, cudaGraphNodeType.cudaGraphNodeTypeHost if is_host else cudaGraphNodeType.cudaGraphNodeTypeKernel
 
-    def cudaGetLastError(self) -> tuple[cudaError_t]:  # noqa: N802
+    def cudaGetLastError(self) -> tuple[Error]:  # noqa: N802
         return (OK,)
 
-    def cudaGraphInstantiate(self, graph: Any, flags: int) -> tuple[cudaError_t, Any]:  # noqa: N802
+    def cudaGraphInstantiate(self, graph: Any, flags: int) -> tuple[Error, Any]:  # noqa: N802
         return OK, graph
 
-    def cudaGraphDestroy(self, graph: Any) -> tuple[cudaError_t]:  # noqa: N802
+    def cudaGraphDestroy(self, graph: Any) -> tuple[Error]:  # noqa: N802
         return (OK,)
 
-    def cudaGraphExecDestroy(self, graphExec: Any) -> tuple[cudaError_t]:  # noqa: N802
+    def cudaGraphExecDestroy(self, graphExec: Any) -> tuple[Error]:  # noqa: N802
         return (OK,)
 
-    def cudaGraphLaunch(self, graphExec: Any, stream: int) -> tuple[cudaError_t]:  # noqa: N802
+    def cudaGraphLaunch(self, graphExec: Any, stream: int) -> tuple[Error]:  # noqa: N802
         self.launched += 1
         for work in graphExec:
             work()

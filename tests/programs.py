@@ -9,7 +9,7 @@ from pathlib import Path
 BIN = Path(sys.executable).parent
 
 
-def run(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     program, *arguments = map(str, words)
     command = [str(BIN / program), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd, check=False)

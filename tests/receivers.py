@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import BinaryIO
 
 from stts_runtime.answer import TokenRecord
 from stts_runtime.stream.record import AgeRecord, StageRecord, StreamAnswer
@@ -180,7 +181,7 @@ class Broker:
             self.goodbyes += 1
 
 
-def _length(stream: object) -> int:
+def _length(stream: BinaryIO) -> int:
     size, shift = 0, 0
     while True:
         byte = stream.read(1)[0]

@@ -46,6 +46,7 @@ def write_recording(
     _, encoder, pixels, options = CODECS[kind]
     with av.open(str(path), "w") as container:
         stream = container.add_stream(encoder, rate=fps, options=dict(options))
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = *size, pixels
         for number in range(start, start + frames):
             frame = av.VideoFrame.from_ndarray(picture(number, size, texture), format="rgb24")
@@ -69,7 +70,7 @@ def picture(number: int, size: tuple[int, int] = SIZE, texture: bool = False) ->
 def remux(
     source: Path,
     target: Path,
-    change: Callable[[int, av.Packet], bool] = lambda *_: True,
+    change: Callable[[int, av.Packet[av.VideoStream]], bool] = lambda *_: True,
     setup: Callable[[av.VideoStream], None] = lambda _: None,
     options: Mapping[str, str] | None = None,
 ) -> Path:
@@ -91,6 +92,7 @@ def write_films(path: Path, films: Iterable[tuple[str, int, bool]]) -> Path:
         streams = []
         for encoder, frames, is_cover in films:
             stream = container.add_stream(encoder, rate=FPS)
+            assert isinstance(stream, av.VideoStream)
             stream.width, stream.height = SIZE
             stream.pix_fmt = {"png": "rgb24", "mjpeg": "yuvj420p"}.get(encoder, "yuv420p")
             if is_cover:

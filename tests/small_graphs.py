@@ -56,7 +56,8 @@ class OnnxGraph:
         self.outputs = {value.name: _value(value) for value in model.graph.output}
         scatters = [node for node in model.graph.node if node.op_type == "TensorScatter"]
         self.one_buffer = {node.output[0]: node.input[0] for node in scatters}
-        self._path, self._session = path, None
+        self._path = path
+        self._session: Any = None
 
     def run(self, feeds: Feeds) -> list[np.ndarray]:
         if self._session is None:

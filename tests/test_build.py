@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from stts_export.build import BuildRequest, build_bundle, builder, bundle_writer, memory
+from stts_export.checkpoint import safetensors_writer
 from stts_export.checkpoint.safetensors_files import SINGLE
 from stts_export.errors import CheckpointError, ExportError
 from stts_export.graphs import check
@@ -30,7 +32,7 @@ from tests.test_checkpoint import older_weights
 
 
 def request(checkpoint: Path, out: Path, **changes: object) -> BuildRequest:
-    settings: dict = {"frames": [2], "keeps": [1.0, 0.5], "budgets": ["clip"], **changes}
+    settings: dict[str, Any] = {"frames": [2], "keeps": [1.0, 0.5], "budgets": ["clip"], **changes}
     return BuildRequest(checkpoint, out, **settings)
 
 
@@ -213,9 +215,11 @@ def test_a_graph_that_differs_from_the_modules_is_refused(
     micro_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The check that runs in every build: a planted change of one weight file byte range must stop it."""
-    original = bundle_writer.write_safetensors
+    original = safetensors_writer.write_safetensors
 
-    def corrupt(path: Path, like: dict, read: Callable[[str], torch.Tensor], metadata: dict[str, str]) -> None:
+    def corrupt(
+        path: Path, like: Mapping[str, torch.Tensor], read: Callable[[str], torch.Tensor], metadata: dict[str, str]
+    ) -> None:
         wrong = "language_model.layers.1.mlp.up_proj.weight"
         original(path, like, lambda name: read(name).flip(0) if name == wrong else read(name), metadata)
 
@@ -238,7 +242,7 @@ def test_the_check_tells_a_tie_from_a_wrong_choice() -> None:
     wrong = {**wanted, "kept_groups": np.array([0, 1, 2, 3, 5, 7])}
     off = {**tie, "visual_tokens": tokens + 1}
 
-    def error(got: dict) -> float:
+    def error(got: dict[str, np.ndarray]) -> float:
         return check.compare_vision("graph", got, wanted, budget, allowed)
 
     assert error(wanted) == error(tie) == 0, "a frame with another choice has other tokens, and is left out"

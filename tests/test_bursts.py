@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stts_runtime.sources import LiveSettings, open_source
+from stts_runtime.sources import Frame, LiveSettings, open_source
 from stts_runtime.sources.pace import BurstWatch, Pace
 from tests.fault_lab.small_servers import hls_stream
 
@@ -132,9 +132,9 @@ def test_segments_over_http_are_looked_at_at_the_pace_of_the_camera() -> None:
     assert source.drops["corrupt"] == 0
 
 
-def _taken(take, seconds: float) -> list[tuple[float, float]]:
+def _taken(take: Callable[[float], Frame | None], seconds: float) -> list[tuple[float, float]]:
     """Times on the source's line and on our clock, from the first frame on."""
-    taken = []
+    taken: list[tuple[float, float]] = []
     while not taken or time.monotonic() - taken[0][1] < seconds:
         frame = take(3.0)
         assert frame is not None

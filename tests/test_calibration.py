@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -22,13 +23,14 @@ from stts_calib.comparison import Bars, compare
 from stts_calib.comparison.report import Pair, VariantRecord, failures_of, variant_records
 from stts_calib.quantize.choices import Choice, agreement
 from stts_calib.quantize.products import HEAD, SCORER, biased_layer, block_of, blocks_of, products_of
-from stts_calib.quantize.ranges import Ranges, check_ranges, measure_ranges
+from stts_calib.quantize.ranges import Method, Ranges, check_ranges, measure_ranges
 from stts_calib.quantize.recipe import Recipe, Tower
 from stts_calib.quantize.search import search_blocks
 from stts_calib.quantize.write import write_quantized
-from stts_calib.trials import Trials
+from stts_calib.trials import Trials, Wanted
 from stts_export.cli.app import app
 from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.manifest import Format
 from stts_runtime.cli.entry import run_app
 from stts_runtime.errors import SourceError, UserError
 from stts_runtime.session import Session
@@ -55,7 +57,7 @@ def ranges(graph: Path, frames: CalibrationFrames) -> Ranges:
 # Which frames
 
 
-def test_traits_tell_change_from_spread():
+def test_traits_tell_change_from_spread() -> None:
     still = np.tile(np.linspace(0, 1, 9, dtype=np.float32), (4, 1))
     moving = still.copy()
     moving[2:, 4] += 0.5
@@ -65,19 +67,21 @@ def test_traits_tell_change_from_spread():
 
 
 @given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 5))
-def test_so_many_windows_as_there_are_each_once(windows, count, seed):
+def test_so_many_windows_as_there_are_each_once(windows: int, count: int, seed: int) -> None:
     chosen = choose_windows(np.random.default_rng(seed).random((windows, 2)), count)
     assert chosen == sorted(set(chosen))
     assert len(chosen) == min(windows, count)
 
 
-def test_windows_that_differ_are_chosen_and_not_the_first():
+def test_windows_that_differ_are_chosen_and_not_the_first() -> None:
     alike = [[0.1, 0.1]] * 20
     assert choose_windows(np.array([*alike, [0.9, 0.1], [0.1, 0.9], [0.9, 0.9]]), 3) != [0, 1, 2]
     assert set(choose_windows(np.array([*alike, [0.9, 0.1], [0.1, 0.9], [0.9, 0.9]]), 4)) >= {20, 21, 22}
 
 
-def test_frames_are_gathered_with_their_origin_and_come_back_from_the_file(micro_bundle, clip, tmp_path):
+def test_frames_are_gathered_with_their_origin_and_come_back_from_the_file(
+    micro_bundle: Bundle, clip: Path, tmp_path: Path
+) -> None:
     gathered = gather(micro_bundle, [str(clip)], 2)
     assert gathered.frames.shape[0] <= 2
     assert all(origin.source == str(clip) for origin in gathered.origins)
@@ -91,7 +95,7 @@ def test_frames_are_gathered_with_their_origin_and_come_back_from_the_file(micro
     )
 
 
-def test_a_video_that_is_too_short_is_named(micro_bundle, tmp_path):
+def test_a_video_that_is_too_short_is_named(micro_bundle: Bundle, tmp_path: Path) -> None:
     from tests.clips import write_clip
 
     short = write_clip(tmp_path / "short.mp4", frames=3, fps=10)
@@ -100,13 +104,13 @@ def test_a_video_that_is_too_short_is_named(micro_bundle, tmp_path):
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04", b"x" * 100])
-def test_a_file_that_holds_no_frames_is_refused(tmp_path, damage):
+def test_a_file_that_holds_no_frames_is_refused(tmp_path: Path, damage: bytes) -> None:
     (tmp_path / "frames.npz").write_bytes(damage)
     with pytest.raises(UserError, match="holds no calibration frames"):
         load_frames(tmp_path / "frames.npz")
 
 
-def test_frames_that_were_changed_are_refused(frames, tmp_path):
+def test_frames_that_were_changed_are_refused(frames: CalibrationFrames, tmp_path: Path) -> None:
     save_frames(tmp_path / "frames.npz", frames)
     with np.load(tmp_path / "frames.npz") as content:
         np.savez(tmp_path / "changed.npz", frames=content["frames"] ^ 1, about=content["about"])
@@ -114,7 +118,7 @@ def test_frames_that_were_changed_are_refused(frames, tmp_path):
         load_frames(tmp_path / "changed.npz")
 
 
-def test_useless_frames_are_refused_in_a_line_each(frames, micro_bundle):
+def test_useless_frames_are_refused_in_a_line_each(frames: CalibrationFrames, micro_bundle: Bundle) -> None:
     def refused(changed: CalibrationFrames, words: str) -> None:
         with pytest.raises(UserError, match=words):
             check_frames(changed, micro_bundle)
@@ -132,7 +136,9 @@ def test_useless_frames_are_refused_in_a_line_each(frames, micro_bundle):
 # Ranges
 
 
-def test_every_product_with_a_weight_has_a_range_that_holds_all_it_saw(graph, frames, ranges):
+def test_every_product_with_a_weight_has_a_range_that_holds_all_it_saw(
+    graph: Path, frames: CalibrationFrames, ranges: Ranges
+) -> None:
     model = onnx.load(graph, load_external_data=False)
     assert set(ranges.of) == {product.weight for product in products_of(model)}
     assert all(low < high for low, high in ranges.of.values())
@@ -140,7 +146,13 @@ def test_every_product_with_a_weight_has_a_range_that_holds_all_it_saw(graph, fr
 
 
 @pytest.mark.parametrize("method", ["entropy", "percentile"])
-def test_the_other_methods_cut_off_outliers(graph, frames, ranges, method, monkeypatch):
+def test_the_other_methods_cut_off_outliers(
+    graph: Path,
+    frames: CalibrationFrames,
+    ranges: Ranges,
+    method: Method,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Of the first products; the search for entropy takes half a second each."""
     monkeypatch.setattr("stts_calib.quantize.ranges.products_of", lambda model: products_of(model)[:8])
     cut = measure_ranges(graph, frames.frames[:2], method)
@@ -149,7 +161,7 @@ def test_the_other_methods_cut_off_outliers(graph, frames, ranges, method, monke
     assert np.median(widths) < 1
 
 
-def test_a_planted_bad_range_is_named(graph, frames, ranges):
+def test_a_planted_bad_range_is_named(graph: Path, frames: CalibrationFrames, ranges: Ranges) -> None:
     weight = next(weight for weight in ranges.of if "layers.0.mlp.fc2" in weight)
     low, high = ranges.of[weight]
     planted = Ranges("minmax", {**ranges.of, weight: (low / 20, high / 20)})
@@ -157,7 +169,7 @@ def test_a_planted_bad_range_is_named(graph, frames, ranges):
         check_ranges(graph, frames.frames[1::2], planted)
 
 
-def test_activations_that_are_no_numbers_are_named(graph, frames, tmp_path):
+def test_activations_that_are_no_numbers_are_named(graph: Path, frames: CalibrationFrames, tmp_path: Path) -> None:
     model = onnx.load(graph)
     weight = next(one for one in model.graph.initializer if one.name.endswith("layers.0.mlp.fc1.weight"))
     values = onnx.numpy_helper.to_array(weight).copy()
@@ -171,7 +183,7 @@ def test_activations_that_are_no_numbers_are_named(graph, frames, tmp_path):
 # What is quantized
 
 
-def test_blocks_have_the_names_of_the_model():
+def test_blocks_have_the_names_of_the_model() -> None:
     assert block_of("vision_tower.layers.11.mlp.fc1.weight") == "layers.11"
     assert block_of("temporal_token_scorer.mlp.w1.weight") == SCORER
     assert block_of("multi_modal_projector.image_projector.up_proj.weight") == "connector"
@@ -179,7 +191,9 @@ def test_blocks_have_the_names_of_the_model():
     assert block_of("vision_tower.patch_embedding.weight") == "patch_embedding"
 
 
-def test_scorer_and_the_layer_behind_it_are_never_quantized(graph, frames, ranges, micro_bundle):
+def test_scorer_and_the_layer_behind_it_are_never_quantized(
+    graph: Path, frames: CalibrationFrames, ranges: Ranges, micro_bundle: Bundle
+) -> None:
     model = onnx.load(graph, load_external_data=False)
     prune_at = 1
     assert biased_layer(model) == f"layers.{prune_at + 1}"
@@ -188,7 +202,9 @@ def test_scorer_and_the_layer_behind_it_are_never_quantized(graph, frames, range
     assert found.left[:2] == [SCORER, f"layers.{prune_at + 1}"]
 
 
-def test_the_worst_blocks_are_left_until_the_kept_sets_agree(graph, frames, ranges):
+def test_the_worst_blocks_are_left_until_the_kept_sets_agree(
+    graph: Path, frames: CalibrationFrames, ranges: Ranges
+) -> None:
     """With a bar that rounding misses, all that comes before the choice stays as it is."""
     found = search_blocks(graph, list(frames.frames[1::2]), ranges, "int8", 1.0, tell_nobody)
     assert found.together.kept_iou == 1
@@ -196,7 +212,7 @@ def test_the_worst_blocks_are_left_until_the_kept_sets_agree(graph, frames, rang
     assert found.quantized <= behind
 
 
-def test_agreement_counts_what_both_keep():
+def test_agreement_counts_what_both_keep() -> None:
     ones = np.ones((3, 2), np.float32)
     one, other = Choice(np.array([1, 2, 3]), ones), Choice(np.array([2, 3, 4]), 2 * ones)
     assert agreement([one], [other]).kept_iou == 0.5
@@ -204,7 +220,9 @@ def test_agreement_counts_what_both_keep():
 
 
 @pytest.mark.parametrize("language", ["int4", "int8"])
-def test_a_quantized_bundle_is_smaller_and_answers(micro_bundle, frames, graph, ranges, language, tmp_path):
+def test_a_quantized_bundle_is_smaller_and_answers(
+    micro_bundle: Bundle, frames: CalibrationFrames, graph: Path, ranges: Ranges, language: Format, tmp_path: Path
+) -> None:
     model = onnx.load(graph, load_external_data=False)
     blocks = blocks_of(model) - {SCORER, biased_layer(model)}
     made = write_quantized(micro_bundle, tmp_path, Recipe(Tower("int8", ranges, blocks), language))
@@ -233,7 +251,9 @@ def test_a_quantized_bundle_is_smaller_and_answers(micro_bundle, frames, graph, 
     assert 0 < np.linalg.norm(tokens[1] - tokens[0]) / np.linalg.norm(tokens[0]) < 0.1
 
 
-def test_products_in_the_graph_are_products_of_integers(micro_bundle, graph, ranges, tmp_path):
+def test_products_in_the_graph_are_products_of_integers(
+    micro_bundle: Bundle, graph: Path, ranges: Ranges, tmp_path: Path
+) -> None:
     """ONNX Runtime finds the standard form and computes in 8 bits; nothing of the scorer is among it."""
     import onnxruntime
 
@@ -255,7 +275,7 @@ def test_products_in_the_graph_are_products_of_integers(micro_bundle, graph, ran
 # The report
 
 
-def _record(**changes) -> VariantRecord:
+def _record(**changes: Any) -> VariantRecord:
     interval, pair = Interval(value=0.0, low=-1.0, high=1.0), Pair(before=2.0, after=1.0)
     return VariantRecord(
         **{
@@ -282,13 +302,15 @@ def _record(**changes) -> VariantRecord:
         ({"total_ms": Pair(before=1.0, after=1.2)}, "became slower"),
     ],
 )
-def test_each_bar_can_be_missed(changes, words):
+def test_each_bar_can_be_missed(changes: dict[str, Any], words: str) -> None:
     assert failures_of([_record()], "clip-t3-k0.5", Bars()) == []
     (failure,) = failures_of([_record(**changes)], "clip-t3-k0.5", Bars())
     assert words in failure
 
 
-def test_a_planted_scorer_in_8_bits_is_caught_by_what_it_keeps(micro_bundle, ranges, tmp_path):
+def test_a_planted_scorer_in_8_bits_is_caught_by_what_it_keeps(
+    micro_bundle: Bundle, ranges: Ranges, tmp_path: Path
+) -> None:
     """Its tensors are off by little and the tokens by much."""
     coarse = {
         weight: (4 * low, 4 * high) if block_of(weight) == SCORER else (low, high)
@@ -314,12 +336,14 @@ def calibrated(bundle: Bundle, out: Path, *arguments: str) -> int:
 
 
 @pytest.fixture
-def stored(frames, tmp_path) -> str:
+def stored(frames: CalibrationFrames, tmp_path: Path) -> str:
     save_frames(tmp_path / "frames.npz", frames)
     return str(tmp_path / "frames.npz")
 
 
-def test_the_command_writes_a_bundle_with_its_report(micro_bundle, stored, tmp_path, capsys):
+def test_the_command_writes_a_bundle_with_its_report(
+    micro_bundle: Bundle, stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code = calibrated(
         micro_bundle,
         tmp_path / "made",
@@ -351,8 +375,12 @@ def test_the_command_writes_a_bundle_with_its_report(micro_bundle, stored, tmp_p
 
 
 def test_what_misses_a_bar_is_refused_with_the_reason_and_nothing_stays(
-    micro_bundle, stored, tmp_path, capsys, monkeypatch
-):
+    micro_bundle: Bundle,
+    stored: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("stts_calib.calibrate.failures_of", lambda *_: ["clip-t3-k0.5 keeps other tokens"])
     given = ["--frames-from", stored, "--vision", "none", "--language", "int4"]
     assert calibrated(micro_bundle, tmp_path / "made", *given, "--report", str(tmp_path / "report.json")) == 1
@@ -372,7 +400,9 @@ def test_what_misses_a_bar_is_refused_with_the_reason_and_nothing_stays(
         (["--frames-from", "FRAMES", "--vision", "none", "--language", "none"], "nothing was asked for"),
     ],
 )
-def test_mistakes_are_one_line(micro_bundle, stored, tmp_path, capsys, given, words):
+def test_mistakes_are_one_line(
+    micro_bundle: Bundle, stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str], words: str
+) -> None:
     arguments = [stored if word == "FRAMES" else word for word in given]
     assert calibrated(micro_bundle, tmp_path / "made", *arguments) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
@@ -382,7 +412,9 @@ def test_mistakes_are_one_line(micro_bundle, stored, tmp_path, capsys, given, wo
 
 
 @pytest.mark.parametrize(("vision", "language"), [("int4", "none"), ("none", "fp8")])
-def test_a_format_of_the_other_part_is_refused(micro_bundle, frames, vision, language):
+def test_a_format_of_the_other_part_is_refused(
+    micro_bundle: Bundle, frames: CalibrationFrames, vision: Wanted, language: Wanted
+) -> None:
     trials = Trials(micro_bundle, frames, "minmax", 0.98, "rtn", tell_nobody)
     with pytest.raises(UserError, match=r"is quantized to int\d or \w+, not to"):
         trials.recipe(vision, language)

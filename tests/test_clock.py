@@ -25,7 +25,8 @@ def tens(count: int, start: float = 0.0) -> list[float]:
 
 
 def shown(clock: Clock) -> list[float]:
-    return clock.seconds.tolist()
+    seconds: list[float] = clock.seconds.tolist()
+    return seconds
 
 
 @pytest.mark.parametrize("stamp", [0.0, _NONE])

@@ -296,8 +296,12 @@ def test_a_part_that_fails_ends_the_others(copy: Path, monkeypatch: pytest.Monke
 
 
 def test_an_interrupt_while_tasks_are_handed_out_ends_those_that_run() -> None:
+    def wait(stop: threading.Event) -> bool:
+        ended.append(stop.wait(20))
+        return True
+
     def tasks() -> Iterator[Callable[[threading.Event], bool]]:
-        yield lambda stop: ended.append(stop.wait(20)) or True
+        yield wait
         raise KeyboardInterrupt
 
     ended: list[bool] = []

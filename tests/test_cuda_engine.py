@@ -74,12 +74,13 @@ def test_visual_tokens_from_the_host_are_shown_as_those_on_the_device(bundle: Bu
         language.prefill(Tokens(np.array([1, *[patch] * 12, 3]), np.arange(14), 14))
         language.forward(Tokens(np.array([4]), np.array([14]), 15))
         logits.append(language.logits())
-    np.testing.assert_array_equal(*logits)
+    first, second = logits
+    np.testing.assert_array_equal(first, second)
 
 
 def test_variants_and_language_graphs_share_their_weights(bundle: Bundle, fake: FakeOnnxRuntime) -> None:
     weights = {name: (bundle.folder / f"{name}.16bit.safetensors").stat().st_size for name in ("vision", "language")}
-    engines = [load_vision(bundle, variant, "cuda") for variant in ("full-t3", "clip-t3-k0.5")]
+    engines: list[object] = [load_vision(bundle, variant, "cuda") for variant in ("full-t3", "clip-t3-k0.5")]
     taken = (1 << 30) - fake.cuda.free_bytes
     assert weights["vision"] - 20_000 < taken < 2 * weights["vision"]
     engines.append(load_language(bundle, "cuda"))

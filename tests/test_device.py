@@ -277,7 +277,7 @@ def test_every_command_that_loads_engines_takes_a_device(tmp_path: Path) -> None
         assert "got 'gpu1'" in str(done.exception)
 
 
-def test_flags_are_those_of_x86(tmp_path):
+def test_flags_are_those_of_x86(tmp_path: Path) -> None:
     (tmp_path / "proc").mkdir()
     assert x86_flags(tmp_path) == set()
     (tmp_path / "proc/cpuinfo").write_text("processor\t: 0\nFeatures\t: fp asimd asimddp\n")

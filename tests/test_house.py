@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -149,10 +150,11 @@ def followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Module
     for name, text in FOLLOWED.items():
         (folder / f"{name}.py").write_text(textwrap.dedent(text))
     monkeypatch.syspath_prepend(tmp_path)
-    import followed.idle
-    import followed.work
+    package = import_module("followed")
+    for name in FOLLOWED:
+        import_module(f"followed.{name}")
 
-    yield followed
+    yield package
     for name in [name for name in sys.modules if name.partition(".")[0] == "followed"]:
         del sys.modules[name]
 

@@ -33,12 +33,14 @@ class Call(nn.Module):
         return self.operator(*inputs, *self.attributes)
 
 
-def through_onnx(lowering: Lowering, call: Call, *inputs: Tensor) -> np.ndarray:
+def through_onnx(lowering: Lowering, call: nn.Module, *inputs: Tensor) -> np.ndarray:
     names = [f"input{number}" for number in range(len(inputs))]
     model = ir.to_proto(to_onnx(call, inputs, names, ["output"], lowering))
     make_runnable_on_cpu(model)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, {name: value.numpy() for name, value in zip(names, inputs, strict=True)})[0]
+    feeds = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
+    output: np.ndarray = session.run(None, feeds)[0]
+    return output
 
 
 def tokens(*shape: int) -> Tensor:

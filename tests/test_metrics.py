@@ -1,6 +1,9 @@
+from __future__ import annotations
+
 import re
 import threading
 import time
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -12,13 +15,13 @@ from stts_runtime.stream.metrics import StreamMetrics
 from tests.receivers import answer
 
 
-def value(metrics, series):
-    """The value of one series of the text, which a scraper reads too."""
+def value(metrics: StreamMetrics, series: str) -> Any:
+    """The value of one series of the text, which a scraper reads too; None if there is no such series."""
     found = re.search(rf"^{re.escape(series)} (\S+)$", metrics.text(), re.MULTILINE)
     return float(found[1]) if found else None
 
 
-def test_an_answer_counts_with_its_stages_and_novelty():
+def test_an_answer_counts_with_its_stages_and_novelty() -> None:
     metrics = StreamMetrics()
     metrics.answered(answer(1))
     metrics.answered(answer(2))
@@ -32,7 +35,7 @@ def test_an_answer_counts_with_its_stages_and_novelty():
     assert value(metrics, 'stts_dropped_frames_total{cause="late",stream="gate"}') is None
 
 
-def test_the_lag_grows_while_no_frame_comes():
+def test_the_lag_grows_while_no_frame_comes() -> None:
     metrics = StreamMetrics()
     metrics.frame("gate", time.monotonic() - 2)
     first = value(metrics, 'stts_frame_lag_seconds{stream="gate"}')
@@ -44,7 +47,7 @@ def test_the_lag_grows_while_no_frame_comes():
     assert value(metrics, 'stts_frames_total{stream="gate"}') == 2
 
 
-def test_events_count_by_stream_and_cause():
+def test_events_count_by_stream_and_cause() -> None:
     metrics = StreamMetrics()
     metrics.dropped("gate", "late", 3)
     metrics.dropped("gate", "corrupt", 1)
@@ -59,7 +62,7 @@ def test_events_count_by_stream_and_cause():
     assert value(metrics, 'stts_lost_records_total{sink="a.jsonl"}') == 1
 
 
-def test_exactly_one_state_is_on():
+def test_exactly_one_state_is_on() -> None:
     metrics = StreamMetrics()
     for state in (State.CONNECTING, State.LIVE, State.STALLED):
         metrics.status("gate", Status(state, "why", 0.0))
@@ -67,7 +70,7 @@ def test_exactly_one_state_is_on():
         assert on == {one.value: float(one is state) for one in State}
 
 
-def test_spools_are_read_when_asked():
+def test_spools_are_read_when_asked() -> None:
     metrics, backlog = StreamMetrics(), [Backlog(3, 0)]
     metrics.watch_spool("hook", lambda: backlog[0])
     assert value(metrics, 'stts_spool_records{sink="hook"}') == 3
@@ -78,15 +81,20 @@ def test_spools_are_read_when_asked():
     assert value(metrics, "stts_resident_bytes") > 10_000_000
 
 
-def test_two_of_them_do_not_mix():
+def test_two_of_them_do_not_mix() -> None:
     one, other = StreamMetrics(), StreamMetrics()
     one.skipped("gate")
     assert value(other, 'stts_windows_skipped_total{stream="gate"}') is None
 
 
-def test_counts_of_many_threads_add_up():
+def test_counts_of_many_threads_add_up() -> None:
     metrics = StreamMetrics()
-    threads = [threading.Thread(target=lambda: [metrics.frame("gate", 0.0) for _ in range(500)]) for _ in range(4)]
+
+    def count() -> None:
+        for _ in range(500):
+            metrics.frame("gate", 0.0)
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -94,7 +102,7 @@ def test_counts_of_many_threads_add_up():
     assert value(metrics, 'stts_frames_total{stream="gate"}') == 2000
 
 
-def test_it_serves_on_this_machine_alone_and_gives_the_port_back():
+def test_it_serves_on_this_machine_alone_and_gives_the_port_back() -> None:
     metrics = StreamMetrics()
     metrics.skipped("gate")
     with metrics.serve(port=0) as server:

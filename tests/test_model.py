@@ -56,7 +56,12 @@ def test_questions_in_a_list_share_one_look_and_change_no_answer(
     questions = ["What happens?", "Who?", "What happens?"]
     alone = [model.ask(str(clip), one, max_tokens=4).answer for one in questions]
     opened: list[str] = []
-    monkeypatch.setattr("stts_runtime.session.VideoFile", lambda path, **_: opened.append(path) or VideoFile(path))
+
+    def counted(path: str, **_: Any) -> VideoFile:
+        opened.append(path)
+        return VideoFile(path)
+
+    monkeypatch.setattr("stts_runtime.session.VideoFile", counted)
     together = model.ask(clip, questions, max_tokens=4)
     assert [one.answer for one in together] == alone
     assert [one.reused_prefix for one in together] == [False, True, True]

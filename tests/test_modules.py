@@ -16,7 +16,7 @@ from stts_export.modules.layers import GroupPooling
 from stts_export.modules.scorer import key_bias, without_first
 from stts_export.modules.slots import Indices
 from stts_export.modules.vit import group_order, patches_of_frames
-from stts_runtime.budget import TokenBudget
+from stts_runtime.budget import Scope, TokenBudget
 from stts_runtime.engines.indices import INDICES, indices_of
 
 
@@ -112,7 +112,7 @@ def test_feature_layers_before_the_cut_are_taken_from_kept_patches(modules: Modu
 
 
 @pytest.mark.parametrize("scope", ["clip", "frame"])
-def test_the_first_frame_alone_may_be_all_that_is_kept(modules: Modules, scope: str) -> None:
+def test_the_first_frame_alone_may_be_all_that_is_kept(modules: Modules, scope: Scope) -> None:
     output = modules.vision(random_frames(4), TokenBudget(4, 4, 0.25 if scope == "clip" else 1e-7, scope))
     alone = modules.vision(random_frames(4), TokenBudget(4, 4, 0.5, scope))
     assert output.kept_K.tolist() == [0, 1, 2, 3]
@@ -125,7 +125,7 @@ def test_a_grid_that_does_not_divide_into_groups_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("keep", "scope"), [(1, "clip"), (0.5, "clip"), (0.25, "clip"), (0.5, "frame")])
-def test_several_clips_at_once_equal_each_alone(modules: Modules, keep: float, scope: str) -> None:
+def test_several_clips_at_once_equal_each_alone(modules: Modules, keep: float, scope: Scope) -> None:
     """Training runs clips in batches; a graph holds one."""
     clips = torch.stack([random_frames(4, seed) for seed in range(3)])
     budget, vision = TokenBudget(4, 4, keep, scope), modules.vision
@@ -136,6 +136,7 @@ def test_several_clips_at_once_equal_each_alone(modules: Modules, keep: float, s
     alone = [vision(frames, budget) for frames in clips]
     torch.testing.assert_close(together, torch.cat([one.visual_tokens_KW for one in alone]), atol=1e-5, rtol=1e-5)
     if keep < 1:
+        assert hidden.kept_BK is not None
         assert hidden.kept_BK.tolist() == [one.kept_K.tolist() for one in alone]
 
 

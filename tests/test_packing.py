@@ -38,9 +38,10 @@ def test_packing_equals_frame_by_frame_attention(counts: list[int], seed: int, s
     torch.testing.assert_close(packed, wanted, rtol=1e-5, atol=1e-6)
 
     # Rows whose projections are these queries, keys and values.
-    rows, parts = torch.cat((q, k, v), dim=1), torch.eye(3 * CHANNELS).chunk(3)
-    weights = parts[0], torch.zeros(CHANNELS), *parts[1:]
-    wide = packed_in_wide_heads(rows, *weights, frame, len(counts), GROUPS, HEADS, spare=8, sizes=sizes)
+    rows, (to_q, to_k, to_v) = torch.cat((q, k, v), dim=1), torch.eye(3 * CHANNELS).chunk(3)
+    wide = packed_in_wide_heads(
+        rows, to_q, torch.zeros(CHANNELS), to_k, to_v, frame, len(counts), GROUPS, HEADS, spare=8, sizes=sizes
+    )
     torch.testing.assert_close(wide, wanted, rtol=1e-5, atol=1e-6)
 
 

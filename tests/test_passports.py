@@ -24,7 +24,7 @@ from stts_runtime.passports import (
     check_passport,
     verified_engines,
 )
-from stts_runtime.tensorrt import Flavour
+from stts_runtime.tensorrt import Flavour, FlavourName
 from tests import fake_tensorrt
 from tests.compiled import JETSON, WORKSTATION, passport_of, put_engine, with_engines
 from tests.programs import assert_refused, run
@@ -243,7 +243,8 @@ def test_a_frozen_passport_of_every_schema_is_still_read(tmp_path: Path, schema:
 
 
 def test_the_command_names_architectures_for_tensorrt_rtx_alone(targets_bundle: Bundle, tmp_path: Path) -> None:
-    for flavour, ending in (("tensorrt-rtx", " --arch sm86,sm120"), ("tensorrt", "")):
+    endings: dict[FlavourName, str] = {"tensorrt-rtx": " --arch sm86,sm120", "tensorrt": ""}
+    for flavour, ending in endings.items():
         bundle = Bundle.open(Path(shutil.copytree(targets_bundle.folder, tmp_path / flavour)))
         put_engine(bundle, PART, flavour, "tensorrt", architectures=["sm86", "sm120"], graph_sha256="0" * 64)
         with pytest.raises(BundleError) as caught:

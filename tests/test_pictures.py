@@ -62,6 +62,7 @@ def test_plain_pictures_are_those_of_opencv_to_the_bit(kind: str) -> None:
     for mode in ("RGB", "L"):
         content = stored(PICTURE.convert(mode), kind)
         expected = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        assert expected is not None
         # Two builds of one JPEG library; only PNG, BMP and TIFF are exact by their nature.
         assert difference(read_picture(content), expected.astype(np.uint8)) <= (2 if kind == "JPEG" else 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,7 +24,7 @@ from stts_runtime.bundle import Bundle
 
 
 def request(checkpoint: Path, out: Path, **changes: object) -> BuildRequest:
-    settings: dict = {"targets": ["tensorrt-rtx"], **changes}
+    settings: dict[str, Any] = {"targets": ["tensorrt-rtx"], **changes}
     return BuildRequest(checkpoint, out, [2], [0.5], ["clip"], **settings)
 
 

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
@@ -7,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from stts_runtime.errors import SinkError
 from stts_runtime.stream.preview import Preview
@@ -14,16 +17,16 @@ from stts_runtime.stream.preview import Preview
 KEPT = np.array([True, False, False, False])
 
 
-def picture(value=200, height=180, width=320):
+def picture(value: int = 200, height: int = 180, width: int = 320) -> NDArray[np.uint8]:
     return np.full((height, width, 3), value, dtype=np.uint8)
 
 
-def frames_of(path):
+def frames_of(path: Path) -> list[tuple[float, NDArray[np.uint8]]]:
     with av.open(str(path)) as container:
-        return [(frame.time, frame.to_ndarray(format="bgr24")) for frame in container.decode(video=0)]
+        return [(frame.time, frame.to_ndarray(format="bgr24")) for frame in container.decode(video=0)]  # type: ignore[misc]
 
 
-def test_kept_patches_are_bright_dropped_ones_dark_and_the_answer_stands_above(tmp_path):
+def test_kept_patches_are_bright_dropped_ones_dark_and_the_answer_stands_above(tmp_path: Path) -> None:
     preview = Preview(tmp_path / "gate.mp4")
     preview.show(picture(), KEPT, "", 5.0)
     preview.show(picture(), KEPT, "A red car at the gate.", 5.5)
@@ -42,7 +45,7 @@ def test_kept_patches_are_bright_dropped_ones_dark_and_the_answer_stands_above(t
     assert second[:60].max() > 150
 
 
-def test_a_new_file_after_a_while_and_the_newest_stay(tmp_path):
+def test_a_new_file_after_a_while_and_the_newest_stay(tmp_path: Path) -> None:
     for _ in range(2):
         preview = Preview(tmp_path / "gate.mp4", segment_seconds=10, keep=3)
         for seconds in range(0, 40, 5):
@@ -53,7 +56,7 @@ def test_a_new_file_after_a_while_and_the_newest_stay(tmp_path):
     assert all(len(frames_of(tmp_path / name)) == 2 for name in names)
 
 
-def test_a_place_that_cannot_be_written_is_a_sink_error(tmp_path):
+def test_a_place_that_cannot_be_written_is_a_sink_error(tmp_path: Path) -> None:
     preview = Preview(tmp_path / "no" / "gate.mp4")
     with pytest.raises(SinkError, match="the preview cannot be written: No such file"):
         preview.show(picture(), KEPT, "", 0.0)
@@ -71,10 +74,11 @@ for number in range(10**6):
 """
 
 
-def test_a_killed_process_leaves_a_file_that_plays(tmp_path):
+def test_a_killed_process_leaves_a_file_that_plays(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent / "runtime")}
-    command = [sys.executable, "-c", CHILD, tmp_path / "gate.mp4"]
+    command = [sys.executable, "-c", CHILD, str(tmp_path / "gate.mp4")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
+        assert child.stdout is not None
         for _ in range(20):
             next(child.stdout)
         os.kill(child.pid, signal.SIGKILL)

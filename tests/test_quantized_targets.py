@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -26,6 +27,7 @@ from stts_calib.quantize.weight_file import stored_weights
 from stts_calib.quantize.weight_inputs import quantize_inputs, quantized_weight
 from stts_calib.quantize.write import forms_of, left_out_of, scratch_bundle, write_quantized
 from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.manifest import Format
 from stts_runtime.engines import EngineName, load_language, load_vision
 from stts_runtime.errors import MissingExtraError, UserError
 from stts_runtime.prompt import Tokens
@@ -61,7 +63,9 @@ def tower(form: TowerFormat, graph: Path, ranges: Ranges) -> Tower:
 # FP8
 
 
-def test_products_in_float8_are_near_and_the_scorer_is_untouched(graph, ranges, windows):
+def test_products_in_float8_are_near_and_the_scorer_is_untouched(
+    graph: Path, ranges: Ranges, windows: list[np.ndarray]
+) -> None:
     eight = tower("fp8", graph, ranges)
     model = eight.apply(onnx.load(graph))
     found = agreement(choices(model, windows[2:], "fp8"), choices(graph, windows[2:]))
@@ -75,7 +79,7 @@ def test_products_in_float8_are_near_and_the_scorer_is_untouched(graph, ranges, 
     assert not [name for name in narrow if "scorer" in name]
 
 
-def test_every_channel_of_a_weight_reaches_the_end_of_float8(graph, ranges):
+def test_every_channel_of_a_weight_reaches_the_end_of_float8(graph: Path, ranges: Ranges) -> None:
     eight = tower("fp8", graph, ranges)
     before = {one.name: one for one in onnx.load(graph).graph.initializer}
     after = {one.name: one for one in eight.apply(onnx.load(graph)).graph.initializer}
@@ -88,7 +92,7 @@ def test_every_channel_of_a_weight_reaches_the_end_of_float8(graph, ranges):
     assert np.abs(narrow * scales[:, None] - wide).max() <= np.abs(wide).max() / 16
 
 
-def test_float8_is_written_for_tensorrt_alone(bundle, graph, ranges, tmp_path):
+def test_float8_is_written_for_tensorrt_alone(bundle: Bundle, graph: Path, ranges: Ranges, tmp_path: Path) -> None:
     made = write_quantized(bundle, tmp_path, Recipe(tower("fp8", graph, ranges)))
     made.verify_all()
     assert set(made.manifest.language.graphs) == {"tensorrt", "tensorrt-10"}
@@ -99,12 +103,14 @@ def test_float8_is_written_for_tensorrt_alone(bundle, graph, ranges, tmp_path):
     assert made.manifest.files[vision.weights].size_bytes < 0.8 * _weights_size(bundle, "tensorrt")
 
 
-def test_a_bundle_without_such_targets_is_told_so(micro_bundle, graph, ranges):
+def test_a_bundle_without_such_targets_is_told_so(micro_bundle: Bundle, graph: Path, ranges: Ranges) -> None:
     with pytest.raises(UserError, match="no graphs that can hold vision in fp8: its targets are cpu"):
         forms_of(micro_bundle, Recipe(tower("fp8", graph, ranges)))
 
 
-def test_float8_can_be_looked_at_on_the_cpu(bundle, graph, ranges, windows):
+def test_float8_can_be_looked_at_on_the_cpu(
+    bundle: Bundle, graph: Path, ranges: Ranges, windows: list[np.ndarray]
+) -> None:
     with scratch_bundle(bundle, Recipe(tower("fp8", graph, ranges))) as made:
         got = load_vision(made, "full-t3").run(windows[2]).visual_tokens
     wanted = load_vision(bundle, "full-t3").run(windows[2]).visual_tokens
@@ -114,7 +120,9 @@ def test_float8_can_be_looked_at_on_the_cpu(bundle, graph, ranges, windows):
 # Integers
 
 
-def test_weights_of_int8_have_7_bits_on_the_cpu_and_8_for_tensorrt(bundle, graph, ranges, tmp_path):
+def test_weights_of_int8_have_7_bits_on_the_cpu_and_8_for_tensorrt(
+    bundle: Bundle, graph: Path, ranges: Ranges, tmp_path: Path
+) -> None:
     """ONNX Runtime may add two products in 16 bits; TensorRT adds all of them in 32."""
     made = write_quantized(bundle, tmp_path, Recipe(tower("int8", graph, ranges)))
     largest = {}
@@ -134,13 +142,15 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("form", ["int4", "int8"])
-def test_on_cuda_the_language_model_says_what_it_says_on_the_cpu(bundle, fake, form, tmp_path):
+def test_on_cuda_the_language_model_says_what_it_says_on_the_cpu(
+    bundle: Bundle, fake: None, form: Format, tmp_path: Path
+) -> None:
     made = write_quantized(bundle, tmp_path, Recipe(language=form))
     made.verify_all()
     language = made.manifest.language
     assert {one["cuda"].quantized for one in (language.graphs, language.prefill)} == {form}
     assert made.manifest.variants["full-t3"].graphs["cuda"] == bundle.manifest.variants["full-t3"].graphs["cuda"]
-    got, same, whole = (_logits(one, engine) for one, engine in ((made, "cuda"), (made, "cpu"), (bundle, "cpu")))
+    got, same, whole = _logits(made, "cuda"), _logits(made, "cpu"), _logits(bundle, "cpu")
     # For 4 bits the CPU rounds activations too.
     assert _error(got, same) < (0.2 * _error(got, whole) if form == "int4" else 5e-3)
 
@@ -157,10 +167,10 @@ def _error(got: np.ndarray, wanted: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-def test_joined_weights_are_joined_blocks(bits):
+def test_joined_weights_are_joined_blocks(bits: Literal[4, 8]) -> None:
     rng = np.random.default_rng(0)
-    parts = {"layers.0.a": rng.normal(size=(64, 96)), "layers.0.b": rng.normal(size=(32, 96))}
-    parts = {name: values.astype(np.float16) for name, values in parts.items()}
+    rows = {"layers.0.a": 64, "layers.0.b": 32}
+    parts = {name: rng.normal(size=(count, 96)).astype(np.float16) for name, count in rows.items()}
     model = onnx.parser.parse_model(
         """<ir_version: 10, opset_import: ["" : 21]>
         products (float16[2,96] x, float16[96,96] w) => (float16[2,96] y) { y = Gemm <transB = 1> (x, w) }"""
@@ -181,7 +191,7 @@ def _weights_size(bundle: Bundle, target: str) -> int:
     return bundle.manifest.files[bundle.manifest.variants["full-t3"].graphs[target].weights].size_bytes
 
 
-def test_weights_come_back_from_their_file(bundle, graph, ranges, tmp_path):
+def test_weights_come_back_from_their_file(bundle: Bundle, graph: Path, ranges: Ranges, tmp_path: Path) -> None:
     made = write_quantized(bundle, tmp_path, Recipe(language="int4"))
     weights = made.manifest.language.graphs["cuda"].weights
     stored = dict(stored_weights(made.folder / weights))
@@ -196,7 +206,7 @@ def test_weights_come_back_from_their_file(bundle, graph, ranges, tmp_path):
 # Scales that are searched
 
 
-def test_scales_are_searched_on_what_the_model_sees(bundle, windows):
+def test_scales_are_searched_on_what_the_model_sees(bundle: Bundle, windows: list[np.ndarray]) -> None:
     """Random weights gain nothing by it. ModelOpt is in no extra that the tests install by themselves."""
     pytest.importorskip("modelopt", reason="pip install 'stts-export[modelopt]'")
     calibration = CalibrationFrames(
@@ -223,7 +233,7 @@ def _prompt_logits(bundle: Bundle, prompts: list[SeenPrompt]) -> np.ndarray:
     return np.stack(found)
 
 
-def test_without_modelopt_the_package_to_install_is_named(monkeypatch):
+def test_without_modelopt_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "modelopt.onnx.quantization.int4", None)
     with pytest.raises(MissingExtraError, match=r"NVIDIA ModelOpt.*pip install 'stts-export\[modelopt\]'"):
         check_modelopt()

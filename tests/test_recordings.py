@@ -112,7 +112,7 @@ def test_a_frame_costs_its_group_of_pictures_and_no_more(
 def trimmed(source: Path, target: Path, start: int) -> Path:
     """As a lossless cut leaves it: packets from a key frame on, and an edit list that hides those before `start`."""
 
-    def shift(_: int, packet: av.Packet) -> bool:
+    def shift(_: int, packet: av.Packet[av.VideoStream]) -> bool:
         assert packet.time_base is not None
         assert packet.pts is not None
         assert packet.dts is not None
@@ -156,9 +156,10 @@ def test_a_film_is_turned_upright(recordings: dict[str, Path], tmp_path: Path, q
         recordings["h264"], tmp_path / "turned.mp4", setup=lambda stream: stream.set_display_rotation(90 * quarters)
     )
     video = VideoFile(str(path))
-    upright = [image for _, image in VideoFile(str(recordings["h264"])).images([7])]
-    turned = [image for _, image in video.images([7])]
-    np.testing.assert_array_equal(turned[0], np.rot90(upright[0], quarters))
+    ((_, upright),) = VideoFile(str(recordings["h264"])).images([7])
+    ((_, turned),) = video.images([7])
+    assert upright is not None
+    np.testing.assert_array_equal(turned, np.rot90(upright, quarters))
     assert window_of_file(video, 2, 2, 84).aspect == pytest.approx(96 / 64 if quarters == 2 else 64 / 96)
 
 
@@ -194,7 +195,7 @@ def test_pixels_that_are_not_square_widen_the_picture(tmp_path: Path) -> None:
 def stamped(recordings: dict[str, Path], path: Path, change: dict[int, float]) -> VideoFile:
     """VP8 in Matroska, some of its packets moved by so many seconds."""
 
-    def move(number: int, packet: av.Packet) -> bool:
+    def move(number: int, packet: av.Packet[av.VideoStream]) -> bool:
         assert packet.time_base is not None
         assert packet.pts is not None
         packet.pts += round(change.get(number, 0) / packet.time_base)
@@ -215,7 +216,7 @@ def test_a_stray_stamp_is_mended_with_a_note(recordings: dict[str, Path], tmp_pa
 def test_a_stray_stamp_among_frames_that_are_decoded_out_of_order_loses_none(
     recordings: dict[str, Path], tmp_path: Path, number: int
 ) -> None:
-    def move(at: int, packet: av.Packet) -> bool:
+    def move(at: int, packet: av.Packet[av.VideoStream]) -> bool:
         if at == number:
             assert packet.time_base is not None
             assert packet.pts is not None

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stts_export.checkpoint import open_checkpoint
+from stts_export.modules.projection import Projection
 from stts_export.modules.refill import refilled_frames, with_refill
 from stts_export.modules.vision import Vision
 from stts_export.modules.vit import patches_of_frames
@@ -50,6 +51,11 @@ def by_hand(vision: Vision, frames: Tensor, budget: TokenBudget, kept: Tensor) -
     x = vision.hidden(patches, budget, frozenset((cut,))).by_layer[cut].unflatten(0, (budget.frames, -1))
     counts = torch.bincount(kept // budget.groups, minlength=budget.frames)
     refilled = refilled_frames(counts, budget.groups)
+
+    def attend(projection: Projection) -> Tensor:
+        q, k, v = projection.project()
+        return plain(q, k, v, config.heads)
+
     outputs: dict[int, list[Tensor]] = {layer: [] for layer in config.feature_layers}
     for frame in range(budget.frames):
         chosen = kept[kept // budget.groups == frame] % budget.groups
@@ -58,9 +64,7 @@ def by_hand(vision: Vision, frames: Tensor, budget: TokenBudget, kept: Tensor) -
         if cut in outputs:
             outputs[cut].append(x[frame][rows])
         for number in range(cut + 1, config.layers):
-            here = vision.vision_tower.layers[number](
-                here, lambda projection: plain(*projection.project(), config.heads)
-            )
+            here = vision.vision_tower.layers[number](here, attend)
             if number in outputs:
                 outputs[number].append(here[rows] if frame in refilled else here)
     features = torch.cat([torch.cat(outputs[layer]) for layer in config.feature_layers], dim=-1)

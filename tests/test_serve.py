@@ -9,7 +9,9 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -59,10 +61,15 @@ def test_a_question_is_answered_in_the_thread_that_comes_by_and_in_no_other() ->
 
 
 def test_questions_come_one_a_round_in_their_order() -> None:
-    one, done = queue(3), []
+    one = queue(3)
+    done: list[int] = []
+
+    def note(number: int, _: OnToken) -> None:
+        done.append(number)
+
     for number in range(3):
         with one.reserve() as slot:
-            slot.ask(lambda _, number=number: done.append(number), nothing)
+            slot.ask(partial(note, number), nothing)
     for rounds in range(3):
         assert done == list(range(rounds))
         one.run_one()
@@ -111,7 +118,8 @@ def test_a_question_that_was_given_up_is_never_begun() -> None:
 
 
 def test_a_question_that_is_given_up_ends_with_its_next_token() -> None:
-    one, tokens = queue(), []
+    one = queue()
+    tokens: list[int] = []
 
     def work(follow: OnToken) -> None:
         while follow(tokens):
@@ -262,6 +270,7 @@ def played(folder: Path, suffix: str) -> bytes:
     )
     with av.open(str(path), "w") as out:
         stream = out.add_stream(codec, 25, width=96, height=64, pix_fmt="yuv420p")
+        assert isinstance(stream, av.VideoStream)
         for _ in range(12):
             noise = generator.integers(0, 256, (64, 96, 3), dtype=np.uint8)
             out.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
@@ -538,12 +547,12 @@ def asked(
     settings: ServerSettings, token: str | None, headers: dict[str, str], method: str = "GET", path: str = "/api/state"
 ) -> tuple[int, dict[str, str]]:
     """Status and headers of what the guard lets through to an application that is content with everything."""
-    sent: list[dict[str, object]] = []
+    sent: list[Any] = []
 
-    async def app(_: object, receive: Callable[[], object], send: Callable[[object], object]) -> None:
-        while (await receive())["more_body"]:  # type: ignore[misc, index]
+    async def app(_: object, receive: Callable[[], Any], send: Callable[[object], Any]) -> None:
+        while (await receive())["more_body"]:
             pass
-        await send({"type": "http.response.start", "status": 200, "headers": []})  # type: ignore[misc]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
 
     async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": b"x" * 60_000, "more_body": next(bodies, False)}
@@ -556,7 +565,7 @@ def asked(
     scope = {"type": "http", "method": method, "path": path, "headers": raw}
     guard = Guard(app, settings, token, lambda *_: None, lambda _: None)  # type: ignore[arg-type]
     asyncio.run(guard(scope, receive, send))  # type: ignore[arg-type]
-    return sent[0]["status"], {name.decode(): value.decode() for name, value in sent[0]["headers"]}  # type: ignore
+    return sent[0]["status"], {name.decode(): value.decode() for name, value in sent[0]["headers"]}
 
 
 HOST = {"Host": "127.0.0.1:8080"}
@@ -667,7 +676,7 @@ def test_one_file_serves_both_commands_and_options_stand_beside_it(tmp_path: Pat
 def test_dropped_patches_are_dark_and_scores_are_colours() -> None:
     image = np.full((90, 120, 3), 200, np.uint8)
     kept, scores = np.array([True, False, False, True]), np.array([0.1, 0.2, 0.3, 0.9], np.float32)
-    pictures = {
+    pictures: dict[str, Any] = {
         view: cv2.imdecode(np.frombuffer(live_jpeg(image, kept, scores, view, "small"), np.uint8), cv2.IMREAD_COLOR)
         for view in ("kept", "scores", "plain")
     }

@@ -91,9 +91,10 @@ def test_a_clip_is_answered_about_with_tokens_in_and_kept(client: openai.OpenAI,
         assert reply.choices[0].finish_reason in ("stop", "length")
         assert reply.usage is not None
         assert reply.usage.total_tokens == reply.usage.prompt_tokens + reply.usage.completion_tokens
+        assert reply.usage.prompt_tokens_details is not None
         details = reply.usage.prompt_tokens_details.model_dump()
         assert details["visual_tokens_in"] == 12
-        kept[keep] = details["visual_tokens_kept"], reply.stts["record"]["keep"]
+        kept[keep] = details["visual_tokens_kept"], reply.model_dump()["stts"]["record"]["keep"]
     assert kept == {1: (12, 1), 0.5: (6, 0.5)}
 
 
@@ -207,7 +208,9 @@ def test_the_live_picture_changes(server: Served) -> None:
         return requests.get(f"{server.address}/api/streams/stream-1/picture", params=how, timeout=10)
 
     first = get()
-    assert cv2.imdecode(np.frombuffer(first.content, np.uint8), cv2.IMREAD_COLOR).shape == (64, 96, 3)
+    picture = cv2.imdecode(np.frombuffer(first.content, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    assert picture.shape == (64, 96, 3)
     wait_for(lambda: get().headers["X-Stts-Number"] != first.headers["X-Stts-Number"])
     assert get(view="scores").content != get(view="kept").content
     assert get(view="all").status_code == 400

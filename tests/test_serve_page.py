@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 from stts_runtime.bundle import Bundle
 from tests.served import Served, served
@@ -50,16 +50,17 @@ def opened(browser: Browser, server: Served) -> Iterator[Callable[..., Page]]:
     contexts = []
 
     def open_page(address: str = server.address, **how: object) -> Page:
+        def note_request(request: Request) -> None:
+            if not request.url.startswith((address, "blob:", "data:")):
+                trouble.append(request.url)
+
         context = browser.new_context(**how)  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: trouble.append(message.text))
         page.on("pageerror", lambda error: trouble.append(str(error)))
         page.on("dialog", lambda dialog: trouble.append(dialog.message))
-        page.on(
-            "request",
-            lambda request: request.url.startswith((address, "blob:", "data:")) or trouble.append(request.url),
-        )
+        page.on("request", note_request)
         page.goto(address)
         return page
 

@@ -54,7 +54,9 @@ class FakeLanguage:
 
 def fake_session(bundle: Bundle, says: list[int], context: int = 200) -> tuple[Session, FakeLanguage]:
     language = FakeLanguage(says, context)
-    return Session(bundle, VARIANT, FakeVision(), Conversation.over(bundle, language)), language
+    vision: Any = FakeVision()
+    engine: Any = language
+    return Session(bundle, VARIANT, vision, Conversation.over(bundle, engine)), language
 
 
 @pytest.fixture
@@ -166,7 +168,7 @@ def test_the_record_says_what_was_kept(micro_bundle: Bundle, window: Window) -> 
 @pytest.mark.onnxruntime
 def test_the_cache_is_written_in_place(micro_bundle: Bundle) -> None:
     """One buffer serves as past and present; a copy per call would double memory and cost time."""
-    language = load_language(micro_bundle)
+    language: Any = load_language(micro_bundle)
     ids = np.array([1, 2, 3], dtype=np.int64)
     language.forward(Tokens(ids, np.arange(3), 3))
     first = [value.data_ptr() for value in language._binding.get_outputs()[:-2]]

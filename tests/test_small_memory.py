@@ -1,5 +1,7 @@
 """Memory that was given back to the C library goes back to the system, and threads share what is left."""
 
+from __future__ import annotations
+
 import ctypes
 import subprocess
 import sys
@@ -34,8 +36,8 @@ libc.fflush(None)
 
 
 @needs_glibc
-def test_threads_share_two_arenas():
-    def arenas(block):
+def test_threads_share_two_arenas() -> None:
+    def arenas(block: str) -> int:
         command = [sys.executable, "-c", THREADS_ALLOCATE.format(block=block)]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.count("<heap ")
 
@@ -43,7 +45,7 @@ def test_threads_share_two_arenas():
 
 
 @needs_glibc
-def test_what_lies_free_between_blocks_in_use_goes_back():
+def test_what_lies_free_between_blocks_in_use_goes_back() -> None:
     libc = ctypes.CDLL(None)
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     libc.free.argtypes = [ctypes.c_void_p]
@@ -61,7 +63,7 @@ def test_what_lies_free_between_blocks_in_use_goes_back():
     assert given_back > BLOCKS * SIZE / 2
 
 
-def test_without_glibc_nothing_happens(monkeypatch):
+def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stts_runtime.small_memory.ctypes.CDLL", lambda _: object())
     with small_memory(seconds=0.01):
         assert "trim" not in [thread.name for thread in threading.enumerate()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -55,7 +55,7 @@ def _jpegs() -> Iterator[bytes]:
         ("image/jpeg", _jpegs),
     ],
 )
-def test_pictures_that_go_on_are_a_stream(kind: str, chunks) -> None:
+def test_pictures_that_go_on_are_a_stream(kind: str, chunks: Callable[[], Iterator[bytes]]) -> None:
     with http_stream(kind, chunks, 0.04) as url:
         source = open_source(url, settings=_QUICK)
         frames = [source.take(5) for _ in range(10)]

@@ -232,16 +232,17 @@ class _Reader:
         pass
 
     def read(self) -> Picture | None:
-        step = next(self._steps, time.sleep)
-        if step is time.sleep:
+        try:
+            step = next(self._steps)
+        except StopIteration:
             time.sleep(0.02)
             return None
         if isinstance(step, Exception):
             raise step
-        if callable(step):
-            step()
-            return None
-        return step
+        if step is None or isinstance(step, Picture):
+            return step
+        step()
+        return None
 
     def close(self) -> None:
         self.closed = True

@@ -73,7 +73,8 @@ class Heard:
 def engines(micro_bundle: Bundle) -> Engines:
     if HAS_ONNXRUNTIME:
         return Engines.of(micro_bundle, load_incremental(micro_bundle, 0.5), load_language(micro_bundle))
-    return Engines.of(micro_bundle, IncrementalStandIn(), LanguageStandIn(micro_bundle.manifest.language.context))
+    language: Any = LanguageStandIn(micro_bundle.manifest.language.context)
+    return Engines.of(micro_bundle, IncrementalStandIn(), language)
 
 
 def channel(engines: Engines, source: FakeSource, gate: Gate = ALWAYS, name: str = "gate", frames: int = 3) -> Channel:
@@ -237,7 +238,12 @@ def test_sources_are_closed_when_an_engine_fails(engines: Engines) -> None:
 def test_changes_of_state_come_out_in_order_from_any_thread(engines: Engines) -> None:
     events, heard = Events(), Heard()
     states = [State.CONNECTING, State.LIVE, State.STALLED, State.RECONNECTING, State.LIVE]
-    teller = threading.Thread(target=lambda: [events.of("cam", Status(state, "why", 0.0)) for state in states])
+
+    def tell() -> None:
+        for state in states:
+            events.of("cam", Status(state, "why", 0.0))
+
+    teller = threading.Thread(target=tell)
     teller.start()
     teller.join()
     Pipeline([channel(engines, FakeSource([]))], events, [heard]).run(threading.Event())

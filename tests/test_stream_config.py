@@ -1,8 +1,11 @@
+from __future__ import annotations
+
 import configparser
 import datetime
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,13 +21,13 @@ EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 LEAST = "bundle: b\nquestions: ['Who?']\nstreams:\n  - {name: gate, source: a.mp4}\n"
 
 
-def loaded(folder, text, suffix=".yaml"):
+def loaded(folder: Path, text: str, suffix: str = ".yaml") -> StreamConfig:
     path = folder / f"cameras{suffix}"
     path.write_text(text)
     return load_config(path, StreamConfig)
 
 
-def problem(folder, text, suffix=".yaml"):
+def problem(folder: Path, text: str, suffix: str = ".yaml") -> str:
     with pytest.raises(UserError) as caught:
         loaded(folder, text, suffix)
     message = str(caught.value)
@@ -33,7 +36,7 @@ def problem(folder, text, suffix=".yaml"):
     return message
 
 
-def test_the_example_is_valid(monkeypatch):
+def test_the_example_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATE_PASSWORD", "g")
     monkeypatch.setenv("YARD_PASSWORD", "y")
     path = EXAMPLES / "cameras.yaml"
@@ -42,7 +45,9 @@ def test_the_example_is_valid(monkeypatch):
     assert gate.source == "rtsp://viewer:g@192.0.2.10/stream1"
     assert config.metrics == Listen.model_validate("127.0.0.1:9109")
     assert [type(sink) for sink in config.asking(gate).sinks] == [FileConfig, MqttConfig]
-    assert config.asking(gate).sinks[0].max_bytes == 50_000_000
+    file = config.asking(gate).sinks[0]
+    assert isinstance(file, FileConfig)
+    assert file.max_bytes == 50_000_000
     assert config.asking(gate).longest_pause == 300
     assert [type(sink) for sink in config.asking(yard).sinks] == [WebhookConfig]
     assert config.asking(yard).when == When.model_validate("novelty>0.15")
@@ -52,9 +57,9 @@ def test_the_example_is_valid(monkeypatch):
     assert exposed_password(path) is None
 
 
-def test_the_unit_runs_the_command_with_the_example_and_keeps_what_it_needs():
+def test_the_unit_runs_the_command_with_the_example_and_keeps_what_it_needs() -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
-    unit.optionxform = str
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
     unit.read(EXAMPLES / "stts-stream.service")
     service = unit["Service"]
     program, *arguments = shlex.split(service["ExecStart"])
@@ -68,7 +73,7 @@ def test_the_unit_runs_the_command_with_the_example_and_keeps_what_it_needs():
     assert not {"PrivateDevices", "ProtectClock", "DevicePolicy", "MemoryDenyWriteExecute"} & set(service)
 
 
-def test_little_is_needed(tmp_path):
+def test_little_is_needed(tmp_path: Path) -> None:
     config = loaded(tmp_path, LEAST)
     asking = config.asking(config.streams[0])
     assert asking.questions == ("Who?",)
@@ -77,14 +82,14 @@ def test_little_is_needed(tmp_path):
     assert config.max_tokens == 64
 
 
-def test_a_stream_may_take_back_what_all_have(tmp_path):
+def test_a_stream_may_take_back_what_all_have(tmp_path: Path) -> None:
     text = "bundle: b\nquestions: ['Who?']\nwhen: novelty > .5\nstreams:\n  - {name: gate, source: a.mp4, when: null}\n"
     config = loaded(tmp_path, text)
     assert config.when == When.model_validate("novelty>0.5")
     assert config.asking(config.streams[0]).when is None
 
 
-def test_toml_says_the_same(tmp_path):
+def test_toml_says_the_same(tmp_path: Path) -> None:
     text = 'bundle = "b"\nquestions = ["Who?"]\n[[streams]]\nname = "gate"\nsource = "a.mp4"\n'
     assert loaded(tmp_path, text, ".toml") == loaded(tmp_path, LEAST)
 
@@ -126,7 +131,7 @@ def test_toml_says_the_same(tmp_path):
         ("", "should hold settings"),
     ],
 )
-def test_a_mistake_is_one_line_with_its_key_and_what_is_allowed(tmp_path, text, said):
+def test_a_mistake_is_one_line_with_its_key_and_what_is_allowed(tmp_path: Path, text: str, said: str) -> None:
     assert said in problem(tmp_path, text)
 
 
@@ -134,7 +139,7 @@ _WRONG = [7, -1, 0.5, "text", True, None, [], [7], ["a", 3], [["x"]], {}, {"a": 
 _STRANGE = re.compile(r"Input|Tuple|[Vv]alid |Value error|dictionary|NoneType|validation")
 
 
-def complaints(folder, content):
+def complaints(folder: Path, content: dict[str, Any]) -> list[str]:
     """What is said of this content, after the file's name: nothing, if it is accepted."""
     try:
         loaded(folder, yaml.safe_dump(content))
@@ -147,11 +152,11 @@ def complaints(folder, content):
 
 
 @pytest.mark.parametrize("key", list(StreamEntry.model_fields))
-def test_a_wrong_kind_of_value_is_one_sentence_with_its_stream_and_key(tmp_path, key):
+def test_a_wrong_kind_of_value_is_one_sentence_with_its_stream_and_key(tmp_path: Path, key: str) -> None:
     """In the middle one of three streams."""
     said = []
     for value in _WRONG:
-        content = {"bundle": "b", "questions": ["Who?"]}
+        content: dict[str, Any] = {"bundle": "b", "questions": ["Who?"]}
         content["streams"] = [{"name": f"cam{number}", "source": "a.mp4"} for number in range(3)]
         content["streams"][1][key] = value
         said += complaints(tmp_path, content)
@@ -163,7 +168,7 @@ def test_a_wrong_kind_of_value_is_one_sentence_with_its_stream_and_key(tmp_path,
 
 
 @pytest.mark.parametrize("key", [key for key in StreamConfig.model_fields if key != "serve"])
-def test_a_wrong_kind_of_value_for_all_streams_is_one_sentence_with_its_key(tmp_path, key):
+def test_a_wrong_kind_of_value_for_all_streams_is_one_sentence_with_its_key(tmp_path: Path, key: str) -> None:
     said = []
     for value in _WRONG:
         content = {"bundle": "b", "questions": ["Who?"], "streams": [{"name": "gate", "source": "a.mp4"}], key: value}
@@ -175,7 +180,9 @@ def test_a_wrong_kind_of_value_for_all_streams_is_one_sentence_with_its_key(tmp_
 
 
 @pytest.mark.parametrize("sink", [FileConfig, WebhookConfig, MqttConfig])
-def test_a_wrong_kind_of_value_in_a_sink_is_one_sentence_with_its_stream_and_key(tmp_path, sink):
+def test_a_wrong_kind_of_value_in_a_sink_is_one_sentence_with_its_stream_and_key(
+    tmp_path: Path, sink: type[FileConfig | WebhookConfig | MqttConfig]
+) -> None:
     to = {FileConfig: "a.jsonl", WebhookConfig: "http://h/x", MqttConfig: "mqtt://h/t"}[sink]
     for key in sink.model_fields:
         for value in _WRONG:
@@ -185,25 +192,25 @@ def test_a_wrong_kind_of_value_in_a_sink_is_one_sentence_with_its_stream_and_key
             assert all(re.match(f"stream gate: (?:{place})", message) for message in said), said
 
 
-def test_a_camera_may_be_given_by_its_number(tmp_path):
+def test_a_camera_may_be_given_by_its_number(tmp_path: Path) -> None:
     assert loaded(tmp_path, LEAST.replace("a.mp4", "0")).streams[0].source == "0"
 
 
-def test_yes_and_no_are_no_numbers(tmp_path):
+def test_yes_and_no_are_no_numbers(tmp_path: Path) -> None:
     assert problem(tmp_path, LEAST + "frames: yes\n").endswith("frames should be a whole number")
 
 
-def test_pauses_of_a_stream_and_of_all_are_held_against_each_other(tmp_path):
+def test_pauses_of_a_stream_and_of_all_are_held_against_each_other(tmp_path: Path) -> None:
     message = problem(tmp_path, LEAST.replace("a.mp4", "a.mp4, longest_pause: 1") + "shortest_pause: 2\n")
     assert message.endswith("stream gate: longest_pause should not be below shortest_pause")
 
 
-def test_many_mistakes_are_not_all_listed(tmp_path):
+def test_many_mistakes_are_not_all_listed(tmp_path: Path) -> None:
     message = problem(tmp_path, LEAST + "keep: 2\nframes: 0\nkey_every: 0\nmax_tokens: 0\nengine: x\n")
     assert message.endswith("; and 2 more")
 
 
-def test_files_that_cannot_be_read_are_named(tmp_path):
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     assert "cannot be parsed at line 1, column" in problem(tmp_path, "bundle = \n", ".toml")
     with pytest.raises(UserError, match=r"should end in \.yaml"):
         loaded(tmp_path, LEAST, ".json")
@@ -214,7 +221,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
         load_config(tmp_path / "latin.yaml", StreamConfig)
 
 
-def test_secrets_come_from_the_environment(tmp_path, monkeypatch):
+def test_secrets_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAM", "s3cret")
     text = LEAST.replace("a.mp4", "'rtsp://u:${CAM}@h/1'") + "sinks: ['http://u:${CAM}@h/x', {to: '${CAM}.jsonl'}]\n"
     config = loaded(tmp_path, text)
@@ -226,7 +233,7 @@ def test_secrets_come_from_the_environment(tmp_path, monkeypatch):
     )
 
 
-def test_questions_may_hold_what_looks_like_a_variable(tmp_path):
+def test_questions_may_hold_what_looks_like_a_variable(tmp_path: Path) -> None:
     config = loaded(tmp_path, LEAST.replace("'Who?'", "'Who is ${NOBODY}?'"))
     assert config.questions == ("Who is ${NOBODY}?",)
 
@@ -247,7 +254,7 @@ def test_questions_may_hold_what_looks_like_a_variable(tmp_path):
         LEAST + "x: !hunter2!z y\n",
     ],
 )
-def test_a_mistake_does_not_repeat_what_was_written(tmp_path, text):
+def test_a_mistake_does_not_repeat_what_was_written(tmp_path: Path, text: str) -> None:
     assert "hunter2" not in problem(tmp_path, text)
 
 
@@ -260,7 +267,9 @@ def test_a_mistake_does_not_repeat_what_was_written(tmp_path, text):
         (0o644, "rtsp://h:554/1", False),
     ],
 )
-def test_a_password_that_everybody_can_read_gets_a_warning(tmp_path, mode, source, warned):
+def test_a_password_that_everybody_can_read_gets_a_warning(
+    tmp_path: Path, mode: int, source: str, warned: bool
+) -> None:
     path = tmp_path / "cameras.yaml"
     path.write_text(LEAST.replace("a.mp4", f"'{source}'"))
     path.chmod(mode)
@@ -273,21 +282,21 @@ def test_a_password_that_everybody_can_read_gets_a_warning(tmp_path, mode, sourc
     ("text", "seconds"),
     [(3, 3), (0.5, 0.5), ("5", 5), ("250ms", 0.25), ("90s", 90), ("5m", 300), ("1.5 h", 5400), ("1d", 86400)],
 )
-def test_times_are_written_as_people_do(text, seconds):
+def test_times_are_written_as_people_do(text: str | float, seconds: float) -> None:
     assert parse_seconds(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["5 min", "-3s", "s", "", None, True, float("nan"), "1e3s", [1]])
-def test_other_times_are_refused(text):
+def test_other_times_are_refused(text: object) -> None:
     with pytest.raises(ValueError, match="a time is a number of seconds"):
         parse_seconds(text)
 
 
-def test_sizes_are_written_as_people_do():
+def test_sizes_are_written_as_people_do() -> None:
     assert [parse_bytes(text) for text in (7, "500kB", "64MB", "2GB")] == [7, 500_000, 64_000_000, 2_000_000_000]
 
 
-def test_spools_lie_where_the_service_manager_says(tmp_path, monkeypatch):
+def test_spools_lie_where_the_service_manager_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/stts:/other")
     assert loaded(tmp_path, LEAST).state_folder == Path("/var/lib/stts")
     assert loaded(tmp_path, LEAST + "state: /data\n").state_folder == Path("/data")

@@ -115,7 +115,8 @@ def test_packed_questions_give_what_each_gives_alone_in_the_cache(recipe: Recipe
 
 def _patches(batch: Batch, objective: Objective) -> torch.Tensor:
     config = objective.vision.config.vision
-    return patches_of_frames(batch.frames_BTHWC.flatten(0, 1), config).unflatten(0, (-1, batch.setting.frames))
+    patches = patches_of_frames(batch.frames_BTHWC.flatten(0, 1), config)
+    return patches.reshape(-1, batch.setting.frames, *patches.shape[1:])
 
 
 def test_the_answers_loss_reaches_the_scorer(recipe: Recipe) -> None:

@@ -78,7 +78,9 @@ def test_a_clip_of_one_frame_is_a_video(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no video", b"\x00\x00\x00\x18ftypmp42" + b"\x00" * 300])
-def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture) -> None:
+def test_what_is_no_video_is_refused_in_one_line(
+    tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "fake.mp4"
     path.write_bytes(content)
     with pytest.raises(SourceError, match=r"fake\.mp4"):

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 import yaml
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.distributed.checkpoint.state_dict_saver import save
 
 VISION_BLOCK = {
     "layer_norm1": "attention_norm",
@@ -158,7 +158,7 @@ def write_training_layout(source: Path, out: Path, sharded: bool, dtype: torch.d
         flat = {**{f"model.{name}": tensor for name, tensor in state.items()}, **optimizer, **steps}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dcp.save(flat, checkpoint_id=out / "model_and_optim", no_dist=True)
+            save(flat, checkpoint_id=out / "model_and_optim", no_dist=True)
     else:
         torch.save(state, out / "model.pt")
     return out

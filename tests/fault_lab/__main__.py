@@ -26,7 +26,7 @@ def main() -> None:
                 findings[fault.name] = found = fault.run()
                 fault.check(found)
             except AssertionError as error:
-                wrong.append(f"{fault.name}: {error or 'not as expected'}")
+                wrong.append(f"{fault.name}: {str(error) or 'not as expected'}")
     show(findings, console)
     if len(sys.argv) > 1:
         write(findings, Path(sys.argv[1]))

@@ -107,7 +107,7 @@ def unknown_codec() -> Iterator[str]:
 
 
 @contextmanager
-def _serving(server: socketserver.ThreadingTCPServer) -> Iterator[int]:
+def _serving(server: socketserver.ThreadingTCPServer | http.server.ThreadingHTTPServer) -> Iterator[int]:
     server.daemon_threads, server.block_on_close = True, False
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
