@@ -40,6 +40,7 @@ SHELL_SCRIPTS = {
     "scripts/accuracy",
     "scripts/demo",
     "scripts/fault_lab",
+    "scripts/install",
     "scripts/lint",
     "scripts/test",
     "scripts/test_py310",

@@ -162,7 +162,8 @@ def test_16_bit_graphs_share_one_weight_file(targets_bundle: Bundle) -> None:
         name: targets_bundle.manifest.files[name].size_bytes
         for name in ("language.safetensors", "language.16bit.safetensors")
     }
-    assert sizes["language.16bit.safetensors"] == pytest.approx(sizes["language.safetensors"] / 2, rel=0.02)
+    # Lowering `tensorrt-8` has the weights of each norm twice, in a row.
+    assert 0.5 < sizes["language.16bit.safetensors"] / sizes["language.safetensors"] < 0.55
 
 
 def test_the_scan_looks_at_the_video_that_is_given(micro_checkpoint: Path, clip: Path, tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_an_answer_that_was_broken_off_leaves_no_trace(micro_bundle: Bundle, win
 def test_a_question_longer_than_the_context_is_refused(micro_bundle: Bundle, window: Window) -> None:
     session, language = fake_session(micro_bundle, [40])
     watched = session.watch(window)
-    with pytest.raises(PromptError, match=r"question .* takes .* tokens"):
+    with pytest.raises(PromptError, match=r"question takes \d+ tokens"):
         session.ask(watched, "why " * 100)
     assert language.length == len(watched.prefix), "the video is still there for a shorter question"
     assert session.ask(watched, "Who?", 1).tokens.generated == 1
