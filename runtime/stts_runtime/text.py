@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from rich.markup import escape
-
 
 def visible(text: str) -> str:
     """`text` with control characters shown as escapes, so that it cannot steer the terminal."""
@@ -30,13 +28,3 @@ def redacted(source: str) -> str:
         return source
     place, mark, query = _CREDENTIALS.sub(r"\1***@", source).partition("?")
     return place + mark + _QUERY_VALUES.sub("***", query)
-
-
-def printable(text: str) -> str:
-    """`visible` text in which Rich reads no markup."""
-    return escape(visible(text))
-
-
-def one_line(text: str) -> str:
-    """`visible` text without line breaks."""
-    return visible(" ".join(text.split()))

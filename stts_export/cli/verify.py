@@ -55,7 +55,7 @@ def _show(report: VerifyReport) -> None:
     from rich.table import Table
 
     from stts_runtime.cli.show import coloured, console, show_verdict
-    from stts_runtime.text import printable
+    from stts_runtime.cli.text import printable
 
     table = Table("subject", "variant", "stage", "measured", "bar", "")
     for finding in report.findings:

@@ -27,8 +27,7 @@ def write_expected(
     path: Path, bundle: Bundle, expected: Mapping[str, Expected], question: str, frames_from: str
 ) -> None:
     """Writes what is expected of each variant, whole or not at all."""
-    prompt = bundle.manifest.prompt
-    prompts = PromptBuilder(bundle.file(prompt.tokenizer).read_bytes(), prompt)
+    prompts = PromptBuilder.of(bundle)
     about = About(
         schema_version=REFERENCE_SCHEMA,
         producer=f"stts-export {version('stts-export')}",

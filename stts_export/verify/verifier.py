@@ -58,7 +58,7 @@ class Verifier:
         self.expected: dict[str, Expected] = {}
         """By variant, once `findings` has come to its end."""
         self.prompt = bundle.manifest.prompt
-        self.prompts = PromptBuilder(bundle.file(self.prompt.tokenizer).read_bytes(), self.prompt)
+        self.prompts = PromptBuilder.of(bundle)
         self.prompts.check_question(request.question)
 
     def findings(self) -> Iterator[Finding]:

@@ -29,9 +29,8 @@ class SeenPrompt:
 
 def seen_prompts(bundle: Bundle, calibration: CalibrationFrames) -> list[SeenPrompt]:
     """One for each window, pruned as its variant prunes."""
-    prompt = bundle.manifest.prompt
     engine = load_vision(bundle, pruned_variant(bundle))
-    builder = PromptBuilder(bundle.file(prompt.tokenizer).read_bytes(), prompt)
+    builder = PromptBuilder.of(bundle)
     prompts = []
     for frames, origin in zip(calibration.frames, calibration.origins, strict=True):
         seen = engine.run(frames)

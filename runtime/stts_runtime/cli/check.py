@@ -12,10 +12,10 @@ import typer
 from stts_runtime.cli.options import BundleArgument, JsonOption
 from stts_runtime.cli.show import coloured, console, show_verdict
 from stts_runtime.cli.steps import steps
+from stts_runtime.cli.text import printable
 from stts_runtime.engines import EngineName
 from stts_runtime.proof.check import CheckRequest, check_bundle
 from stts_runtime.proof.finding import CheckReport, Finding, Status
-from stts_runtime.text import printable
 
 
 def check_command(

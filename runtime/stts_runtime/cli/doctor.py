@@ -10,9 +10,9 @@ from rich.table import Table
 
 from stts_runtime.cli.options import JsonOption
 from stts_runtime.cli.show import console
+from stts_runtime.cli.text import printable
 from stts_runtime.device import this_device
 from stts_runtime.doctor import Fact, Report, Target, examine
-from stts_runtime.text import printable
 
 
 def doctor_command(

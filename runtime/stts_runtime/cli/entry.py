@@ -13,8 +13,8 @@ from types import FrameType, TracebackType
 import typer
 from typer.exceptions import TyperException
 
+from stts_runtime.cli.text import one_line
 from stts_runtime.errors import SttsError
-from stts_runtime.text import one_line
 
 TRACEBACK_VARIABLE = "STTS_TRACEBACK"
 

@@ -12,7 +12,8 @@ from rich.table import Column
 from rich.text import Text
 
 from stts_runtime.cli.show import console, errors
-from stts_runtime.text import one_line, visible
+from stts_runtime.cli.text import one_line
+from stts_runtime.text import visible
 
 _SPEED_SECONDS = 600.0
 """Over which the time that is left is estimated: a source may take minutes."""

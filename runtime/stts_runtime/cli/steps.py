@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from stts_runtime.cli.show import errors
+from stts_runtime.cli.text import printable
 from stts_runtime.tell import TellStep
-from stts_runtime.text import printable, visible
+from stts_runtime.text import visible
 
 _HEARTBEAT_SECONDS = 30.0
 """Longest silence where there is no terminal."""

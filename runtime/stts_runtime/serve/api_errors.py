@@ -41,7 +41,7 @@ class ErrorRecord(BaseModel):
     error: ProblemBody
 
 
-class ApiError(Exception):  # it is an answer
+class ApiError(Exception):
     """Raised wherever a request is refused."""
 
     def __init__(

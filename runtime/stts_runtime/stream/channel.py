@@ -121,7 +121,7 @@ class Channel:
 
     def _record(self, reply: Reply, trigger: str, number: int, dropped: dict[str, int]) -> StreamAnswer:
         return StreamAnswer.about(
-            self._watcher.ring.frames,
+            self._watcher.ring,
             reply,
             stream=self.name,
             number=number,

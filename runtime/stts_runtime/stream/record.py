@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Literal
 
-import numpy as np
-
 from stts_runtime.answer import Answer, AnswerRecord, RecordPart, TokenRecord
 from stts_runtime.answering.conversation import Finish, Reply
-from stts_runtime.stream.watcher import SeenFrame
+from stts_runtime.stream.watcher import Ring
 
 
 class AgeRecord(RecordPart):
@@ -60,7 +57,7 @@ class StreamAnswer(AnswerRecord):
     @classmethod
     def about(
         cls,
-        frames: Sequence[SeenFrame],
+        ring: Ring,
         reply: Reply,
         *,
         stream: str,
@@ -69,8 +66,9 @@ class StreamAnswer(AnswerRecord):
         novelty: float,
         dropped: dict[str, int],
     ) -> StreamAnswer:
-        """`frames` are those of the window, from the oldest to the newest."""
-        newest, kept = frames[-1], np.stack([frame.output.kept for frame in frames])
+        """About the window that `ring` holds; it has a frame at least."""
+        frames, kept = ring.frames, ring.kept
+        newest = frames[-1]
         moments = reply.generation.first_token_at, reply.generation.last_token_at
         first, last = (round((moment - newest.captured) * 1000, 1) for moment in moments)
         spent = {name: round(value, 3) for name, value in reply.milliseconds.items()}
