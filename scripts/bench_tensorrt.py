@@ -23,18 +23,20 @@ import typer
 from numpy.typing import NDArray
 
 from stts_runtime.budget import TokenBudget
+from stts_runtime.bundle.contract import FlavourName
 from stts_runtime.cli.entry import run_app
 from stts_runtime.compile.child import compile_part
 from stts_runtime.compile.choose import lengths_in
 from stts_runtime.compile.request import PartRequest
 from stts_runtime.device import select_gpu, this_device
 from stts_runtime.engines.cuda_memory import Stream, load_cuda
-from stts_runtime.engines.tensorrt import TensorRtLanguage, TensorRtVision
+from stts_runtime.engines.tensorrt import TensorRtVision
 from stts_runtime.engines.tensorrt_context import LoadedEngine
+from stts_runtime.engines.tensorrt_language import TensorRtLanguage
 from stts_runtime.errors import SttsError, UserError
 from stts_runtime.outputs import check_place
 from stts_runtime.prompt import Tokens
-from stts_runtime.tensorrt import FlavourName, load_flavour
+from stts_runtime.tensorrt import load_flavour
 
 LANGUAGE = "language"
 FLAVOUR: FlavourName = "tensorrt"

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.contract import LANGUAGE, FlavourName
 from stts_runtime.bundle.files import record_of
-from stts_runtime.bundle.manifest import LANGUAGE
 from stts_runtime.device import Device, Gpu
 from stts_runtime.passports import EngineStore, Lengths, Passport
 from stts_runtime.passports.passport import PASSPORT_SCHEMA
-from stts_runtime.tensorrt import FlavourName
 from tests import fake_tensorrt
 
 WORKSTATION = Device(

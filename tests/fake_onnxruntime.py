@@ -38,7 +38,7 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOnnxRuntime]:
     cuda_session.stream_on.cache_clear()
     monkeypatch.setattr(cuda_session, "this_device", lambda: HOPPER)
     monkeypatch.setattr(cuda_session, "load_cuda", lambda: Cuda(cuda))
-    for place in ("cuda_session", "onnxruntime_cuda"):
+    for place in ("cuda_session", "cuda"):
         monkeypatch.setattr(f"stts_runtime.engines.{place}.cuda_runtime", lambda: module)
     yield module
     cuda_session.stream_on.cache_clear()

@@ -17,7 +17,7 @@ from stts_export.modules.scorer import key_bias, without_first
 from stts_export.modules.slots import Indices
 from stts_export.modules.vit import group_order, patches_of_frames
 from stts_runtime.budget import Scope, TokenBudget
-from stts_runtime.engines.indices import INDICES, indices_of
+from stts_runtime.bundle.contract import INDICES, indices_of
 
 
 @pytest.fixture(scope="module")

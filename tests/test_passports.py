@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.contract import FlavourName
 from stts_runtime.device import Device, Gpu
 from stts_runtime.engines import tensorrt as engine_module
 from stts_runtime.errors import BundleError, MissingExtraError, UserError
@@ -24,7 +25,7 @@ from stts_runtime.passports import (
     check_passport,
     verified_engines,
 )
-from stts_runtime.tensorrt import Flavour, FlavourName
+from stts_runtime.tensorrt import Flavour
 from tests import fake_tensorrt
 from tests.compiled import JETSON, WORKSTATION, passport_of, put_engine, with_engines
 from tests.programs import assert_refused, run

@@ -11,16 +11,15 @@ import numpy as np
 import pytest
 
 from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.contract import FlavourName
 from stts_runtime.device import Device
+from stts_runtime.engines import backends as backends_module
 from stts_runtime.engines import choose_engine, load_language, load_vision
-from stts_runtime.engines import load as load_module
 from stts_runtime.engines import tensorrt as engine_module
 from stts_runtime.engines.cuda_memory import Cuda, Stream
-from stts_runtime.engines.tensorrt import TensorRtLanguage, TensorRtVision
 from stts_runtime.errors import BundleError, EngineError, UserError
 from stts_runtime.prompt import Tokens
 from stts_runtime.session import Session
-from stts_runtime.tensorrt import FlavourName
 from stts_runtime.video import VideoFile, window_of_file
 from tests import fake_tensorrt, fake_tensorrt_8
 from tests.compiled import WORKSTATION, with_engines
@@ -32,7 +31,7 @@ FLAVOURS: list[FlavourName] = ["tensorrt", "tensorrt-rtx"]
 
 
 def use_device(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:
-    for module in (engine_module, load_module):
+    for module in (engine_module, backends_module):
         monkeypatch.setattr(module, "this_device", lambda: device)
 
 
@@ -66,7 +65,7 @@ def test_vision_gives_what_its_graph_gives(
     import onnxruntime
 
     bundle = with_engines(targets_bundle, tmp_path, flavour, lowering)
-    vision = TensorRtVision.open(bundle, "clip-t3-k0.5", flavour)
+    vision = load_vision(bundle, "clip-t3-k0.5", flavour)
     graph = bundle.folder / f"vision.clip-t3-k0.5.{lowering}.onnx"
     session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
     names = ["visual_tokens", "scores", "kept_groups"]
@@ -90,8 +89,8 @@ def test_the_language_model_answers_as_on_the_cpu(
 ) -> None:
     """Prefill, question and single tokens, rewound and asked again: the cache holds what it should in both layouts."""
     bundle = with_engines(targets_bundle, tmp_path, "tensorrt", lowering)
-    vision, reference = TensorRtVision.open(bundle, "full-t3", "tensorrt"), load_language(bundle)
-    language = TensorRtLanguage.open(bundle, "tensorrt")
+    vision, reference = load_vision(bundle, "full-t3", "tensorrt"), load_language(bundle)
+    language = load_language(bundle, "tensorrt")
     output = vision.run(frames(0))
     visual = cuda.array(output.visual_tokens.address, output.visual_tokens.shape, np.float16)
     patch = bundle.manifest.prompt.image_patch_id
@@ -116,7 +115,7 @@ def test_the_language_model_answers_as_on_the_cpu(
 def test_engines_of_older_graphs_are_fed_what_they_take(tmp_path: Path, cuda: FakeCuda, lowering: str) -> None:
     """Those of schema 3 count by themselves, whatever the lowering."""
     bundle = with_engines(Bundle.open(DATA / "bundle-v3"), tmp_path, "tensorrt", lowering)
-    language, reference = TensorRtLanguage.open(bundle, "tensorrt"), load_language(bundle)
+    language, reference = load_language(bundle, "tensorrt"), load_language(bundle)
     patch = bundle.manifest.prompt.image_patch_id
     shown = np.random.default_rng(0).standard_normal((4, bundle.manifest.language.visual_width), dtype=np.float32)
     for engine in (language, reference):
@@ -135,7 +134,7 @@ def test_an_engine_with_other_tensors_is_refused(targets_bundle: Bundle, tmp_pat
     narrower = model.model_copy(update={"layers": model.layers - 1})
     broken = replace(bundle, manifest=bundle.manifest.model_copy(update={"language": narrower}))
     with pytest.raises(BundleError, match=r"is not the engine that the manifest describes: key\.1 differs"):
-        TensorRtLanguage.open(broken, "tensorrt")
+        load_language(broken, "tensorrt")
 
 
 def test_engines_of_tensorrt_8_6_run_on_its_own_classes(
@@ -149,8 +148,8 @@ def test_engines_of_tensorrt_8_6_run_on_its_own_classes(
         folder.mkdir()
         bundle = with_engines(targets_bundle, folder, "tensorrt", lowering, version=module.__version__)
         vision, language = (
-            TensorRtVision.open(bundle, "clip-t3-k0.5", "tensorrt"),
-            TensorRtLanguage.open(bundle, "tensorrt"),
+            load_vision(bundle, "clip-t3-k0.5", "tensorrt"),
+            load_language(bundle, "tensorrt"),
         )
         output = vision.run(frames(0))
         language.show(output.visual_tokens)
@@ -168,7 +167,7 @@ def test_engines_stay_on_the_gpu_that_was_selected_when_they_were_loaded(
     """Every thread has a current GPU, which others may have changed since."""
     bundle = with_engines(targets_bundle, tmp_path, "tensorrt")
     monkeypatch.setattr(engine_module, "load_cuda", lambda: Cuda(cuda, gpu=1))
-    vision = TensorRtVision.open(bundle, "full-t3", "tensorrt")
+    vision = load_vision(bundle, "full-t3", "tensorrt")
     cuda.current, seen = 0, []
     original = fake_tensorrt.IExecutionContext.execute_async_v3
 
@@ -247,7 +246,7 @@ def test_an_engine_that_cannot_be_captured_runs_all_the_same(
     targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda
 ) -> None:
     cuda.captures = False
-    vision = TensorRtVision.open(with_engines(targets_bundle, tmp_path, "tensorrt"), "full-t3", "tensorrt")
+    vision = load_vision(with_engines(targets_bundle, tmp_path, "tensorrt"), "full-t3", "tensorrt")
     outputs = []
     for seed in (0, 0, 1):
         tokens = vision.run(frames(seed)).visual_tokens
@@ -310,8 +309,8 @@ def test_kernels_of_tensorrt_rtx_are_kept_between_runs(targets_bundle: Bundle, t
     bundle = with_engines(targets_bundle, tmp_path, "tensorrt-rtx")
     caches: list[Path] = []
     for times in (1, 2):
-        vision = TensorRtVision.open(bundle, "full-t3", "tensorrt-rtx")
-        language = TensorRtLanguage.open(bundle, "tensorrt-rtx")
+        vision = load_vision(bundle, "full-t3", "tensorrt-rtx")
+        language = load_language(bundle, "tensorrt-rtx")
         language.show(vision.run(frames(0)).visual_tokens)
         language.forward(tokens([1, 2, 3], 0))
         language.forward(tokens([4], 3))
@@ -320,7 +319,7 @@ def test_kernels_of_tensorrt_rtx_are_kept_between_runs(targets_bundle: Bundle, t
         assert sorted(contents) == sorted([["frames"] * times, ["token_ids", "token_ids"] * times])
     caches[0].write_bytes(b"refused")
     caches[1].chmod(0)
-    TensorRtVision.open(bundle, "full-t3", "tensorrt-rtx").run(frames(0))
+    load_vision(bundle, "full-t3", "tensorrt-rtx").run(frames(0))
 
 
 def test_a_home_that_cannot_be_written_stops_nothing(
@@ -329,12 +328,12 @@ def test_a_home_that_cannot_be_written_stops_nothing(
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     bundle = with_engines(targets_bundle, tmp_path, "tensorrt-rtx")
-    assert TensorRtVision.open(bundle, "full-t3", "tensorrt-rtx").run(frames(0)).kept.all()
+    assert load_vision(bundle, "full-t3", "tensorrt-rtx").run(frames(0)).kept.all()
 
 
 def test_an_old_message_explains_no_later_failure(targets_bundle: Bundle, tmp_path: Path, cuda: FakeCuda) -> None:
     cuda.captures = False
-    vision = TensorRtVision.open(with_engines(targets_bundle, tmp_path, "tensorrt"), "full-t3", "tensorrt")
+    vision: Any = load_vision(with_engines(targets_bundle, tmp_path, "tensorrt"), "full-t3", "tensorrt")
     vision.run(frames(0))
     vision._loaded.log.errors.append("said while a capture failed")
     vision.run(frames(0))

@@ -209,7 +209,7 @@ def test_an_engine_that_does_not_load_is_a_row_and_no_end(
     def fail(*_: object) -> None:
         raise EngineError("out of something")
 
-    monkeypatch.setattr("stts_runtime.proof.engine_parts.load_language", fail)
+    monkeypatch.setattr("stts_runtime.engines.cpu.CpuBackend.load_language", fail)
     report = verified(copy, micro_checkpoint, variants=["full-t3"])
     (found,) = (one for one in report.findings if one.subject == "cpu engine")
     assert (found.status, found.detail) == ("not run", "out of something")

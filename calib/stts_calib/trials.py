@@ -19,7 +19,8 @@ from stts_calib.quantize.recipe import Recipe, Tower, TowerFormat
 from stts_calib.quantize.search import Found, search_blocks
 from stts_calib.quantize.write import scratch_bundle
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import LANGUAGE, VISION, Format
+from stts_runtime.bundle.contract import LANGUAGE, VISION
+from stts_runtime.bundle.manifest import Format
 from stts_runtime.errors import UserError
 from stts_runtime.tell import TellStep
 

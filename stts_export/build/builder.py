@@ -27,7 +27,8 @@ from stts_export.lowering import CPU, Lowering
 from stts_export.precision import PrecisionPlan, plan_precision, scan, to_half
 from stts_runtime.budget import IncrementalBudget
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import LANGUAGE, PREFILL, VISION, Graph
+from stts_runtime.bundle.contract import LANGUAGE, PREFILL, VISION
+from stts_runtime.bundle.manifest import Graph
 from stts_runtime.bundle.publish import Replaceable, check_apart, published
 from stts_runtime.errors import BundleError
 from stts_runtime.prompt import PromptBuilder

@@ -27,12 +27,10 @@ from stts_export.graphs.weight_file import (
 from stts_export.lowering import CPU, Lowering
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import MANIFEST
+from stts_runtime.bundle.contract import LANGUAGE, PREFILL, VISION
 from stts_runtime.bundle.files import record_of
 from stts_runtime.bundle.manifest import (
-    LANGUAGE,
-    PREFILL,
     SCHEMA_VERSION,
-    VISION,
     Graph,
     IncrementalVariant,
     LanguageModel,

@@ -11,13 +11,13 @@ import typer
 
 from stts_export.extras import check_export_extra
 from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.contract import FLAVOURS
 from stts_runtime.bundle.manifest import Positions
 from stts_runtime.cli.compile import ArchOption, Listener, split_architectures
 from stts_runtime.cli.options import JsonOption
 from stts_runtime.cli.steps import steps
 from stts_runtime.compile.run import CompileRequest, check_compiler, compile_bundle
 from stts_runtime.errors import UserError
-from stts_runtime.tensorrt import FLAVOURS
 from stts_runtime.video import check_source
 
 

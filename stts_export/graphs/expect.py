@@ -18,7 +18,7 @@ from stts_export.graphs.vision_graph import VisionGraph
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
 from stts_runtime.budget import IncrementalBudget, TokenBudget
-from stts_runtime.engines.indices import indices_of
+from stts_runtime.bundle.contract import FRAME_INPUTS, FRAME_OUTPUTS, indices_of
 from stts_runtime.prompt import PromptBuilder, Tokens
 from stts_runtime.proof.language_stage import Prompted
 
@@ -59,8 +59,8 @@ def expect_incremental(vision: Vision, budget: IncrementalBudget) -> Expectation
     with torch.no_grad():
         outputs = IncrementalGraph(vision, budget)(*inputs)
     return Expectation(
-        {name: tensor.numpy() for name, tensor in zip(incremental_graph.INPUTS, inputs, strict=True)},
-        {name: tensor.numpy() for name, tensor in zip(incremental_graph.OUTPUTS, outputs, strict=True)},
+        {name: tensor.numpy() for name, tensor in zip(FRAME_INPUTS, inputs, strict=True)},
+        {name: tensor.numpy() for name, tensor in zip(FRAME_OUTPUTS, outputs, strict=True)},
     )
 
 

@@ -12,10 +12,8 @@ from stts_export.lowering import Lowering
 from stts_export.modules.incremental import see_frame
 from stts_export.modules.vision import Vision
 from stts_runtime.budget import IncrementalBudget
+from stts_runtime.bundle.contract import FRAME_INPUTS, FRAME_OUTPUTS
 from stts_runtime.proof.example import example_features
-
-INPUTS = ["frames", "previous"]
-OUTPUTS = ["visual_tokens", "scores", "kept_groups", "pooled", "change"]
 
 
 class IncrementalGraph(nn.Module):
@@ -38,6 +36,6 @@ def example_call(vision: Vision) -> tuple[Tensor, Tensor]:
 
 def export_incremental(vision: Vision, budget: IncrementalBudget, lowering: Lowering) -> ir.Model:
     """The graph for `budget`; its weights carry their names in `vision.state_dict()`."""
-    model = to_onnx(IncrementalGraph(vision, budget), example_call(vision), INPUTS, OUTPUTS, lowering)
+    model = to_onnx(IncrementalGraph(vision, budget), example_call(vision), FRAME_INPUTS, FRAME_OUTPUTS, lowering)
     model.graph.name = budget.name
     return model

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-JOINED_BY = "+"
-"""Between the names of weights that an input holds one below the other; they follow each other in the weight file."""
+from stts_runtime.bundle.contract import JOINED_BY
 
 
 def join_products(model: ir.Model) -> None:

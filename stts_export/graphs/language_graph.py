@@ -10,8 +10,7 @@ from stts_export.graphs.to_onnx import to_onnx
 from stts_export.lowering import Lowering
 from stts_export.modules.language import Language
 from stts_export.modules.slots import Indices
-from stts_runtime.engines.indices import INDICES, indices_of
-from stts_runtime.engines.names import cache_names
+from stts_runtime.bundle.contract import INDICES, cache_names, indices_of
 
 QUERY_LENGTH = "tokens"
 

@@ -11,6 +11,7 @@ from stts_export.graphs.to_onnx import to_onnx
 from stts_export.lowering import Lowering
 from stts_export.modules.vision import Vision, VisionTensors
 from stts_runtime.budget import TokenBudget
+from stts_runtime.bundle.contract import vision_inputs, vision_outputs
 
 
 class VisionGraph(nn.Module):
@@ -26,13 +27,11 @@ class VisionGraph(nn.Module):
 
 
 def input_names(budget: TokenBudget) -> list[str]:
-    return ["frames", "kept_groups"] if budget.scope == "given" else ["frames"]
+    return vision_inputs(is_control=budget.scope == "given")
 
 
 def output_names(budget: TokenBudget) -> list[str]:
-    if budget.keep == 1:
-        return ["visual_tokens"]
-    return ["visual_tokens", "scores"] if budget.scope == "given" else ["visual_tokens", "scores", "kept_groups"]
+    return vision_outputs(is_pruned=budget.keep < 1, is_control=budget.scope == "given")
 
 
 def example_call(vision: Vision, budget: TokenBudget) -> tuple[Tensor, ...]:

@@ -19,7 +19,8 @@ from torch import Tensor
 from stts_export.errors import ExportError
 from stts_export.graphs.casts import cast_where_used
 from stts_export.graphs.derived import Derivation, DerivedTensor
-from stts_export.graphs.join import JOINED_BY, join_products
+from stts_export.graphs.join import join_products
+from stts_runtime.bundle.contract import JOINED_BY
 
 _DTYPES = {"F32": ir.DataType.FLOAT, "F16": ir.DataType.FLOAT16, "BF16": ir.DataType.BFLOAT16}
 

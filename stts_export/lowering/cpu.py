@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from stts_export.lowering import standard
 from stts_export.lowering.lowering import Lowering
-from stts_runtime.engines.onnxruntime_cpu import HALF_WEIGHTS, WHOLE_WEIGHTS
+from stts_runtime.bundle.contract import HALF_WEIGHTS, WHOLE_WEIGHTS
 
 CPU = Lowering(
     name=WHOLE_WEIGHTS,

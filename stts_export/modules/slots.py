@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class Indices(NamedTuple):
-    """What depends on the number of tokens of a call; int64, as `stts_runtime.engines.indices` computes it."""
+    """What depends on the number of tokens of a call; int64, as `stts_runtime.bundle.contract` computes it."""
 
     slots_L: Tensor
     """The slot of each token."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stts_export.graphs.check import WHOLE_BYTES, LanguageCalls
 from stts_export.graphs.segments import SegmentedGraph
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines.indices import indices_of
+from stts_runtime.bundle.contract import indices_of
 from stts_runtime.engines.interfaces import VisionOutput, check_room
 from stts_runtime.errors import EngineError
 from stts_runtime.prompt import Tokens

@@ -8,7 +8,7 @@ from stts_export.checkpoint import Modules
 from stts_export.precision.half import LANGUAGE_MODEL, SCORER
 from stts_export.precision.scan import FP16_LARGEST, Peak, part_of, scan
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import LANGUAGE
+from stts_runtime.bundle.contract import LANGUAGE
 from stts_runtime.proof.finding import Finding
 
 _SHOWN = 3

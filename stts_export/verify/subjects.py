@@ -7,17 +7,15 @@ from typing import NamedTuple, Protocol
 from stts_export.verify.graphs import GraphLanguage, GraphVision
 from stts_runtime.bench.measure import variants_with
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import LANGUAGE, compilable
-from stts_runtime.engines import EngineName, check_engine
+from stts_runtime.bundle.contract import CUDA, FLAVOURS, HALF_WEIGHTS, LANGUAGE, WHOLE_WEIGHTS
+from stts_runtime.bundle.manifest import compilable
+from stts_runtime.engines import BACKENDS, EngineName, check_engine
 from stts_runtime.engines.interfaces import LanguageEngine, VisionEngine
-from stts_runtime.engines.onnxruntime_cpu import HALF_WEIGHTS, WHOLE_WEIGHTS
-from stts_runtime.engines.onnxruntime_cuda import LOWERING as CUDA
 from stts_runtime.errors import SttsError
 from stts_runtime.passports import EngineStore
 from stts_runtime.proof.bars import BARS, Bar, precision_of
 from stts_runtime.proof.engine_parts import EngineParts
 from stts_runtime.proof.streamed import live_windows
-from stts_runtime.tensorrt import FLAVOURS
 
 
 class Subject(Protocol):
@@ -50,7 +48,7 @@ def subjects_of(bundle: Bundle) -> tuple[list[Subject], list[NotRun]]:
     subjects: list[Subject] = []
     lowerings = bundle.manifest.language.graphs
     if {WHOLE_WEIGHTS, HALF_WEIGHTS} & lowerings.keys():
-        subjects.append(EngineSubject(bundle, "cpu"))
+        subjects.append(EngineSubject(bundle, BACKENDS["cpu"]))
     # Where both are there, the engine takes the other.
     others = [HALF_WEIGHTS] if {WHOLE_WEIGHTS, HALF_WEIGHTS} <= lowerings.keys() else []
     for_gpu = [CUDA] if CUDA in lowerings else []
@@ -62,7 +60,7 @@ def subjects_of(bundle: Bundle) -> tuple[list[Subject], list[NotRun]]:
     for engine in to_try:
         because = _does_not_load(bundle, engine)
         if because is None:
-            subjects.append(EngineSubject(bundle, engine))
+            subjects.append(EngineSubject(bundle, BACKENDS[engine]))
         else:
             not_run.append(NotRun(f"{engine} engine", because))
     return subjects, not_run

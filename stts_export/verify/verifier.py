@@ -20,7 +20,7 @@ from stts_export.verify.subjects import Subject, subjects_of
 from stts_export.verify.weights import compare_weights
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import LANGUAGE, VISION
+from stts_runtime.bundle.contract import LANGUAGE, VISION
 from stts_runtime.engines.interfaces import LanguageEngine, VisionOutput
 from stts_runtime.errors import SttsError, UserError
 from stts_runtime.prompt import PromptBuilder

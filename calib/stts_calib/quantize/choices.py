@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from stts_runtime.bundle.manifest import Format
-from stts_runtime.engines.onnxruntime_cpu import COMPUTES_WIDE
+from stts_runtime.engines.onnxruntime_session import COMPUTES_WIDE
 
 
 @dataclass(frozen=True)

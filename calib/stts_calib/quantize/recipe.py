@@ -16,7 +16,8 @@ from stts_calib.quantize.float8 import quantize_products_to_float8
 from stts_calib.quantize.integer import quantize_products
 from stts_calib.quantize.products import HEAD, blocks_of
 from stts_calib.quantize.ranges import Ranges
-from stts_runtime.bundle.manifest import LANGUAGE, VISION, Format, Graph
+from stts_runtime.bundle.contract import LANGUAGE, VISION
+from stts_runtime.bundle.manifest import Format, Graph
 
 TowerFormat = Literal["int8", "fp8"]
 _PRODUCTS: dict[TowerFormat, Callable[[ModelProto, Ranges, AbstractSet[str]], ModelProto]] = {

@@ -16,7 +16,7 @@ from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQua
 
 from stts_calib.quantize.blockwise import BLOCK
 from stts_calib.quantize.products import HEAD, block_of
-from stts_runtime.engines.cuda_weights import JOINED_BY
+from stts_runtime.bundle.contract import JOINED_BY
 
 _DOMAIN = "com.microsoft"
 _BYTE_BITS = 8

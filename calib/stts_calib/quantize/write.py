@@ -18,19 +18,9 @@ from stts_calib.quantize.recipe import BITS, Recipe, left_out_because
 from stts_calib.quantize.weight_file import WeightFile, stored_weights, weight_names
 from stts_calib.quantize.weight_inputs import quantize_inputs, quantized_weight
 from stts_runtime.bundle import MANIFEST, Bundle
+from stts_runtime.bundle.contract import LANGUAGE, PREFILL, VISION
 from stts_runtime.bundle.files import record_of
-from stts_runtime.bundle.manifest import (
-    LANGUAGE,
-    PREFILL,
-    SCHEMA_VERSION,
-    VISION,
-    Format,
-    Graph,
-    Graphs,
-    Live,
-    Manifest,
-    Quantization,
-)
+from stts_runtime.bundle.manifest import SCHEMA_VERSION, Format, Graph, Graphs, Live, Manifest, Quantization
 from stts_runtime.errors import UserError
 from stts_runtime.proof.reference import PROOF
 

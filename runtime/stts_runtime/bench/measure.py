@@ -13,9 +13,8 @@ from stts_runtime.answer import Answer
 from stts_runtime.answering import Conversation
 from stts_runtime.bench.energy import AnswerEnergy, energy_of
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import VISION
-from stts_runtime.engines import EngineName, flavour_of
-from stts_runtime.passports import EngineStore
+from stts_runtime.bundle.contract import vision_part
+from stts_runtime.engines import BACKENDS, EngineName
 from stts_runtime.power import PowerMeter
 from stts_runtime.session import Session
 from stts_runtime.video import Window
@@ -60,11 +59,10 @@ def resident_mb() -> float:
 
 def variants_with(bundle: Bundle, engine: EngineName) -> list[str]:
     """Variants that answer and that the engine can run: those that were compiled, where it is a compiled one."""
-    store, flavour = EngineStore(bundle.folder), flavour_of(engine)
     return [
         name
         for name, variant in bundle.manifest.variants.items()
-        if not variant.is_control and (flavour is None or store.has(f"{VISION}.{name}", flavour))
+        if not variant.is_control and BACKENDS[engine].has(bundle, vision_part(name))
     ]
 
 

@@ -10,7 +10,7 @@ from stts_runtime.bench.machine import machine
 from stts_runtime.bench.measure import ANSWER_TOKENS, measure, resident_mb, variants_with
 from stts_runtime.bench.report import Report, rows_of
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines import EngineName, check_engine
+from stts_runtime.engines import BACKENDS, EngineName, check_engine
 from stts_runtime.power import open_meter
 from stts_runtime.video import VideoFile, Window, synthetic_window, window_of_file
 
@@ -26,9 +26,10 @@ class Benchmark:
 
     def run(self, within_ms: float | None, on_round: Callable[[], None]) -> Report:
         """`within_ms` is what to advise on; None takes what the quickest variant with the most frames needs."""
+        needs_gpu = BACKENDS[self._engine].needs_gpu
         # Where everything runs on the CPU, NVML would tell what an idle GPU draws meanwhile.
-        with open_meter(gpu=self._engine != "cpu") as power:
-            if power.meter is None and self._engine != "cpu":
+        with open_meter(gpu=needs_gpu) as power:
+            if power.meter is None and needs_gpu:
                 self.notes.append(f"no energy: {power.no_meter_because}")
             samples = measure(
                 self._bundle, self._window, self._rounds, on_round, meter=power.meter, engine=self._engine

@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from stts_runtime.budget import IncrementalBudget, Scope, TokenBudget
+from stts_runtime.bundle.contract import LANGUAGE, vision_part
 from stts_runtime.errors import UserError
 
 SCHEMA_VERSION: Final = 6
@@ -32,9 +33,6 @@ def _plain_name(name: str) -> str:
 FileName = Annotated[str, AfterValidator(_plain_name)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=1, le=1 << 20)]
-VISION: Final = "vision"
-LANGUAGE: Final = "language"
-PREFILL: Final = "prefill"
 MAX_FRAMES: Final = 1 << 12
 Small = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
 TokenId = Annotated[int, Field(ge=0, le=1 << 31)]
@@ -267,7 +265,7 @@ class Manifest(_Record):
         if self.live is not None:
             graphs |= {name: variant.graphs for name, variant in self.live.variants.items()}
         return {
-            **{f"{VISION}.{name}": of_variant for name, of_variant in graphs.items()},
+            **{vision_part(name): of_variant for name, of_variant in graphs.items()},
             LANGUAGE: self.language.graphs,
         }
 

@@ -12,6 +12,7 @@ from typing import Annotated, Optional
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from stts_runtime.bundle.contract import FlavourName
 from stts_runtime.cli.options import BundleArgument, DeviceOption, JsonOption
 from stts_runtime.cli.show import console, errors, show_note
 from stts_runtime.compile.preflight import Estimate, memory_needed
@@ -20,7 +21,6 @@ from stts_runtime.compile.run import CompileRequest, compile_bundle
 from stts_runtime.compile.trial import trial_note
 from stts_runtime.device import select_gpu
 from stts_runtime.passports import Passport
-from stts_runtime.tensorrt import FlavourName
 
 _HEARTBEAT_SECONDS = 30.0
 """Longest silence where there is no terminal for a bar."""

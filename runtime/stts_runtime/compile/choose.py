@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import LANGUAGE, VISION, Graph, Graphs, compilable, major_minor
+from stts_runtime.bundle.contract import LANGUAGE, FlavourName, variant_of, vision_part
+from stts_runtime.bundle.manifest import Graph, Graphs, compilable, major_minor
 from stts_runtime.device import Device
 from stts_runtime.errors import BundleError, UserError
 from stts_runtime.passports import Lengths
-from stts_runtime.tensorrt import Flavour, FlavourName
+from stts_runtime.tensorrt import Flavour
 
 _USUAL_TOKENS = 256
 """Kernels are chosen for a prefill of about this size: one range serves prefill and single tokens, and a kernel for
@@ -39,11 +40,11 @@ def parts_of(bundle: Bundle, flavour: Flavour, variants: Sequence[str]) -> list[
 
     Raises `UserError` for a variant that is not there, and `BundleError` if no graph suits this version of TensorRT.
     """
-    known = [part.removeprefix(f"{VISION}.") for part in bundle.manifest.parts() if part != LANGUAGE]
+    known = [variant_of(part) for part in bundle.manifest.parts() if part != LANGUAGE]
     unknown = [name for name in variants if name not in known]
     if unknown:
         raise UserError(f"{bundle.folder} has no variant {unknown[0]!r}; it has {', '.join(known)}")
-    names = [f"{VISION}.{name}" for name in variants or known]
+    names = [vision_part(name) for name in variants or known]
     return [_part(bundle, flavour, name) for name in (*names, LANGUAGE)]
 
 

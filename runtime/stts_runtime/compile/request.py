@@ -6,9 +6,9 @@ from typing import Annotated, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from stts_runtime.bundle.contract import FlavourName
 from stts_runtime.bundle.manifest import Precision
 from stts_runtime.passports import Inspected, Lengths
-from stts_runtime.tensorrt import FlavourName
 
 
 class _Message(BaseModel):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol, TypeGuard
 
 from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.contract import FlavourName
 from stts_runtime.bundle.files import record_of
 from stts_runtime.compile.child import compile_part
 from stts_runtime.compile.choose import Part, architectures_for, check_place, parts_of
@@ -23,7 +24,7 @@ from stts_runtime.device import Device, this_device
 from stts_runtime.errors import BundleError
 from stts_runtime.passports import EngineStore, Passport, check_device, check_installed, check_passport
 from stts_runtime.passports.passport import PASSPORT_SCHEMA
-from stts_runtime.tensorrt import Flavour, FlavourName, load_flavour
+from stts_runtime.tensorrt import Flavour, load_flavour
 from stts_runtime.tensorrt.files import cache_file
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import LANGUAGE
+from stts_runtime.bundle.contract import LANGUAGE
 from stts_runtime.device import Device
 from stts_runtime.engines.cuda_memory import load_cuda
+from stts_runtime.engines.tensorrt import TensorRtBackend
 from stts_runtime.errors import EngineError, MissingExtraError
 from stts_runtime.passports import EngineStore, Passport
 from stts_runtime.proof.check import check_part, open_proof
@@ -40,7 +41,9 @@ class Trial:
         store = EngineStore(self._bundle.folder, plan.parent / _FOLDER)
         store.folder.mkdir(exist_ok=True)
         store.put(passport, plan)
-        findings = check_part(EngineParts(self._bundle, passport.flavour, store), self._proof, passport.part)
+        findings = check_part(
+            EngineParts(self._bundle, TensorRtBackend(passport.flavour, store)), self._proof, passport.part
+        )
         missed = missed_of(findings)
         if missed:
             raise EngineError(_refusal(self._bundle, passport, missed))

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-TargetName = Literal["cpu", "cuda", "tensorrt", "tensorrt-rtx"]
+from stts_runtime.bundle.contract import EngineName
 
 
 class _Part(BaseModel):
@@ -30,7 +30,7 @@ class Fact(_Part):
 class Target(_Part):
     """Whether engines of one target run here."""
 
-    name: TargetName
+    name: EngineName
     ready: bool
     """Engines of this target run here."""
     can_compile: bool

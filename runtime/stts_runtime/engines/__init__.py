@@ -1,26 +1,31 @@
 """Engines: what runs a bundle's graphs. The pipeline sees `VisionEngine` and `LanguageEngine` only."""
 
+from stts_runtime.bundle.contract import EngineName
+from stts_runtime.engines.backends import (
+    BACKENDS,
+    EngineChoice,
+    check_engine,
+    choose_engine,
+    load_incremental,
+    load_language,
+    load_vision,
+)
 from stts_runtime.engines.interfaces import (
+    Backend,
+    FrameEngine,
     IncrementalOutput,
     IncrementalVisionEngine,
     LanguageEngine,
     VisionEngine,
     VisionOutput,
 )
-from stts_runtime.engines.load import (
-    EngineChoice,
-    EngineName,
-    check_engine,
-    choose_engine,
-    flavour_of,
-    load_incremental,
-    load_language,
-    load_vision,
-)
 
 __all__ = [
+    "BACKENDS",
+    "Backend",
     "EngineChoice",
     "EngineName",
+    "FrameEngine",
     "IncrementalOutput",
     "IncrementalVisionEngine",
     "LanguageEngine",
@@ -28,7 +33,6 @@ __all__ = [
     "VisionOutput",
     "check_engine",
     "choose_engine",
-    "flavour_of",
     "load_incremental",
     "load_language",
     "load_vision",

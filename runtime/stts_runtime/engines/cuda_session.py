@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 
 from stts_runtime.device import this_device
-from stts_runtime.engines.cuda_memory import DeviceArray, Stream, load_cuda
-from stts_runtime.engines.onnxruntime_calls import SILENT, foreign_errors_as, onnxruntime_for
+from stts_runtime.engines.cuda_memory import DeviceArray, RepeatedWork, Stream, load_cuda
+from stts_runtime.engines.onnxruntime_session import SILENT, foreign_errors_as, onnxruntime_for
 from stts_runtime.errors import BundleError, EngineError, MissingExtraError, SttsError, UserError
 
 _PROVIDER = "CUDAExecutionProvider"
 _INSTALL = "pip uninstall onnxruntime; pip install 'stts-export[cuda]'"
+
+# ONNX Runtime allocates in its first runs, and may do so once more, which a capture forbids.
+_RUNS_BEFORE_CAPTURE, _ATTEMPTS = 2, 3
 
 # Of TensorProto.DataType in onnx.proto; numpy has no bfloat16.
 _ELEMENT_TYPES: dict[np.dtype[Any] | None, int] = {
@@ -147,6 +150,10 @@ class CudaCall:
                 list(array.shape),
                 array.address,
             )
+
+    def repeated(self) -> RepeatedWork:
+        """For a call whose shapes never change."""
+        return RepeatedWork(self._session.stream, self.enqueue, _RUNS_BEFORE_CAPTURE, _ATTEMPTS)
 
     def enqueue(self) -> None:
         """Runs on the stream; returns before the device is done."""

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from stts_runtime.bundle.contract import JOINED_BY
 from stts_runtime.bundle.weight_layout import read_layout
 from stts_runtime.engines.cuda_memory import DeviceArray, Stream
 from stts_runtime.errors import BundleError
 
-JOINED_BY = "+"
 _CHUNK_BYTES = 1 << 26
 _TYPES: dict[str, np.dtype[Any] | None] = {
     "F32": np.dtype(np.float32),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.budget import TokenBudget
+from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.contract import EngineName
+from stts_runtime.bundle.manifest import Graph
 from stts_runtime.errors import EngineError
 from stts_runtime.prompt import Tokens
 
@@ -59,12 +63,27 @@ class IncrementalOutput:
 class IncrementalVisionEngine(Protocol):
     """Frames of streams, one at a time. It keeps nothing between two runs, so streams can share it."""
 
-    keep: float
-    """Of the frames that are no key frames."""
-
     def run(self, frame: NDArray[np.uint8], previous: NDArray[np.float32] | None, *, key: bool) -> IncrementalOutput:
         """An RGB frame (H, W, 3) of exactly the model's size; `previous` is None for a stream's first."""
         ...
+
+
+class FrameEngine(Protocol):
+    """One variant for frames of streams, loaded."""
+
+    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.float32] | None) -> IncrementalOutput: ...
+
+
+class IncrementalVision:
+    """An `IncrementalVisionEngine` of two variants, which may be the same one."""
+
+    def __init__(self, names: Mapping[bool, str], load: Callable[[str], FrameEngine]) -> None:
+        """`names` of the variants: True for key frames, False for those between; `load` is called once for each."""
+        engines = {name: load(name) for name in set(names.values())}
+        self._engines = {key: engines[name] for key, name in names.items()}
+
+    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.float32] | None, *, key: bool) -> IncrementalOutput:
+        return self._engines[key].run(frame, previous)
 
 
 class LanguageEngine(Protocol):
@@ -95,6 +114,44 @@ class LanguageEngine(Protocol):
 
     def rewind(self, length: int) -> None:
         """Forgets all but the first `length` slots."""
+        ...
+
+
+class Backend(Protocol):
+    """One target: whether it is ready, and its engines. All of them stand in `backends.py`."""
+
+    @property
+    def name(self) -> EngineName: ...
+
+    @property
+    def needs_gpu(self) -> bool: ...
+
+    def has(self, bundle: Bundle, part: str) -> bool:
+        """Whether the bundle holds what this backend runs of a part: graphs for it, or a compiled engine."""
+        ...
+
+    def graph(self, bundle: Bundle, part: str) -> Graph:
+        """The graph that runs, or that the engine was compiled from. Raises `SttsError` if neither can run here."""
+        ...
+
+    def check(self, bundle: Bundle) -> None:
+        """Raises `SttsError` with the reason if the language model, which everything needs, would not load here."""
+        ...
+
+    def note(self, bundle: Bundle) -> str | None:
+        """What a user should know before this backend answers; None if there is nothing."""
+        ...
+
+    def load_vision(self, bundle: Bundle, variant: str) -> VisionEngine:
+        """Checks and loads one variant for windows."""
+        ...
+
+    def load_frame(self, bundle: Bundle, variant: str) -> FrameEngine:
+        """Checks and loads one variant for frames of streams."""
+        ...
+
+    def load_language(self, bundle: Bundle) -> LanguageEngine:
+        """Checks and loads the language model, with an empty cache."""
         ...
 
 

@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import LANGUAGE
+from stts_runtime.bundle.contract import LANGUAGE, WHOLE_WEIGHTS
 from stts_runtime.bundle.weight_layout import Placed, read_layout
 from stts_runtime.device.system import x86_flags
-from stts_runtime.engines.onnxruntime_cpu import WHOLE_WEIGHTS
 
 _LARGEST_WEIGHT = 64
 """In magnitude: two products with activations of at most 255 fit 16 bits, 2 x 255 x 64 = 32,640."""

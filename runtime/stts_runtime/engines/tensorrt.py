@@ -7,27 +7,89 @@ into its own input.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import LANGUAGE, VISION, compilable
+from stts_runtime.bundle.contract import (
+    FRAME_INPUTS,
+    FRAME_OUTPUTS,
+    INDICES,
+    LANGUAGE,
+    FlavourName,
+    cache_names,
+    vision_inputs,
+    vision_outputs,
+    vision_part,
+)
+from stts_runtime.bundle.manifest import Graph, compilable
 from stts_runtime.device import Device, this_device
-from stts_runtime.engines.cuda_memory import DeviceArray, PinnedArray, Stream, load_cuda
-from stts_runtime.engines.indices import INDICES, indices_of
-from stts_runtime.engines.interfaces import VisionOutput, check_choice, check_room
-from stts_runtime.engines.names import cache_names
+from stts_runtime.engines.cuda_memory import Stream, load_cuda
+from stts_runtime.engines.device_frames import DeviceFrame
+from stts_runtime.engines.interfaces import VisionOutput, check_choice
 from stts_runtime.engines.tensorrt_context import LoadedEngine
+from stts_runtime.engines.tensorrt_language import TensorRtLanguage
 from stts_runtime.errors import BundleError, EngineError
 from stts_runtime.passports import EngineStore, Passport, check_device, check_installed, check_passport
 from stts_runtime.passports.store import again
-from stts_runtime.prompt import Tokens
-from stts_runtime.tensorrt import Flavour, FlavourName, load_flavour
+from stts_runtime.tensorrt import Flavour, load_flavour
 from stts_runtime.tensorrt.files import cache_file
+
+
+@dataclass(frozen=True)
+class TensorRtBackend:
+    """The `tensorrt` or the `tensorrt-rtx` target."""
+
+    name: FlavourName
+    store: EngineStore | None = None
+    """Where the engines lie; None: in the bundle."""
+    needs_gpu: bool = True
+
+    def has(self, bundle: Bundle, part: str) -> bool:
+        return self._store(bundle).has(part, self.name)
+
+    def graph(self, bundle: Bundle, part: str) -> Graph:
+        return bundle.manifest.parts()[part][self._store(bundle).read(part, self.name).lowering]
+
+    def check(self, bundle: Bundle) -> None:
+        checked_plan(bundle, LANGUAGE, self.name, self.store)
+
+    def note(self, bundle: Bundle) -> str | None:  # noqa: ARG002  # there is nothing to say
+        return None
+
+    def load_vision(self, bundle: Bundle, variant: str) -> TensorRtVision:
+        record = bundle.manifest.variants[variant]
+        control = record.is_control
+        names = [
+            *vision_inputs(is_control=control),
+            *vision_outputs(is_pruned=record.is_pruned, is_control=control),
+        ]
+        loaded, passport = _load_engine(bundle, vision_part(variant), self, names)
+        return TensorRtVision(loaded, bundle.manifest.budget(record), passport.lowering)
+
+    def load_frame(self, bundle: Bundle, variant: str) -> DeviceFrame:
+        loaded, _ = _load_engine(bundle, vision_part(variant), self, [*FRAME_INPUTS, *FRAME_OUTPUTS])
+        arrays = {one: loaded.array(one) for one in (*FRAME_INPUTS, *FRAME_OUTPUTS)}
+        context = loaded.context()
+        context.bind(arrays)
+        return DeviceFrame(loaded.stream, arrays, context.repeated(), loaded.keep_kernels)
+
+    def load_language(self, bundle: Bundle) -> TensorRtLanguage:
+        model = bundle.manifest.language
+        caches = cache_names(model.layers)
+        others = ["visual_tokens", "logits", "next_token"]
+        names = ["token_ids", "positions", "start", *others, *caches, *(f"new_{name}" for name in caches)]
+        loaded, passport = _load_engine(bundle, LANGUAGE, self, names, INDICES)
+        in_place = model.graphs[passport.lowering].caches_in_place
+        image_patch_id = bundle.manifest.prompt.image_patch_id
+        return TensorRtLanguage(loaded, image_patch_id, passport.lowering, caches_in_place=in_place)
+
+    def _store(self, bundle: Bundle) -> EngineStore:
+        return self.store or EngineStore(bundle.folder)
 
 
 def checked_plan(
@@ -64,16 +126,11 @@ def _missing(bundle: Bundle, part: str, name: FlavourName, device: Device) -> Bu
     return BundleError(f"{what}; compile it on this machine: {again(bundle.folder, part, name)}")
 
 
-def load_engine(
-    bundle: Bundle,
-    part: str,
-    name: FlavourName,
-    names: Collection[str],
-    optional: Collection[str] = (),
-    store: EngineStore | None = None,
+def _load_engine(
+    bundle: Bundle, part: str, backend: TensorRtBackend, names: Collection[str], optional: Collection[str] = ()
 ) -> tuple[LoadedEngine, Passport]:
     """The engine of a part; it must have the tensors `names`, and may have those of `optional`."""
-    flavour, passport, plan = checked_plan(bundle, part, name, store)
+    flavour, passport, plan = checked_plan(bundle, part, backend.name, backend.store)
     gpu = this_device().gpu
     # One file an engine: whoever saves one writes it whole.
     kernels = cache_file(flavour, gpu, f"kernels-{passport.plan_sha256}") if gpu else None
@@ -95,16 +152,6 @@ class TensorRtVision:
         context.bind(self._arrays)
         self.enqueue = context.repeated()
         """Runs the engine on what was uploaded last, without waiting; for benchmarks."""
-
-    @classmethod
-    def open(
-        cls, bundle: Bundle, variant: str, flavour: FlavourName, store: EngineStore | None = None
-    ) -> TensorRtVision:
-        """Loads a variant of a bundle; `store` holds the engines in place of the bundle's own."""
-        record = bundle.manifest.variants[variant]
-        names = ["frames", "visual_tokens", *(["scores", "kept_groups"] if record.is_pruned else [])]
-        loaded, passport = load_engine(bundle, f"{VISION}.{variant}", flavour, names, store=store)
-        return cls(loaded, bundle.manifest.budget(record), passport.lowering)
 
     def run(self, frames: NDArray[np.uint8], given: NDArray[np.bool_] | None = None) -> VisionOutput:
         """RGB frames (T, H, W, 3) uint8 -> the window's visual tokens, on the device until the next run."""
@@ -132,102 +179,3 @@ class TensorRtVision:
         kept = np.zeros(shape, dtype=np.bool_)
         kept.reshape(-1)[stream.download(arrays["kept_groups"])] = True
         return VisionOutput(visual, kept if given is None else given, stream.download(arrays["scores"]))
-
-
-class TensorRtLanguage:
-    """The language model on the GPU, its cache written in place where the graph can.
-
-    Every engine takes `start`; what else follows from the number of tokens is an input of some (`engines.indices`).
-    """
-
-    def __init__(self, loaded: LoadedEngine, image_patch_id: int, lowering: str, *, caches_in_place: bool) -> None:
-        self._loaded, self._image_patch_id, self.lowering = loaded, image_patch_id, lowering
-        self.length = 0
-        caches = [name for name in loaded.names if f"new_{name}" in loaded.names]
-        self.context = loaded.shape(caches[0])[-2]
-        of_a_call = [name for name in ("token_ids", "positions", *INDICES) if name in loaded.names]
-        others = ("visual_tokens", "logits", "next_token")
-        self._arrays = {name: loaded.array(name, longest=self.context) for name in (*of_a_call, *others)}
-        self._host = {name: self._pinned(self._arrays[name]) for name in of_a_call}
-        self._calls = self._calls_over(caches, caches_in_place)
-        self._turn = 0
-
-    @classmethod
-    def open(cls, bundle: Bundle, flavour: FlavourName, store: EngineStore | None = None) -> TensorRtLanguage:
-        """Loads the language model of a bundle, with an empty cache; `store` holds the engines in place of its own."""
-        model = bundle.manifest.language
-        caches = cache_names(model.layers)
-        others = ["visual_tokens", "logits", "next_token"]
-        names = ["token_ids", "positions", "start", *others, *caches, *(f"new_{name}" for name in caches)]
-        loaded, passport = load_engine(bundle, LANGUAGE, flavour, names, INDICES, store)
-        in_place = model.graphs[passport.lowering].caches_in_place
-        return cls(loaded, bundle.manifest.prompt.image_patch_id, passport.lowering, caches_in_place=in_place)
-
-    def _calls_over(self, caches: list[str], in_place: bool) -> list[_Calls]:
-        """One set of caches that is read and written, or two between which every call goes to and fro."""
-        first = {name: self._loaded.array(name) for name in caches}
-        second = first if in_place else {name: self._loaded.array(name) for name in caches}
-        ways = [(first, first)] if in_place else [(first, second), (second, first)]
-        return [_Calls(self._loaded, self._arrays, old, new) for old, new in ways]
-
-    def _pinned(self, array: DeviceArray) -> PinnedArray:
-        assert array.dtype is not None, "whole numbers have a type in numpy"
-        return PinnedArray(self._loaded.stream.cuda, array.shape, array.dtype)
-
-    def show(self, visual_tokens: DeviceArray | NDArray[Any]) -> None:
-        self._loaded.stream.put(self._arrays["visual_tokens"], visual_tokens)
-        self._loaded.stream.synchronize()
-
-    def prefill(self, tokens: Tokens) -> None:
-        self.forward(tokens)
-
-    def forward(self, tokens: Tokens) -> int:
-        check_room(self, tokens)
-        self._upload(tokens)
-        self._calls[self._turn].run(len(tokens))
-        next_token = int(self._loaded.stream.download(self._arrays["next_token"])[0])
-        self._turn = (self._turn + 1) % len(self._calls)
-        self.length += len(tokens)
-        # Prefills and single tokens have kernels of their own.
-        self._loaded.keep_kernels("single token" if len(tokens) == 1 else "prefill")
-        return next_token
-
-    def _upload(self, tokens: Tokens) -> None:
-        """Waits for nothing: the last call ended with a download, so its numbers in pinned memory have been read."""
-        values = indices_of(tokens.ids, self.length, self._image_patch_id)
-        values |= {"token_ids": tokens.ids, "positions": tokens.positions}
-        for name, host in self._host.items():
-            count = len(values[name])
-            host.values[:count] = values[name]
-            self._loaded.stream.upload_pinned(self._arrays[name], host, end=count)
-
-    def logits(self) -> NDArray[np.float32]:
-        return self._loaded.stream.download(self._arrays["logits"]).astype(np.float32).reshape(-1)
-
-    def rewind(self, length: int) -> None:
-        self.length = length
-
-
-class _Calls:
-    """The two kinds of calls over one pair of caches: of any length, and of a single token."""
-
-    def __init__(
-        self,
-        loaded: LoadedEngine,
-        arrays: dict[str, DeviceArray],
-        old: dict[str, DeviceArray],
-        new: dict[str, DeviceArray],
-    ) -> None:
-        bindings = {**arrays, **old, **{f"new_{name}": array for name, array in new.items()}}
-        self._any, one = loaded.context(), loaded.context()
-        for context in (self._any, one):
-            context.bind(bindings)
-        one.set_length(1)
-        self._one = one.repeated()
-
-    def run(self, length: int) -> None:
-        if length == 1:
-            self._one()
-            return
-        self._any.set_length(length)
-        self._any.enqueue()

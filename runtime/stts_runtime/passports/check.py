@@ -9,12 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import LANGUAGE
+from stts_runtime.bundle.contract import LANGUAGE, FlavourName
 from stts_runtime.device import Device
 from stts_runtime.errors import BundleError
 from stts_runtime.passports.passport import Passport
 from stts_runtime.passports.store import EngineStore, again
-from stts_runtime.tensorrt import Flavour, FlavourName
+from stts_runtime.tensorrt import Flavour
 
 
 def check_passport(bundle: Bundle, part: str, flavour: FlavourName, passport: Passport) -> None:

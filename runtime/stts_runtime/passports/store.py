@@ -18,14 +18,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from stts_runtime.bundle.contract import FLAVOURS, LANGUAGE, FlavourName, variant_of
 from stts_runtime.bundle.files import plain_file, record_of
 from stts_runtime.bundle.load import ENGINES
-from stts_runtime.bundle.manifest import LANGUAGE, VISION
 from stts_runtime.errors import BundleError, UserError
 from stts_runtime.outputs import written_whole
 from stts_runtime.passports.passport import PASSPORT_SCHEMA, Passport
 from stts_runtime.settings import declared_version, first_problem
-from stts_runtime.tensorrt import FLAVOURS, FlavourName
 
 _SCRATCH = ".compiling-"
 _MAX_PASSPORT_BYTES = 1 << 20
@@ -117,7 +116,7 @@ def again(bundle: Path, part: str, flavour: FlavourName, architectures: list[str
     words = ["stts-runtime", "compile", str(bundle), "--engine", flavour]
     # The language model is compiled with whatever variant is asked for, and all that is finished is left alone.
     if part != LANGUAGE:
-        words += ["--variant", part.removeprefix(f"{VISION}.")]
+        words += ["--variant", variant_of(part)]
     # TensorRT-RTX compiles for architectures that are named, TensorRT for the GPU that it runs on.
     if architectures and flavour == "tensorrt-rtx":
         words += ["--arch", ",".join(architectures)]

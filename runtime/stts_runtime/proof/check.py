@@ -9,11 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import LANGUAGE, VISION
-from stts_runtime.engines import EngineName, check_engine
-from stts_runtime.engines.onnxruntime_cpu import cpu_lowering
+from stts_runtime.bundle.contract import LANGUAGE, EngineName, variant_of
+from stts_runtime.engines import BACKENDS, Backend, check_engine
 from stts_runtime.errors import BundleError, EngineError, SttsError, UserError
-from stts_runtime.passports import EngineStore
 from stts_runtime.proof.engine_parts import EngineParts
 from stts_runtime.proof.finding import CheckReport, Finding
 from stts_runtime.proof.language_check import LanguageCheck
@@ -21,7 +19,6 @@ from stts_runtime.proof.layout import EXAMPLE
 from stts_runtime.proof.reference import PROOF, Reference
 from stts_runtime.proof.vision_check import VisionCheck
 from stts_runtime.tell import Tell, tell_nobody
-from stts_runtime.tensorrt import FLAVOURS
 
 
 @dataclass(frozen=True)
@@ -47,12 +44,12 @@ def check_bundle(request: CheckRequest, tell: Tell = tell_nobody) -> CheckReport
     _check_variants(request.variants, reference)
     engines = _engines(bundle, request.engine)
     findings: list[Finding] = []
-    for engine, because in engines.items():
+    for backend, because in engines.items():
         if because is not None:
-            findings.append(_not_run(f"{engine} engine", None, because))
+            findings.append(_not_run(f"{backend.name} engine", None, because))
             continue
-        tell(f"running the {engine} engine")
-        findings += _Check(EngineParts(bundle, engine), reference, request.variants, tell).findings()
+        tell(f"running the {backend.name} engine")
+        findings += _Check(EngineParts(bundle, backend), reference, request.variants, tell).findings()
     return CheckReport(
         bundle=str(request.bundle),
         against=str(reference.path),
@@ -78,7 +75,7 @@ def check_part(engine: EngineParts, reference: Reference, part: str) -> list[Fin
         if part == LANGUAGE:
             spoken = EXAMPLE in reference.about.language
             return list(LanguageCheck(engine, reference).findings(EXAMPLE)) if spoken else []
-        variant = part.removeprefix(f"{VISION}.")
+        variant = variant_of(part)
         known = variant in reference.about.vision
         return list(VisionCheck(engine, reference, variant).findings()) if known else []
 
@@ -123,34 +120,25 @@ def _check_variants(wanted: Sequence[str], reference: Reference) -> None:
         raise UserError(f"{reference.path} has nothing about a variant {unknown[0]}; it has {', '.join(known)}")
 
 
-def _engines(bundle: Bundle, wanted: EngineName | None) -> dict[EngineName, str | None]:
+def _engines(bundle: Bundle, wanted: EngineName | None) -> dict[Backend, str | None]:
     """Engines that the bundle is for, each with the reason why it does not run here; None where it does."""
     if wanted is not None:
-        _check_runs(bundle, wanted)
-        return {wanted: None}
-    there: list[EngineName] = ["cpu", "cuda"]
-    there = [engine for engine in there if EngineParts(bundle, engine).has(LANGUAGE)]
-    there += [flavour for flavour in FLAVOURS if EngineStore(bundle.folder).has(LANGUAGE, flavour)]
-    engines = {engine: _why_not(bundle, engine) for engine in there}
+        check_engine(bundle, wanted)
+        return {BACKENDS[wanted]: None}
+    there = [backend for backend in reversed(list(BACKENDS.values())) if backend.has(bundle, LANGUAGE)]
+    engines = {backend: _why_not(bundle, backend) for backend in there}
     if not there or None not in engines.values():
         reasons = "; ".join(filter(None, engines.values()))
         raise UserError(f"no engine of {bundle.folder} runs here: {reasons or 'it was not compiled'}")
     return engines
 
 
-def _why_not(bundle: Bundle, engine: EngineName) -> str | None:
+def _why_not(bundle: Bundle, backend: Backend) -> str | None:
     try:
-        _check_runs(bundle, engine)
+        backend.check(bundle)
     except SttsError as error:
         return str(error)
     return None
-
-
-def _check_runs(bundle: Bundle, engine: EngineName) -> None:
-    """Raises `UserError` if the language model, which everything needs, would not load here."""
-    if engine == "cpu":
-        cpu_lowering(bundle, bundle.manifest.language.graphs)
-    check_engine(bundle, engine)
 
 
 def _not_run(subject: str, variant: str | None, reason: str) -> Finding:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from stts_runtime.budget import KEY_FRAMES
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import VISION, Graph
-from stts_runtime.engines import EngineName, IncrementalVisionEngine, LanguageEngine, VisionEngine, flavour_of
-from stts_runtime.engines.load import load_frame, load_incremental, load_language, load_vision
-from stts_runtime.engines.onnxruntime_cpu import HALF_WEIGHTS, WHOLE_WEIGHTS, cpu_lowering
-from stts_runtime.engines.onnxruntime_cuda import LOWERING as CUDA
-from stts_runtime.passports import EngineStore
+from stts_runtime.bundle.contract import vision_part
+from stts_runtime.bundle.manifest import Graph
+from stts_runtime.engines import Backend, FrameEngine, LanguageEngine, VisionEngine
+from stts_runtime.engines.interfaces import IncrementalVision
 from stts_runtime.proof.geometry import Geometry
 from stts_runtime.proof.streamed import StreamedWindow
 
@@ -18,42 +18,32 @@ _RUNS_ON_A_GPU = 5
 
 
 class EngineParts:
-    """Parts that a bundle has for one engine; `store` holds compiled ones in place of the bundle's own."""
+    """Parts that a bundle has for one backend."""
 
-    def __init__(self, bundle: Bundle, engine: EngineName, store: EngineStore | None = None) -> None:
-        self.bundle, self.engine, self.name = bundle, engine, f"{engine} engine"
-        self._store, self._flavour = store or EngineStore(bundle.folder), flavour_of(engine)
-        self.runs = 1 if engine == "cpu" else _RUNS_ON_A_GPU
+    def __init__(self, bundle: Bundle, backend: Backend) -> None:
+        self.bundle, self.backend, self.engine = bundle, backend, backend.name
+        self.name = f"{self.engine} engine"
+        self.runs = _RUNS_ON_A_GPU if backend.needs_gpu else 1
         """How often a window is looked at before it is compared."""
-
-    def has(self, part: str) -> bool:
-        """Whether the part has a graph for this engine, or was compiled for it."""
-        if self._flavour is not None:
-            return self._store.has(part, self._flavour)
-        graphs = self.bundle.manifest.parts()[part]
-        return CUDA in graphs if self.engine == "cuda" else bool({WHOLE_WEIGHTS, HALF_WEIGHTS} & graphs.keys())
 
     def has_stream(self, variant: str) -> bool:
         """Whether windows can be made of its frames and of key frames."""
-        return self.has(f"{VISION}.{variant}") and self.has(f"{VISION}.{KEY_FRAMES}")
+        return all(self.backend.has(self.bundle, vision_part(one)) for one in (variant, KEY_FRAMES))
 
     def vision(self, variant: str) -> VisionEngine:
         """A variant for windows; one for streams looks at the frames of a window one after the other."""
-        streamed = Geometry.of(self.bundle.manifest).streamed
-        if variant not in streamed:
-            return load_vision(self.bundle, variant, self.engine, self._store)
-        return StreamedWindow(load_incremental(self.bundle, streamed[variant].keep, self.engine), self.name)
+        if variant not in Geometry.of(self.bundle.manifest).streamed:
+            return self.backend.load_vision(self.bundle, variant)
+        names = {True: KEY_FRAMES, False: variant}
+        return StreamedWindow(IncrementalVision(names, partial(self.backend.load_frame, self.bundle)), self.name)
 
-    def frame(self, variant: str) -> IncrementalVisionEngine:
-        """A variant for streams by itself, run with `key=False`."""
-        return load_frame(self.bundle, variant, self.engine, self._store)
+    def frame(self, variant: str) -> FrameEngine:
+        """A variant for streams by itself."""
+        return self.backend.load_frame(self.bundle, variant)
 
     def language(self) -> LanguageEngine:
-        return load_language(self.bundle, self.engine, self._store)
+        return self.backend.load_language(self.bundle)
 
     def graph(self, part: str) -> Graph:
         """The graph that runs, or that the engine was compiled from."""
-        graphs = self.bundle.manifest.parts()[part]
-        if self._flavour is not None:
-            return graphs[self._store.read(part, self._flavour).lowering]
-        return graphs[cpu_lowering(self.bundle, graphs) if self.engine == "cpu" else CUDA]
+        return self.backend.graph(self.bundle, part)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.answering import fill
-from stts_runtime.bundle.manifest import LANGUAGE
+from stts_runtime.bundle.contract import LANGUAGE
 from stts_runtime.engines.interfaces import LanguageEngine, VisionOutput
 from stts_runtime.prompt import PromptBuilder, Tokens
 from stts_runtime.proof.about import Whole

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.budget import IncrementalBudget, TokenBudget
-from stts_runtime.bundle.manifest import VISION
+from stts_runtime.bundle.contract import vision_part
 from stts_runtime.engines.interfaces import IncrementalOutput, VisionEngine, VisionOutput
 from stts_runtime.proof.bars import Bar, relative_error, rounding_of
 from stts_runtime.proof.engine_parts import EngineParts
@@ -29,7 +29,7 @@ class VisionCheck:
     def __init__(self, engine: EngineParts, reference: Reference, variant: str) -> None:
         self._engine, self._reference, self.variant = engine, reference, variant
         self._geometry = Geometry.of(engine.bundle.manifest)
-        self.bar: Bar = rounding_of(engine.bundle, engine.graph(f"{VISION}.{variant}"))
+        self.bar: Bar = rounding_of(engine.bundle, engine.graph(vision_part(variant)))
         self.case = reference.vision(variant)
         self.output: VisionOutput | None = None
         """What the engine gave; on the device until it runs again."""
@@ -62,7 +62,7 @@ class VisionCheck:
         engine = self._engine.frame(self.variant)
         previous = example_features(self._geometry.groups, self._geometry.pooled_width)
         for _ in range(self._engine.runs):
-            got = engine.run(case.frames[0], previous, key=False)
+            got = engine.run(case.frames[0], previous)
         assert case.scores is not None
         yield compare_scores(name, self.variant, got.scores[None], case.scores, self.bar)
         if not budget.is_key:

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal, get_args
+from typing import Any
 
+from stts_runtime.bundle.contract import FlavourName
 from stts_runtime.errors import MissingExtraError
-
-FlavourName = Literal["tensorrt", "tensorrt-rtx"]
-FLAVOURS: tuple[FlavourName, ...] = get_args(FlavourName)
 
 _MODULES: dict[FlavourName, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 _REMEDIES: dict[FlavourName, str] = {

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from stts_runtime.answering import fill, generate
 from stts_runtime.budget import TokenBudget
-from stts_runtime.engines.onnxruntime_cuda import CudaLanguage, CudaVision
+from stts_runtime.engines.cuda import CudaVision
+from stts_runtime.engines.cuda_language import CudaLanguage
 from stts_runtime.prompt import Tokens
 from stts_tools.gpu_bench.context import EAGER, ENGINE, MOLMO2, SETTLING_RUNS, Context, Works, call, forget
 from stts_tools.gpu_bench.molmo2_side import Molmo2Side

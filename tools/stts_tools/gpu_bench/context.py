@@ -13,9 +13,10 @@ from torch import nn
 from stts_export.precision.half import DTYPES, PrecisionPlan, to_half
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle.manifest import Format
+from stts_runtime.engines.cuda import CudaVision
+from stts_runtime.engines.cuda_language import CudaLanguage
 from stts_runtime.engines.cuda_session import CudaSession, shared_stream
 from stts_runtime.engines.cuda_weights import Weights
-from stts_runtime.engines.onnxruntime_cuda import CudaLanguage, CudaVision
 from stts_runtime.tell import Tell
 from stts_tools.checkpoints.sizes import PATCH_SIZE
 from stts_tools.gpu_bench.graphs import weightless

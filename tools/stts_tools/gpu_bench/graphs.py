@@ -23,7 +23,7 @@ from stts_export.modules.config import ModelConfig
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
 from stts_export.precision.half import DTYPES, PrecisionPlan, to_half
-from stts_runtime.bundle.manifest import LANGUAGE, VISION
+from stts_runtime.bundle.contract import LANGUAGE, VISION
 from stts_runtime.bundle.publish import published
 from stts_runtime.tell import Tell
 from stts_tools.gpu_bench.peak_memory import peak_bytes

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from stts_runtime.budget import TokenBudget
-from stts_runtime.engines.onnxruntime_cuda import CudaLanguage
+from stts_runtime.engines.cuda_language import CudaLanguage
 from stts_runtime.prompt import Tokens
 from stts_tools.gpu_bench.context import COMPILED, EAGER, ENGINE, SETTLING_RUNS, Context, Works, call, forget
 from stts_tools.gpu_bench.memory import MemoryWatch

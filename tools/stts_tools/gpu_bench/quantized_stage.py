@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stts_calib.quantize.recipe import BITS
+from stts_runtime.engines.cuda_language import CudaLanguage
 from stts_runtime.engines.cuda_weights import Weights
-from stts_runtime.engines.onnxruntime_cuda import CudaLanguage
 from stts_runtime.prompt import Tokens
 from stts_tools.gpu_bench.context import ENGINE, SETTLING_RUNS, Context, Works, call
 from stts_tools.gpu_bench.language_stage import fill_prefix, one_token

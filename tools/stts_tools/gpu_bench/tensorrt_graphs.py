@@ -19,7 +19,7 @@ from stts_export.graphs.vision_graph import export_vision
 from stts_export.graphs.weight_file import derived_weights, refer_to_weight_file, used_weights
 from stts_export.lowering.tensorrt_8 import TENSORRT_8
 from stts_export.precision.half import DTYPES, PrecisionPlan, to_half
-from stts_runtime.bundle.manifest import LANGUAGE, VISION
+from stts_runtime.bundle.contract import LANGUAGE, VISION
 from stts_runtime.bundle.publish import published
 from stts_runtime.bundle.weight_layout import Stored, lay_out
 from stts_runtime.tell import Tell

@@ -3,41 +3,56 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import Graphs, major_minor
-from stts_runtime.engines.interfaces import VisionOutput, check_choice, check_room
-from stts_runtime.engines.names import cache_names
-from stts_runtime.engines.onnxruntime_calls import SILENT, foreign_errors_as, onnxruntime_for
+from stts_runtime.bundle.contract import FRAME_OUTPUTS, HALF_WEIGHTS, LANGUAGE, WHOLE_WEIGHTS, EngineName, cache_names
+from stts_runtime.bundle.manifest import Graph, Graphs, major_minor
+from stts_runtime.engines.interfaces import IncrementalOutput, VisionOutput, check_choice, check_room
+from stts_runtime.engines.onnxruntime_session import (
+    Signature,
+    cpu_runtime,
+    cpu_session,
+    foreign_errors_as,
+)
+from stts_runtime.engines.saturation import saturation_note
 from stts_runtime.errors import BundleError, EngineError
 from stts_runtime.prompt import Tokens
 
-_TYPES = {"tensor(uint8)": np.uint8, "tensor(int64)": np.int64, "tensor(float)": np.float32}
-WHOLE_WEIGHTS = "cpu"
-HALF_WEIGHTS = "cpu-16bit"
-"""The lowerings that run here: weights in float32, or in 16 bits and widened whenever they are used."""
 
-# What would widen all of these weights when the graph is loaded, and keep them so.
-_WIDENS_ONCE = ["ConstantFolding", "FuseFp16InitializerToFp32NodeTransformer"]
-# What would join a product with a sum before the product is seen to have a quantized weight.
-_HIDES_QUANTIZED = ["MatMulAddFusion"]
-COMPUTES_WIDE = ("session.disable_quant_qdq", "1")
-"""For FP8: values are rounded to it, and products are float32; ONNX Runtime would make products of 8 bits of them and
-then refuse these."""
-Signature = dict[str, tuple[type[np.generic], tuple[int | None, ...]]]
-"""Names of inputs or outputs with their element type and shape; None stands for a symbolic size."""
+class CpuBackend:
+    """The `cpu` target."""
+
+    name: EngineName = "cpu"
+    needs_gpu = False
+
+    def has(self, bundle: Bundle, part: str) -> bool:
+        return bool({WHOLE_WEIGHTS, HALF_WEIGHTS} & bundle.manifest.parts()[part].keys())
+
+    def graph(self, bundle: Bundle, part: str) -> Graph:
+        graphs = bundle.manifest.parts()[part]
+        return graphs[_lowering(bundle, graphs)]
+
+    def check(self, bundle: Bundle) -> None:
+        self.graph(bundle, LANGUAGE)
+
+    def note(self, bundle: Bundle) -> str | None:
+        return saturation_note(bundle)
+
+    def load_vision(self, bundle: Bundle, variant: str) -> CpuVision:
+        return CpuVision(bundle, variant)
+
+    def load_frame(self, bundle: Bundle, variant: str) -> CpuFrame:
+        return CpuFrame(bundle, variant)
+
+    def load_language(self, bundle: Bundle) -> CpuLanguage:
+        return CpuLanguage(bundle)
 
 
-def _onnxruntime() -> Any:
-    return onnxruntime_for("cpu", "cpu")
-
-
-def cpu_lowering(bundle: Bundle, graphs: Graphs) -> str:
+def _lowering(bundle: Bundle, graphs: Graphs) -> str:
     """The lowering among these whose graph runs here.
 
     Raises `BundleError` if there is none, or if it needs a newer version than is installed.
@@ -55,49 +70,13 @@ def cpu_lowering(bundle: Bundle, graphs: Graphs) -> str:
             f"{graph.graph} was made for {graph.backend} in {graph.precision}, and the CPU runs onnxruntime-cpu in "
             f"fp32; rebuild it with: {rebuild}"
         )
-    installed = _onnxruntime().__version__
+    installed = cpu_runtime().__version__
     if major_minor(installed) < major_minor(graph.minimum_backend_version):
         raise BundleError(
             f"{graph.graph} needs onnxruntime {graph.minimum_backend_version} or newer, and {installed} is "
             f"installed: pip install -U onnxruntime (which needs Python 3.11 or newer)"
         )
     return name
-
-
-def cpu_session(bundle: Bundle, graphs: Graphs, lowering: str, inputs: Signature, outputs: Signature) -> Any:
-    """A session whose files and signature have been checked."""
-    # All of them: which weight file a graph refers to stands in the graph itself.
-    bundle.verify_all()
-    graph = bundle.file(graphs[lowering].graph)
-    ort = _onnxruntime()
-    options = ort.SessionOptions()
-    options.log_severity_level = SILENT
-    # Vision and language are sessions with threads of their own, and idle threads that spin take the cores away from
-    # the session whose turn it is. A decode step pays a little for it, vision gains much more (docs/performance.md).
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    unwanted = _WIDENS_ONCE if lowering == HALF_WEIGHTS else []
-    if graphs[lowering].quantized is not None:
-        unwanted = [*unwanted, *_HIDES_QUANTIZED]
-    if graphs[lowering].quantized == "fp8":
-        options.add_session_config_entry(*COMPUTES_WIDE)
-    with foreign_errors_as(BundleError, f"{graph} cannot be loaded"):
-        session = ort.InferenceSession(
-            str(graph), sess_options=options, providers=["CPUExecutionProvider"], disabled_optimizers=unwanted
-        )
-    for got, wanted in ((session.get_inputs(), inputs), (session.get_outputs(), outputs)):
-        _check_signature(graph, got, wanted)
-    return session
-
-
-def _check_signature(graph: Path, got: Any, wanted: Signature) -> None:
-    """A graph that is not the one the manifest describes would fail in the middle of a run."""
-    found = {
-        value.name: (_TYPES.get(value.type), tuple(size if isinstance(size, int) else None for size in value.shape))
-        for value in got
-    }
-    if found != wanted:
-        name = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))[0]
-        raise BundleError(f"{graph} is not the graph that the manifest describes: {name} differs")
 
 
 class CpuVision:
@@ -113,7 +92,7 @@ class CpuVision:
         if record.is_pruned:
             outputs["scores"] = np.float32, (self._budget.frames, self._budget.groups)
             (inputs if record.is_control else outputs)["kept_groups"] = np.int64, (kept,)
-        self.lowering = cpu_lowering(bundle, record.graphs)
+        self.lowering = _lowering(bundle, record.graphs)
         self._session = cpu_session(bundle, record.graphs, self.lowering, inputs, outputs)
 
     def run(self, frames: NDArray[np.uint8], given: NDArray[np.bool_] | None = None) -> VisionOutput:
@@ -139,6 +118,34 @@ class CpuVision:
         return tokens
 
 
+class CpuFrame:
+    """One variant for frames of streams, on the CPU."""
+
+    def __init__(self, bundle: Bundle, name: str) -> None:
+        manifest, live = bundle.manifest, bundle.manifest.live
+        assert live is not None
+        variant, size, groups = live.variants[name], manifest.vision.image_size, manifest.vision.groups
+        features = groups, live.pooled_width
+        inputs: Signature = {"frames": (np.uint8, (1, size, size, 3)), "previous": (np.float32, features)}
+        outputs: Signature = {
+            "visual_tokens": (np.float32, (variant.kept_groups, manifest.language.visual_width)),
+            "scores": (np.float32, (groups,)),
+            "kept_groups": (np.int64, (variant.kept_groups,)),
+            "pooled": (np.float32, features),
+            "change": (np.float32, (groups,)),
+        }
+        self._session = cpu_session(bundle, variant.graphs, _lowering(bundle, variant.graphs), inputs, outputs)
+        self._nothing = np.zeros(features, dtype=np.float32)
+
+    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.float32] | None) -> IncrementalOutput:
+        inputs = {"frames": frame[None], "previous": self._nothing if previous is None else previous}
+        with foreign_errors_as(EngineError, "vision"):
+            tokens, scores, kept_groups, pooled, change = self._session.run(FRAME_OUTPUTS, inputs)
+        kept = np.zeros(len(scores), dtype=np.bool_)
+        kept[kept_groups] = True
+        return IncrementalOutput(tokens, kept, scores, change, pooled)
+
+
 class CpuLanguage:
     """The language model on the CPU."""
 
@@ -162,7 +169,7 @@ class CpuLanguage:
             "logits": (np.float32, (1, model.vocabulary)),
             "next_token": (np.int64, (1,)),
         }
-        self.lowering = cpu_lowering(bundle, model.graphs)
+        self.lowering = _lowering(bundle, model.graphs)
         self._session = cpu_session(bundle, model.graphs, self.lowering, inputs, outputs)
         self._binding = self._session.io_binding()
         # Kept here for as long as the engine lives: the binding of some versions holds no reference of its own.
@@ -172,7 +179,7 @@ class CpuLanguage:
         """Past and present share one buffer, so that TensorScatter writes into it instead of copying it."""
         # An OrtValue on the CPU is a view of the array that it is made from: each needs one of its own.
         array = np.zeros([size or 0 for size in shape], dtype=np.float32)
-        cache = _onnxruntime().OrtValue.ortvalue_from_numpy(array)
+        cache = cpu_runtime().OrtValue.ortvalue_from_numpy(array)
         self._binding.bind_ortvalue_input(name, cache)
         self._binding.bind_ortvalue_output(f"new_{name}", cache)
         return cache
