@@ -24,7 +24,8 @@ from stts_runtime.cli.entry import run_app
 from stts_runtime.cli.options import BundleArgument
 from stts_runtime.engines import load_incremental, load_vision
 from stts_runtime.outputs import check_place
-from stts_runtime.stream.triggers import Gate, novelty
+from stts_runtime.stream.channel import Gate
+from stts_runtime.stream.watcher import novelty
 from stts_tools.measured import measured, write_measured
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

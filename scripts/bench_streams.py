@@ -28,12 +28,11 @@ from stts_runtime.cli.entry import run_app
 from stts_runtime.cli.options import BundleArgument, EngineOption
 from stts_runtime.engines import choose_engine, load_incremental, load_language
 from stts_runtime.outputs import check_place
+from stts_runtime.records import Record, StreamAnswer
 from stts_runtime.sources import open_source
-from stts_runtime.stream.channel import LATE, Channel, Look, Orders
+from stts_runtime.stream.channel import LATE, Channel, Gate, Look, Orders
 from stts_runtime.stream.pipeline import Events, Pipeline
-from stts_runtime.stream.record import Record, StreamAnswer
-from stts_runtime.stream.triggers import Gate, KeyRule
-from stts_runtime.stream.watcher import Engines, Watcher
+from stts_runtime.stream.watcher import Engines, KeyRule, Watcher
 from stts_tools.measured import measured, write_measured
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

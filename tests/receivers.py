@@ -14,8 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import BinaryIO
 
-from stts_runtime.answer import TokenRecord
-from stts_runtime.stream.record import AgeRecord, StageRecord, StreamAnswer
+from stts_runtime.records import AgeRecord, StageRecord, StreamAnswer, TokenRecord
 
 
 def answer(number: int = 1, text: str = "A car.", stream: str = "gate") -> StreamAnswer:

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from stts_runtime.answer import Answer
 from stts_runtime.batch import Batch, Failure
 from stts_runtime.bundle import Bundle
 from stts_runtime.errors import BundleError, EngineError, PromptError, UserError
 from stts_runtime.inputs import Input, expand_sources
 from stts_runtime.model import Model
+from stts_runtime.records import Answer
 from stts_runtime.results import Results, open_results
 from stts_runtime.session import Session, Wanted
 from tests.clips import write_clip

@@ -16,8 +16,8 @@ import cv2
 import pytest
 
 import stts_export
-from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
+from stts_runtime.records import Answer
 from tests.programs import BIN, assert_refused, run
 
 EXPORT_PACKAGES = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "transformers")

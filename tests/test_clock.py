@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stts_runtime.video.clock import Clock, read_clock
-from stts_runtime.video.sampling import due_frames
+from stts_runtime.video.window import due_frames
 
 _NONE = float("nan")
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import stts_runtime
-from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
 from stts_runtime.errors import UserError
 from stts_runtime.model import Model
+from stts_runtime.records import Answer
 from stts_runtime.video import VideoFile, Window
 
 FRAMES = np.zeros((3, 30, 40, 3), np.uint8)

@@ -18,12 +18,12 @@ from stts_calib.quantize.products import SCORER, biased_layer, blocks_of, produc
 from stts_calib.quantize.ranges import Ranges
 from stts_calib.quantize.recipe import Recipe, Tower
 from stts_calib.quantize.write import write_quantized
-from stts_runtime.answer import Answer
 from stts_runtime.batch import Batch
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import choose_engine
 from stts_runtime.inputs import Input
 from stts_runtime.model import Model
+from stts_runtime.records import Answer
 from stts_runtime.session import Wanted
 
 INT16 = np.iinfo(np.int16)

@@ -18,6 +18,7 @@ import certifi
 import pytest
 
 from stts_runtime.errors import MissingExtraError, SinkError, UserError
+from stts_runtime.records import StreamAnswer, StreamEvent
 from stts_runtime.sinks import open_sink, parse_sink
 from stts_runtime.sinks.config import FileConfig, MqttConfig, ScreenConfig, WebhookConfig, shown
 from stts_runtime.sinks.line_file import LineFile, Rotation
@@ -27,7 +28,6 @@ from stts_runtime.sinks.secret import Secret
 from stts_runtime.sinks.spool import Backlog, Spool
 from stts_runtime.sinks.spooled import Courier, Pauses, SpooledSink
 from stts_runtime.sinks.webhook import Webhook
-from stts_runtime.stream.record import StreamAnswer, StreamEvent
 from tests.receivers import Broker, answer, mqtt_broker, until, web_receiver
 
 QUICK = Pauses(first=0.02, longest=0.05)

@@ -14,12 +14,11 @@ import pytest
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import IncrementalOutput, load_incremental, load_language
 from stts_runtime.errors import BundleError, PromptError, UserError
+from stts_runtime.records import Record, StreamAnswer, StreamEvent
 from stts_runtime.sources.source import Frame, State, Status
-from stts_runtime.stream.channel import Channel, Look, Orders
+from stts_runtime.stream.channel import Channel, Gate, Look, Orders
 from stts_runtime.stream.pipeline import Events, Pipeline
-from stts_runtime.stream.record import Record, StreamAnswer, StreamEvent
-from stts_runtime.stream.triggers import Gate, KeyRule, novelty
-from stts_runtime.stream.watcher import Engines, Ring, SeenFrame, Watcher
+from stts_runtime.stream.watcher import Engines, KeyRule, Ring, SeenFrame, Watcher, novelty
 from tests.installed import HAS_ONNXRUNTIME
 from tests.stand_ins import IncrementalStandIn, LanguageStandIn
 

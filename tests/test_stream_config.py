@@ -13,9 +13,8 @@ import yaml
 from stts_runtime.errors import UserError
 from stts_runtime.settings import parse_bytes, parse_seconds
 from stts_runtime.sinks.config import FileConfig, MqttConfig, ScreenConfig, WebhookConfig
-from stts_runtime.stream.config import Listen, StreamConfig, StreamEntry
+from stts_runtime.stream.config import Listen, StreamConfig, StreamEntry, When
 from stts_runtime.stream.config_file import exposed_password, load_config
-from stts_runtime.stream.triggers import When
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 LEAST = "bundle: b\nquestions: ['Who?']\nstreams:\n  - {name: gate, source: a.mp4}\n"

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from stts_runtime.errors import SourceError
 from stts_runtime.text import redacted
 from stts_runtime.video import VideoFile, rule_count, sample_times, window_of_file
-from stts_runtime.video.sampling import shown_at
-from stts_runtime.video.window import squashed
+from stts_runtime.video.pixels import resize_to_square
+from stts_runtime.video.window import shown_at
 from tests.clips import level, write_clip
 
 
@@ -146,5 +146,5 @@ def test_resizing_is_that_of_torch_without_antialiasing() -> None:
     tensor = torch.from_numpy(frame[..., ::-1].copy()).permute(2, 0, 1)[None].float()
     resized = torch.nn.functional.interpolate(tensor, size=(252, 252), mode="bilinear", align_corners=False)
     expected = resized.round().clamp(0, 255).to(torch.uint8)[0].permute(1, 2, 0).numpy()
-    different = (squashed(frame, 252) != expected).mean()
+    different = (resize_to_square(frame, 252) != expected).mean()
     assert different < 0.002

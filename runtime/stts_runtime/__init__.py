@@ -14,14 +14,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stts_runtime.answer import Answer
     from stts_runtime.answering import Conversation
     from stts_runtime.budget import TokenBudget
     from stts_runtime.bundle import Bundle
     from stts_runtime.errors import SttsError, UserError
     from stts_runtime.model import Model, Viewing, load
+    from stts_runtime.records import Answer, StreamAnswer, StreamEvent
     from stts_runtime.session import Session
-    from stts_runtime.stream.record import StreamAnswer, StreamEvent
     from stts_runtime.video import VideoFile, Window, window_of_file
 
 _HOMES = {

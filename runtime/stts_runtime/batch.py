@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stts_runtime.answer import Answer
 from stts_runtime.bundle import MANIFEST
 from stts_runtime.bundle.files import record_of
 from stts_runtime.errors import SttsError
 from stts_runtime.inputs import Input
 from stts_runtime.model import Model
 from stts_runtime.prompt import PromptBuilder
+from stts_runtime.records import Answer
 from stts_runtime.results import AnswerSettings, Results
 from stts_runtime.session import Clip, Wanted
 from stts_runtime.sources import redacted

@@ -13,20 +13,19 @@ from typing import Any, get_args, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stts_runtime.answer import Answer
 from stts_runtime.answering import TextStream, go_on
 from stts_runtime.arguments import as_count, as_keep, as_path, as_questions, stream_config
 from stts_runtime.bundle import Bundle
 from stts_runtime.device import selected_gpu
 from stts_runtime.engines import EngineName, choose_engine
 from stts_runtime.errors import SourceError, UserError
-from stts_runtime.overlay import Image, picture_of, write_overlay
+from stts_runtime.overlay import Pictured
+from stts_runtime.records import Answer, StreamAnswer, StreamEvent
 from stts_runtime.session import Clip, Session, Sessions, Wanted, Watched
 from stts_runtime.stream.assemble import incremental_engines
-from stts_runtime.stream.record import StreamAnswer, StreamEvent
 from stts_runtime.stream.run import stream_answers
 from stts_runtime.stream.watcher import Engines
-from stts_runtime.video import FrameArray
+from stts_runtime.video import FrameArray, Window
 
 Source = str | os.PathLike[str] | NDArray[np.uint8]
 """A video file, or RGB frames (T, H, W, 3) uint8 of any size."""
@@ -44,7 +43,7 @@ def load(bundle: str | os.PathLike[str], engine: EngineName | None = None, devic
     return Model(Bundle.open(Path(as_path("a bundle", bundle))), engine, device)
 
 
-class Viewing:
+class Viewing(Pictured):
     """A clip that was looked at. It can be asked about until the model looks at something else."""
 
     def __init__(self, session: Session, watched: Watched) -> None:
@@ -52,13 +51,8 @@ class Viewing:
         self.window, self.kept = watched.window, watched.vision.kept
         """The frames, and which of their groups (T, G) were kept."""
 
-    def picture(self) -> Image:
-        """As `Answer.picture`."""
-        return picture_of(self.window, self.kept)
-
-    def write_picture(self, path: str | os.PathLike[str]) -> None:
-        """As `Answer.write_picture`."""
-        write_overlay(Path(path), self.window, self.kept, self._session.variant)
+    def _looked_at(self) -> tuple[Window, NDArray[np.bool_], str]:
+        return self.window, self.kept, self._session.variant
 
     def check(self, questions: Sequence[str]) -> None:
         """Raises `PromptError` if a question cannot be asked about this clip."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -81,9 +82,26 @@ def sheet(window: Window, kept: NDArray[np.bool_]) -> Image:
     return np.vstack(rows)
 
 
-def picture_of(window: Window, kept: NDArray[np.bool_]) -> Image:
-    """The sheet as programs other than OpenCV want it: RGB."""
-    return np.ascontiguousarray(sheet(window, kept)[..., ::-1])
+class Pictured:
+    """Something that knows a window, the variant that looked at it, and what that kept."""
+
+    def _looked_at(self) -> tuple[Window, NDArray[np.bool_], str]:
+        raise NotImplementedError
+
+    def picture(self) -> Image:
+        """All frames with their dropped patches dark, RGB (H, W, 3) uint8.
+
+        Raises `UserError` for an answer that was read from a file, which has no frames.
+        """
+        window, kept, _ = self._looked_at()
+        return np.ascontiguousarray(sheet(window, kept)[..., ::-1])
+
+    def write_picture(self, path: str | os.PathLike[str]) -> None:
+        """Writes the picture (.png), or a slide show of the frames (.mp4).
+
+        Raises `UserError` for other names, and as `picture` does.
+        """
+        write_overlay(Path(path), *self._looked_at())
 
 
 def _write_video(path: Path, frames: list[Image]) -> bool:

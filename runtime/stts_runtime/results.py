@@ -14,8 +14,8 @@ from typing import IO, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from stts_runtime.answer import Answer
 from stts_runtime.errors import UserError
+from stts_runtime.records import Answer
 from stts_runtime.whole_lines import append_whole, open_locked
 
 SUFFIX = ".jsonl"

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_runtime.answer import Answer
 from stts_runtime.answering import Conversation, OnToken, Prefix, go_on
-from stts_runtime.answering.generation import Stopwatch
+from stts_runtime.answering.conversation import Stopwatch
 from stts_runtime.bundle import Bundle
 from stts_runtime.device import selected_gpu
 from stts_runtime.engines import EngineName, VisionEngine, VisionOutput, load_vision
+from stts_runtime.records import Answer
 from stts_runtime.video import FrameArray, VideoFile, Window, rule_count, window_of_file
 
 

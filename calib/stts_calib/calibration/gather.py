@@ -16,7 +16,7 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.engines import load_vision
 from stts_runtime.errors import BundleError, SourceError
 from stts_runtime.sources import Frame, Source, open_source, redacted
-from stts_runtime.video.window import squashed
+from stts_runtime.video.pixels import resize_to_square
 
 CANDIDATES_PER_WINDOW = 8
 """So many windows are looked at for each that is kept, if the sources hold them."""
@@ -94,7 +94,7 @@ def _windows(spec: str, frames: int, bundle: Bundle, most: int) -> Iterator[tupl
     source, found = open_source(spec, frames_per_second=bundle.manifest.max_fps), 0
     try:
         for number, frame in enumerate(_looks(source, 1 / bundle.manifest.max_fps)):
-            recent.append((frame.seconds, squashed(frame.image, size)))
+            recent.append((frame.seconds, resize_to_square(frame.image, size)))
             if len(recent) == frames and (number - frames + 1) % apart == 0:
                 times = [round(seconds, 3) for seconds, _ in recent]
                 yield np.stack([pixels for _, pixels in recent]), Origin(source=source.name, times_seconds=times)

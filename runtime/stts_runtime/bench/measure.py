@@ -9,13 +9,13 @@ from functools import partial
 import numpy as np
 import psutil
 
-from stts_runtime.answer import Answer
 from stts_runtime.answering import Conversation
 from stts_runtime.bench.energy import AnswerEnergy, energy_of
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.contract import vision_part
 from stts_runtime.engines import BACKENDS, EngineName
 from stts_runtime.power import PowerMeter
+from stts_runtime.records import Answer
 from stts_runtime.session import Session
 from stts_runtime.video import Window
 

@@ -9,7 +9,6 @@ from typing import Annotated, Optional
 
 import typer
 
-from stts_runtime.answer import Answer
 from stts_runtime.batch import Batch, Failure
 from stts_runtime.budget import AnsweringScope
 from stts_runtime.cli.options import BundleArgument, DeviceOption, EngineOption, JsonOption, NvdecOption
@@ -21,6 +20,7 @@ from stts_runtime.inputs import Input, expand_sources
 from stts_runtime.model import load
 from stts_runtime.outputs import check_output
 from stts_runtime.overlay import SUFFIXES
+from stts_runtime.records import Answer
 from stts_runtime.results import SUFFIX, Results, open_results
 from stts_runtime.session import Wanted
 from stts_runtime.text import visible

@@ -10,13 +10,13 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Graph, Graphs
 from stts_runtime.cli.options import BundleArgument, JsonOption
 from stts_runtime.cli.text import printable
 from stts_runtime.passports import Passport, verified_engines
 from stts_runtime.proof.finding import Finding, Status, missed_of
+from stts_runtime.records import Answer
 
 # Where nobody looks at a terminal, tables are as wide as they need to be.
 _PIPED_WIDTH = 150

@@ -14,6 +14,7 @@ from fastapi import Request
 from stts_runtime.answering import TextStream
 from stts_runtime.bundle import Bundle
 from stts_runtime.errors import BundleError
+from stts_runtime.records import AnyAnswer
 from stts_runtime.serve import media
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.engine_queue import EngineQueue, Job, Slot
@@ -24,7 +25,6 @@ from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.serve.uploads import PREFIX, Uploads
 from stts_runtime.session import Clip, Wanted
-from stts_runtime.stream.record import AnyAnswer
 from stts_runtime.video import VideoFile
 
 _LOOK_FOR_CLIENT_SECONDS = 0.5

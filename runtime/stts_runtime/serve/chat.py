@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Path, Request, UploadFile
 from fastapi.responses import StreamingResponse
 
-from stts_runtime.answer import Answer
+from stts_runtime.records import Answer, AnyAnswer
 from stts_runtime.serve.answer_service import AnswerService, PendingAnswer
 from stts_runtime.serve.api_errors import problem_of, problem_record, refusals
 from stts_runtime.serve.conversation import ModelChoice, chosen, question_of
@@ -36,7 +36,6 @@ from stts_runtime.serve.openai_records import (
 from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.serve.uploads import Upload, Uploads
-from stts_runtime.stream.record import AnyAnswer
 
 FileId = Annotated[str, Path(pattern="^file-[0-9a-f]{24}$")]
 _DONE = "data: [DONE]\n\n"

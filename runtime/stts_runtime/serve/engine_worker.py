@@ -9,20 +9,18 @@ from functools import partial
 
 import numpy as np
 
-from stts_runtime.answer import Answer
 from stts_runtime.answering import OnToken
 from stts_runtime.budget import KEY_FRAMES
 from stts_runtime.bundle import Bundle
 from stts_runtime.overlay import Image
+from stts_runtime.records import Answer, AnyAnswer
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.session import Sessions
 from stts_runtime.sources.source import Frame
 from stts_runtime.stream.channel import Channel
-from stts_runtime.stream.record import AnyAnswer
-from stts_runtime.stream.triggers import KeyRule
-from stts_runtime.stream.watcher import Engines, Watcher
+from stts_runtime.stream.watcher import Engines, KeyRule, Watcher
 from stts_runtime.video import Window
-from stts_runtime.video.window import squashed
+from stts_runtime.video.pixels import resize_to_square
 
 ONE_FRAME = "the picture is a one-frame video at keep 1: nothing of it was dropped"
 
@@ -114,7 +112,7 @@ class EngineWorker:
         )
 
     def _still(self, image: Image) -> Window:
-        pixels = squashed(image, self._bundle.manifest.vision.image_size)
+        pixels = resize_to_square(image, self._bundle.manifest.vision.image_size)
         return Window("picture", 0.0, np.zeros(1), pixels[None], image.shape[1] / image.shape[0])
 
 

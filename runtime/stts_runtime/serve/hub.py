@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from stts_runtime.overlay import Image
+from stts_runtime.records import Record, StreamAnswer
 from stts_runtime.serve.events import Event, EventBroker
 from stts_runtime.serve.pictures import Size, View, live_jpeg
 from stts_runtime.sources.source import State
 from stts_runtime.stream.channel import Channel, Look
-from stts_runtime.stream.record import Record, StreamAnswer
 from stts_runtime.stream.watcher import SeenFrame
 
 _LOOKS = 120

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints
 
-from stts_runtime.stream.record import AnyAnswer
+from stts_runtime.records import AnyAnswer
 
 
 class _Request(BaseModel):

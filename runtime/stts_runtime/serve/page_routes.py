@@ -15,9 +15,9 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.types import Receive, Scope, Send
 
-from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
 from stts_runtime.overlay import sheet
+from stts_runtime.records import Answer, AnyAnswer
 from stts_runtime.serve.answer_service import AnswerService, Media, Question, Stream
 from stts_runtime.serve.api_errors import ApiError, refusals
 from stts_runtime.serve.events import EventBroker, Subscription
@@ -26,7 +26,6 @@ from stts_runtime.serve.pictures import Size, View, jpeg, shrunk
 from stts_runtime.serve.settings import Limits, ServerSettings
 from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.session import Wanted
-from stts_runtime.stream.record import AnyAnswer
 
 _PAGE = Path(__file__).parent / "page"
 _FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}

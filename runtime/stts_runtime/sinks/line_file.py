@@ -18,8 +18,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from stts_runtime.errors import SinkError, UserError
+from stts_runtime.records import Record
 from stts_runtime.sinks.config import FileConfig
-from stts_runtime.stream.record import Record
 from stts_runtime.whole_lines import append_whole, open_locked
 
 

@@ -9,7 +9,7 @@ import sys
 from typing import Literal, TextIO
 
 from stts_runtime.errors import SinkError
-from stts_runtime.stream.record import Record, StreamEvent
+from stts_runtime.records import Record, StreamEvent
 from stts_runtime.text import visible
 
 

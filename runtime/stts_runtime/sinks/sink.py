@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from stts_runtime.stream.record import Record
+from stts_runtime.records import Record
 
 
 class Sink(Protocol):

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from stts_runtime.errors import SinkError
+from stts_runtime.records import Record
 from stts_runtime.sinks.line_file import LineFile
 from stts_runtime.sinks.spool import Backlog, Parcel, Spool
-from stts_runtime.stream.record import Record
 from stts_runtime.tell import Seldom, Tell
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import errno
+import socket
 from typing import TYPE_CHECKING, ClassVar
+
+import av
 
 from stts_runtime.errors import SourceError
 from stts_runtime.sources.source import State
+from stts_runtime.sources.spec import host_and_port
+from stts_runtime.text import redacted
 
 if TYPE_CHECKING:
     import av
@@ -64,3 +69,14 @@ def fault_of(error: av.FFmpegError) -> Lost:
     known = _ANSWERS.get(type(error).__name__) or _SYSTEM.get(error.errno or 0)
     # A new one each time: an exception keeps the frames that it passed through.
     return type(known)(*known.args) if known else Lost(f"FFmpeg failed: {error.strerror}")
+
+
+def check_host(url: str) -> None:
+    """Raises `Lost` if nobody knows the host of `url`: FFmpeg calls that an input/output error."""
+    host, _ = host_and_port(url)
+    try:
+        socket.getaddrinfo(host, None)
+    except (OSError, UnicodeError):
+        # What seems to be the host may be the user, where a / in a password was not written as %2F.
+        shown = f"{host} " if host in redacted(url).lower() else ""
+        raise Lost(f"the host name {shown}is not known") from None

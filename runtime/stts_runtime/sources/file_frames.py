@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from stts_runtime.errors import SourceError
 from stts_runtime.sources.source import Frame, State, Status, StatusListener
-from stts_runtime.video.sampling import Times, due_frames
+from stts_runtime.video.clock import Times
+from stts_runtime.video.window import due_frames
 
 
 class Pictures(Protocol):

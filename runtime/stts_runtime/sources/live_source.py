@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from stts_runtime.sources.faults import Lost, Refused
 from stts_runtime.sources.pump import LiveTimeline, Pump
@@ -43,12 +42,6 @@ _MOST_HANGING = 4
 _MOST_UNTOLD = 100
 
 
-@dataclass(frozen=True, eq=False)
-class _Waiting:
-    picture: Picture
-    seconds: float
-
-
 class LiveSource:
     """Hands on the freshest frame, and reconnects for ever with growing pauses.
 
@@ -76,7 +69,8 @@ class LiveSource:
         self._settings = settings or LiveSettings()
         self._backoff = Backoff(self._settings.first_pause, self._settings.longest_pause)
         self._timeline = LiveTimeline()
-        self._waiting: _Waiting | None = None
+        self._waiting: tuple[Picture, float] | None = None
+        """The freshest picture, and its place on the time line."""
         self._drops = {"late": 0, "corrupt": 0, "frozen": 0}
         self._closed = self._was_live = False
         self._status = Status(State.CONNECTING, "connecting", time.monotonic())
@@ -104,7 +98,8 @@ class LiveSource:
             waiting, self._waiting = self._waiting, None
         if waiting is None:
             return None
-        return Frame(waiting.picture.image(), waiting.seconds, waiting.picture.arrived)
+        picture, seconds = waiting
+        return Frame(picture.image(), seconds, picture.arrived)
 
     def close(self) -> None:
         with self._change:
@@ -183,7 +178,7 @@ class LiveSource:
                 self._drops["frozen"] += 1
                 return
             self._drops["late"] += int(self._waiting is not None)
-            self._waiting = _Waiting(picture, seconds)
+            self._waiting = picture, seconds
             self._change.notify_all()
 
     def _living(self, pump: Pump) -> tuple[State, str]:

@@ -11,9 +11,10 @@ from stts_runtime.sources.file_frames import FileFrames
 from stts_runtime.sources.folder_reader import FolderReader
 from stts_runtime.sources.gstreamer_reader import GStreamerReader, csi_pipeline, pipeline_words
 from stts_runtime.sources.live_source import LiveSource
+from stts_runtime.sources.loop_reader import LoopReader
 from stts_runtime.sources.source import LiveSettings, Reader, Source, StatusListener
 from stts_runtime.sources.spec import Kind, Spec, parse_spec
-from stts_runtime.sources.stream_reader import LoopReader, StreamReader
+from stts_runtime.sources.stream_reader import StreamReader
 from stts_runtime.video.file_source import VideoFile
 
 

@@ -1,62 +1,134 @@
-"""Readers of live streams behind a URL."""
+"""Live streams behind a URL, through PyAV (FFmpeg): decoded, and handed on at the right pace.
+
+It knows nothing of reconnecting.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
 
 import av
+from av.codec.hwaccel import HWAccel
+from av.container import InputContainer
 
-from stts_runtime.errors import SourceError
-from stts_runtime.sources.faults import Lost, Refused, Stalled
+from stts_runtime.sources.faults import Ended, Lost, Refused, Stalled, check_host, fault_of
 from stts_runtime.sources.pace import BurstWatch, Pace
-from stts_runtime.sources.pyav_reader import PyAVReader, check_host
 from stts_runtime.sources.snapshot import HINT, one_picture, sends_one_picture
 from stts_runtime.sources.source import LiveSettings, Picture
-from stts_runtime.video.decoding import Picture as DecodedPicture
-from stts_runtime.video.file_source import VideoFile
+from stts_runtime.video.decoding import has_nvdec
 from stts_runtime.video.pixels import BgrConverter, first_plane
 
+# Of a time limit, which FFmpeg reports as one of several errors.
+_NEARLY = 0.95
 
-class LoopReader:
-    def __init__(self, path: Path, nvdec: bool) -> None:
+
+class PyAVReader:
+    """The first video stream of a URL.
+
+    Pictures before the first key frame, damaged ones, and all that refer to a damaged one are dropped and counted.
+    """
+
+    def __init__(
+        self, place: str, options: Mapping[str, str], open_seconds: float, read_seconds: float, nvdec: bool
+    ) -> None:
         self.corrupt = 0
-        self._path, self._nvdec = path, nvdec
-        self._video: VideoFile | None = None
-        self._pictures: Iterator[DecodedPicture] = iter(())
-        self._convert = BgrConverter()
-        self._began = 0.0
-        """When the round began, on the clock of `time.monotonic`."""
+        self._bgr_of = BgrConverter()
+        self._place, self._options = place, dict(options)
+        self._open_seconds, self._read_seconds = open_seconds, read_seconds
+        self._hardware = HWAccel("cuda", allow_software_fallback=True) if nvdec and has_nvdec() else None
+        self._container: InputContainer | None = None
+        self._packets: Iterator[av.Packet[av.VideoStream]] = iter(())
+        self._decoded: deque[Picture] = deque()
+        # False from a loss to the next key frame: what lies between refers to what is not there.
+        self._whole = False
+        self._had_key = False
 
     def open(self) -> None:
+        began = time.monotonic()
         try:
-            self._video = VideoFile(str(self._path), nvdec=self._nvdec)
-        except SourceError as error:
-            raise Refused(str(error)) from None
-        self._pictures = self._video.pictures(range(self._video.frames))
-        self._began = time.monotonic()
+            self._container = av.open(
+                self._place,
+                options=self._options,
+                timeout=(self._open_seconds, self._read_seconds),
+                hwaccel=self._hardware,
+            )
+        except av.FFmpegError as error:
+            if _over(began, self._open_seconds):
+                raise Lost(f"no answer for {self._open_seconds:g} s") from None
+            raise fault_of(error) from None
+        self._packets = self._container.demux(self._video())
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """Of a recording; None if it has no end that is known."""
+        assert self._container is not None
+        duration = self._container.duration
+        return duration / av.time_base if duration and duration > 0 else None
 
     def read(self) -> Picture | None:
-        """As any reader's, at the picture's moment; its time is that of its arrival, which does not jump back."""
-        assert self._video is not None
-        picture = next(self._pictures, None)
-        if picture is None:
-            self._pictures = self._video.pictures(range(self._video.frames))
-            self._began += self._video.duration_seconds
-            return None
-        moment = self._began + float(self._video.pts_seconds[picture.number])
-        time.sleep(max(0.0, moment - time.monotonic()))
-        if picture.frame is None or not picture.is_exact:
-            self.corrupt += 1
-            return None
-        image, brightness = partial(self._convert, picture.frame), partial(first_plane, picture.frame)
-        return Picture(None, time.monotonic(), image, brightness)
+        if not self._decoded:
+            self._decode(self._next_packet())
+        return self._decoded.popleft() if self._decoded else None
 
     def close(self) -> None:
-        # What is left of it holds the file open.
-        self._pictures = iter(())
+        if self._container is not None:
+            # Packets and pictures hold on to the decoder and its buffers.
+            self._packets, self._decoded = iter(()), deque()
+            self._container.close()
+
+    def _video(self) -> av.VideoStream:
+        assert self._container is not None
+        for stream in self._container.streams.video:
+            # A codec that FFmpeg cannot decode leaves a stream without a decoder.
+            if getattr(stream, "codec_context", None) is None:
+                raise Refused("nothing here decodes the codec of this video")
+            return stream
+        raise Refused("the stream holds no video, or its codec is unknown")
+
+    def _next_packet(self) -> av.Packet[av.VideoStream]:
+        began = time.monotonic()
+        fault: Lost = Ended("the other side ended the stream")
+        try:
+            packet = next(self._packets, None)
+        except av.FFmpegError as error:
+            packet, fault = None, fault_of(error)
+        # Also with a packet: when the time is over, FFmpeg may hand on what it has of one.
+        if _over(began, self._read_seconds):
+            raise Stalled(f"no packet for {self._read_seconds:g} s")
+        if packet is None:
+            raise fault
+        return packet
+
+    def _decode(self, packet: av.Packet[av.VideoStream]) -> None:
+        arrived = time.monotonic()
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            frames, self._whole = [], False
+            self.corrupt += int(self._had_key)
+        if packet.is_corrupt:
+            self._whole = False
+        self._had_key = self._had_key or packet.is_keyframe
+        # Decoders keep silent about what comes before the first key frame.
+        self.corrupt += int(not frames and not self._had_key and packet.size > 0)
+        for frame in frames:
+            self._sort(frame, arrived)
+
+    def _sort(self, frame: av.VideoFrame, arrived: float) -> None:
+        self._whole = not frame.is_corrupt and (self._whole or frame.key_frame)
+        if self._whole:
+            self._decoded.append(
+                Picture(frame.time, arrived, partial(self._bgr_of, frame), partial(first_plane, frame))
+            )
+        else:
+            self.corrupt += 1
+
+
+def _over(began: float, limit_seconds: float) -> bool:
+    return time.monotonic() - began > _NEARLY * limit_seconds
 
 
 _SEGMENTED = ("hls", "dash")

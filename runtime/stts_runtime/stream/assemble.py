@@ -19,11 +19,10 @@ from stts_runtime.sinks.sink import Sink
 from stts_runtime.sinks.spooled import SpooledSink
 from stts_runtime.sources import LiveSettings, open_source
 from stts_runtime.sources.source import Status
-from stts_runtime.stream.channel import Channel, Orders
+from stts_runtime.stream.channel import Channel, Gate, Orders
 from stts_runtime.stream.config import Cameras, StreamEntry
 from stts_runtime.stream.pipeline import Delivery, Events, Listener, Measured, Shown
-from stts_runtime.stream.triggers import Gate, KeyRule
-from stts_runtime.stream.watcher import Engines, Watcher
+from stts_runtime.stream.watcher import Engines, KeyRule, Watcher
 from stts_runtime.tell import Tell
 from stts_runtime.video.decoding import MISSING, has_nvdec
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stts_runtime.answering import OnToken, Reply, go_on
-from stts_runtime.errors import SourceError
+from stts_runtime.errors import SourceError, UserError
+from stts_runtime.records import StreamAnswer
 from stts_runtime.sources.source import Frame, Source
-from stts_runtime.stream.record import StreamAnswer
-from stts_runtime.stream.triggers import Gate
 from stts_runtime.stream.watcher import SeenFrame, Watcher
 
 ASKED = "asked"
@@ -18,6 +18,34 @@ ASKED = "asked"
 
 LATE = "late"
 """A frame that should have been looked at and was not, since something else took the time."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """When the language model is asked. Without `above`, whenever the shortest pause is over."""
+
+    above: float | None = None
+    shortest_pause: float = 0.0
+    """Seconds between two answers, however much happens."""
+    longest_pause: float = math.inf
+    """Seconds after which an answer comes though nothing happened."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shortest_pause <= self.longest_pause:
+            raise UserError(
+                f"the shortest pause ({self.shortest_pause:g} s) must be at least 0 and at most the longest "
+                f"({self.longest_pause:g} s)"
+            )
+
+    def reason(self, newest: float, pause: float) -> str | None:
+        """Why to ask now, with the highest novelty and the seconds since the last answer; None: not now."""
+        if pause < self.shortest_pause:
+            return None
+        if self.above is None:
+            return "no condition"
+        if newest > self.above:
+            return f"novelty {newest:.2f} > {self.above:g}"
+        return f"nothing new for {pause:.1f} s" if pause >= self.longest_pause else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,13 +148,19 @@ class Channel:
         return self._record(reply, ASKED, 0, {})
 
     def _record(self, reply: Reply, trigger: str, number: int, dropped: dict[str, int]) -> StreamAnswer:
+        ring = self._watcher.ring
+        frames = ring.frames
         return StreamAnswer.about(
-            self._watcher.ring,
             reply,
+            ring.kept,
+            times_seconds=[frame.seconds for frame in frames],
+            key_frames=[frame.is_key for frame in frames],
+            captured=frames[-1].captured,
+            vision_ms=frames[-1].vision_ms,
+            novelty=self._highest_novelty,
             stream=self.name,
             number=number,
             trigger=trigger,
-            novelty=self._highest_novelty,
             dropped=dropped,
         )
 

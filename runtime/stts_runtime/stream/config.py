@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,6 @@ from stts_runtime.engines import EngineName
 from stts_runtime.mistakes import mistakes
 from stts_runtime.settings import Seconds, Settings
 from stts_runtime.sinks.config import AnySink, ScreenConfig, SinkConfig
-from stts_runtime.stream.triggers import When
 
 
 def _list_of(example: str) -> Callable[[object], object]:
@@ -24,6 +24,25 @@ def _list_of(example: str) -> Callable[[object], object]:
         return given
 
     return check
+
+
+_RULE = re.compile(r"\s*novelty\s*>\s*(\d+(?:\.\d+)?|\.\d+)\s*")
+
+
+class When(Settings):
+    """An answer is due when the novelty of a frame is above `novelty`, in 0..1."""
+
+    novelty: float = Field(ge=0, lt=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parsed(cls, given: object) -> object:
+        if isinstance(given, When):
+            return given
+        found = _RULE.fullmatch(given) if isinstance(given, str) else None
+        if found is None:
+            raise ValueError("it should be novelty>NUMBER, with a number from 0 to 1: novelty>0.3")
+        return {"novelty": float(found[1])}
 
 
 def _camera_number(given: object) -> object:

@@ -11,9 +11,9 @@ import psutil
 
 from stts_runtime.errors import UserError
 from stts_runtime.extras import stream_extra
+from stts_runtime.records import StreamAnswer
 from stts_runtime.sinks.spool import Backlog
 from stts_runtime.sources.source import State, Status
-from stts_runtime.stream.record import StreamAnswer
 
 with stream_extra("prometheus-client", "metrics"):
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server

@@ -16,10 +16,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from stts_runtime.errors import SinkError
+from stts_runtime.records import Record, StreamAnswer, StreamEvent, now
 from stts_runtime.sinks.sink import Sink
 from stts_runtime.sources.source import Status
 from stts_runtime.stream.channel import Channel, Look
-from stts_runtime.stream.record import Record, StreamAnswer, StreamEvent, now
 from stts_runtime.tell import Seldom, Tell
 
 if TYPE_CHECKING:

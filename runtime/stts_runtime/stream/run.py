@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from stts_runtime.answering import Conversation
 from stts_runtime.errors import SourceError
+from stts_runtime.records import Record, StreamAnswer, StreamEvent
 from stts_runtime.small_memory import small_memory
 from stts_runtime.sources.source import State
 from stts_runtime.stream.assemble import incremental_engines, metrics_served, open_bundle, open_channels, open_listeners
 from stts_runtime.stream.channel import Channel, Look
 from stts_runtime.stream.config import StreamConfig
 from stts_runtime.stream.pipeline import Events, Pipeline
-from stts_runtime.stream.record import Record, StreamAnswer, StreamEvent
 from stts_runtime.stream.watcher import Engines
 from stts_runtime.tell import Tell
 

@@ -5,6 +5,7 @@ A frame's way: `see` makes its visual tokens and puts them into the ring; `watch
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +14,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.answering import Conversation, OnToken, Prefix, Reply, go_on
-from stts_runtime.answering.generation import Stopwatch
+from stts_runtime.answering.conversation import Stopwatch
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import IncrementalOutput, IncrementalVisionEngine, LanguageEngine
 from stts_runtime.errors import BundleError
 from stts_runtime.sources.source import Frame
-from stts_runtime.stream.triggers import KeyRule, novelty
-from stts_runtime.video.window import squashed
+from stts_runtime.video.pixels import resize_to_square
+
+
+@dataclass(frozen=True)
+class KeyRule:
+    """One every so many frames, and one behind a jump of novelty, so that what is new is seen whole.
+
+    Two are never nearer than `at_least` frames: more would not fit the language model.
+    """
+
+    every: int
+    at_least: int
+    jump: float = 0.5
+    """Novelty of a frame above which the next is a key frame."""
+
+    def is_key(self, since_key: int | None, last_novelty: float) -> bool:
+        """`since_key` counts the frames from the last key frame to this one; None before the first."""
+        if since_key is None or since_key >= self.every:
+            return True
+        return since_key >= self.at_least and last_novelty > self.jump
+
+
+_SHARE = 9
+"""A ninth of the picture: the smallest of what matters is larger than a group, and noise is everywhere a little."""
+
+
+def novelty(change: NDArray[np.float32]) -> float:
+    """Mean of the ninth of the groups that changed most, 0 to 1; a stream's first frame has 1."""
+    count = math.ceil(len(change) / _SHARE)
+    return float(np.sort(change)[-count:].mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +144,7 @@ class Watcher:
         is_key = self._keys.is_key(since, newest.novelty if newest else 0.0)
         stopwatch = Stopwatch()
         with stopwatch.stage("vision"):
-            pixels = squashed(frame.image, self._image_size)
+            pixels = resize_to_square(frame.image, self._image_size)
             output = self._engines.vision.run(pixels, newest.output.pooled if newest else None, key=is_key)
         self._since_key = 0 if is_key else since
         spent = stopwatch.milliseconds["vision"]

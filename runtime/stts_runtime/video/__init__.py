@@ -2,8 +2,7 @@
 
 from stts_runtime.video.file_source import Most, VideoFile, check_source
 from stts_runtime.video.frame_array import FrameArray
-from stts_runtime.video.sampling import rule_count, sample_times
-from stts_runtime.video.window import Window, synthetic_window, window_of_file
+from stts_runtime.video.window import Window, rule_count, sample_times, synthetic_window, window_of_file
 
 __all__ = [
     "FrameArray",

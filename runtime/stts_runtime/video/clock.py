@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_runtime.video.sampling import Times
+Times = NDArray[np.float64]
 
 Mask = NDArray[np.bool_]
 Numbers = NDArray[np.int64]

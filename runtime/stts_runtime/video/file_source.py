@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from stts_runtime.errors import SourceError
 from stts_runtime.paths import check_path, is_camera, local_path
 from stts_runtime.text import redacted
+from stts_runtime.video.clock import Times
 from stts_runtime.video.decoding import Decoder, Picture, has_nvdec
 from stts_runtime.video.packet_reader import PacketReader
 from stts_runtime.video.pixels import BgrConverter
 from stts_runtime.video.recording import read_recording
-from stts_runtime.video.sampling import Times
 
 
 def check_source(source: str) -> str:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stts_runtime.errors import SourceError
-from stts_runtime.video.sampling import Times, sample_times, shown_at
-from stts_runtime.video.window import Window, squashed
+from stts_runtime.video.clock import Times
+from stts_runtime.video.pixels import resize_to_square
+from stts_runtime.video.window import Window, sample_times, shown_at
 
 
 class FrameArray:
@@ -42,7 +43,9 @@ class FrameArray:
         if frames > self.frames:
             raise SourceError(f"{self.frames} frames were given, fewer than the {frames} that are asked for")
         times = sample_times(self.duration_seconds, max_fps, frames)
-        pixels = [squashed(self._frames[number][..., ::-1], size) for number in shown_at(times, self.pts_seconds)]
+        pixels = [
+            resize_to_square(self._frames[number][..., ::-1], size) for number in shown_at(times, self.pts_seconds)
+        ]
         aspect = self._frames.shape[2] / self._frames.shape[1]
         return Window(self.name, self.duration_seconds, times, np.stack(pixels), aspect)
 

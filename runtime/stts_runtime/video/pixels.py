@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import av
+import cv2
 import numpy as np
 from av.sidedata.sidedata import SideData
 from av.video.reformatter import ColorPrimaries, ColorTrc, Interpolation, VideoReformatter
@@ -85,3 +86,13 @@ def turn(image: NDArray[np.uint8], matrix: NDArray[np.int64] | None) -> NDArray[
         image, matrix = image.transpose(1, 0, 2), matrix[::-1]
     down, right = -1 if matrix[1, 1] < 0 else 1, -1 if matrix[0, 0] < 0 else 1
     return np.ascontiguousarray(image[::down, ::right])
+
+
+def resize_to_square(frame_bgr: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """BGR (H, W, 3) uint8 of any size -> RGB (size, size, 3) uint8, bilinear without antialiasing.
+
+    In float32 and rounded half to even, as the reference does it; OpenCV's own uint8 path differs in an eighth of the
+    values.
+    """
+    resized = cv2.resize(frame_bgr.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
+    return np.rint(resized[..., ::-1]).clip(0, 255).astype(np.uint8)

@@ -1,27 +1,50 @@
-"""A window: the frames that one prompt is about."""
+"""A window: the frames that one prompt is about, and which moments of a video they show.
+
+Source of the moments: Molmo2's `uniform_last_frame` rule: two frames a second and always the last one.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.errors import SourceError
+from stts_runtime.video.clock import Times
 from stts_runtime.video.file_source import VideoFile
-from stts_runtime.video.pixels import BgrConverter
-from stts_runtime.video.sampling import Times, sample_times, shown_at
+from stts_runtime.video.pixels import BgrConverter, resize_to_square
 
 
-def squashed(frame_bgr: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """BGR (H, W, 3) uint8 of any size -> RGB (size, size, 3) uint8, bilinear without antialiasing.
+def rule_count(duration_seconds: float, max_fps: float) -> int:
+    """Frames that the rule takes when nothing bounds it: 0, 1/max_fps, ... below the duration, and the duration."""
+    return math.ceil(round(duration_seconds * max_fps, 9)) + 1
 
-    In float32 and rounded half to even, as the reference does it; OpenCV's own uint8 path differs in an eighth of the
-    values.
+
+def sample_times(duration_seconds: float, max_fps: float, frames: int) -> Times:
+    """Times in seconds, (frames,): the rule's own where it takes just as many, else evenly from start to end."""
+    if frames == rule_count(duration_seconds, max_fps):
+        return np.append(np.arange(frames - 1) / max_fps, duration_seconds)
+    return np.linspace(0, duration_seconds, frames)
+
+
+def shown_at(times_seconds: Times, pts_seconds: Times) -> NDArray[np.int64]:
+    """Numbers of the frames on screen at `times_seconds`: the last whose timestamp is not later (by half a ms)."""
+    return np.searchsorted(pts_seconds, times_seconds + 0.0005, side="right").clip(min=1) - 1
+
+
+def due_frames(pts_seconds: Times, frames_per_second: float) -> NDArray[np.int64]:
+    """Numbers of the frames that are looked at if a look is due so many times a second: the first, and each time the
+    first that is not before the next moment.
     """
-    resized = cv2.resize(frame_bgr.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
-    return np.rint(resized[..., ::-1]).clip(0, 255).astype(np.uint8)
+    numbers, due = [0], float(pts_seconds[0])
+    while True:
+        due = max(due + 1 / frames_per_second, float(pts_seconds[numbers[-1]]))
+        number = max(int(np.searchsorted(pts_seconds, due)), numbers[-1] + 1)
+        if number >= len(pts_seconds):
+            return np.array(numbers)
+        numbers.append(number)
 
 
 @dataclass(frozen=True)
@@ -52,7 +75,7 @@ def window_of_file(video: VideoFile, frames: int, max_fps: float, size: int) -> 
             continue
         replaced += missing + int(not picture.is_exact)
         # Before the first that decodes there is nothing that could stand in.
-        pixels += [squashed(convert(picture.frame), size)] * (missing + 1)
+        pixels += [resize_to_square(convert(picture.frame), size)] * (missing + 1)
         aspect, missing = convert.aspect(picture.frame, video.pixel_aspect), 0
     if missing:
         raise SourceError(f"{video.name}: none of the {frames} frames that are wanted can be decoded")

@@ -1,13 +1,12 @@
-"""Records of answers: one line of JSON per answer, with everything that it cost.
+"""Records: answers about clips and streams with everything that they cost, and a stream's changes of state.
 
-`AnswerRecord` is what answers about clips and streams have in common; `stream/record.py` has what is special to
-streams. What was looked at is kept with an answer, but is not part of its JSON.
+Each is one line of JSON. What was looked at is kept with an answer, but is not part of its JSON.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from datetime import datetime, timezone
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from stts_runtime.answering.conversation import Finish, Reply
 from stts_runtime.errors import UserError
-from stts_runtime.overlay import Image, picture_of, write_overlay
+from stts_runtime.overlay import Pictured
 from stts_runtime.video import Window
 
 
@@ -90,7 +89,7 @@ class AnswerRecord(RecordPart):
         }
 
 
-class Answer(AnswerRecord):
+class Answer(AnswerRecord, Pictured):
     """About a clip or a picture."""
 
     schema_name: Literal["stts.answer/1"] = "stts.answer/1"
@@ -151,10 +150,102 @@ class Answer(AnswerRecord):
             raise UserError("this answer was read from a file, which has no frames; ask again for them")
         return self._window
 
-    def picture(self) -> Image:
-        """All frames with their dropped patches dark, RGB (H, W, 3) uint8. Raises `UserError` as `kept` does."""
-        return picture_of(self.seen, self.kept)
+    def _looked_at(self) -> tuple[Window, NDArray[np.bool_], str]:
+        return self.seen, self.kept, self.variant
 
-    def write_picture(self, path: str | Path) -> None:
-        """Writes the picture (.png), or a slide show of the frames (.mp4). Raises `UserError` for other names."""
-        write_overlay(Path(path), self.seen, self.kept, self.variant)
+
+class AgeRecord(RecordPart):
+    """How old the newest frame of the window was, counted from its capture, in milliseconds."""
+
+    at_first_token: float
+    at_last_token: float
+
+
+class StageRecord(RecordPart):
+    """Wall time in milliseconds; `vision` of the newest frame alone, which is all that it costs to go on by one.
+
+    `prefill_video` is 0 where an earlier question about the same window has paid for it.
+    """
+
+    vision: float
+    prefill_video: float
+    prefill_question: float
+    decode: float
+
+
+class StreamAnswer(AnswerRecord):
+    schema_name: Literal["stts.stream-answer/1"] = "stts.stream-answer/1"
+    stream: str
+    """The stream's name."""
+    number: int
+    """Counts the answers of this stream from 1, without gaps: who gets them sees what is missing. 0: somebody asked."""
+    created: str
+    """Wall-clock time in UTC, ISO 8601 with milliseconds."""
+    question: str
+    answer: str
+    finish: Finish
+    trigger: str
+    """Why now: `novelty 0.41 > 0.3`, `nothing new for 6.0 s`, `no condition`, `the first window`, `asked`, or that the
+    source ended before a window was full."""
+    novelty: float
+    """Highest of the frames since the last answer."""
+    times_seconds: list[float]
+    """Of the window's frames, on the stream's own time line."""
+    key_frames: list[bool]
+    kept_per_frame: list[int]
+    tokens: TokenRecord
+    milliseconds: StageRecord
+    age_ms: AgeRecord
+    dropped: dict[str, int]
+    """Frames not looked at since the last answer, by cause."""
+
+    @classmethod
+    def about(
+        cls,
+        reply: Reply,
+        kept: NDArray[np.bool_],
+        *,
+        times_seconds: Sequence[float],
+        key_frames: Sequence[bool],
+        captured: float,
+        vision_ms: float,
+        novelty: float,
+        **rest: Any,
+    ) -> StreamAnswer:
+        """About a window of which `kept` (T, G) was kept. `captured`, on the clock of `time.monotonic`, and `vision_ms`
+        are those of its newest frame; `rest` are `stream`, `number`, `trigger` and `dropped`.
+        """
+        moments = reply.generation.first_token_at, reply.generation.last_token_at
+        first, last = (round((moment - captured) * 1000, 1) for moment in moments)
+        spent = {name: round(value, 3) for name, value in reply.milliseconds.items()}
+        answer = cls(
+            **cls._common(reply, kept),
+            created=now(),
+            novelty=round(novelty, 4),
+            times_seconds=[round(seconds, 3) for seconds in times_seconds],
+            key_frames=list(key_frames),
+            milliseconds=StageRecord(vision=round(vision_ms, 3), **spent),
+            age_ms=AgeRecord(at_first_token=first, at_last_token=last),
+            **rest,
+        )
+        answer._kept = kept
+        return answer
+
+
+class StreamEvent(RecordPart):
+    schema_name: Literal["stts.stream-event/1"] = "stts.stream-event/1"
+    stream: str
+    created: str
+    state: str
+    """One of `sources.source.State`."""
+    reason: str
+
+
+AnyAnswer = Answer | StreamAnswer
+
+Record = StreamAnswer | StreamEvent
+
+
+def now() -> str:
+    """Wall-clock time as records have it."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
