@@ -25,7 +25,7 @@ from stts_runtime.bundle.manifest import Prompt
 from stts_runtime.compile import run as run_module
 from stts_runtime.compile.request import Done, PartRequest
 from stts_runtime.compile.run import CompileRequest, compile_bundle
-from stts_runtime.compile.trial import Trial, trial_note
+from stts_runtime.compile.trial import Trial
 from stts_runtime.doctor.examine import bundle_facts
 from stts_runtime.errors import BundleError, EngineError, UserError
 from stts_runtime.passports import EngineStore, Passport
@@ -131,7 +131,7 @@ def test_an_older_bundle_works_and_says_how_to_get_a_proof(copy: Path) -> None:
     with pytest.raises(BundleError, match=r"carries no proof .* build it again with: stts-export build"):
         checked(older)
     assert [fact.value for fact in bundle_facts(older)] == [None]
-    assert "so none was tried" in (trial_note(older, []) or "")
+    assert "so none was tried" in (Trial(Bundle.open(older), WORKSTATION).note([]) or "")
 
 
 @pytest.mark.parametrize(
@@ -310,13 +310,14 @@ def test_compile_tries_every_engine_and_writes_down_what_it_measured(
     targets_bundle: Bundle, tmp_path: Path, builder: dict[str, Path]
 ) -> None:
     copy = Path(shutil.copytree(targets_bundle.folder, tmp_path / "bundle"))
-    passports = compile_bundle(CompileRequest(copy, "tensorrt"), Heard())
+    heard = Heard()
+    passports = compile_bundle(CompileRequest(copy, "tensorrt"), heard)
     measured = {passport.part: passport.proof or {} for passport in passports}
     assert measured["vision.clip-t3-k0.5"].keys() == {"scores", "kept set", "visual tokens"}
     assert measured["vision.live-k0.5"]["for the next frame"] < 1e-2
     assert measured["language"]["choices"] == 1
     assert measured["language"]["logits"] < 1e-2
-    assert trial_note(copy, passports) is None
+    assert heard.notes == []
     assert not checked(copy, engine="tensorrt").missed
 
 
@@ -341,8 +342,9 @@ def test_nothing_is_tried_where_the_engine_cannot_run(targets_bundle: Bundle, tm
     assert WORKSTATION.gpu
     for gpu in (None, replace(WORKSTATION.gpu, architecture="sm89")):
         device = replace(WORKSTATION, gpu=gpu)
-        assert Trial(bundle, device).passed(passport, tmp_path / "plan") is passport
-    assert "not tried here: vision.full-t3; on the device" in (trial_note(bundle.folder, [passport]) or "")
+        trial = Trial(bundle, device)
+        assert trial.passed(passport, tmp_path / "plan") is passport
+        assert "not tried here: vision.full-t3; on the device" in (trial.note([passport]) or "")
 
 
 def test_a_reference_names_the_variants_that_a_bundle_lacks(micro_bundle: Bundle, targets_bundle: Bundle) -> None:

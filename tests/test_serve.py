@@ -26,7 +26,7 @@ from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.conversation import ModelChoice, question_of
 from stts_runtime.serve.engine_queue import BusyError, EngineQueue
 from stts_runtime.serve.events import Event, EventBroker
-from stts_runtime.serve.guard import Guard
+from stts_runtime.serve.guard import Guard, required_token
 from stts_runtime.serve.openai_records import ChatRequest
 from stts_runtime.serve.pictures import live_jpeg
 from stts_runtime.serve.settings import Limits, ServeConfig, ServerSettings
@@ -637,16 +637,18 @@ def test_too_many_open_requests_are_told_when_to_come_back() -> None:
 def test_other_machines_get_in_with_a_token_or_on_purpose(address: str, tmp_path: Path) -> None:
     listen = f"[{address}]:80" if ":" in address else f"{address}:80"
     with pytest.raises(UserError, match="--token-file"):
-        ServerSettings.model_validate({"listen": listen}).secret()
-    assert ServerSettings.model_validate({"listen": listen, "insecure": True}).secret() is None
+        required_token(ServerSettings.model_validate({"listen": listen}))
+    assert required_token(ServerSettings.model_validate({"listen": listen, "insecure": True})) is None
     path = tmp_path / "token"
     path.write_text("0123456789abcdef\n")
-    assert ServerSettings.model_validate({"listen": listen, "token": {"file": path}}).secret() == "0123456789abcdef"
+    assert (
+        required_token(ServerSettings.model_validate({"listen": listen, "token": {"file": path}})) == "0123456789abcdef"
+    )
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "[::1]", "localhost"])
 def test_this_machine_needs_no_token(address: str) -> None:
-    assert ServerSettings.model_validate({"listen": f"{address}:0"}).secret() is None
+    assert required_token(ServerSettings.model_validate({"listen": f"{address}:0"})) is None
 
 
 @pytest.mark.parametrize("token", ["short", "sixteen letters!", "ein-schönes-Geheimnis"])
@@ -654,7 +656,7 @@ def test_a_weak_token_is_refused_without_being_repeated(token: str, tmp_path: Pa
     path = tmp_path / "token"
     path.write_text(token)
     with pytest.raises(UserError) as caught:
-        ServerSettings.model_validate({"token": {"file": path}}).secret()
+        required_token(ServerSettings.model_validate({"token": {"file": path}}))
     assert token not in str(caught.value)
 
 

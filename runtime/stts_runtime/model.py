@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from stts_runtime.answering import TextStream, go_on
 from stts_runtime.arguments import as_count, as_keep, as_path, as_questions, stream_config
 from stts_runtime.bundle import Bundle
-from stts_runtime.device import selected_gpu
+from stts_runtime.device import gpu_of, selected_gpu
 from stts_runtime.engines import EngineName, choose_engine
 from stts_runtime.errors import SourceError, UserError
 from stts_runtime.overlay import Pictured
@@ -77,10 +77,10 @@ class Model:
         known = get_args(EngineName)
         if engine is not None and engine not in known:
             raise UserError(f"there is no engine {engine!r}; there are {', '.join(known)}")
-        self.bundle, self._device = bundle, device
-        with selected_gpu(device):
-            self._choice = choose_engine(bundle, engine)
-        self._sessions: Sessions | None = Sessions(bundle, self._choice.name, device)
+        self.bundle, self._device = bundle, gpu_of(device)
+        with selected_gpu(self._device):
+            self._choice = choose_engine(bundle, engine, device)
+        self._sessions: Sessions | None = Sessions(bundle, self._choice.name, self._device)
         self._live: dict[float | None, Engines] = {}
 
     @property

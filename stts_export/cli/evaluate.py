@@ -12,7 +12,7 @@ import typer
 
 from stts_runtime.cli.options import BundleArgument, DeviceOption, JsonOption
 from stts_runtime.cli.steps import steps
-from stts_runtime.device import select_gpu
+from stts_runtime.device import gpu_of, select_gpu
 from stts_runtime.engines import EngineName
 from stts_runtime.outputs import check_output, written_whole
 from stts_runtime.tell import TellStep
@@ -50,10 +50,10 @@ def evaluate_command(
     from stts_runtime.cli.show import show_note
     from stts_runtime.engines import check_engine, choose_engine
 
-    select_gpu(device)
+    select_gpu(gpu_of(device))
     _check_places(report, plot, answers, bundle)
     opened = Bundle.open(bundle)
-    for note in choose_engine(opened, engine).notes:
+    for note in choose_engine(opened, engine, device).notes:
         show_note(note)
     check_engine(opened, engine)
     evaluation = Evaluation(opened, settings_of(opened, setting or []), clips, questions, Split.test, engine)

@@ -59,11 +59,7 @@ def resident_mb() -> float:
 
 def variants_with(bundle: Bundle, engine: EngineName) -> list[str]:
     """Variants that answer and that the engine can run: those that were compiled, where it is a compiled one."""
-    return [
-        name
-        for name, variant in bundle.manifest.variants.items()
-        if not variant.is_control and BACKENDS[engine].has(bundle, vision_part(name))
-    ]
+    return [name for name in bundle.answering if BACKENDS[engine].has(bundle, vision_part(name))]
 
 
 def measure(

@@ -53,9 +53,8 @@ class Benchmark:
 
     def _left_out(self) -> list[str]:
         """What was not compiled is not measured, and that is said."""
-        variants = self._bundle.manifest.variants
         there = variants_with(self._bundle, self._engine)
-        missing = [name for name, variant in variants.items() if not variant.is_control and name not in there]
+        missing = [name for name in self._bundle.answering if name not in there]
         return [f"not compiled for {self._engine}, so left out: {', '.join(missing)}"] if missing else []
 
     def _window(self, frames: int) -> Window:

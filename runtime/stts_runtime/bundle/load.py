@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -59,7 +60,12 @@ class Bundle:
     @property
     def keeps(self) -> list[float]:
         """Keep ratios of the variants for clips, 1 (unpruned) first."""
-        return sorted({one.keep for one in self.manifest.variants.values() if not one.is_control}, reverse=True)
+        return sorted({one.keep for one in self.answering.values()}, reverse=True)
+
+    @cached_property
+    def answering(self) -> dict[str, VisionVariant]:
+        """Variants for clips, less the controls."""
+        return {name: variant for name, variant in self.manifest.variants.items() if not variant.is_control}
 
     def choose(self, keep: float | None, budget: str | None, frames: int | None, at_most: int | None = None) -> str:
         """The name of the variant that fits best: the wanted keep and budget, and the most frames allowed.
@@ -67,22 +73,20 @@ class Bundle:
         `frames` asks for exactly so many; `at_most` bounds them by what the source gives.
         """
         wanted = self.manifest.default_keep if keep is None else keep
-        check_keep(wanted)
         fitting = {
             name: variant
-            for name, variant in self.manifest.variants.items()
+            for name, variant in self.answering.items()
             if abs(variant.keep - wanted) < 1e-6
-            and not variant.is_control
-            and (budget in (None, variant.budget) or not variant.is_pruned)
+            and (variant.keep == 1 or budget in (None, variant.budget))
             and frames in (None, variant.frames)
         }
         if not fitting:
-            there = [name for name, one in self.manifest.variants.items() if not one.is_control]
+            check_keep(wanted)
             raise BundleError(
                 f"{self.folder} has no variant with keep {wanted:g}"
                 + (f", budget {budget}" if budget else "")
                 + (f", {frames} frames" if frames else "")
-                + f"; it has keep {', '.join(f'{keep:g}' for keep in self.keeps)}: {', '.join(there)}"
+                + f"; it has keep {', '.join(f'{keep:g}' for keep in self.keeps)}: {', '.join(self.answering)}"
             )
         short = {name: variant for name, variant in fitting.items() if at_most is None or variant.frames <= at_most}
         if not short:

@@ -14,7 +14,7 @@ from stts_runtime.bench.report import SpeedUp, Spread, throttling
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.options import BundleArgument, DeviceOption, EngineOption
 from stts_runtime.cli.show import console, errors, show_note
-from stts_runtime.device import select_gpu
+from stts_runtime.device import gpu_of, select_gpu
 from stts_runtime.engines import choose_engine
 from stts_runtime.errors import MissingExtraError
 from stts_runtime.outputs import check_output
@@ -34,7 +34,7 @@ def bench_command(
     as_json: Annotated[bool, typer.Option("--json", help="Only the JSON line: no table, no picture.")] = False,
 ) -> None:
     """Times every variant of a bundle; the last line is the whole report as JSON."""
-    select_gpu(device)
+    select_gpu(gpu_of(device))
     if source is not None:
         check_source(source)
     if plot is None and not as_json:
@@ -42,7 +42,7 @@ def bench_command(
     if plot is not None:
         check_output(plot, (".png",), source, bundle)
     opened, video = Bundle.open(bundle), VideoFile(source) if source else None
-    choice = choose_engine(opened, engine)
+    choice = choose_engine(opened, engine, device)
     for note in choice.notes:
         show_note(note)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:

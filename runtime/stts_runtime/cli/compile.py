@@ -18,7 +18,6 @@ from stts_runtime.cli.show import console, errors, show_note
 from stts_runtime.compile.preflight import Estimate, memory_needed
 from stts_runtime.compile.request import Progress as Step
 from stts_runtime.compile.run import CompileRequest, compile_bundle
-from stts_runtime.compile.trial import trial_note
 from stts_runtime.device import select_gpu
 from stts_runtime.passports import Passport
 
@@ -55,8 +54,6 @@ def compile_command(
     else:
         size = sum(passport.plan_bytes for passport in passports) / 1e6
         console.print(f"{bundle}: {len(passports)} {engine} engines, {size:.1f} MB", soft_wrap=True)
-        if note := trial_note(bundle, passports):
-            show_note(note)
 
 
 class Listener:

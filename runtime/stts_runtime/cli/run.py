@@ -14,7 +14,7 @@ from stts_runtime.budget import AnsweringScope
 from stts_runtime.cli.options import BundleArgument, DeviceOption, EngineOption, JsonOption, NvdecOption
 from stts_runtime.cli.show import console, errors, show_answer, show_note
 from stts_runtime.cli.source_progress import SourceProgress, source_progress
-from stts_runtime.device import select_gpu
+from stts_runtime.device import gpu_of, select_gpu
 from stts_runtime.errors import UserError
 from stts_runtime.inputs import Input, expand_sources
 from stts_runtime.model import load
@@ -60,10 +60,10 @@ def run_command(
 
     Folders are searched with their subfolders. A video that cannot be used does not stop the others.
     """
-    select_gpu(device)
+    select_gpu(gpu_of(device))
     inputs = expand_sources(sources)
     _check_outputs(bundle, inputs, overlay, out)
-    batch = Batch(load(bundle, engine), ask, Wanted(keep, budget, frames), max_tokens, nvdec)
+    batch = Batch(load(bundle, engine, device), ask, Wanted(keep, budget, frames), max_tokens, nvdec)
     if nvdec and not has_nvdec():
         show_note(MISSING)
     with nullcontext() if out is None else open_results(out, batch.settings) as results:

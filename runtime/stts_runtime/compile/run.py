@@ -45,7 +45,7 @@ class Listener(Protocol):
     """Who is told how a build goes. Calls come from several threads, one at a time."""
 
     def note(self, text: str) -> None:
-        """Something that is worth knowing before it starts."""
+        """Something that is worth knowing, before it starts or when it is done."""
 
     def start(self, estimates: Mapping[str, Estimate]) -> None:
         """Before the first: what is to be compiled, and what each part is expected to take."""
@@ -87,7 +87,10 @@ def compile_bundle(request: CompileRequest, listener: Listener) -> list[Passport
         listener.start(estimates)
         listening = _OneAtATime(listener)
         tasks = [partial(run.take, part, standing[part.name], scratch, listening) for part in parts]
-        return run_jobs(tasks, request.jobs)
+        passports = run_jobs(tasks, request.jobs)
+    if note := run.trial.note(passports):
+        listener.note(note)
+    return passports
 
 
 def _no_progress(flavour: Flavour) -> str:

@@ -6,6 +6,7 @@ another GPU, there is no trial; `stts-runtime check` does it on the device.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from stts_runtime.bundle import Bundle
@@ -51,6 +52,19 @@ class Trial:
         measured = {finding.stage: finding.value for finding in findings if finding.value is not None}
         return passport.model_copy(update={"proof": measured or None})
 
+    def note(self, passports: Sequence[Passport]) -> str | None:
+        """What there is to say about engines that were not tried; None if all were."""
+        bundle = self._bundle
+        if self._proof is None:
+            return (
+                f"{bundle.folder} carries no proof of what its engines must give, so none was tried; build it again "
+                f"for one: {bundle.manifest.build_command} --force (with your paths)"
+            )
+        untried = [passport.part for passport in passports if passport.proof is None]
+        if not untried:
+            return None
+        return f"not tried here: {', '.join(untried)}; on the device that runs them: stts-runtime check {bundle.folder}"
+
     def _runs_here(self, passport: Passport) -> bool:
         if self._gpu is None or self._gpu.architecture not in passport.architectures:
             return False
@@ -59,20 +73,6 @@ class Trial:
         except MissingExtraError:
             return False
         return True
-
-
-def trial_note(bundle: Path, passports: list[Passport]) -> str | None:
-    """What there is to say about engines that were not tried; None if all were."""
-    opened = Bundle.open(bundle)
-    if PROOF not in opened.manifest.files:
-        return (
-            f"{bundle} carries no proof of what its engines must give, so none was tried; build it again for one: "
-            f"{opened.manifest.build_command} --force (with your paths)"
-        )
-    untried = [passport.part for passport in passports if passport.proof is None]
-    if not untried:
-        return None
-    return f"not tried here: {', '.join(untried)}; on the device that runs them: stts-runtime check {bundle}"
 
 
 def _refusal(bundle: Bundle, passport: Passport, missed: list[Finding]) -> str:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from stts_runtime.device.device import Device, read_device
 from stts_runtime.errors import UserError
 
+CPU = "cpu"
 _NAME = re.compile(r"cuda:([0-9]{1,3})")
 
 
@@ -27,6 +28,11 @@ def this_device() -> Device:
 
 
 _read = functools.cache(lambda number: read_device(gpu=number))
+
+
+def gpu_of(device: str | None) -> str | None:
+    """The GPU that `--device` names; None for `cpu`, which only says what the cpu engine does anyway."""
+    return None if device == CPU else device
 
 
 def select_gpu(name: str | None) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.contract import LANGUAGE, EngineName
-from stts_runtime.device import this_device
+from stts_runtime.device import CPU, this_device
 from stts_runtime.engines.cpu import CpuBackend
 from stts_runtime.engines.cuda import CudaBackend
 from stts_runtime.engines.interfaces import (
@@ -21,6 +21,7 @@ from stts_runtime.engines.interfaces import (
     VisionEngine,
 )
 from stts_runtime.engines.tensorrt import TensorRtBackend
+from stts_runtime.errors import UserError
 
 BACKENDS: Mapping[EngineName, Backend] = {
     "tensorrt": TensorRtBackend("tensorrt"),
@@ -39,16 +40,33 @@ class EngineChoice:
     notes: tuple[str, ...] = ()
 
 
-def choose_engine(bundle: Bundle, wanted: EngineName | None = None) -> EngineChoice:
+def choose_engine(bundle: Bundle, wanted: EngineName | None = None, device: str | None = None) -> EngineChoice:
     """What was asked for; else, if there is a GPU, what the bundle was compiled for, or `cuda` if it has graphs for
     it; else the CPU.
 
     An engine that does not fit this device is an error when it is loaded, and no reason to fall back to something much
-    slower.
+    slower. Raises `UserError` for a `device` that the engine does not run on.
     """
+    if wanted is None and device == CPU:
+        wanted = "cpu"
     choice = _default_engine(bundle) if wanted is None else EngineChoice(wanted)
-    note = BACKENDS[choice.name].note(bundle)
+    backend = BACKENDS[choice.name]
+    _check_device(backend, device)
+    note = backend.note(bundle)
     return choice if note is None else EngineChoice(choice.name, (*choice.notes, note))
+
+
+def _check_device(backend: Backend, device: str | None) -> None:
+    if device is None or backend.needs_gpu == (device != CPU):
+        return
+    if backend.needs_gpu:
+        raise UserError(
+            f"the {backend.name} engine runs on a GPU, which is named cuda:0, cuda:1 and so on, got {device!r}"
+        )
+    raise UserError(
+        f"{device} was asked for, and the {backend.name} engine runs on no GPU: leave the device out, or take another "
+        "engine"
+    )
 
 
 def _default_engine(bundle: Bundle) -> EngineChoice:

@@ -5,26 +5,29 @@ thread gets nothing but its own work.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 from fastapi import Request
 
 from stts_runtime.answering import TextStream
 from stts_runtime.bundle import Bundle
 from stts_runtime.errors import BundleError
+from stts_runtime.overlay import Image
 from stts_runtime.records import AnyAnswer
 from stts_runtime.serve import media
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.engine_queue import EngineQueue, Job, Slot
-from stts_runtime.serve.engine_worker import EngineCall, EngineWorker, ReadClip
+from stts_runtime.serve.engine_worker import Asked, EngineWorker, ReadClip
 from stts_runtime.serve.hub import Hub
 from stts_runtime.serve.remote import fetched
 from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.serve.uploads import PREFIX, Uploads
 from stts_runtime.session import Clip, Wanted
+from stts_runtime.stream.channel import Channel
 from stts_runtime.video import VideoFile
 
 _LOOK_FOR_CLIENT_SECONDS = 0.5
@@ -60,14 +63,12 @@ class Question:
 class PendingAnswer:
     """A question under way. Its words can be followed from the event loop while it is answered."""
 
-    def __init__(
-        self, slot: Slot, work: EngineCall, text: Callable[[Sequence[int]], str], stops: Sequence[str]
-    ) -> None:
+    def __init__(self, slot: Slot, worker: EngineWorker, asked: Asked, stops: Sequence[str]) -> None:
         loop = asyncio.get_running_loop()
         self.chunks: asyncio.Queue[str | None] = asyncio.Queue()
         """Text as it comes; None when there is no more."""
-        self.text_stream = TextStream(text, stops, lambda new: _tell(loop, self.chunks, new))
-        self._job: Job[AnyAnswer] = slot.ask(work, self.text_stream)
+        self.text_stream = TextStream(worker.text, stops, lambda new: _tell(loop, self.chunks, new))
+        self._job: Job[AnyAnswer] = slot.ask(partial(worker.answer, asked), self.text_stream)
         self._job.future.add_done_callback(lambda _: _tell(loop, self.chunks, None))
 
     async def answer(self) -> AnyAnswer:
@@ -104,8 +105,8 @@ class AnswerService:
         """Raises `ApiError`, `BusyError` or a `UserError` if it cannot be pending."""
         self._check(question)
         with self._queue.reserve() as slot:
-            work = await self._readers.run(lambda: self._work(question))
-            return PendingAnswer(slot, work, self._worker.text, question.stops)
+            asked = await self._readers.run(lambda: self._read(question))
+            return PendingAnswer(slot, self._worker, asked, question.stops)
 
     async def answer(self, question: Question, request: Request) -> tuple[AnyAnswer, PendingAnswer]:
         """The whole answer; given up if the client goes away before."""
@@ -128,24 +129,29 @@ class AnswerService:
             )
         self._worker.check(question.text)
 
-    def _work(self, question: Question) -> EngineCall:
+    def _read(self, question: Question) -> Asked:
         """In a thread of the server: reads what the question is about."""
-        if isinstance(question.about, Stream):
-            view = self._hub.streams.get(question.about.name)
-            if view is None:
-                raise ApiError(404, f"there is no stream {question.about.name[:64]!r}")
-            if not view.has_picture:
-                status = view.channel.source.status
-                raise ApiError(409, f"{view.channel.name} has no picture yet: {status.state.value}, {status.reason}")
-            return self._worker.about_stream(view.channel, question.text, question.max_tokens)
-        content = self._content(question.about)
-        limits = self._settings.limits
-        if isinstance(content, bytes) and (question.about.kind or media.kind_of(content, limits)) == "picture":
-            image = media.picture(content, limits)
-            return self._worker.about_picture(image, question.text, question.max_tokens)
+        about = question.about
+        subject = self._channel(about, question.text) if isinstance(about, Stream) else self._media(about, question)
+        return Asked(question.text, subject, question.max_tokens)
+
+    def _channel(self, stream: Stream, question: str) -> Channel:
+        view = self._hub.streams.get(stream.name)
+        if view is None:
+            raise ApiError(404, f"there is no stream {stream.name[:64]!r}")
+        if not view.has_picture:
+            status = view.channel.source.status
+            raise ApiError(409, f"{view.channel.name} has no picture yet: {status.state.value}, {status.reason}")
+        view.channel.check_questions([question])
+        return view.channel
+
+    def _media(self, about: Media, question: Question) -> ReadClip | Image:
+        content, limits = self._content(about), self._settings.limits
+        if isinstance(content, bytes) and (about.kind or media.kind_of(content, limits)) == "picture":
+            return self._worker.picture(media.picture(content, limits))
         opened = nullcontext(content) if isinstance(content, VideoFile) else self._uploads.opened(content, "clip")
         with opened as video:
-            return self._worker.about_clip(self._read(video, question.wanted), question.text, question.max_tokens)
+            return self._clip(video, question.wanted)
 
     def _content(self, about: Media) -> bytes | VideoFile:
         limits = self._settings.limits
@@ -167,7 +173,7 @@ class AnswerService:
             return fetched(about.url, limits, about.param)
         raise ApiError(400, "the URL should be a data URL, or the id of a file uploaded to /v1/files", about.param)
 
-    def _read(self, video: VideoFile, wanted: Wanted) -> ReadClip:
+    def _clip(self, video: VideoFile, wanted: Wanted) -> ReadClip:
         try:
             clip = Clip.of(self._bundle, video, wanted)
         except BundleError as error:

@@ -51,19 +51,19 @@ class ApiError(Exception):
         self.status, self.message, self.param, self.code, self.retry = status, message, param, code, retry
 
 
-def problem_record(problem: ApiError) -> ErrorRecord:
-    kind = _TYPES.get(problem.status, "server_error")
-    return ErrorRecord(error=ProblemBody(message=problem.message, type=kind, param=problem.param, code=problem.code))
+def error_record(error: ApiError) -> ErrorRecord:
+    kind = _TYPES.get(error.status, "server_error")
+    return ErrorRecord(error=ProblemBody(message=error.message, type=kind, param=error.param, code=error.code))
 
 
-def problem_response(problem: ApiError) -> JSONResponse:
-    headers = {} if problem.retry is None else {"Retry-After": str(problem.retry)}
-    if problem.status == 401:
+def error_response(error: ApiError) -> JSONResponse:
+    headers = {} if error.retry is None else {"Retry-After": str(error.retry)}
+    if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(problem_record(problem).model_dump(), problem.status, headers)
+    return JSONResponse(error_record(error).model_dump(), error.status, headers)
 
 
-def problem_of(error: Exception) -> ApiError:
+def api_error_of(error: Exception) -> ApiError:
     """What to answer to an error of this product."""
     if isinstance(error, ApiError):
         return error
@@ -74,25 +74,25 @@ def problem_of(error: Exception) -> ApiError:
     return ApiError(500, "an internal error; the server's log says more")
 
 
-def handle_problems(app: FastAPI, tell: Tell) -> None:
+def handle_errors(app: FastAPI, tell: Tell) -> None:
     """Every refusal, whoever raised it, in the one shape; our own faults also go to `tell`."""
 
     async def ours(_: Request, error: Exception) -> JSONResponse:
-        problem = problem_of(error)
-        if problem.status == 500:
+        found = api_error_of(error)
+        if found.status == 500:
             tell(f"internal error: {type(error).__name__}: {error}")
-        return problem_response(problem)
+        return error_response(found)
 
     async def framework(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        response = problem_response(ApiError(error.status_code, str(error.detail)))
+        response = error_response(ApiError(error.status_code, str(error.detail)))
         if error.status_code == 405:
             response.headers["Allow"] = ", ".join(_allowed(request))
         return response
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return problem_response(_of_validation(error))
+        return error_response(_of_validation(error))
 
     for kind in (ApiError, BusyError, SttsError, Exception):
         app.add_exception_handler(kind, ours)

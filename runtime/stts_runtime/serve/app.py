@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp
 
-from stts_runtime.serve.api_errors import handle_problems
+from stts_runtime.serve.api_errors import handle_errors
 from stts_runtime.serve.chat import chat_routes
 from stts_runtime.serve.guard import PUBLIC, Guard
 from stts_runtime.serve.health import ServerMetrics, health_routes
@@ -22,14 +22,14 @@ def make_app(parts: Parts, settings: ServerSettings, token: str | None, tell: Te
     """`token` is what requests must show; None lets everybody in who reaches the address."""
     # FastAPI's own pages of the schema load their scripts from elsewhere.
     app = FastAPI(title="stts-runtime serve", version="1", docs_url=None, redoc_url=None)
-    handle_problems(app, tell)
+    handle_errors(app, tell)
     app.include_router(page_routes(parts.state, parts.hub, parts.answers, settings))
     app.include_router(chat_routes(parts.models, parts.answers, parts.uploads, parts.readers, settings))
     app.include_router(health_routes(parts.queue, parts.metrics))
     schema = _schema(app, parts, needs_token=token is not None)
     app.openapi = lambda: schema  # type: ignore[method-assign]
     counted = ServerMetrics(parts.metrics, parts.queue, parts.hub.events)
-    return Guard(app, settings, token, counted.answered, tell)
+    return Guard(app, settings, token, counted.requests, tell)
 
 
 def _schema(app: FastAPI, parts: Parts, *, needs_token: bool) -> dict[str, Any]:

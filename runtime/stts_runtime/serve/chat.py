@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from stts_runtime.records import Answer, AnyAnswer
 from stts_runtime.serve.answer_service import AnswerService, PendingAnswer
-from stts_runtime.serve.api_errors import problem_of, problem_record, refusals
+from stts_runtime.serve.api_errors import api_error_of, error_record, refusals
 from stts_runtime.serve.conversation import ModelChoice, chosen, question_of
 from stts_runtime.serve.guard import UPLOADS
 from stts_runtime.serve.openai_records import (
@@ -179,7 +179,7 @@ async def _chunks(talk: _Talk, pending: PendingAnswer, first: str | None, wants_
             yield talk.usage_chunk(answer)
         yield _DONE
     except Exception as error:  # noqa: BLE001  # the status is sent: all that is left is to say it here
-        yield f"data: {problem_record(problem_of(error)).model_dump_json()}\n\n"
+        yield f"data: {error_record(api_error_of(error)).model_dump_json()}\n\n"
     finally:
         pending.give_up()
 

@@ -34,10 +34,9 @@ class ModelChoice:
 def model_choices(bundle: Bundle, streams: Iterable[str]) -> dict[str, ModelChoice]:
     """The bundle's name asks about clips at the trained keep, `NAME/keep-0.5` at that, `stream/NAME` about a stream."""
     name = bundle.folder.resolve().name
-    keeps = sorted({one.keep for one in bundle.manifest.variants.values() if not one.is_control}, reverse=True)
     return {
         name: ModelChoice(),
-        **{f"{name}/keep-{keep:g}": ModelChoice(keep=keep) for keep in keeps},
+        **{f"{name}/keep-{keep:g}": ModelChoice(keep=keep) for keep in bundle.keeps},
         **{f"{_STREAM}{stream}": ModelChoice(stream=stream) for stream in streams},
     }
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -35,11 +34,18 @@ class ReadClip:
     milliseconds: float
 
 
-EngineCall = Callable[[OnToken], AnyAnswer]
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A question and, in memory, what it is about: all that the engines' thread needs."""
+
+    text: str
+    about: Channel | ReadClip | Image
+    """A stream's window as it will be then, or what `EngineWorker.picture` gives."""
+    max_tokens: int
 
 
 class EngineWorker:
-    """Makes the calls that the engine queue hands to the pipeline's thread. What they need is loaded here, once."""
+    """Answers, in the pipeline's thread, what the engine queue hands to it. What that needs is loaded here, once."""
 
     def __init__(self, bundle: Bundle, sessions: Sessions, live: Engines | None) -> None:
         self._bundle, self._sessions, self._live = bundle, sessions, live
@@ -64,46 +70,46 @@ class EngineWorker:
         """Raises `PromptError` for a question that cannot be asked. For any thread."""
         self._sessions.conversation.check([question])
 
-    def text(self, ids: Sequence[int]) -> str:
-        return self._sessions.conversation.text(ids)
+    def picture(self, image: Image) -> ReadClip | Image:
+        """A picture as this bundle looks at one: as a clip of one frame, or as a stream's first frame. For any thread.
 
-    def about_stream(self, channel: Channel, question: str, max_tokens: int) -> EngineCall:
-        """Raises `PromptError` if the question does not fit beside a full window."""
-        channel.check_questions([question])
-        return partial(channel.answer_now, question, max_tokens)
-
-    def about_clip(self, clip: ReadClip, question: str, max_tokens: int) -> EngineCall:
-        return partial(self._about_clip, clip, question, max_tokens)
-
-    def about_picture(self, image: Image, question: str, max_tokens: int) -> EngineCall:
-        """Raises `ApiError` if the bundle has nothing that looks at one frame."""
+        Raises `ApiError` if nothing in it looks at one frame.
+        """
         if self._one_frame is not None:
-            clip = ReadClip(self._still(image), self._one_frame, [ONE_FRAME], 0.0)
-            return self.about_clip(clip, question, max_tokens)
+            return ReadClip(self._still(image), self._one_frame, [ONE_FRAME], 0.0)
         if self._live is None:
             raise ApiError(
                 400,
                 "this bundle has no variant for one frame, so it cannot look at pictures; send a clip, or build it "
                 "with --budget frame",
             )
-        return partial(self._about_key_frame, self._live, image, question, max_tokens)
+        return image
 
-    def _about_clip(self, clip: ReadClip, question: str, max_tokens: int, on_token: OnToken) -> Answer:
+    def text(self, ids: Sequence[int]) -> str:
+        return self._sessions.conversation.text(ids)
+
+    def answer(self, asked: Asked, on_token: OnToken) -> AnyAnswer:
+        if isinstance(asked.about, Channel):
+            return asked.about.answer_now(asked.text, asked.max_tokens, on_token)
+        if isinstance(asked.about, ReadClip):
+            return self._about_clip(asked.about, asked, on_token)
+        return self._about_key_frame(asked.about, asked, on_token)
+
+    def _about_clip(self, clip: ReadClip, asked: Asked, on_token: OnToken) -> Answer:
         session = self._sessions.of(clip.variant)
         watched = session.watch(clip.window, clip.milliseconds, clip.notes)
-        return session.ask(watched, question, max_tokens, on_token)
+        return session.ask(watched, asked.text, asked.max_tokens, on_token)
 
-    def _about_key_frame(
-        self, engines: Engines, image: Image, question: str, max_tokens: int, on_token: OnToken
-    ) -> Answer:
+    def _about_key_frame(self, image: Image, asked: Asked, on_token: OnToken) -> Answer:
         """A stream's first frame is a window of one frame that is kept whole."""
-        watcher = Watcher(engines, 1, KeyRule(every=1, at_least=1))
-        watcher.check_questions([question])
+        assert self._live is not None, "`picture` comes first"
+        watcher = Watcher(self._live, 1, KeyRule(every=1, at_least=1))
+        watcher.check_questions([asked.text])
         seen = watcher.see(Frame(image, 0.0, time.monotonic()))
         return Answer.about(
             self._still(image),
             seen.output.kept[None],
-            watcher.ask(watcher.watch(), question, max_tokens, on_token),
+            watcher.ask(watcher.watch(), asked.text, asked.max_tokens, on_token),
             variant=KEY_FRAMES,
             keep=1.0,
             budget="frame",
@@ -118,6 +124,5 @@ class EngineWorker:
 
 def answering_variants(bundle: Bundle) -> list[str]:
     """Those that a question about a clip can get: one for each number of frames and keep ratio, the shortest first."""
-    able = [one for one in bundle.manifest.variants.values() if not one.is_control]
-    wanted = sorted({(one.frames, one.keep) for one in able}, key=lambda pair: (pair[0], -pair[1]))
+    wanted = sorted({(one.frames, one.keep) for one in bundle.answering.values()}, key=lambda pair: (pair[0], -pair[1]))
     return [bundle.choose(keep, None, frames) for frames, keep in wanted]

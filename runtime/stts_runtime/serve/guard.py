@@ -6,15 +6,17 @@ Pure ASGI, so that streamed answers pass through as they come. It knows no route
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import time
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from prometheus_client import Counter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from stts_runtime.serve.api_errors import ApiError, problem_response
-from stts_runtime.serve.settings import ServerSettings, is_loopback
+from stts_runtime.errors import UserError
+from stts_runtime.serve.api_errors import ApiError, error_response
+from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.tell import Tell
 
 UPLOADS = "/v1/files"
@@ -35,21 +37,20 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
-Answered = Callable[[str, int], None]
-
 
 class Guard:
     """Middleware: checks a request before the application sees it, and counts and logs what became of it."""
 
     def __init__(
-        self, app: ASGIApp, settings: ServerSettings, token: str | None, answered: Answered, tell: Tell
+        self, app: ASGIApp, settings: ServerSettings, token: str | None, requests: Counter, tell: Tell
     ) -> None:
+        """`requests` has the labels route and status."""
         self._app, self._limits = app, settings.limits
         self._token = None if token is None else token.encode()
         # A page of another site has no token. Where none is needed it must neither write here nor, by a name of its
         # own for this address, read.
         self._hosts_checked = token is None and is_loopback(settings.listen.address)
-        self._answered, self._log = answered, tell if settings.access_log else None
+        self._requests, self._log = requests, tell if settings.access_log else None
         self._open = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,15 +71,15 @@ class Guard:
     async def _let_in(self, request: _Watched) -> None:
         try:
             self._check(request.scope)
-        except ApiError as problem:
-            await problem_response(problem)(request.scope, request.receive, request.send)
+        except ApiError as error:
+            await error_response(error)(request.scope, request.receive, request.send)
             return
         try:
             await self._app(request.scope, request.receive, request.send)
         except _TooLargeError:
             too_large = ApiError(413, f"a request may have {request.most_bytes:,} bytes; larger clips go to {UPLOADS}")
             if not request.status:
-                await problem_response(too_large)(request.scope, request.receive, request.send)
+                await error_response(too_large)(request.scope, request.receive, request.send)
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -103,7 +104,7 @@ class Guard:
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
-        self._answered(route, status or 499)
+        self._requests.labels(route, str(status or 499)).inc()
         if self._log is not None:
             # Without the query, which may hold anything.
             self._log(f"{scope['method']} {scope['path']} {status or 499} {seconds * 1000:.0f} ms")
@@ -145,3 +146,33 @@ class _Watched:
 def _host_of(header: str) -> str:
     """Without the port: `localhost:8080`, `[::1]:8080`."""
     return urlsplit(f"//{header}").hostname or ""
+
+
+_LOOPBACK_NAMES = ("localhost", "localhost.localdomain")
+
+
+def required_token(settings: ServerSettings) -> str | None:
+    """What requests must show. Raises `UserError` if it cannot be read, or if the address needs one and has none."""
+    if settings.token is not None:
+        return _checked(settings.token.read())
+    if not is_loopback(settings.listen.address) and not settings.insecure:
+        raise UserError(
+            f"{settings.listen.address} can be reached from other machines, so requests need a token: --token-file "
+            "FILE, or STTS_TOKEN in the environment; or --insecure to let everybody in"
+        )
+    return None
+
+
+def _checked(token: str) -> str:
+    """Raises `UserError` for one that is guessed too soon or cannot stand in a header; the text never holds it."""
+    if len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token:
+        raise UserError("the token should be 16 or more ASCII characters without spaces: openssl rand -hex 24")
+    return token
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, a name or an address, is this machine and nothing else."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() in _LOOPBACK_NAMES

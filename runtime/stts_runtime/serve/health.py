@@ -20,16 +20,13 @@ class ServerMetrics:
 
     def __init__(self, metrics: StreamMetrics, queue: EngineQueue, broker: EventBroker) -> None:
         registry = metrics.registry
-        self._requests = Counter(
+        self.requests = Counter(
             "stts_http_requests", "Requests answered, by route and status", ["route", "status"], registry=registry
         )
         open_questions = Gauge("stts_open_questions", "Questions that wait or are being answered", registry=registry)
         open_questions.set_function(lambda: queue.open)
         clients = Gauge("stts_event_clients", "Clients that follow the events", registry=registry)
         clients.set_function(lambda: broker.clients)
-
-    def answered(self, route: str, status: int) -> None:
-        self._requests.labels(route, str(status)).inc()
 
 
 _STUCK_SECONDS = 60.0

@@ -1,4 +1,9 @@
-"""What clients send to be looked at: pictures and clips, known by their first bytes and never by their names."""
+"""What clients send to be looked at: pictures and clips, known by their first bytes and never by their names.
+
+FFmpeg opens whatever it recognises, playlists that name other files and addresses included (HLS, DASH, SDP, lists of
+files). So nothing reaches it but containers that hold their own frames; and since it looks for some playlists anywhere
+in the text at the start of a file, nothing is let in whose start could be text.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +14,34 @@ from typing import Literal
 
 from stts_runtime import pictures
 from stts_runtime.overlay import Image
-from stts_runtime.serve import containers
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.settings import Limits
+
+CLIPS = "MP4, MOV, MKV, WebM, AVI, GIF, FLV, WMV, Ogg, MPEG-TS and MPEG-PS"
+HEAD_BYTES = 4096
+"""That tell a container: a transport stream shows itself by its packets alone."""
+
+_STARTS = (
+    b"\x1a\x45\xdf\xa3",  # MKV, WebM
+    b"OggS\0",
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\0\xaa\0\x62\xce\x6c",  # WMV, ASF
+    b"\0\0\1\xba",  # MPEG-PS
+)
+_SYNC = 0x47
+_PACKET_SIZES = (188, 192, 204)
+"""As broadcast, with a time stamp (M2TS), with error correction."""
+_ENOUGH_PACKETS = 11
+"""From here on FFmpeg, too, is certain."""
+_LEAST_PACKETS = 3
+_LONGEST_TEXT_START = 7
+"""`#EXTM3U`"""
+_PRINTABLE = frozenset(b"\t\r\n") | frozenset(range(0x20, 0x7F))
+
 
 Kind = Literal["picture", "clip"]
 
 PICTURES = pictures.NAMES
-CLIPS = containers.NAMES
 _READ = f"pictures are read as {PICTURES}, clips as {CLIPS}"
-HEAD_BYTES = containers.HEAD_BYTES
 _DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w=.+-]+)*;base64,", re.ASCII)
 _PIECE = 1 << 20
 
@@ -52,7 +75,7 @@ def kinds_of(head: bytes) -> frozenset[Kind]:
     other = pictures.name_of_other(head)
     # AVIF and HEIC are pictures in the container of MP4.
     is_mp4_of_pictures = head[4:8] == b"ftyp" and (kinds or other)
-    if containers.is_container(head) and not is_mp4_of_pictures:
+    if _is_container(head) and not is_mp4_of_pictures:
         kinds.add("clip")
     if kinds:
         return frozenset(kinds)
@@ -69,7 +92,7 @@ def kind_of(content: bytes, limits: Limits) -> Kind:
     try:
         return "clip" if pictures.is_animated(content, limits.pixels) else "picture"
     except pictures.PictureError as error:
-        raise _problem(error) from None
+        raise _api_error(error) from None
 
 
 def picture(content: bytes, limits: Limits) -> Image:
@@ -79,7 +102,7 @@ def picture(content: bytes, limits: Limits) -> Image:
     try:
         return pictures.read_picture(content, limits.pixels)
     except pictures.PictureError as error:
-        raise _problem(error) from None
+        raise _api_error(error) from None
 
 
 def check_clip(head: bytes) -> None:
@@ -88,5 +111,37 @@ def check_clip(head: bytes) -> None:
         raise ApiError(400, f"the content is a picture, and video_url takes clips ({CLIPS}): send it as image_url")
 
 
-def _problem(error: pictures.PictureError) -> ApiError:
+def _api_error(error: pictures.PictureError) -> ApiError:
     return ApiError(413 if isinstance(error, pictures.PictureTooLargeError) else 400, str(error))
+
+
+def _is_container(head: bytes) -> bool:
+    """By the first `HEAD_BYTES`, fewer of a smaller file. A picture is none; whether a GIF moves is not looked at."""
+    if head[4:8] == b"ftyp":
+        # Boxes of that kind are small, so the first bytes of their size are zero.
+        return head[:2] == b"\0\0"
+    if head.startswith(b"FLV\1"):
+        return head[5:9] == b"\0\0\0\x09"
+    if head.startswith(b"RIFF"):
+        return head[8:12] == b"AVI "
+    return head.startswith((b"GIF87a", b"GIF89a", *_STARTS)) or _is_transport_stream(head)
+
+
+def _is_transport_stream(head: bytes) -> bool:
+    """It may have been cut anywhere, so it may begin within a packet."""
+    if all(byte in _PRINTABLE for byte in head[:_LONGEST_TEXT_START]):
+        return False
+    return any(_is_in_step(head, start, size) for size in _PACKET_SIZES for start in range(size))
+
+
+def _is_in_step(head: bytes, start: int, size: int) -> bool:
+    packets = range(start, len(head) - 3, size)[: _ENOUGH_PACKETS + 1]
+    if len(packets) < _LEAST_PACKETS or not all(_is_packet(head, at) for at in packets):
+        return False
+    # A file of few packets begins with a table, and its first bytes hold a zero as no text does.
+    return len(packets) >= _ENOUGH_PACKETS or b"\0" in head[:8]
+
+
+def _is_packet(head: bytes, at: int) -> bool:
+    """Its sync byte, and that it says to hold something."""
+    return head[at] == _SYNC and head[at + 3] & 0x30 != 0

@@ -12,9 +12,10 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.engines import EngineChoice
 from stts_runtime.serve.app import make_app
 from stts_runtime.serve.engine_worker import EngineWorker
+from stts_runtime.serve.guard import is_loopback, required_token
 from stts_runtime.serve.parts import Parts
 from stts_runtime.serve.server import HttpServer, bound
-from stts_runtime.serve.settings import ServeConfig, is_loopback
+from stts_runtime.serve.settings import ServeConfig
 from stts_runtime.session import Sessions
 from stts_runtime.small_memory import small_memory
 from stts_runtime.stream.assemble import incremental_engines, metrics_served, open_bundle, open_channels, open_listeners
@@ -31,7 +32,7 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
     The pipeline runs in this thread and is the only one that touches engines. Raises `UserError` before anything
     listens for what cannot work.
     """
-    token = config.serve.secret()
+    token = required_token(config.serve)
     with small_memory(), ExitStack() as open_things:
         place = bound(config.serve.listen)
         open_things.callback(place.close)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stts_runtime.errors import UserError
 from stts_runtime.settings import Bytes, Seconds, Settings
 from stts_runtime.sinks.secret import Secret
 from stts_runtime.stream.config import Cameras, Listen, Sinks
-
-_LOOPBACK_NAMES = ("localhost", "localhost.localdomain")
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -58,35 +54,9 @@ class ServerSettings(Settings):
     access_log: bool = False
     limits: Limits = Limits()
 
-    def secret(self) -> str | None:
-        """The token. Raises `UserError` if it cannot be read, or if the address needs one and there is none."""
-        if self.token is not None:
-            return checked_token(self.token.read())
-        if not is_loopback(self.listen.address) and not self.insecure:
-            raise UserError(
-                f"{self.listen.address} can be reached from other machines, so requests need a token: --token-file "
-                "FILE, or STTS_TOKEN in the environment; or --insecure to let everybody in"
-            )
-        return None
-
 
 class ServeConfig(Cameras):
     """A whole file. Without streams there is the API alone; without questions they are looked at and asked by hand."""
 
     sinks: Sinks = ()
     serve: ServerSettings = ServerSettings()
-
-
-def checked_token(token: str) -> str:
-    """Raises `UserError` for one that is guessed too soon or cannot stand in a header; the text never holds it."""
-    if len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token:
-        raise UserError("the token should be 16 or more ASCII characters without spaces: openssl rand -hex 24")
-    return token
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host`, a name or an address, is this machine and nothing else."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() in _LOOPBACK_NAMES

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
-from stts_runtime.device import select_gpu
+from stts_runtime.device import gpu_of, select_gpu
 from stts_runtime.engines import EngineChoice, choose_engine, load_incremental
 from stts_runtime.errors import PromptError, SourceError, UserError
 from stts_runtime.session import NOISE
@@ -36,9 +36,9 @@ _CLOSE_SECONDS = 10.0
 
 def open_bundle(config: Cameras, tell: Tell) -> tuple[Bundle, EngineChoice]:
     """The bundle and what runs it; what there is to say about both is told."""
-    select_gpu(config.device)
+    select_gpu(gpu_of(config.device))
     bundle = Bundle.open(config.bundle)
-    choice = choose_engine(bundle, config.engine)
+    choice = choose_engine(bundle, config.engine, config.device)
     for note in (*choice.notes, *([NOISE] if bundle.manifest.random_weights else [])):
         tell(f"note: {note}")
     if config.nvdec and not has_nvdec():

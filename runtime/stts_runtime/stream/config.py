@@ -107,7 +107,7 @@ class Cameras(Asking):
     bundle: Path
     engine: EngineName | None = None
     device: str | None = None
-    """A GPU, cuda:0 and so on; see `select_gpu`."""
+    """A GPU, cuda:0 and so on, or cpu."""
     keep: Annotated[float, Field(gt=0, le=1)] | None = None
     frames: Annotated[int, Field(ge=1)] | None = None
     """Of a window."""

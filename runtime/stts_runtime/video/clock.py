@@ -35,7 +35,8 @@ _REORDERED_SHARE = 0.05
 _REORDERED_STEPS = 3
 _RESTART_SECONDS = 2.0
 _RESTART_STEPS = 32
-_JUMP_SECONDS = 10.0
+JUMP_SECONDS = 10.0
+"""A longer step forward is no hole in the film but a clock that was set anew, where that can be."""
 _UNUSABLE_SHARE = 0.5
 
 
@@ -174,7 +175,7 @@ def _starts(stamps: Times, slips: int, may_jump: bool, step: float) -> list[int]
     clock may jump, if so are the packets that follow it.
     """
     back = max(_RESTART_SECONDS, _RESTART_STEPS * step)
-    jump = _JUMP_SECONDS + back if may_jump else np.inf
+    jump = JUMP_SECONDS + back if may_jump else np.inf
     highest = _around(stamps, 0, slips, np.inf).max(axis=1)
     lowest = _around(stamps, 0, slips, -np.inf).min(axis=1)
     starts, latest = [0], -np.inf

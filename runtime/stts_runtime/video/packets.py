@@ -16,6 +16,8 @@ from av.container import InputContainer
 from av.stream import Disposition
 from numpy.typing import NDArray
 
+from stts_runtime.video.clock import JUMP_SECONDS
+
 Mask = NDArray[np.bool_]
 
 NO_STAMP = -(1 << 63)
@@ -25,7 +27,6 @@ _PAINTED_OVER = {"apng", "gif", "webp"}
 """Codecs whose pictures are painted over the ones before, and whose packets all pass for key frames."""
 
 _HOLE_STEPS = 2.5
-_JUMP_SECONDS = 10.0
 _FLAGGED_EARLY = 2
 """Packets."""
 
@@ -135,7 +136,7 @@ def _faults(is_key: Mask, is_corrupt: Mask, seconds: NDArray[np.float64]) -> Mas
     """
     steps = np.diff(seconds, prepend=seconds[:1])
     usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
-    is_hole = (steps > _HOLE_STEPS * usual) & (steps <= _JUMP_SECONDS)
+    is_hole = (steps > _HOLE_STEPS * usual) & (steps <= JUMP_SECONDS)
     faults = is_corrupt.copy()
     for distance in range(1, _FLAGGED_EARLY + 1):
         faults[:-distance] &= ~(is_key[distance:] & ~is_hole[distance:])
