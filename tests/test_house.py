@@ -66,7 +66,7 @@ def test_imports_within_functions_count_and_those_for_types_do_not(tmp_path: Pat
         tmp_path,
         a="from stts_runtime import b\ndef f():\n    from stts_runtime.sinks.file import F",
         b="from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from stts_runtime.a import f\nimport numpy",
-        sinks__file="from stts_runtime.records import R",
+        sinks__file="from stts_runtime.stream.record import R",
         sinks__open="from .file import F",
         stream__record="",
         stream__run="from stts_runtime.sinks.open import O",
