@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import stts_runtime
+from stts_runtime.bundle import Bundle
 from stts_runtime.cli.app import app
 from stts_runtime.device import Device, Gpu, hide_other_gpus, select, select_gpu, selected_gpu, this_device
 from stts_runtime.device.device import read_device
@@ -275,6 +277,16 @@ def test_every_command_that_loads_engines_takes_a_device(tmp_path: Path) -> None
     for words in (["run", "B", "clip.mp4", "--ask", "What?"], ["bench", "B"], ["compile", "B", "--engine", "tensorrt"]):
         done = CliRunner().invoke(app, [*words, "--device", "gpu1"])
         assert "got 'gpu1'" in str(done.exception)
+
+
+def test_the_cpu_engine_refuses_a_gpu_that_it_would_not_use(two_gpus: None, micro_bundle: Bundle) -> None:
+    for wanted in (None, "cpu"):
+        with pytest.raises(UserError, match="cuda:1 was asked for, and the cpu engine runs on no GPU") as refused:
+            stts_runtime.load(micro_bundle.folder, engine=wanted, device="cuda:1")
+        assert refused.value.exit_code == 2
+        assert stts_runtime.load(micro_bundle.folder, engine=wanted, device="cpu").engine == "cpu"
+    with pytest.raises(UserError, match="the tensorrt engine runs on a GPU, which is named cuda:0"):
+        stts_runtime.load(micro_bundle.folder, engine="tensorrt", device="cpu")
 
 
 def test_flags_are_those_of_x86(tmp_path: Path) -> None:

@@ -317,7 +317,7 @@ def test_compile_tries_every_engine_and_writes_down_what_it_measured(
     assert measured["vision.live-k0.5"]["for the next frame"] < 1e-2
     assert measured["language"]["choices"] == 1
     assert measured["language"]["logits"] < 1e-2
-    assert heard.notes == []
+    assert not any("not tried here" in note for note in heard.notes)
     assert not checked(copy, engine="tensorrt").missed
 
 
