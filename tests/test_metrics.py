@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 from urllib.request import urlopen
 
@@ -44,6 +45,18 @@ def test_the_lag_grows_while_no_frame_comes() -> None:
     metrics.frame("gate", time.monotonic())
     assert 2 <= first < second < 4
     assert value(metrics, 'stts_frame_lag_seconds{stream="gate"}') < 1
+    assert value(metrics, 'stts_frames_total{stream="gate"}') == 2
+
+
+def test_what_a_channel_counts_itself_is_counted_once() -> None:
+    metrics, source = StreamMetrics(), SimpleNamespace(reconnections=1)
+    channel: Any = SimpleNamespace(name="gate", source=source, skipped=2)
+    look: Any = SimpleNamespace(frame=SimpleNamespace(captured=time.monotonic()))
+    metrics.saw(channel, look)
+    source.reconnections, channel.skipped = 3, 2
+    metrics.saw(channel, look)
+    assert value(metrics, 'stts_reconnections_total{stream="gate"}') == 3
+    assert value(metrics, 'stts_windows_skipped_total{stream="gate"}') == 2
     assert value(metrics, 'stts_frames_total{stream="gate"}') == 2
 
 

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from prometheus_client import CollectorRegistry, Counter
 
 from stts_runtime.answering import OnToken, TextStream
 from stts_runtime.errors import SourceError, UserError
@@ -563,7 +564,8 @@ def asked(
     bodies = iter([True] * 5)
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": method, "path": path, "headers": raw}
-    guard = Guard(app, settings, token, lambda *_: None, lambda _: None)  # type: ignore[arg-type]
+    requests = Counter("requests", "", ["route", "status"], registry=CollectorRegistry())
+    guard = Guard(app, settings, token, requests, lambda _: None)  # type: ignore[arg-type]
     asyncio.run(guard(scope, receive, send))  # type: ignore[arg-type]
     return sent[0]["status"], {name.decode(): value.decode() for name, value in sent[0]["headers"]}
 

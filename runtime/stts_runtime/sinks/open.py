@@ -1,11 +1,13 @@
-"""From what the user wrote to the sink that it means."""
+"""A sink, a place where records go, and from what the user wrote to the one that it means."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from pathlib import Path
+from typing import Protocol
 
+from stts_runtime.records import Record
 from stts_runtime.sinks.config import (
     FileConfig,
     MqttConfig,
@@ -16,10 +18,25 @@ from stts_runtime.sinks.config import (
 )
 from stts_runtime.sinks.line_file import FileSink, LineFile, Rotation
 from stts_runtime.sinks.screen import ScreenSink
-from stts_runtime.sinks.sink import Sink
 from stts_runtime.sinks.spool import Spool
 from stts_runtime.sinks.spooled import Courier, SpooledSink
 from stts_runtime.tell import Tell
+
+
+class Sink(Protocol):
+    """`write` is called from the pipeline's thread and never waits for the other side."""
+
+    name: str
+    """Without credentials."""
+
+    def write(self, record: Record) -> None:
+        """Raises `SinkError` only if the record cannot be kept at all (a full disk); it is then counted as lost."""
+        ...
+
+    def close(self, seconds: float) -> None:
+        """Hands on what is waiting, for at most so long; what is left stays on the disk for the next start."""
+        ...
+
 
 _REFUSED = Rotation(max_bytes=16_000_000, keep=1, daily=False)
 

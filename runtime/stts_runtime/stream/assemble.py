@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,14 +14,13 @@ from stts_runtime.device import gpu_of, select_gpu
 from stts_runtime.engines import EngineChoice, choose_engine, load_incremental
 from stts_runtime.errors import PromptError, SourceError, UserError
 from stts_runtime.session import NOISE
-from stts_runtime.sinks.open import open_sink
-from stts_runtime.sinks.sink import Sink
+from stts_runtime.sinks.open import Sink, open_sink
 from stts_runtime.sinks.spooled import SpooledSink
 from stts_runtime.sources import LiveSettings, open_source
 from stts_runtime.sources.source import Status
 from stts_runtime.stream.channel import Channel, Gate, Orders
 from stts_runtime.stream.config import Cameras, StreamEntry
-from stts_runtime.stream.pipeline import Delivery, Events, Listener, Measured, Shown
+from stts_runtime.stream.pipeline import Delivery, Events, Listener
 from stts_runtime.stream.watcher import Engines, KeyRule, Watcher
 from stts_runtime.tell import Tell
 from stts_runtime.video.decoding import MISSING, has_nvdec
@@ -29,6 +28,7 @@ from stts_runtime.video.decoding import MISSING, has_nvdec
 if TYPE_CHECKING:
     from stts_runtime.sinks.config import SinkConfig
     from stts_runtime.stream.metrics import StreamMetrics
+    from stts_runtime.stream.preview import Previews
 
 _CLOSE_SECONDS = 10.0
 """For what waits to be delivered; the rest goes out at the next start."""
@@ -122,7 +122,7 @@ def open_listeners(config: Cameras, metrics: StreamMetrics | None, tell: Tell) -
         of_stream = {entry.name: [sinks[one] for one in config.asking(entry).sinks] for entry in config.streams}
         listeners: list[Listener] = [Delivery(of_stream, tell, metrics)]
         if metrics is not None:
-            listeners.append(Measured(metrics))
+            listeners.append(metrics)
         if config.preview is not None:
             listeners.append(open_things.enter_context(_previews(config, tell)))
         yield listeners
@@ -151,17 +151,14 @@ def _sink(one: SinkConfig, config: Cameras, metrics: StreamMetrics | None, tell:
 
 
 @contextmanager
-def _previews(config: Cameras, tell: Tell) -> Iterator[Shown]:
-    from stts_runtime.stream.preview import Preview
+def _previews(config: Cameras, tell: Tell) -> Iterator[Previews]:
+    from stts_runtime.stream.preview import Preview, Previews
 
     assert config.preview is not None
     try:
         config.preview.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{config.preview} is no folder for previews: {error.strerror}") from None
-    previews = {entry.name: Preview(config.preview / f"{entry.name}.mp4") for entry in config.streams}
-    try:
-        yield Shown(previews, tell)
-    finally:
-        for preview in previews.values():
-            preview.close()
+    videos = {entry.name: Preview(config.preview / f"{entry.name}.mp4") for entry in config.streams}
+    with closing(Previews(videos, tell)) as previews:
+        yield previews

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +12,10 @@ import psutil
 
 from stts_runtime.errors import UserError
 from stts_runtime.extras import stream_extra
-from stts_runtime.records import StreamAnswer
+from stts_runtime.records import Record, StreamAnswer
 from stts_runtime.sinks.spool import Backlog
 from stts_runtime.sources.source import State, Status
+from stts_runtime.stream.channel import Channel, Look
 
 with stream_extra("prometheus-client", "metrics"):
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
@@ -24,11 +26,16 @@ _STAGE_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 class StreamMetrics:
-    """Thread-safe; no call waits for anything. Whoever scrapes sees names of streams and sinks, and no credentials."""
+    """A listener of the pipeline, and what else in this process counts.
+
+    Thread-safe; no call waits for anything. Whoever scrapes sees names of streams and sinks, and no credentials.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._newest: dict[str, float] = {}
+        self._counted: collections.Counter[tuple[str, str]] = collections.Counter()
+        """What channels and sources count themselves, as it was at the last look: by stream and name."""
         label, registry = ["stream"], self.registry
         self._lag = Gauge("stts_frame_lag_seconds", "Age of the newest frame now", label, registry=registry)
         self._frames = Counter("stts_frames", "Frames taken from the source", label, registry=registry)
@@ -54,6 +61,24 @@ class StreamMetrics:
         resident.set_function(lambda: psutil.Process().memory_info().rss)
         self._spools = _Spools()
         registry.register(self._spools)
+
+    def saw(self, channel: Channel, look: Look) -> None:
+        self.frame(channel.name, look.frame.captured)
+        for _ in range(self._more(channel.name, "reconnections", channel.source.reconnections)):
+            self.reconnected(channel.name)
+        for _ in range(self._more(channel.name, "skipped", channel.skipped)):
+            self.skipped(channel.name)
+
+    def said(self, record: Record) -> None:
+        if isinstance(record, StreamAnswer):
+            self.answered(record)
+            for cause, count in record.dropped.items():
+                self.dropped(record.stream, cause, count)
+
+    def _more(self, stream: str, what: str, count: int) -> int:
+        """How much it has grown since the last look."""
+        before, self._counted[stream, what] = self._counted[stream, what], count
+        return count - before
 
     def frame(self, stream: str, captured: float) -> None:
         """A frame was taken; `captured` is on the clock of `time.monotonic`. The lag grows until the next one."""

@@ -6,6 +6,7 @@ MP4 in fragments, one a frame: a killed process leaves a file that plays up to i
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,7 +20,10 @@ from numpy.typing import NDArray
 
 from stts_runtime.errors import SinkError
 from stts_runtime.overlay import Image, caption, dimmed
+from stts_runtime.records import Record, StreamAnswer
 from stts_runtime.sinks.line_file import Series
+from stts_runtime.stream.channel import Channel, Look
+from stts_runtime.tell import Seldom, Tell
 
 _MAX_WIDTH = 640
 _LINES = 3
@@ -59,6 +63,30 @@ class Preview:
             self._segment = _Segment(self._series.next(), image.shape[1] / image.shape[0], seconds)
             self._series.prune()
         return self._segment
+
+
+class Previews:
+    """A listener of the pipeline: one video for each stream, with its latest answer."""
+
+    def __init__(self, previews: Mapping[str, Preview], tell: Tell) -> None:
+        self._previews, self._say = previews, Seldom(tell)
+        self._answers: dict[str, str] = {}
+
+    def saw(self, channel: Channel, look: Look) -> None:
+        seen = look.seen
+        text = self._answers.get(channel.name, "")
+        try:
+            self._previews[channel.name].show(look.frame.image, seen.output.kept, text, seen.seconds)
+        except SinkError as error:
+            self._say(f"{channel.name}: {error}")
+
+    def said(self, record: Record) -> None:
+        if isinstance(record, StreamAnswer):
+            self._answers[record.stream] = record.answer
+
+    def close(self) -> None:
+        for preview in self._previews.values():
+            preview.close()
 
 
 class _Segment:
