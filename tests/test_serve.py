@@ -24,7 +24,7 @@ from stts_runtime.answering import OnToken, TextStream
 from stts_runtime.errors import SourceError, UserError
 from stts_runtime.serve import media, remote
 from stts_runtime.serve.api_errors import ApiError
-from stts_runtime.serve.conversation import ModelChoice, question_of
+from stts_runtime.serve.chat_request import ModelChoice, question_of
 from stts_runtime.serve.engine_queue import BusyError, EngineQueue
 from stts_runtime.serve.events import Event, EventBroker
 from stts_runtime.serve.guard import Guard, required_token

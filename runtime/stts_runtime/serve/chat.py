@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from stts_runtime.records import Answer, AnyAnswer
 from stts_runtime.serve.answer_service import AnswerService, PendingAnswer
 from stts_runtime.serve.api_errors import api_error_of, error_record, refusals
-from stts_runtime.serve.conversation import ModelChoice, chosen, question_of
+from stts_runtime.serve.chat_request import ModelChoice, chosen, question_of
 from stts_runtime.serve.guard import UPLOADS
 from stts_runtime.serve.openai_records import (
     ChatReply,

@@ -10,7 +10,7 @@ from pathlib import Path
 from stts_runtime.bundle import Bundle
 from stts_runtime.serve import media
 from stts_runtime.serve.answer_service import AnswerService
-from stts_runtime.serve.conversation import ModelChoice, model_choices
+from stts_runtime.serve.chat_request import ModelChoice, model_choices
 from stts_runtime.serve.engine_queue import EngineQueue
 from stts_runtime.serve.engine_worker import EngineWorker
 from stts_runtime.serve.hub import Hub
