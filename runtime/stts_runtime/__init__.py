@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from stts_runtime.video import VideoFile, Window, window_of_file
 
 _HOMES = {
-    "Answer": "answer",
+    "Answer": "records",
     "Bundle": "bundle",
     "Conversation": "answering",
     "Model": "model",
     "Session": "session",
-    "StreamAnswer": "stream.record",
-    "StreamEvent": "stream.record",
+    "StreamAnswer": "records",
+    "StreamEvent": "records",
     "SttsError": "errors",
     "TokenBudget": "budget",
     "UserError": "errors",
