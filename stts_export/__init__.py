@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from stts_export.extras import check_export_extra, check_train_extra
 
 if TYPE_CHECKING:
-    from stts_export.build import BuildRequest, build_bundle
+    from stts_export.building import BuildRequest, build_bundle
     from stts_export.checkpoint import Checkpoint, Modules, open_checkpoint
-    from stts_export.verify.request import VerifyRequest
-    from stts_export.verify.run import verify_bundle
+    from stts_export.verifying.request import VerifyRequest
+    from stts_export.verifying.run import verify_bundle
 
 __all__ = [
     "BuildRequest",
@@ -34,10 +34,10 @@ __all__ = [
     "verify_bundle",
 ]
 
-_BUILD = "stts_export.build", check_export_extra
+_BUILD = "stts_export.building", check_export_extra
 _CHECKPOINT = "stts_export.checkpoint", check_train_extra
-_VERIFY_REQUEST = "stts_export.verify.request", check_export_extra
-_VERIFY = "stts_export.verify.run", check_export_extra
+_VERIFY_REQUEST = "stts_export.verifying.request", check_export_extra
+_VERIFY = "stts_export.verifying.run", check_export_extra
 _HOMES = {
     "BuildRequest": _BUILD,
     "Checkpoint": _CHECKPOINT,

@@ -81,7 +81,7 @@ def _built_once(request: pytest.FixtureRequest, name: str, frames: list[int], ta
         return thaw(name, factory.mktemp("frozen") / name)
     from filelock import FileLock
 
-    from stts_export.build import BuildRequest, build_bundle
+    from stts_export.building import BuildRequest, build_bundle
 
     base = factory.getbasetemp()
     checkpoint = request.getfixturevalue("micro_checkpoint")

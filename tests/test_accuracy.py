@@ -15,7 +15,7 @@ from stts_calib.accuracy.evaluate import Answers, Asked
 from stts_calib.accuracy.intervals import Interval, accuracy_interval, difference_interval
 from stts_calib.accuracy.settings import Setting
 from stts_calib.clips import Split
-from stts_export.build import BuildRequest, build_bundle
+from stts_export.building import BuildRequest, build_bundle
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import load_vision

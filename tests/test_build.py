@@ -16,7 +16,7 @@ from onnx import TensorProto, numpy_helper
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from stts_export.build import BuildRequest, build_bundle, builder, bundle_writer, memory
+from stts_export.building import BuildRequest, build_bundle, builder, bundle_writer, memory
 from stts_export.checkpoint import safetensors_writer
 from stts_export.checkpoint.safetensors_files import SINGLE
 from stts_export.errors import CheckpointError, ExportError

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from stts_export.build import BuildRequest, build_bundle
+from stts_export.building import BuildRequest, build_bundle
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.compile import Listener
 from stts_runtime.compile import child

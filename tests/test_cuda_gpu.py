@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from stts_calib.clips import Clip, Split
 from stts_calib.quantize.recipe import Recipe
 from stts_calib.quantize.write import write_quantized
-from stts_export.build import BuildRequest, build_bundle
-from stts_export.build.frames import frames_from
+from stts_export.building import BuildRequest, build_bundle
+from stts_export.building.frames import frames_from
 from stts_export.checkpoint import open_checkpoint
 from stts_export.precision import Half, PrecisionPlan, to_half
-from stts_export.verify import VerifyRequest, verify_bundle
+from stts_export.verifying import VerifyRequest, verify_bundle
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Format

@@ -71,8 +71,8 @@ def greedy(folder: Path, tokenizer: Path | None = None) -> list[int]:
 
 
 def _prompt(checkpoint: Any) -> Any:
-    from stts_export.build import BuildRequest
-    from stts_export.build.plan import plan_bundle
+    from stts_export.building import BuildRequest
+    from stts_export.building.plan import plan_bundle
 
     request = BuildRequest(checkpoint.path, Path("unused"), [1], [1.0], ["clip"])
     return plan_bundle(request, checkpoint).prompt

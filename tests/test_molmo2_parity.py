@@ -13,8 +13,8 @@ from tokenizers import Tokenizer
 from transformers import Molmo2ForConditionalGeneration, PreTrainedTokenizerFast
 from transformers.models.molmo2.processing_molmo2 import Molmo2Processor
 
-from stts_export.build import BuildRequest, build_bundle
-from stts_export.build.plan import plan_bundle
+from stts_export.building import BuildRequest, build_bundle
+from stts_export.building.plan import plan_bundle
 from stts_export.checkpoint import open_checkpoint
 from stts_runtime.answering import fill, generate
 from stts_runtime.budget import TokenBudget

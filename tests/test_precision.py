@@ -14,7 +14,7 @@ from onnx import TensorProto
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from stts_export.build import BuildRequest, build_bundle
+from stts_export.building import BuildRequest, build_bundle
 from stts_export.checkpoint import open_checkpoint
 from stts_export.graphs.vision_graph import example_call
 from stts_export.modules.layers import RmsNorm

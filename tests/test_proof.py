@@ -15,10 +15,10 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from stts_export.build.proof_writer import about_proof
+from stts_export.building.proof_writer import about_proof
 from stts_export.checkpoint import open_checkpoint
 from stts_export.graphs.expect import Expectation, example_prompt, expect_language
-from stts_export.verify import VerifyRequest, verify_bundle
+from stts_export.verifying import VerifyRequest, verify_bundle
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Prompt

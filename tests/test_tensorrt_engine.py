@@ -228,7 +228,7 @@ def test_float32_goes_to_the_device_as_the_nearest_bfloat16(cuda: FakeCuda) -> N
 def test_verify_looks_at_compiled_engines_where_they_run(
     targets_bundle: Bundle, micro_checkpoint: Path, tmp_path: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stts_export.verify import VerifyRequest, verify_bundle
+    from stts_export.verifying import VerifyRequest, verify_bundle
 
     bundle = with_engines(targets_bundle, tmp_path, "tensorrt")
     request = VerifyRequest(bundle.folder, micro_checkpoint, variants=["clip-t3-k0.5"], max_tokens=3)

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from stts_calib.clips import Clip, Split
-from stts_export.build import BuildRequest
-from stts_export.build.plan import plan_bundle
+from stts_export.building import BuildRequest
+from stts_export.building.plan import plan_bundle
 from stts_export.checkpoint import open_checkpoint
 from stts_export.modules.vit import patches_of_frames
 from stts_export.training.examples import Batch, batch_of

@@ -12,9 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from stts_export.build import BuildRequest, build_bundle
+from stts_export.building import BuildRequest, build_bundle
 from stts_export.precision import Half
-from stts_export.verify import Finding, VerifyReport, VerifyRequest, verify_bundle
+from stts_export.verifying import Finding, VerifyReport, VerifyRequest, verify_bundle
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines.interfaces import VisionOutput
@@ -100,7 +100,7 @@ def test_weights_in_16_bits_are_held_to_what_rounding_them_does(
 def test_a_read_only_bundle_is_said_before_the_work(
     copy: Path, micro_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stts_export.verify.run.os.access", lambda *_: False)
+    monkeypatch.setattr("stts_export.verifying.run.os.access", lambda *_: False)
     with pytest.raises(UserError, match="is read-only"):
         verified(copy, micro_checkpoint)
 

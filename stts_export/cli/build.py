@@ -79,7 +79,7 @@ def build_command(
     targets = [name.value for name in target or [TargetName.cpu]]
     _check_options(targets, precision, frames_from, compile_too, arch)
     engines = engines_to_compile(out, targets, split_architectures(arch)) if compile_too else []
-    from stts_export.build import BuildRequest, build_bundle
+    from stts_export.building import BuildRequest, build_bundle
 
     request = BuildRequest(
         checkpoint=checkpoint,

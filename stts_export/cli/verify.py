@@ -13,7 +13,7 @@ from stts_runtime.cli.steps import steps
 from stts_runtime.video import check_source
 
 if TYPE_CHECKING:
-    from stts_export.verify import VerifyReport
+    from stts_export.verifying import VerifyReport
 
 
 def verify_command(
@@ -38,7 +38,7 @@ def verify_command(
     check_export_extra("verifying a bundle")
     if frames_from is not None:
         check_source(str(frames_from))
-    from stts_export.verify import VerifyRequest, verify_bundle
+    from stts_export.verifying import VerifyRequest, verify_bundle
 
     request = VerifyRequest(bundle, checkpoint, frames_from, variant or [], ask, max_tokens, write_reference)
     with steps(quiet=as_json) as tell:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stts_export.build.request import BuildRequest
+from stts_export.building.request import BuildRequest
 from stts_export.checkpoint import Checkpoint
 from stts_export.errors import CheckpointError
 from stts_export.lowering import LOWERINGS, TARGETS, Lowering

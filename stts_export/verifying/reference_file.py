@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_export.build.proof_writer import gaps_of
-from stts_export.verify.verifier import Expected
+from stts_export.building.proof_writer import gaps_of
+from stts_export.verifying.verifier import Expected
 from stts_runtime.bundle import Bundle
 from stts_runtime.errors import UserError
 from stts_runtime.prompt import PromptBuilder

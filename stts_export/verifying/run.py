@@ -7,12 +7,12 @@ import os
 from datetime import datetime, timezone
 from importlib.metadata import version
 
-from stts_export.build.frames import MADE_UP
+from stts_export.building.frames import MADE_UP
 from stts_export.checkpoint import Checkpoint, open_checkpoint
-from stts_export.verify.reference_file import write_expected
-from stts_export.verify.report import VerifyReport
-from stts_export.verify.request import VerifyRequest
-from stts_export.verify.verifier import Verifier
+from stts_export.verifying.reference_file import write_expected
+from stts_export.verifying.report import VerifyReport
+from stts_export.verifying.request import VerifyRequest
+from stts_export.verifying.verifier import Verifier
 from stts_runtime.bundle import MANIFEST, Bundle
 from stts_runtime.bundle.load import ENGINES
 from stts_runtime.errors import UserError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psutil
 
-from stts_export.build.plan import Plan
+from stts_export.building.plan import Plan
 from stts_export.checkpoint import Checkpoint
 from stts_export.graphs.check import WHOLE_BYTES
 from stts_runtime.errors import UserError

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from stts_export.build.bundle_writer import FLOAT, SIXTEEN_BIT, BundleWriter, Exported, Formats
-from stts_export.build.memory import check_memory
-from stts_export.build.plan import Plan, plan_bundle
-from stts_export.build.proof_writer import write_proof
-from stts_export.build.request import BuildRequest
-from stts_export.build.scan_run import ScanRun, scan_lines
+from stts_export.building.bundle_writer import FLOAT, SIXTEEN_BIT, BundleWriter, Exported, Formats
+from stts_export.building.memory import check_memory
+from stts_export.building.plan import Plan, plan_bundle
+from stts_export.building.proof_writer import write_proof
+from stts_export.building.request import BuildRequest
+from stts_export.building.scan_run import ScanRun, scan_lines
 from stts_export.checkpoint import Checkpoint, LazyModules, open_checkpoint
 from stts_export.checkpoint.lazy_weights import real_weights
 from stts_export.graphs.check import LanguageCalls, check_incremental, check_language, check_vision

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from stts_export.verify.graphs import GraphLanguage, GraphVision
+from stts_export.verifying.graphs import GraphLanguage, GraphVision
 from stts_runtime.bench.measure import variants_with
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import LANGUAGE, compilable

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_export.build.plan import Plan
+from stts_export.building.plan import Plan
 from stts_export.checkpoint import Checkpoint
 from stts_export.graphs.example_frames import example_colours
 from stts_export.graphs.expect import Expectation

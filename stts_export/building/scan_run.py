@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stts_export.build.frames import frames_from
-from stts_export.build.plan import Plan
+from stts_export.building.frames import frames_from
+from stts_export.building.plan import Plan
 from stts_export.checkpoint import Modules
 from stts_export.graphs import vision_graph
 from stts_export.precision.half import PrecisionPlan

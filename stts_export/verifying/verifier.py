@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stts_export.build.frames import Frames, frames_from
+from stts_export.building.frames import Frames, frames_from
 from stts_export.checkpoint import Checkpoint, LazyModules
 from stts_export.checkpoint.layouts import HUGGING_FACE
 from stts_export.checkpoint.lazy_weights import real_weights
-from stts_export.verify import molmo2
-from stts_export.verify.deviations import half_finding, other_positions, positions_finding, refill_finding
-from stts_export.verify.overflow import scan_for_overflow
-from stts_export.verify.reference import ReferenceLanguage, reference_vision
-from stts_export.verify.request import VerifyRequest
-from stts_export.verify.subjects import Subject, subjects_of
-from stts_export.verify.weights import compare_weights
+from stts_export.verifying import molmo2
+from stts_export.verifying.deviations import half_finding, other_positions, positions_finding, refill_finding
+from stts_export.verifying.overflow import scan_for_overflow
+from stts_export.verifying.reference import ReferenceLanguage, reference_vision
+from stts_export.verifying.request import VerifyRequest
+from stts_export.verifying.subjects import Subject, subjects_of
+from stts_export.verifying.weights import compare_weights
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import LANGUAGE, VISION

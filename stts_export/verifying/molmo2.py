@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from stts_export.checkpoint import Checkpoint
-from stts_export.verify.molmo2_inputs import molmo2_inputs
+from stts_export.verifying.molmo2_inputs import molmo2_inputs
 from stts_runtime.errors import SttsError
 from stts_runtime.proof.finding import Finding
 from stts_runtime.proof.language_stage import Said

@@ -12,7 +12,7 @@ from pathlib import Path
 import onnx_ir as ir
 from torch import Tensor
 
-from stts_export.build.plan import TOKENIZER, IncrementalPlan, Plan
+from stts_export.building.plan import TOKENIZER, IncrementalPlan, Plan
 from stts_export.checkpoint import Checkpoint
 from stts_export.checkpoint.lazy_weights import Read
 from stts_export.checkpoint.safetensors_writer import write_safetensors
