@@ -19,7 +19,8 @@ from stts_calib.quantize.write import write_quantized
 from stts_export.building import BuildRequest, build_bundle
 from stts_export.building.frames import frames_from
 from stts_export.checkpoint import open_checkpoint
-from stts_export.precision import Half, PrecisionPlan, to_half
+from stts_export.options import Half
+from stts_export.precision import PrecisionPlan, to_half
 from stts_export.verifying import VerifyRequest, verify_bundle
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stts_export.building import BuildRequest, build_bundle
-from stts_export.precision import Half
+from stts_export.options import Half
 from stts_export.verifying import Finding, VerifyReport, VerifyRequest, verify_bundle
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle

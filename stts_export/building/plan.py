@@ -11,7 +11,7 @@ from stts_export.building.request import BuildRequest
 from stts_export.checkpoint import Checkpoint
 from stts_export.errors import CheckpointError
 from stts_export.lowering import LOWERINGS, TARGETS, Lowering
-from stts_export.precision import Half
+from stts_export.options import Half
 from stts_runtime.budget import IncrementalBudget, Scope, TokenBudget
 from stts_runtime.bundle.manifest import MAX_FRAMES, Positions, Prompt
 from stts_runtime.errors import UserError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stts_export.precision import Half
+from stts_export.options import Half
 from stts_runtime.budget import Scope
 from stts_runtime.bundle.manifest import Positions
 

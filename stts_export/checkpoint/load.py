@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class Modules:
 
 @dataclass(frozen=True)
 class LazyModules(Modules):
-    """Modules that hold small weights and placeholders (`streaming`); `read` has every weight by its name."""
+    """Modules that hold small weights and placeholders (`lazy_weights`); `read` has every weight by its name."""
 
     read: Read
     dtypes: dict[str, torch.dtype]
@@ -88,11 +89,12 @@ class Checkpoint:
         return replace(self.config, text=replace(self.config.text, tied=True)), [note]
 
 
-def open_checkpoint(folder: Path, tokenizer: Path | None = None) -> Checkpoint:
+def open_checkpoint(folder: str | os.PathLike[str], tokenizer: str | os.PathLike[str] | None = None) -> Checkpoint:
     """Reads a checkpoint of any layout but for its weights; `tokenizer` is for those beside which none lies.
 
     Raises `CheckpointError` with what is wrong and where.
     """
+    folder, tokenizer = Path(folder), None if tokenizer is None else Path(tokenizer)
     layout = find_layout(folder, tokenizer)
     width = _scorer_width(layout.files)
     try:
