@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from stts_runtime.bundle import Bundle
-from tests.clips import write_clip
-from tests.frozen import thaw
-from tests.installed import HAS_ONNXRUNTIME, HAS_TORCH
+from tests.support.clips import write_clip
+from tests.support.frozen import thaw
+from tests.support.installed import HAS_ONNXRUNTIME, HAS_TORCH
 
 
 def pytest_configure() -> None:

@@ -17,7 +17,8 @@ import pytest
 
 from stts_runtime.answer import Answer
 from stts_runtime.bundle import Bundle
-from tests.programs import BIN, assert_refused, run
+from tests.support.places import ROOT
+from tests.support.programs import BIN, assert_refused, run
 
 EXPORT_PACKAGES = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "transformers")
 CALIB_PACKAGES = ("onnxruntime", "ml_dtypes", "matplotlib", "yaml", "fastapi", "requests", "paho", "prometheus_client")
@@ -187,7 +188,7 @@ def _read_terminal(terminal: int) -> bytes:
 
 @pytest.mark.onnxruntime
 def test_a_clip_with_too_few_frames_is_refused(micro_bundle: Bundle, tmp_path: Path) -> None:
-    from tests.clips import write_clip
+    from tests.support.clips import write_clip
 
     short = write_clip(tmp_path / "short.mp4", frames=2, fps=10)
     done = run("stts-runtime", "run", micro_bundle.folder, short, "--ask", "Who?")
@@ -212,7 +213,7 @@ def test_build_refuses_in_one_line(micro_checkpoint: Path, tmp_path: Path) -> No
 def test_import_writes_a_checkpoint_that_build_and_import_read(micro_checkpoint: Path, tmp_path: Path) -> None:
     import torch
 
-    from tests.training_layout import write_training_layout
+    from tests.support.training_layout import write_training_layout
 
     training = write_training_layout(micro_checkpoint, tmp_path / "training", sharded=True, dtype=torch.float32)
     out = tmp_path / "imported"
@@ -424,13 +425,12 @@ def test_an_unforeseen_error_is_one_line_unless_asked_for_more(
 def test_check_golden_fails_on_a_miss(tmp_path: Path) -> None:
     import numpy as np
 
-    root = Path(__file__).parent.parent
-    with np.load(root / "tests" / "data" / "stts_keep50.npz") as archive:
+    with np.load(ROOT / "tests" / "data" / "stts_keep50.npz") as archive:
         content = {name: archive[name] for name in archive.files}
     content["hidden_last"] = content["hidden_last"] * 1.001
     bad = tmp_path / "bad.npz"
     np.savez(bad, **content)
-    command = [sys.executable, str(root / "scripts" / "check_golden.py"), str(bad)]
+    command = [sys.executable, str(ROOT / "scripts" / "check_golden.py"), str(bad)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1, done.stderr
     assert [line[:4] for line in done.stdout.splitlines()] == ["FAIL"]

@@ -27,8 +27,9 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.cli.app import app as runtime_app
 from stts_runtime.sinks.config import FileConfig, MqttConfig, ScreenConfig, WebhookConfig
 from stts_runtime.stream.config import StreamConfig
-from tests.documented import ROOT, Command, extras, mentioned, options, shown
-from tests.served import served
+from tests.support.documented import Command, extras, mentioned, options, shown
+from tests.support.places import ROOT
+from tests.support.served import served
 
 if sys.version_info >= (3, 11):
     import tomllib
