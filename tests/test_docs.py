@@ -10,6 +10,7 @@ import ast
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.cli.app import app as runtime_app
 from stts_runtime.sinks.config import FileConfig, MqttConfig, ScreenConfig, WebhookConfig
 from stts_runtime.stream.config import StreamConfig
-from tests.support.documented import Command, extras, mentioned, options, shown
+from tests.support.documented import PAGES, Command, extras, mentioned, options, shown
 from tests.support.places import ROOT
 from tests.support.served import served
 
@@ -210,6 +211,15 @@ def test_every_message_of_troubleshooting_is_one_of_ours() -> None:
     for message in messages:
         for piece in re.split(FILLED_IN, message):
             assert piece.strip() in ours, message
+
+
+def test_files_that_are_named_exist() -> None:
+    """By the end of their path, as the tables of docs/architecture.md name them."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    there = {"/".join(path.split("/")[-parts:]) for path in listed for parts in range(1, path.count("/") + 2)}
+    named = {(page.name, file) for page in PAGES for file in re.findall(r"`([a-z0-9_/]+\.py)`", page.read_text())}
+    assert len(named) > 100
+    assert not [f"{page}: {file}" for page, file in sorted(named) if file not in there]
 
 
 def _texts() -> Iterator[str]:

@@ -11,6 +11,7 @@ from stts_export.building.request import BuildRequest
 from stts_export.checkpoint import Checkpoint
 from stts_export.errors import CheckpointError
 from stts_export.lowering import LOWERINGS, TARGETS, Lowering
+from stts_export.molmo2.marks import prompt_record
 from stts_export.options import Half
 from stts_runtime.budget import IncrementalBudget, Scope, TokenBudget
 from stts_runtime.bundle.manifest import MAX_FRAMES, Positions, Prompt
@@ -71,15 +72,7 @@ def plan_bundle(request: BuildRequest, checkpoint: Checkpoint) -> Plan:
     budgets = _budgets(request, checkpoint)
     positions, notes = _positions(request, checkpoint)
     text, markers = checkpoint.text, checkpoint.config.markers
-    prompt = Prompt(
-        opening=text.opening,
-        eos_ids=list(text.eos_ids),
-        image_patch_id=markers.image_patch,
-        frame_start_id=markers.frame_start,
-        frame_end_id=markers.frame_end,
-        positions=positions,
-        tokenizer=TOKENIZER,
-    )
+    prompt = prompt_record(text.opening, text.eos_ids, markers, positions, TOKENIZER)
     live, prompts = _live(budgets), PromptBuilder(text.tokenizer, prompt)
     windows = [(budget.frames, budget.kept) for budget in budgets] + ([(live.frames, live.kept)] if live else [])
     groups = checkpoint.config.vision.groups

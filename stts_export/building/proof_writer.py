@@ -15,6 +15,7 @@ from stts_export.building.plan import Plan
 from stts_export.checkpoint import Checkpoint
 from stts_export.graphs.example_frames import example_colours
 from stts_export.graphs.expect import Expectation
+from stts_runtime.prompt import Tokens
 from stts_runtime.proof.about import REFERENCE_SCHEMA, About, Small, Spoken
 from stts_runtime.proof.geometry import Geometry
 from stts_runtime.proof.layout import COLOURS, EXAMPLE, packed_bits, size_of, specs_of
@@ -118,25 +119,38 @@ def _vision(name: str, expected: Expectation, directions: int, geometry: Geometr
 
 def _language(calls: Sequence[Expectation], visual_rows: int) -> Arrays:
     prefix, *steps = calls
-    asked = steps[0]
+    answer_ids = np.concatenate([step.outputs["next_token"] for step in steps])
     logits = np.concatenate([step.outputs["logits"] for step in steps])
-    positions = {part: call.inputs["positions"] for part, call in (("prefix", prefix), ("asked", asked))}
-    return {
-        f"language.{EXAMPLE}.{name}": array
-        for name, array in {
-            "visual": prefix.inputs["visual_tokens"][:visual_rows],
-            "prefix_ids": prefix.inputs["token_ids"],
-            "asked_ids": asked.inputs["token_ids"],
-            **{f"{part}_positions": at for part, at in positions.items()},
-            "next_positions": np.array([at[-1] + 1 for at in positions.values()]),
-            "answer_ids": np.concatenate([step.outputs["next_token"] for step in steps]),
-            "gaps": gaps_of(logits),
-            "logits": project(logits, MOST_DIRECTIONS),
-        }.items()
+    arrays = spoken_arrays(EXAMPLE, _tokens_of(prefix), _tokens_of(steps[0]), answer_ids, logits)
+    return arrays | {
+        f"language.{EXAMPLE}.visual": prefix.inputs["visual_tokens"][:visual_rows],
+        f"language.{EXAMPLE}.logits": project(logits, MOST_DIRECTIONS),
     }
 
 
-def gaps_of(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def _tokens_of(call: Expectation) -> Tokens:
+    positions = call.inputs["positions"]
+    return Tokens(call.inputs["token_ids"], positions, int(positions[-1]) + 1)
+
+
+def spoken_arrays(
+    name: str, prefix: Tokens, asked: Tokens, answer_ids: NDArray[np.int64], logits: NDArray[np.float32]
+) -> Arrays:
+    """What a reference says of one answer: a prompt, the answer's tokens (N,) and their logits (N, vocabulary)."""
+    arrays: Arrays = {
+        "prefix_ids": prefix.ids,
+        "prefix_positions": prefix.positions,
+        "asked_ids": asked.ids,
+        "asked_positions": asked.positions,
+        "next_positions": np.array([prefix.next_position, asked.next_position]),
+        "answer_ids": answer_ids,
+        "gaps": _gaps(logits),
+        "logits": logits,
+    }
+    return {f"language.{name}.{what}": array for what, array in arrays.items()}
+
+
+def _gaps(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """(N, vocabulary) -> (N,): how far the second choice is from the first."""
     first_two = np.partition(logits, -2, axis=1)[:, -2:]
     gaps: NDArray[np.float32] = first_two[:, 1] - first_two[:, 0]

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from stts_export.building.proof_writer import gaps_of
+from stts_export.building.proof_writer import Arrays, spoken_arrays
 from stts_export.verifying.verifier import Expected
 from stts_runtime.bundle import Bundle
 from stts_runtime.errors import UserError
@@ -19,8 +17,6 @@ from stts_runtime.proof.about import REFERENCE_SCHEMA, About, Spoken, Whole
 from stts_runtime.proof.geometry import Geometry
 from stts_runtime.proof.layout import frames_name, packed_bits
 from stts_runtime.proof.reference import write_reference
-
-Arrays = dict[str, NDArray[Any]]
 
 
 def write_expected(
@@ -63,15 +59,5 @@ def _vision(name: str, one: Expected) -> Arrays:
 
 
 def _language(name: str, one: Expected) -> Arrays:
-    prefix, asked, logits = one.prompted.prefix, one.prompted.asked, np.stack(one.said.logits)
-    arrays = {
-        "prefix_ids": prefix.ids,
-        "prefix_positions": prefix.positions,
-        "asked_ids": asked.ids,
-        "asked_positions": asked.positions,
-        "next_positions": np.array([prefix.next_position, asked.next_position]),
-        "answer_ids": np.array(one.said.ids),
-        "gaps": gaps_of(logits),
-        "logits": logits,
-    }
-    return {f"language.{name}.{what}": array for what, array in arrays.items()}
+    prefix, asked = one.prompted.prefix, one.prompted.asked
+    return spoken_arrays(name, prefix, asked, np.array(one.said.ids), np.stack(one.said.logits))

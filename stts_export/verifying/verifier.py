@@ -11,7 +11,7 @@ from stts_export.building.frames import Frames, frames_from
 from stts_export.checkpoint import Checkpoint, LazyModules
 from stts_export.checkpoint.layouts import HUGGING_FACE
 from stts_export.checkpoint.lazy_weights import real_weights
-from stts_export.verifying import molmo2
+from stts_export.molmo2 import compare as molmo2
 from stts_export.verifying.deviations import half_finding, other_positions, positions_finding, refill_finding
 from stts_export.verifying.overflow import scan_for_overflow
 from stts_export.verifying.reference import ReferenceLanguage, reference_vision
@@ -206,7 +206,7 @@ class Verifier:
             yield molmo2.not_run(None, "only an unpruned variant can be compared, and none was looked at")
             return
         one = min(unpruned, key=lambda one: one.budget.frames)
-        reason = molmo2.why_not(self.checkpoint, (self.checkpoint.path / HUGGING_FACE).is_file())
+        reason = molmo2.why_not(self.checkpoint.files.values(), (self.checkpoint.path / HUGGING_FACE).is_file())
         if reason is not None:
             yield molmo2.not_run(one.budget.name, reason)
             return
@@ -214,8 +214,9 @@ class Verifier:
         prompted = self._prompted(one.frames, one.seen)
         prompt = np.concatenate([prompted.prefix.ids, prompted.asked.ids])
         answer = molmo2.without_end(one.said, self.prompt.eos_ids)
+        folder, model, frames = self.checkpoint.path, self.checkpoint.config, one.frames.pixels
         try:
-            yield molmo2.compare_with_molmo2(self.checkpoint, one.budget.name, one.frames.pixels, prompt, answer)
+            yield molmo2.compare_with_molmo2(folder, model, one.budget.name, frames, prompt, answer)
         except molmo2.NotComparableError as error:
             yield molmo2.not_run(one.budget.name, str(error))
 

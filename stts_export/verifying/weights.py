@@ -11,8 +11,8 @@ from torch import Tensor
 
 from stts_export.checkpoint import LazyModules
 from stts_export.checkpoint.lazy_weights import Read
-from stts_export.checkpoint.weights import BASE_EMBEDDING, HEAD
 from stts_export.graphs.derived import Derivation, stored_derivations
+from stts_export.molmo2.names import BASE_EMBEDDING, HEAD
 from stts_runtime.bundle import Bundle
 from stts_runtime.proof.finding import Finding
 from stts_runtime.tell import Tell

@@ -9,9 +9,9 @@ import torch
 from transformers import Molmo2TextConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from stts_export.checkpoint.rope_config import RopeSection, rotary_config
 from stts_export.errors import CheckpointError
 from stts_export.modules.rotary import rotary_of_layer_kinds
+from stts_export.molmo2.rope_config import RopeSection, rotary_config
 
 THETA, WIDTH = 500_000.0, 128
 ORIGINAL = {"original_max_position_embeddings": 8192}

@@ -15,8 +15,8 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
-from stts_export.checkpoint import Checkpoint
-from stts_export.verifying.molmo2_inputs import molmo2_inputs
+from stts_export.modules.config import ModelConfig
+from stts_export.molmo2.inputs import molmo2_inputs
 from stts_runtime.errors import SttsError
 from stts_runtime.proof.finding import Finding
 from stts_runtime.proof.language_stage import Said
@@ -33,13 +33,13 @@ class NotComparableError(SttsError):
     """Transformers' side of the comparison fails; ours may be right."""
 
 
-def why_not(checkpoint: Checkpoint, hugging_face: bool) -> str | None:
-    """Why the comparison cannot be made here; None if it can."""
+def why_not(values: int, hugging_face: bool) -> str | None:
+    """Why a checkpoint of so many values cannot be compared here; None if it can."""
     if find_spec("transformers") is None or find_spec("transformers.models.molmo2") is None:
         return "transformers with Molmo2 is not installed: pip install 'transformers>=5.23'"
     if not hugging_face:
         return "transformers cannot read this layout: verify what `stts-export import` makes of it"
-    needed = _COPIES * 4 * checkpoint.files.values()
+    needed = _COPIES * 4 * values
     free = psutil.virtual_memory().available
     if needed > free:
         return (
@@ -53,10 +53,13 @@ def not_run(variant: str | None, reason: str) -> Finding:
 
 
 def compare_with_molmo2(
-    checkpoint: Checkpoint, variant: str, frames: NDArray[np.uint8], prompt: NDArray[np.int64], said: Said
+    folder: Path, model: ModelConfig, variant: str, frames: NDArray[np.uint8], prompt: NDArray[np.int64], said: Said
 ) -> Finding:
-    """`prompt` is the whole prompt's token numbers, `said` what the modules answered to it at keep 1."""
-    theirs = _answer(checkpoint, frames, prompt, len(said.ids))
+    """`folder` is a checkpoint that transformers reads, and `model` its shape.
+
+    `prompt` is the whole prompt's token numbers, `said` what the modules answered to it at keep 1.
+    """
+    theirs = _answer(folder, model, frames, prompt, len(said.ids))
     error = float(np.abs(theirs.logits[0] - said.logits[0]).max())
     same = theirs.ids == said.ids
     return Finding(
@@ -71,17 +74,19 @@ def compare_with_molmo2(
     )
 
 
-def _answer(checkpoint: Checkpoint, frames: NDArray[np.uint8], prompt: NDArray[np.int64], tokens: int) -> Said:
+def _answer(
+    folder: Path, config: ModelConfig, frames: NDArray[np.uint8], prompt: NDArray[np.int64], tokens: int
+) -> Said:
     with quiet_transformers():
         from transformers import Molmo2ForConditionalGeneration
 
         loader: Any = Molmo2ForConditionalGeneration
         try:
-            model = loader.from_pretrained(Path(checkpoint.path), dtype=torch.float32).eval()
+            model = loader.from_pretrained(folder, dtype=torch.float32).eval()
         except (OSError, ValueError, RuntimeError, AttributeError, KeyError, TypeError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise NotComparableError(f"transformers cannot load the checkpoint: {reason}") from None
-        inputs = molmo2_inputs(checkpoint.config, torch.from_numpy(frames), torch.from_numpy(prompt))
+        inputs = molmo2_inputs(config, torch.from_numpy(frames), torch.from_numpy(prompt))
         with torch.no_grad():
             generated = model.generate(
                 **inputs,

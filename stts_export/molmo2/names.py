@@ -1,4 +1,4 @@
-"""Weight names: what checkpoints of any layout call a weight -> what `stts_export.modules` calls it.
+"""Weight names: what checkpoints of any layout call a weight <-> what `stts_export.modules` calls it.
 
 Source: transformers' `conversion_mapping.py` (key `molmo2`) for the two generations, and the reference implementation
 for the scorer's names. Our own names are those of the newer generation without the leading `model.`.
@@ -7,16 +7,27 @@ for the scorer's names. Our own names are those of the newer generation without 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+
+from stts_export.modules.config import TextConfig
+
+SCORER = "temporal_token_scorer."
+SCORER_WIDTH_FROM = f"{SCORER}mlp.w1.weight"
+"""Has as many rows as the scorer's MLP is wide."""
+HEAD = "lm_head.weight"
+_EMBEDDING = "language_model.embed_tokens"
+BASE_EMBEDDING = f"{_EMBEDDING}.base"
+EXTRA_EMBEDDING = f"{_EMBEDDING}.extra"
 
 _RULES: list[tuple[str, str]] = [
     # The scorer may lie under any prefix; it keeps the reference's names in both generations.
-    (r"^.*temporal_token_scorer\.", "temporal_token_scorer."),
+    (r"^.*temporal_token_scorer\.", SCORER),
     (r"^model\.", ""),
     # Before the rename: two trees, `transformer` and `vision_backbone`.
     (r"^transformer\.ln_f\.", "language_model.norm."),
     (r"^transformer\.blocks\.", "language_model.layers."),
-    (r"^transformer\.wte\.embedding$", "language_model.embed_tokens.base"),
-    (r"^transformer\.wte\.new_embedding$", "language_model.embed_tokens.extra"),
+    (r"^transformer\.wte\.embedding$", BASE_EMBEDDING),
+    (r"^transformer\.wte\.new_embedding$", EXTRA_EMBEDDING),
     (r"^transformer\.", "language_model."),
     (r"^vision_backbone\.image_vit\.transformer\.resblocks\.", "vision_tower.layers."),
     (r"^vision_backbone\.image_vit\.", "vision_tower."),
@@ -49,3 +60,34 @@ def own_name(stored: str) -> str:
     for pattern, replacement in _COMPILED:
         name = pattern.sub(replacement, name)
     return name
+
+
+def fused_parts(name: str, text: TextConfig) -> list[tuple[str, int]] | None:
+    """Weights whose rows lie one after the other in the stored weight of this name of ours, with how many each has.
+
+    None for a weight that is stored by itself.
+    """
+    if ".self_attn.att_proj." in name:
+        queries, keys = text.heads * text.head_dim, text.kv_heads * text.head_dim
+        return [(name.replace("att_proj", f"{x}_proj"), queries if x == "q" else keys) for x in "qkv"]
+    if ".mlp.ff_proj." in name:
+        return [(name.replace("ff_proj", f"{x}_proj"), text.mlp_width) for x in ("up", "gate")]
+    if name == f"{_EMBEDDING}.weight":
+        return [(BASE_EMBEDDING, text.vocab), (EXTRA_EMBEDDING, text.extra_vocab)]
+    return None
+
+
+def stored_sources(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names of the newer Hugging Face generation -> ours, whose rows lie one after the other in them."""
+    sources: dict[str, list[str]] = {}
+    for name in names:
+        if name.startswith(_EMBEDDING):
+            continue
+        own = name if name == HEAD else f"model.{name}"
+        if "patch_token_pooler" in name:
+            own = own.replace("q_proj", "wq").replace("k_proj", "wk").replace("v_proj", "wv").replace("o_proj", "wo")
+        sources[own.replace("model.temporal", "model.vision_tower.temporal")] = [name]
+    sources[f"model.{_EMBEDDING}.weight"] = [BASE_EMBEDDING, EXTRA_EMBEDDING]
+    # A tied head is written out (`config_json`).
+    sources.setdefault(HEAD, [BASE_EMBEDDING])
+    return sources

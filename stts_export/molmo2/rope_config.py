@@ -10,8 +10,8 @@ from typing import Annotated
 
 from pydantic import AliasChoices, Field
 
-from stts_export.checkpoint.json_files import Section
 from stts_export.errors import CheckpointError
+from stts_export.json_files import Section
 from stts_export.modules.config import LinearScaling, Llama3Scaling, RotaryConfig, RotaryScaling, YarnScaling
 
 Positive = Annotated[float, Field(gt=0)]

@@ -10,9 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field
 
-from stts_export.checkpoint.json_files import Section
-from stts_export.checkpoint.rope_config import RopeSection, rotary_config
 from stts_export.errors import CheckpointError
+from stts_export.json_files import Section
 from stts_export.modules.config import (
     RESCALE_MINIMUM,
     ConnectorConfig,
@@ -23,6 +22,7 @@ from stts_export.modules.config import (
     TextConfig,
     VisionConfig,
 )
+from stts_export.molmo2.rope_config import RopeSection, rotary_config
 
 
 def _either(new: str, *old: str) -> Any:

@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 from pydantic import ConfigDict, Field, ValidationError
 
-from stts_export.checkpoint.hf_config import Size, SttsSection
-from stts_export.checkpoint.json_files import Section
 from stts_export.errors import CheckpointError
+from stts_export.json_files import Section
+from stts_export.molmo2.hf_config import Size, SttsSection
 from stts_runtime.settings import first_problem
 
 _PRUNING = "prune_at"
