@@ -36,7 +36,7 @@ def as_known(name: str, given: object, known: Sequence[Value]) -> Value:
     for one in known:
         if given == one:
             return one
-    raise UserError(f"there is no {name} {given!r}; there are {', '.join(map(str, known))}")
+    raise UserError(f"{name} should be one of {', '.join(map(str, known))}, got {given!r}")
 
 
 def as_keep_ratio(given: object) -> float:

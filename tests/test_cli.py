@@ -406,6 +406,14 @@ def test_accuracy_is_measured_without_torch(micro_bundle: Bundle, tmp_path: Path
     assert json.loads(done.stdout)["clips"] == 2
 
 
+def test_without_onnxruntime_nothing_is_said_to_be_measured(micro_bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['onnxruntime'] = None\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    command = [str(BIN / "stts-export"), "evaluate", str(micro_bundle.folder), "--clips", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert_refused(done, "onnxruntime is not installed")
+
+
 def test_an_unforeseen_error_is_one_line_unless_asked_for_more(
     micro_bundle: Bundle, clip: Path, tmp_path: Path
 ) -> None:
