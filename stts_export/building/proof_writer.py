@@ -122,8 +122,9 @@ def _language(calls: Sequence[Expectation], visual_rows: int) -> Arrays:
     answer_ids = np.concatenate([step.outputs["next_token"] for step in steps])
     logits = np.concatenate([step.outputs["logits"] for step in steps])
     arrays = spoken_arrays(EXAMPLE, _tokens_of(prefix), _tokens_of(steps[0]), answer_ids, logits)
-    return arrays | {
+    return {
         f"language.{EXAMPLE}.visual": prefix.inputs["visual_tokens"][:visual_rows],
+        **arrays,
         f"language.{EXAMPLE}.logits": project(logits, MOST_DIRECTIONS),
     }
 
@@ -139,8 +140,8 @@ def spoken_arrays(
     """What a reference says of one answer: a prompt, the answer's tokens (N,) and their logits (N, vocabulary)."""
     arrays: Arrays = {
         "prefix_ids": prefix.ids,
-        "prefix_positions": prefix.positions,
         "asked_ids": asked.ids,
+        "prefix_positions": prefix.positions,
         "asked_positions": asked.positions,
         "next_positions": np.array([prefix.next_position, asked.next_position]),
         "answer_ids": answer_ids,
