@@ -16,7 +16,7 @@ from typing import Annotated, Optional
 import torch
 import typer
 
-from stts_export.precision.half import Half
+from stts_export.options import Half
 from stts_runtime.cli.entry import run_app
 from stts_runtime.errors import UserError
 from stts_runtime.outputs import check_place, written_whole

@@ -1,14 +1,12 @@
 """Exports STTS video language models: a checkpoint becomes a bundle that `stts_runtime` runs.
 
-One call builds and one compares; the same model is there as torch modules too:
+    import stts_export
 
-    from pathlib import Path
-    from stts_export import BuildRequest, VerifyRequest, build_bundle, open_checkpoint, verify_bundle
+    bundle = stts_export.build("checkpoints/tiny", "out/tiny", frames=[8, 16], keep=[1, 0.5])
+    report = stts_export.verify("out/tiny", "checkpoints/tiny")
+    modules = stts_export.open_checkpoint("checkpoints/tiny").load()  # the same model as torch modules
 
-    checkpoint, out = Path("checkpoints/tiny"), Path("out/tiny")
-    bundle = build_bundle(BuildRequest(checkpoint, out, frames=[8], keeps=[1.0, 0.5], budgets=["clip"]))
-    report = verify_bundle(VerifyRequest(out, checkpoint))
-    modules = open_checkpoint(checkpoint).load()
+More in docs/python.md.
 """
 
 from __future__ import annotations
@@ -19,40 +17,41 @@ from typing import TYPE_CHECKING, Any
 from stts_export.extras import check_export_extra, check_train_extra
 
 if TYPE_CHECKING:
-    from stts_export.build import BuildRequest, build_bundle
     from stts_export.checkpoint import Checkpoint, Modules, open_checkpoint
-    from stts_export.verify.request import VerifyRequest
-    from stts_export.verify.run import verify_bundle
+    from stts_export.errors import CheckpointError, ExportError
+    from stts_export.front_door import build, verify
+    from stts_export.verifying import VerifyReport
 
 __all__ = [
-    "BuildRequest",
     "Checkpoint",
+    "CheckpointError",
+    "ExportError",
     "Modules",
-    "VerifyRequest",
-    "build_bundle",
+    "VerifyReport",
+    "build",
     "open_checkpoint",
-    "verify_bundle",
+    "verify",
 ]
 
-_BUILD = "stts_export.build", check_export_extra
-_CHECKPOINT = "stts_export.checkpoint", check_train_extra
-_VERIFY_REQUEST = "stts_export.verify.request", check_export_extra
-_VERIFY = "stts_export.verify.run", check_export_extra
 _HOMES = {
-    "BuildRequest": _BUILD,
-    "Checkpoint": _CHECKPOINT,
-    "Modules": _CHECKPOINT,
-    "VerifyRequest": _VERIFY_REQUEST,
-    "build_bundle": _BUILD,
-    "open_checkpoint": _CHECKPOINT,
-    "verify_bundle": _VERIFY,
+    "Checkpoint": "checkpoint",
+    "CheckpointError": "errors",
+    "ExportError": "errors",
+    "Modules": "checkpoint",
+    "VerifyReport": "verifying",
+    "build": "front_door",
+    "open_checkpoint": "checkpoint",
+    "verify": "front_door",
 }
+_CHECKS = {"checkpoint": check_train_extra, "verifying": check_export_extra}
+"""Before an import that needs torch; the front door's functions do this when they are called."""
 
 
 def __getattr__(name: str) -> Any:
-    """Imports torch only for a name that needs it. Raises `MissingExtraError` where it is not installed."""
+    """Imports nothing before it is used. Raises `MissingExtraError` for a name that needs torch where there is none."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home, check = _HOMES[name]
-    check(f"{__name__}.{name}")
-    return getattr(import_module(home), name)
+    home = _HOMES[name]
+    if home in _CHECKS:
+        _CHECKS[home](f"{__name__}.{name}")
+    return getattr(import_module(f"{__name__}.{home}"), name)

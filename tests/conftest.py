@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from stts_runtime.bundle import Bundle
-from tests.clips import write_clip
-from tests.frozen import thaw
-from tests.installed import HAS_ONNXRUNTIME, HAS_TORCH
+from tests.support.clips import write_clip
+from tests.support.frozen import thaw
+from tests.support.installed import HAS_ONNXRUNTIME, HAS_TORCH
 
 
 def pytest_configure() -> None:
@@ -81,7 +81,7 @@ def _built_once(request: pytest.FixtureRequest, name: str, frames: list[int], ta
         return thaw(name, factory.mktemp("frozen") / name)
     from filelock import FileLock
 
-    from stts_export.build import BuildRequest, build_bundle
+    from stts_export.building import BuildRequest, build_bundle
 
     base = factory.getbasetemp()
     checkpoint = request.getfixturevalue("micro_checkpoint")

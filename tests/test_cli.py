@@ -15,10 +15,10 @@ from pathlib import Path
 import cv2
 import pytest
 
-import stts_export
 from stts_runtime.bundle import Bundle
 from stts_runtime.records import Answer
-from tests.programs import BIN, assert_refused, run
+from tests.support.places import ROOT
+from tests.support.programs import BIN, assert_refused, run
 
 EXPORT_PACKAGES = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "transformers")
 CALIB_PACKAGES = ("onnxruntime", "ml_dtypes", "matplotlib", "yaml", "fastapi", "requests", "paho", "prometheus_client")
@@ -188,7 +188,7 @@ def _read_terminal(terminal: int) -> bytes:
 
 @pytest.mark.onnxruntime
 def test_a_clip_with_too_few_frames_is_refused(micro_bundle: Bundle, tmp_path: Path) -> None:
-    from tests.clips import write_clip
+    from tests.support.clips import write_clip
 
     short = write_clip(tmp_path / "short.mp4", frames=2, fps=10)
     done = run("stts-runtime", "run", micro_bundle.folder, short, "--ask", "Who?")
@@ -213,7 +213,7 @@ def test_build_refuses_in_one_line(micro_checkpoint: Path, tmp_path: Path) -> No
 def test_import_writes_a_checkpoint_that_build_and_import_read(micro_checkpoint: Path, tmp_path: Path) -> None:
     import torch
 
-    from tests.training_layout import write_training_layout
+    from tests.support.training_layout import write_training_layout
 
     training = write_training_layout(micro_checkpoint, tmp_path / "training", sharded=True, dtype=torch.float32)
     out = tmp_path / "imported"
@@ -370,9 +370,14 @@ for program in (export, runtime):
         done = CliRunner().invoke(program, [name, "--help"])
         assert done.exit_code == 0, (name, done.output)
 import stts_export
-for name in stts_export.__all__:
+for use in (
+    lambda: stts_export.build("a", "b"),
+    lambda: stts_export.verify("a", "b"),
+    lambda: stts_export.VerifyReport,
+    lambda: stts_export.open_checkpoint,
+):
     try:
-        getattr(stts_export, name)
+        use()
     except stts_export.extras.MissingExtraError as error:
         print(error)
 """
@@ -382,10 +387,12 @@ def test_without_torch_every_command_is_explained_and_python_is_told_what_to_ins
     command = [sys.executable, "-c", WITHOUT_OPTIONAL_PACKAGES]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    told = dict(zip(stts_export.__all__, done.stdout.splitlines(), strict=True))
-    assert told["build_bundle"].startswith("torch")
-    assert told["build_bundle"].endswith("stts_export.build_bundle needs them: pip install 'stts-export[export]'")
-    assert told["open_checkpoint"].endswith("stts_export.open_checkpoint needs them: pip install 'stts-export[train]'")
+    build, verify, report, open_checkpoint = done.stdout.splitlines()
+    assert build.startswith("torch")
+    assert build.endswith("building a bundle needs them: pip install 'stts-export[export]'")
+    assert verify.endswith("verifying a bundle needs them: pip install 'stts-export[export]'")
+    assert report.endswith("stts_export.VerifyReport needs them: pip install 'stts-export[export]'")
+    assert open_checkpoint.endswith("stts_export.open_checkpoint needs them: pip install 'stts-export[train]'")
 
 
 @pytest.mark.onnxruntime
@@ -397,6 +404,14 @@ def test_accuracy_is_measured_without_torch(micro_bundle: Bundle, tmp_path: Path
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["clips"] == 2
+
+
+def test_without_onnxruntime_nothing_is_said_to_be_measured(micro_bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['onnxruntime'] = None\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    command = [str(BIN / "stts-export"), "evaluate", str(micro_bundle.folder), "--clips", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert_refused(done, "onnxruntime is not installed")
 
 
 def test_an_unforeseen_error_is_one_line_unless_asked_for_more(
@@ -418,13 +433,12 @@ def test_an_unforeseen_error_is_one_line_unless_asked_for_more(
 def test_check_golden_fails_on_a_miss(tmp_path: Path) -> None:
     import numpy as np
 
-    root = Path(__file__).parent.parent
-    with np.load(root / "tests" / "data" / "stts_keep50.npz") as archive:
+    with np.load(ROOT / "tests" / "data" / "stts_keep50.npz") as archive:
         content = {name: archive[name] for name in archive.files}
     content["hidden_last"] = content["hidden_last"] * 1.001
     bad = tmp_path / "bad.npz"
     np.savez(bad, **content)
-    command = [sys.executable, str(root / "scripts" / "check_golden.py"), str(bad)]
+    command = [sys.executable, str(ROOT / "scripts" / "check_golden.py"), str(bad)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1, done.stderr
     assert [line[:4] for line in done.stdout.splitlines()] == ["FAIL"]

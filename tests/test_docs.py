@@ -27,8 +27,9 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.cli.app import app as runtime_app
 from stts_runtime.sinks.config import FileConfig, MqttConfig, ScreenConfig, WebhookConfig
 from stts_runtime.stream.config import StreamConfig
-from tests.documented import ROOT, Command, extras, mentioned, options, shown
-from tests.served import served
+from tests.support.documented import PAGES, Command, extras, mentioned, options, shown
+from tests.support.places import ROOT
+from tests.support.served import served
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -209,6 +210,16 @@ def test_every_message_of_troubleshooting_is_one_of_ours() -> None:
     for message in messages:
         for piece in re.split(FILLED_IN, message):
             assert piece.strip() in ours, message
+
+
+def test_files_that_are_named_exist() -> None:
+    """By the end of their path, as the tables of docs/architecture.md name them."""
+    parts = ("calib", "examples", "runtime", "scripts", "stts_export", "tests", "tools")
+    paths = [path.relative_to(ROOT).parts for part in parts for path in (ROOT / part).rglob("*.py")]
+    there = {"/".join(path[start:]) for path in paths for start in range(len(path))}
+    named = {(page.name, file) for page in PAGES for file in re.findall(r"`([a-z0-9_/]+\.py)`", page.read_text())}
+    assert len(named) > 100
+    assert not [f"{page}: {file}" for page, file in sorted(named) if file not in there]
 
 
 def _texts() -> Iterator[str]:

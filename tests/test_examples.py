@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from stts_runtime.bundle import Bundle
-from tests.documented import ROOT
+from tests.support.places import ROOT
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 

@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stts_export.checkpoint.config_json import config_json
 from stts_export.checkpoint.lazy_weights import placeholder
 from stts_export.checkpoint.load import Checkpoint, LazyModules, open_checkpoint
-from stts_export.checkpoint.tokenizer import SETTINGS, TOKENIZER, mark_ids, read_tokenizer
-from stts_export.checkpoint.write import VIDEO_PROCESSOR, json_bytes, replaceable_checkpoint, write_checkpoint
+from stts_export.checkpoint.tokenizer import SETTINGS, TOKENIZER, read_tokenizer
+from stts_export.checkpoint.write import json_bytes, replaceable_checkpoint, write_checkpoint
+from stts_export.molmo2.config_json import config_json
+from stts_export.molmo2.marks import mark_ids
+from stts_export.molmo2.processor import PROCESSOR, VIDEO_PROCESSOR, processor_json
 from stts_runtime.bundle.publish import check_apart, check_free
 from stts_runtime.tell import TellStep, tell_nobody
 
@@ -22,7 +24,7 @@ _OF_TOKENIZER = (
     SETTINGS, "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "generation_config.json",
     "chat_template.jinja", "chat_template.json",
 )  # fmt: skip
-_OF_PROCESSOR = (VIDEO_PROCESSOR, "processor_config.json", "preprocessor_config.json")
+_OF_PROCESSOR = (VIDEO_PROCESSOR, PROCESSOR, "preprocessor_config.json")
 
 
 def import_checkpoint(
@@ -77,6 +79,5 @@ def _beside(checkpoint: Checkpoint) -> dict[str, bytes]:
     for folder, names in ((checkpoint.tokenizer, _OF_TOKENIZER), (checkpoint.path, _OF_PROCESSOR)):
         files |= {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
     if not files.keys() & set(_OF_PROCESSOR):
-        pool = checkpoint.config.vision.pool
-        files[VIDEO_PROCESSOR] = json_bytes({"pooling_size": [pool, pool], "max_fps": checkpoint.max_fps})
+        files[VIDEO_PROCESSOR] = json_bytes(processor_json(checkpoint.config.vision.pool, checkpoint.max_fps))
     return files

@@ -9,38 +9,26 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from stts_export.checkpoint.distributed_files import DistributedFiles
-from stts_export.checkpoint.hf_config import HfConfig
-from stts_export.checkpoint.json_files import Section, read_json, read_optional_json
 from stts_export.checkpoint.safetensors_files import SafetensorsFiles
-from stts_export.checkpoint.tokenizer import TOKENIZER, mark_ids, read_tokenizer
+from stts_export.checkpoint.tokenizer import TOKENIZER, read_tokenizer
 from stts_export.checkpoint.torch_file import TorchFile
-from stts_export.checkpoint.training_config import read_training_config
 from stts_export.checkpoint.weight_source import WeightSource
 from stts_export.errors import CheckpointError
+from stts_export.json_files import read_json
+from stts_export.molmo2.hf_config import HfConfig
+from stts_export.molmo2.marks import mark_ids
+from stts_export.molmo2.processor import VideoProcessor, read_processor
+from stts_export.molmo2.training_config import read_training_config
 from stts_runtime.settings import first_problem
 
 HUGGING_FACE = "config.json"
 TRAINING = "config.yaml"
 TORCH_FILE = "model.pt"
 SHARDS = "model_and_optim"
-
-
-class VideoProcessor(Section):
-    """What is read of the video processor's settings."""
-
-    pooling_size: tuple[Annotated[int, Field(ge=1, le=64)], Annotated[int, Field(ge=1, le=64)]] = (3, 3)
-    max_fps: Annotated[float, Field(gt=0, le=1000)] = 2.0
-
-
-class Processor(Section):
-    """Newer checkpoints keep the video processor inside `processor_config.json`."""
-
-    video_processor: VideoProcessor = VideoProcessor()
 
 
 @dataclass(frozen=True)
@@ -87,12 +75,8 @@ def _tokenizer_folder(folder: Path, given: Path | None) -> Path:
 
 def _hugging_face(folder: Path, tokenizer: Path) -> Layout:
     path = folder / HUGGING_FACE
-    older = folder / "video_preprocessor_config.json"
-    if older.exists():
-        processor = read_json(older, VideoProcessor)
-    else:
-        processor = read_optional_json(folder / "processor_config.json", Processor).video_processor
-    return Layout(path, read_json(path, HfConfig), processor, SafetensorsFiles(folder), tokenizer, _sha256(path))
+    processor, files = read_processor(folder), SafetensorsFiles(folder)
+    return Layout(path, read_json(path, HfConfig), processor, files, tokenizer, _sha256(path))
 
 
 def _training(folder: Path, tokenizer: Path) -> Layout:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from stts_export.checkpoint.hf_config import HfConfig
-from stts_export.checkpoint.layouts import HUGGING_FACE, VideoProcessor, find_layout
+from stts_export.checkpoint.layouts import HUGGING_FACE, find_layout
 from stts_export.checkpoint.lazy_weights import Read, hold_small_weights
-from stts_export.checkpoint.names import own_name
 from stts_export.checkpoint.tokenizer import TextSide, read_text_side
 from stts_export.checkpoint.weight_source import WeightSource
-from stts_export.checkpoint.weights import HEAD, Stored, checked, head_is_embedding, stored_weights
+from stts_export.checkpoint.weights import Stored, checked, head_is_embedding, stored_weights
 from stts_export.errors import CheckpointError
 from stts_export.modules.config import ModelConfig
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
-
-_SCORER = "temporal_token_scorer."
-_SCORER_WIDTH_FROM = f"{_SCORER}mlp.w1.weight"
+from stts_export.molmo2.hf_config import HfConfig
+from stts_export.molmo2.names import HEAD, SCORER, SCORER_WIDTH_FROM, own_name
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Modules:
 
 @dataclass(frozen=True)
 class LazyModules(Modules):
-    """Modules that hold small weights and placeholders (`streaming`); `read` has every weight by its name."""
+    """Modules that hold small weights and placeholders (`lazy_weights`); `read` has every weight by its name."""
 
     read: Read
     dtypes: dict[str, torch.dtype]
@@ -88,15 +86,16 @@ class Checkpoint:
         return replace(self.config, text=replace(self.config.text, tied=True)), [note]
 
 
-def open_checkpoint(folder: Path, tokenizer: Path | None = None) -> Checkpoint:
+def open_checkpoint(folder: str | os.PathLike[str], tokenizer: str | os.PathLike[str] | None = None) -> Checkpoint:
     """Reads a checkpoint of any layout but for its weights; `tokenizer` is for those beside which none lies.
 
     Raises `CheckpointError` with what is wrong and where.
     """
+    folder, tokenizer = Path(folder), None if tokenizer is None else Path(tokenizer)
     layout = find_layout(folder, tokenizer)
     width = _scorer_width(layout.files)
     try:
-        config = layout.hf_config.model_config_with(_pool(layout.processor), width)
+        config = layout.hf_config.model_config_with(layout.processor.pool, width)
     except CheckpointError as error:
         raise CheckpointError(str(error).replace(HUGGING_FACE, layout.config.name)) from None
     return Checkpoint(
@@ -114,15 +113,8 @@ def open_checkpoint(folder: Path, tokenizer: Path | None = None) -> Checkpoint:
 def _scorer_width(files: WeightSource) -> int | None:
     """Rows of the scorer's first linear layer; None where the checkpoint has no scorer."""
     stored = {own_name(name): name for name in files}
-    if not any(name.startswith(_SCORER) for name in stored):
+    if not any(name.startswith(SCORER) for name in stored):
         return None
-    if _SCORER_WIDTH_FROM not in stored or len(shape := files.shape(stored[_SCORER_WIDTH_FROM])) != 2:
-        raise CheckpointError(f"the checkpoint has a scorer, but its {_SCORER_WIDTH_FROM} is missing or no matrix")
+    if SCORER_WIDTH_FROM not in stored or len(shape := files.shape(stored[SCORER_WIDTH_FROM])) != 2:
+        raise CheckpointError(f"the checkpoint has a scorer, but its {SCORER_WIDTH_FROM} is missing or no matrix")
     return shape[0]
-
-
-def _pool(processor: VideoProcessor) -> int:
-    height, width = processor.pooling_size
-    if height != width:
-        raise CheckpointError(f"the video processor pools {height}x{width} patches; only square windows are supported")
-    return height

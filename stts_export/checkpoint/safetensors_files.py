@@ -8,9 +8,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from stts_export.checkpoint.json_files import Section, read_json
 from stts_export.checkpoint.weight_source import Entry, WeightSource, check_dtype
 from stts_export.errors import CheckpointError
+from stts_export.json_files import Section, read_json
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"

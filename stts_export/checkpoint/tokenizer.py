@@ -9,26 +9,15 @@ from typing import Annotated
 from pydantic import Field
 from tokenizers import Tokenizer
 
-from stts_export.checkpoint.json_files import Section, read_optional_json
 from stts_export.errors import CheckpointError
+from stts_export.json_files import Section, read_optional_json
 from stts_export.modules.config import MarkerIds
+from stts_export.molmo2.marks import check_marks
 
 TOKENIZER = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
 
 TokenId = Annotated[int, Field(ge=0)]
-
-_MARKS = {"<im_patch>": "image_patch", "<frame_start>": "frame_start", "<frame_end>": "frame_end"}
-
-_CONFIG_KEYS = {
-    "<im_patch>": "image_patch_id",
-    "<im_start>": "image_start_token_id",
-    "<im_end>": "image_end_token_id",
-    "<low_res_im_start>": "low_res_image_start_token_id",
-    "<frame_start>": "frame_start_token_id",
-    "<frame_end>": "frame_end_token_id",
-}
-"""What `config.json` calls the token numbers of Molmo2's marks."""
 
 
 @dataclass(frozen=True)
@@ -62,26 +51,11 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     return _parse(_content(folder), folder / TOKENIZER)
 
 
-def mark_ids(tokenizer: Tokenizer) -> dict[str, int]:
-    """The token numbers that `config.json` lists, as far as the tokenizer has them, under the names used there."""
-    found = {key: tokenizer.token_to_id(mark) for mark, key in _CONFIG_KEYS.items()}
-    missing = [mark for mark in _MARKS if found[_CONFIG_KEYS[mark]] is None]
-    if missing:
-        raise CheckpointError(
-            f"the tokenizer has no {missing[0]}: it is that of the language model alone; take that of the Molmo2 "
-            "which the checkpoint was made from"
-        )
-    return {key: number for key, number in found.items() if number is not None}
-
-
 def read_text_side(folder: Path, markers: MarkerIds) -> TextSide:
     """Reads the tokenizer and its settings. Raises `CheckpointError` if they do not fit each other or the model."""
     path, content = folder / TOKENIZER, _content(folder)
     tokenizer = _parse(content, path)
-    for text, field in _MARKS.items():
-        got, wanted = tokenizer.token_to_id(text), getattr(markers, field)
-        if got != wanted:
-            raise CheckpointError(f"{path} gives {text} the number {got}, but config.json says {wanted}")
+    check_marks(tokenizer, markers, path)
     settings = read_optional_json(folder / SETTINGS, TokenizerSettings)
     if settings.eos_token is None:
         raise CheckpointError(f"{folder / 'tokenizer_config.json'} names no eos_token, so no answer would ever end")

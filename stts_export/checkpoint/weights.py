@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,14 +11,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from stts_export.checkpoint.names import own_name
 from stts_export.checkpoint.weight_source import WeightSource
 from stts_export.errors import CheckpointError
 from stts_export.modules.config import ModelConfig
-
-HEAD = "lm_head.weight"
-BASE_EMBEDDING = "language_model.embed_tokens.base"
-EXTRA_EMBEDDING = "language_model.embed_tokens.extra"
+from stts_export.molmo2.names import BASE_EMBEDDING, EXTRA_EMBEDDING, HEAD, SCORER, fused_parts, own_name
 
 _ROWS_AT_ONCE = 1 << 13
 _NAMES_SHOWN = 4
@@ -67,26 +64,18 @@ def _embedding_split_as_used(found: Mapping[str, Stored], config: ModelConfig) -
 
 
 def _unfused(name: str, stored: str, files: WeightSource, config: ModelConfig) -> list[tuple[str, Stored]]:
-    text, shape, dtype = config.text, files.shape(stored), files.dtype(stored)
-    queries, keys = text.heads * text.head_dim, text.kv_heads * text.head_dim
-
-    def split(parts: list[tuple[str, int]]) -> list[tuple[str, Stored]]:
-        if not shape or sum(size for _, size in parts) != shape[0]:
-            sizes = " + ".join(str(size) for _, size in parts)
-            raise CheckpointError(f"weight {stored} has shape {list(shape)}, expected {sizes} rows")
-        rows, start = [], 0
-        for part, size in parts:
-            rows.append((part, Stored((size, *shape[1:]), dtype, partial(_read_part, files, stored, start, size))))
-            start += size
-        return rows
-
-    if ".self_attn.att_proj." in name:
-        return split([(name.replace("att_proj", f"{x}_proj"), queries if x == "q" else keys) for x in "qkv"])
-    if ".mlp.ff_proj." in name:
-        return split([(name.replace("ff_proj", f"{x}_proj"), text.mlp_width) for x in ("up", "gate")])
-    if name == "language_model.embed_tokens.weight":
-        return split([(BASE_EMBEDDING, text.vocab), (EXTRA_EMBEDDING, text.extra_vocab)])
-    return [(name, Stored(shape, dtype, partial(files.read, stored)))]
+    """What is stored under `stored`, as one of our weights or as several."""
+    shape, dtype, parts = files.shape(stored), files.dtype(stored), fused_parts(name, config.text)
+    if parts is None:
+        return [(name, Stored(shape, dtype, partial(files.read, stored)))]
+    if not shape or sum(size for _, size in parts) != shape[0]:
+        sizes = " + ".join(str(size) for _, size in parts)
+        raise CheckpointError(f"weight {stored} has shape {list(shape)}, expected {sizes} rows")
+    starts = itertools.accumulate((size for _, size in parts), initial=0)
+    return [
+        (part, Stored((size, *shape[1:]), dtype, partial(_read_part, files, stored, start, size)))
+        for (part, size), start in zip(parts, starts, strict=False)
+    ]
 
 
 def _read_part(files: WeightSource, stored: str, start: int, size: int, rows: slice | None) -> Tensor:
@@ -120,7 +109,7 @@ def _ignorable(found: Mapping[str, Stored], config: ModelConfig) -> tuple[set[st
     deeper = {
         name for name in found if (match := _VIT_LAYER.match(name)) and int(match.group(1)) >= config.vision.layers
     }
-    scorer = {name for name in found if config.scorer is None and name.startswith("temporal_token_scorer.")}
+    scorer = {name for name in found if config.scorer is None and name.startswith(SCORER)}
     notes = []
     if deeper:
         notes.append(f"ignored {len(deeper)} weights of vision layers deeper than {config.vision.layers - 1}")

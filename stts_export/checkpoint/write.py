@@ -12,20 +12,18 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from stts_export.checkpoint.hf_config import HfConfig
-from stts_export.checkpoint.json_files import read_json
 from stts_export.checkpoint.layouts import HUGGING_FACE
 from stts_export.checkpoint.lazy_weights import Read, placeholder
 from stts_export.checkpoint.safetensors_files import INDEX, SINGLE
 from stts_export.checkpoint.safetensors_writer import write_safetensors
 from stts_export.checkpoint.tokenizer import SETTINGS, TOKENIZER
 from stts_export.errors import CheckpointError
+from stts_export.json_files import read_json
+from stts_export.molmo2.hf_config import HfConfig
+from stts_export.molmo2.marks import END_OF_TURN
+from stts_export.molmo2.names import stored_sources
+from stts_export.molmo2.processor import MAX_FPS, VIDEO_PROCESSOR, processor_json
 from stts_runtime.bundle.publish import Replaceable, published
-
-VIDEO_PROCESSOR = "video_preprocessor_config.json"
-
-_EMBEDDING = "language_model.embed_tokens"
-_HEAD = "lm_head.weight"
 
 
 def write_checkpoint(
@@ -41,7 +39,7 @@ def write_checkpoint(
     `like` has a tensor, which may be a placeholder, of shape and dtype for each of our names, and `read` gives the
     weight itself; `beside` are further files by name: the tokenizer, processor settings, a card.
     """
-    sources = _sources(like)
+    sources = stored_sources(like)
 
     def stored(name: str) -> Tensor:
         return torch.cat([read(own) for own in sources[name]])
@@ -63,8 +61,8 @@ def files_beside(tokenizer: Tokenizer, pool: int, card: str | None = None) -> di
     """The files next to a trained checkpoint's weights: tokenizer, processor with `pool` x `pool` groups, README."""
     files = {
         TOKENIZER: tokenizer.to_str(pretty=True).encode(),
-        SETTINGS: json_bytes({"bos_token": None, "eos_token": "<|im_end|>"}),
-        VIDEO_PROCESSOR: json_bytes({"pooling_size": [pool, pool], "max_fps": 2}),
+        SETTINGS: json_bytes({"bos_token": None, "eos_token": END_OF_TURN}),
+        VIDEO_PROCESSOR: json_bytes(processor_json(pool, MAX_FPS)),
     }
     return files if card is None else {**files, "README.md": card.encode()}
 
@@ -87,19 +85,3 @@ def _joined(parts: list[Tensor]) -> Tensor:
     rows = sum(part.shape[0] for part in parts)
     dtype = functools.reduce(torch.promote_types, (part.dtype for part in parts))
     return placeholder((rows, *parts[0].shape[1:]), dtype)
-
-
-def _sources(names: Mapping[str, Tensor]) -> dict[str, list[str]]:
-    """Names of the newer Hugging Face generation -> ours, whose rows lie one after the other in them."""
-    sources: dict[str, list[str]] = {}
-    for name in names:
-        if name.startswith(_EMBEDDING):
-            continue
-        own = name if name == _HEAD else f"model.{name}"
-        if "patch_token_pooler" in name:
-            own = own.replace("q_proj", "wq").replace("k_proj", "wk").replace("v_proj", "wv").replace("o_proj", "wo")
-        sources[own.replace("model.temporal", "model.vision_tower.temporal")] = [name]
-    sources[f"model.{_EMBEDDING}.weight"] = [f"{_EMBEDDING}.base", f"{_EMBEDDING}.extra"]
-    # A tied head is written out (`config_json`).
-    sources.setdefault(_HEAD, [f"{_EMBEDDING}.base"])
-    return sources

@@ -7,41 +7,53 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
+from stts_export.extras import check_calib_extra
 from stts_runtime.cli.options import BundleArgument, JsonOption
 from stts_runtime.cli.steps import steps
 from stts_runtime.outputs import check_output, written_whole
 
 if TYPE_CHECKING:
+    from stts_calib.calibrate import CalibrationRequest
     from stts_calib.comparison import QuantizationReport
+
+
+FramesFromOption = Annotated[
+    list[str],
+    typer.Option(help="Video, camera or stream, repeatable; or frames that --save-frames stored, .npz."),
+]
+RangesOption = Annotated[
+    Literal["minmax", "entropy", "percentile"], typer.Option(help="How ranges of activations are taken.")
+]
+VisionOption = Annotated[
+    Literal["auto", "none", "int8", "fp8"],
+    typer.Option(help="Of the vision tower; auto: int8 if it is faster here. fp8 is for TensorRT."),
+]
+LanguageOption = Annotated[
+    Literal["auto", "none", "int4", "int8"], typer.Option(help="Of the language model; auto: what is fastest here.")
+]
+ScalesOption = Annotated[
+    Literal["rtn", "awq"],
+    typer.Option(help="Of 4-bit weights: rounded to nearest, or searched on the frames by NVIDIA ModelOpt."),
+]
+IouOption = Annotated[float, typer.Option(min=0, max=1, help="Bar: intersection over union of kept sets.")]
+PointsOption = Annotated[float, typer.Option(min=0, help="Bar: points of accuracy that may be lost.")]
+ReportOption = Annotated[Optional[Path], typer.Option(help="Report to write, .json; a copy is in the bundle.")]
 
 
 def calibrate_command(
     bundle: BundleArgument,
-    frames_from: Annotated[
-        list[str],
-        typer.Option(help="Video, camera or stream, repeatable; or frames that --save-frames stored, .npz."),
-    ],
+    frames_from: FramesFromOption,
     out: Annotated[Path, typer.Option(help="Bundle to write.")],
     count: Annotated[int, typer.Option(min=4, help="Windows to calibrate on.")] = 16,
-    ranges: Annotated[
-        Literal["minmax", "entropy", "percentile"], typer.Option(help="How ranges of activations are taken.")
-    ] = "minmax",
-    vision: Annotated[
-        Literal["auto", "none", "int8", "fp8"],
-        typer.Option(help="Of the vision tower; auto: int8 if it is faster here. fp8 is for TensorRT."),
-    ] = "auto",
-    language: Annotated[
-        Literal["auto", "none", "int4", "int8"], typer.Option(help="Of the language model; auto: what is fastest here.")
-    ] = "auto",
-    scales: Annotated[
-        Literal["rtn", "awq"],
-        typer.Option(help="Of 4-bit weights: rounded to nearest, or searched on the frames by NVIDIA ModelOpt."),
-    ] = "rtn",
+    ranges: RangesOption = "minmax",
+    vision: VisionOption = "auto",
+    language: LanguageOption = "auto",
+    scales: ScalesOption = "rtn",
     clips: Annotated[int, typer.Option(min=2, help="Synthetic clips on which both are compared.")] = 250,
-    least_iou: Annotated[float, typer.Option(min=0, max=1, help="Bar: intersection over union of kept sets.")] = 0.98,
-    most_points: Annotated[float, typer.Option(min=0, help="Bar: points of accuracy that may be lost.")] = 1.0,
+    least_iou: IouOption = 0.98,
+    most_points: PointsOption = 1.0,
     save_frames: Annotated[Optional[Path], typer.Option(help="Keep the frames for a rerun, .npz.")] = None,
-    report: Annotated[Optional[Path], typer.Option(help="Report to write, .json; a copy is in the bundle.")] = None,
+    report: ReportOption = None,
     plot: Annotated[Optional[Path], typer.Option(help="Picture of the report, .png.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write the bundle though a bar is missed.")] = False,
     as_json: JsonOption = False,
@@ -50,29 +62,34 @@ def calibrate_command(
 
     Accuracy means something for checkpoints trained on such clips; what is kept is compared for any.
     """
-    from stts_export.extras import check_calib_extra
-
     check_calib_extra("quantizing a bundle")
     for place, suffix in ((save_frames, ".npz"), (report, ".json"), (plot, ".png")):
         if place is not None:
             check_output(place, (suffix,), None, bundle)
-    from stts_calib.calibrate import CalibrationRequest, NotWorthItError, calibrate
+    from stts_calib.calibrate import CalibrationRequest
     from stts_calib.comparison import Bars
 
     request = CalibrationRequest(
         bundle,
         out,
         frames_from,
-        count,
-        ranges,
-        vision,
-        language,
-        scales,
-        clips,
+        count=count,
+        ranges=ranges,
+        vision=vision,
+        language=language,
+        scales=scales,
+        clips=clips,
         bars=Bars(least_iou=least_iou, most_points=most_points),
         save_frames=save_frames,
         force=force,
     )
+    _run(request, report, plot, as_json)
+
+
+def _run(request: CalibrationRequest, report: Path | None, plot: Path | None, as_json: bool) -> None:
+    """The report is handed out whether the bundle is worth it or not."""
+    from stts_calib.calibrate import NotWorthItError, calibrate
+
     try:
         with steps(quiet=as_json) as tell:
             made = calibrate(request, tell)

@@ -101,9 +101,8 @@ def _write_answers(evaluation: Evaluation, answers: Path | None) -> list[Path]:
 
 def _run(evaluation: Evaluation, tell: TellStep) -> float:
     """Minutes that it took."""
-    started, step = time.perf_counter(), "asking about clips"
-    tell(step)
-    evaluation.run(lambda done: tell(step, done, evaluation.clips))
+    started = time.perf_counter()
+    evaluation.run(lambda done: tell("asking about clips", done, evaluation.clips if done else 0))
     return (time.perf_counter() - started) / 60
 
 

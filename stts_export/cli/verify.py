@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from stts_export.extras import check_export_extra
+import stts_export
 from stts_runtime.cli.options import BundleArgument, JsonOption
 from stts_runtime.cli.steps import steps
-from stts_runtime.video import check_source
 
 if TYPE_CHECKING:
-    from stts_export.verify import VerifyReport
+    from stts_export import VerifyReport
 
 
 def verify_command(
@@ -35,14 +34,17 @@ def verify_command(
 
     The report is stored in the bundle, engines/verify.json.
     """
-    check_export_extra("verifying a bundle")
-    if frames_from is not None:
-        check_source(str(frames_from))
-    from stts_export.verify import VerifyRequest, verify_bundle
-
-    request = VerifyRequest(bundle, checkpoint, frames_from, variant or [], ask, max_tokens, write_reference)
     with steps(quiet=as_json) as tell:
-        report = verify_bundle(request, tell)
+        report = stts_export.verify(
+            bundle,
+            checkpoint,
+            frames_from=frames_from,
+            variant=variant or None,
+            ask=ask,
+            max_tokens=max_tokens,
+            write_reference=write_reference,
+            on_step=tell,
+        )
     if as_json:
         print(report.model_dump_json(), flush=True)
     else:

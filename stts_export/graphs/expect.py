@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from stts_export.graphs import incremental_graph, language_graph, vision_graph
 from stts_export.graphs.incremental_graph import IncrementalGraph
@@ -23,6 +24,7 @@ from stts_runtime.prompt import PromptBuilder, Tokens
 from stts_runtime.proof.language_stage import Prompted
 
 Array = NDArray[Any]
+Names = Sequence[str]
 
 EXPECTED_CALLS = 9
 """Of the language model, at most: a prefix, a question and seven tokens, so that a proof has eight of an answer."""
@@ -44,23 +46,22 @@ class Expectation:
 
 def expect_vision(vision: Vision, budget: TokenBudget) -> Expectation:
     """Runs the modules, in float32, on example frames."""
-    inputs = vision_graph.example_call(vision, budget)
-    with torch.no_grad():
-        outputs = VisionGraph(vision, budget)(*inputs)
-    return Expectation(
-        {name: tensor.numpy() for name, tensor in zip(vision_graph.input_names(budget), inputs, strict=True)},
-        {name: tensor.numpy() for name, tensor in zip(vision_graph.output_names(budget), outputs, strict=True)},
-    )
+    names = vision_graph.input_names(budget), vision_graph.output_names(budget)
+    return _expect(VisionGraph(vision, budget), vision_graph.example_call(vision, budget), *names)
 
 
 def expect_incremental(vision: Vision, budget: IncrementalBudget) -> Expectation:
     """Runs the modules, in float32, on an example frame."""
-    inputs = incremental_graph.example_call(vision)
+    names = FRAME_INPUTS, FRAME_OUTPUTS
+    return _expect(IncrementalGraph(vision, budget), incremental_graph.example_call(vision), *names)
+
+
+def _expect(graph: nn.Module, inputs: Sequence[Tensor], inputs_are: Names, outputs_are: Names) -> Expectation:
     with torch.no_grad():
-        outputs = IncrementalGraph(vision, budget)(*inputs)
+        outputs = graph(*inputs)
     return Expectation(
-        {name: tensor.numpy() for name, tensor in zip(FRAME_INPUTS, inputs, strict=True)},
-        {name: tensor.numpy() for name, tensor in zip(FRAME_OUTPUTS, outputs, strict=True)},
+        {name: tensor.numpy() for name, tensor in zip(inputs_are, inputs, strict=True)},
+        {name: tensor.numpy() for name, tensor in zip(outputs_are, outputs, strict=True)},
     )
 
 

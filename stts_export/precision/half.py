@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
 from stts_export.checkpoint.lazy_weights import cast
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
+from stts_export.options import Half
 
-Half = Literal["fp16", "bf16"]
 DTYPES: dict[Half, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 SCORER = "temporal_token_scorer"

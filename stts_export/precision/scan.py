@@ -20,7 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from stts_export.modules.layers import RmsNorm
 from stts_export.modules.scorer import TokenScorer
 from stts_export.modules.vision import Vision
-from stts_export.precision.half import LANGUAGE_MODEL, Half, PrecisionPlan
+from stts_export.options import Half
+from stts_export.precision.half import LANGUAGE_MODEL, PrecisionPlan
 
 FP16_LARGEST = 65504.0
 HEADROOM = 2.0

@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from stts_calib.clips import Clip, Split
-from stts_export.checkpoint.config_json import config_json
-from stts_export.checkpoint.tokenizer import mark_ids
 from stts_export.checkpoint.write import files_beside, write_checkpoint
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
+from stts_export.molmo2.config_json import config_json
+from stts_export.molmo2.marks import mark_ids
 from stts_export.training.examples import Batch, Batches, batch_of
 from stts_export.training.objective import Objective
 from stts_export.training.optimiser import Optimisers

@@ -2,7 +2,7 @@
 
 torch's own takes one matrix after the other, some 25 small kernels each; for this model's hundred matrices that is as
 long as a forward and backward pass (under the profiler 85 of 230 ms a step on an H200). Here all matrices of one shape
-go through the iteration as one batch. `tests/test_training.py` holds it to the same numbers.
+go through the iteration as one batch. `tests/export/training/test_loop.py` holds it to the same numbers.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stts_export.checkpoint.names import own_name
 from stts_export.graphs.on_cpu import make_runnable_on_cpu
 from stts_export.graphs.to_onnx import to_onnx
 from stts_export.lowering import LOWERINGS
@@ -34,6 +33,7 @@ from stts_export.modules.config import (
 )
 from stts_export.modules.vision import Vision
 from stts_export.modules.vit import group_order
+from stts_export.molmo2.names import own_name
 from stts_runtime.budget import TokenBudget
 from stts_runtime.errors import UserError
 from stts_runtime.proof.bars import relative_error

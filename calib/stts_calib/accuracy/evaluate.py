@@ -98,11 +98,12 @@ class Evaluation:
         self.answers = {setting.name: Answers() for setting in settings}
 
     def run(self, on_clip: Callable[[int], None] = lambda _: None) -> None:
-        """Asks everything; `on_clip` is called after every clip with the number of clips done."""
+        """Asks everything; `on_clip` is called with the number of clips done: 0 once the engines are loaded."""
         conversation = Conversation.open(self.bundle, self.engine)
         self.lowering = conversation.lowering
         variants = {setting.variant for setting in self.settings}
         sessions = {name: Session.open(self.bundle, name, conversation, self.engine) for name in variants}
+        on_clip(0)
         for number in range(self.clips):
             self._watch(Clip.make(self.split, number), sessions)
             on_clip(number + 1)

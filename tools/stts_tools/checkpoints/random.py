@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stts_export.checkpoint.config_json import config_json
 from stts_export.checkpoint.lazy_weights import placeholder
-from stts_export.checkpoint.tokenizer import mark_ids
 from stts_export.checkpoint.write import files_beside, write_checkpoint
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
+from stts_export.molmo2.config_json import config_json
+from stts_export.molmo2.marks import mark_ids
 from stts_tools.checkpoints.byte_tokenizer import byte_level_tokenizer
 from stts_tools.checkpoints.sizes import POOL, Size, model_config
 

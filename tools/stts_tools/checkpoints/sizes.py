@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
-from stts_export.checkpoint.tokenizer import mark_ids
 from stts_export.modules.config import (
     ConnectorConfig,
     MarkerIds,
@@ -17,6 +16,7 @@ from stts_export.modules.config import (
     VisionConfig,
     YarnScaling,
 )
+from stts_export.molmo2.marks import mark_ids
 from stts_runtime.errors import UserError
 from stts_tools.checkpoints.byte_tokenizer import base_vocabulary
 

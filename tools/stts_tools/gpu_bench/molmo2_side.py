@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from transformers import Molmo2Config, Molmo2ForConditionalGeneration
 
-from stts_export.checkpoint.config_json import config_json
-from stts_export.checkpoint.tokenizer import mark_ids
 from stts_export.modules.config import ModelConfig
-from stts_export.verify.molmo2 import quiet_transformers
-from stts_export.verify.molmo2_inputs import molmo2_inputs
+from stts_export.molmo2.compare import quiet_transformers
+from stts_export.molmo2.config_json import config_json
+from stts_export.molmo2.inputs import molmo2_inputs
+from stts_export.molmo2.marks import mark_ids
 from stts_runtime.prompt import Tokens
 from stts_tools.checkpoints.byte_tokenizer import byte_level_tokenizer
 from stts_tools.gpu_bench.settings import question

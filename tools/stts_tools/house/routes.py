@@ -18,8 +18,8 @@ from typing import Any
 from stts_runtime.errors import UserError
 from stts_tools.house.follow import PERIOD_SECONDS
 from stts_tools.house.sources import PACKAGES, PARTS
-from tests.clips import write_clip
 from tests.fault_lab.server import HOW_TO_INSTALL, RtspServer, h264, is_installed
+from tests.support.clips import write_clip
 
 _LIMIT_SECONDS = 180.0
 

@@ -1,0 +1,50 @@
+"""What to build."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stts_export.options import Half
+from stts_runtime.budget import Scope
+from stts_runtime.bundle.manifest import Positions
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What to build; the names are those of the command line."""
+
+    checkpoint: Path
+    out: Path
+    frames: Sequence[int]
+    keeps: Sequence[float]
+    budgets: Sequence[Scope]
+    targets: Sequence[str] = ("cpu",)
+    half: Half = "fp16"
+    """What targets in 16 bits compute in, but for what does not fit it."""
+    frames_from: Path | None = None
+    """A video to look for values on that fp16 cannot hold; None: made-up frames."""
+    max_context: int | None = None
+    positions: Positions | None = None
+    replace: bool = False
+
+    @property
+    def command(self) -> str:
+        """The command line that asks for the same, with names in place of paths: the bundle will travel."""
+        words = ["stts-export", "build", self.checkpoint.resolve().name, "--out", self.out.resolve().name]
+        for option, values in (("--frames", self.frames), ("--keep", self.keeps), ("--budget", self.budgets)):
+            for value in values:
+                words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
+        if self.max_context is not None:
+            words += ["--max-context", str(self.max_context)]
+        if self.positions is not None:
+            words += ["--positions", self.positions]
+        for target in self.targets:
+            words += ["--target", target]
+        if self.half != "fp16":
+            words += ["--precision", self.half]
+        if self.frames_from is not None:
+            words += ["--frames-from", self.frames_from.name]
+        return shlex.join(words)

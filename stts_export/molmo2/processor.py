@@ -1,0 +1,54 @@
+"""The video processor's settings: frames a second, and patches of a group.
+
+Which frames that makes is said in `stts_runtime/video/sampling.py`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from stts_export.errors import CheckpointError
+from stts_export.json_files import Section, read_json, read_optional_json
+
+VIDEO_PROCESSOR = "video_preprocessor_config.json"
+PROCESSOR = "processor_config.json"
+MAX_FPS = 2
+"""Of the released models."""
+
+
+class VideoProcessor(Section):
+    """What is read of the settings."""
+
+    pooling_size: tuple[Annotated[int, Field(ge=1, le=64)], Annotated[int, Field(ge=1, le=64)]] = (3, 3)
+    max_fps: Annotated[float, Field(gt=0, le=1000)] = MAX_FPS
+
+    @property
+    def pool(self) -> int:
+        """Patches a side of a group. Raises `CheckpointError` if groups are not square."""
+        height, width = self.pooling_size
+        if height != width:
+            raise CheckpointError(
+                f"the video processor pools {height}x{width} patches; only square windows are supported"
+            )
+        return height
+
+
+class Processor(Section):
+    """Newer checkpoints keep the video processor inside `processor_config.json`."""
+
+    video_processor: VideoProcessor = VideoProcessor()
+
+
+def read_processor(folder: Path) -> VideoProcessor:
+    """Of either generation of checkpoints; defaults where there is no file."""
+    if (folder / VIDEO_PROCESSOR).exists():
+        return read_json(folder / VIDEO_PROCESSOR, VideoProcessor)
+    return read_optional_json(folder / PROCESSOR, Processor).video_processor
+
+
+def processor_json(pool: int, max_fps: float) -> dict[str, Any]:
+    """The settings as a file."""
+    return {"pooling_size": [pool, pool], "max_fps": max_fps}

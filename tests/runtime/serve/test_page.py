@@ -1,0 +1,174 @@
+"""The live page in a real browser, headless: what changes, what is answered, what is shown of a source that stops."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+
+from stts_runtime.bundle import Bundle
+from tests.support.served import Served, served
+
+CHROMIUM = "/usr/bin/chromium"
+HOSTILE = "<img src=x onerror=alert(1)>.mp4"
+TOKEN = "a-token-that-nobody-guesses"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not Path(CHROMIUM).exists():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no {CHROMIUM}: scripts/install_test_packages")
+    # Without a sandbox, which root and containers do not have.
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as one,
+    ):
+        yield one
+
+
+@pytest.fixture(scope="module")
+def playing(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip that plays until a test takes it away, and whose name is markup."""
+    return Path(shutil.copy(clip, tmp_path_factory.mktemp("playing") / HOSTILE))
+
+
+@pytest.fixture(scope="module")
+def server(browser: Browser, micro_bundle: Bundle, clip: Path, playing: Path) -> Iterator[Served]:
+    sources = [f"loop:{clip}", f"loop:{playing}", "rtsp://viewer:secret@127.0.0.1:9/yard", clip]
+    with served(micro_bundle.folder, *sources, "--ask", "What?", "--shortest-pause", "1s") as one:
+        yield one
+
+
+@pytest.fixture
+def opened(browser: Browser, server: Served) -> Iterator[Callable[..., Page]]:
+    """Opens pages that may load nothing from elsewhere, say nothing on the console and open no dialog."""
+    trouble: list[str] = []
+    contexts = []
+
+    def open_page(address: str = server.address, **how: object) -> Page:
+        def note_request(request: Request) -> None:
+            if not request.url.startswith((address, "blob:", "data:")):
+                trouble.append(request.url)
+
+        context = browser.new_context(**how)  # type: ignore[arg-type]
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: trouble.append(message.text))
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on("dialog", lambda dialog: trouble.append(dialog.message))
+        page.on("request", note_request)
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    # The browser itself names every answer that is none, which tests ask for on purpose.
+    assert [one for one in trouble if not one.startswith("Failed to load resource")] == []
+
+
+def test_the_live_picture_changes_and_the_switch_shows_the_scores(opened: Callable[..., Page]) -> None:
+    page = opened()
+    image = page.locator('.card[data-stream="stream-1"] img')
+    expect(image).to_be_visible(timeout=10_000)
+    first = image.get_attribute("src")
+    expect(image).not_to_have_attribute("src", first or "")
+    expect(image).to_have_attribute("data-view", "kept")
+    expect(page.locator('.card[data-stream="stream-1"] .kept')).to_have_text("2 of 4 patches", timeout=10_000)
+    page.get_by_text("Scores", exact=True).click()
+    expect(image).to_have_attribute("data-view", "scores")
+    assert len(page.locator('.card[data-stream="stream-1"] .novelty path').get_attribute("d") or "") > 5
+    expect(page.locator('.card[data-stream="stream-1"] .when')).to_contain_text("after the frame")
+
+
+def test_a_question_about_a_source_is_answered(opened: Callable[..., Page]) -> None:
+    page = opened()
+    page.fill("#ask-question", "What happens?")
+    page.click("#ask-live button")
+    expect(page.locator("#live-answer .cost")).to_contain_text("visual tokens, prefill", timeout=10_000)
+    page.select_option("#ask-stream", "stream-3")
+    page.click("#ask-live button")
+    expect(page.locator("#live-answer .cost")).to_contain_text("stream-3 has no picture yet: reconnecting")
+
+
+def test_the_slider_changes_what_is_kept_and_two_keep_ratios_stand_side_by_side(
+    opened: Callable[..., Page], clip: Path
+) -> None:
+    page = opened()
+    # Until then nobody sees the form.
+    expect(page.locator("#main")).to_be_visible()
+    page.set_input_files("#clip-file", clip)
+    expect(page.locator("#clip-name")).to_have_text("clip.mp4 (2.0 s, 20 frames)")
+    kept = page.locator(".side output")
+    expect(kept).to_have_text(["keep 1, unpruned: 12 of 12 visual tokens", "keep 0.5: 6 of 12 visual tokens"])
+    page.fill("#clip-question", "What happens?")
+    page.click("#clip-ask")
+    expect(page.locator("#verdict")).to_contain_text("with 50 % of the tokens", timeout=10_000)
+    expect(page.locator(".side .tokens")).to_have_text(["12 of 12", "6 of 12"])
+    expect(page.locator(".side img")).to_have_count(2)
+    before = page.locator(".side img").nth(0).get_attribute("src")
+    slider = page.locator(".side input").nth(0)
+    slider.focus()
+    slider.press("ArrowLeft")
+    expect(kept.nth(0)).to_have_text("keep 0.5: 6 of 12 visual tokens")
+    expect(page.locator(".side .tokens")).to_have_text(["6 of 12", "6 of 12"])
+    expect(page.locator(".side img").nth(0)).not_to_have_attribute("src", before or "")
+
+
+def test_what_is_no_clip_is_refused_in_words(opened: Callable[..., Page], tmp_path: Path) -> None:
+    page = opened()
+    path = tmp_path / "clip.mp4"
+    path.write_text("#EXTM3U")
+    # Until then nobody sees the form.
+    expect(page.locator("#main")).to_be_visible()
+    page.set_input_files("#clip-file", path)
+    expect(page.locator("#clip-problem")).to_contain_text("neither a picture")
+    expect(page.locator("#clip-ask")).to_be_disabled()
+
+
+def test_a_phone_shows_all_of_it_in_one_column(opened: Callable[..., Page]) -> None:
+    page = opened(viewport={"width": 390, "height": 844})
+    expect(page.locator(".card img").first).to_be_visible(timeout=10_000)
+    widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+    assert widths[0] <= widths[1]
+    lefts = page.evaluate("[...document.querySelectorAll('.card')].map((card) => card.getBoundingClientRect().left)")
+    assert len(set(lefts)) == 1
+
+
+def test_the_token_is_typed_into_the_page(opened: Callable[..., Page], micro_bundle: Bundle) -> None:
+    with served(micro_bundle.folder, environment={"STTS_TOKEN": TOKEN}) as closed:
+        page = opened(closed.address)
+        expect(page.locator("#token-form")).to_be_visible()
+        expect(page.locator("#main")).to_be_hidden()
+        for typed in ("wrong", TOKEN):
+            page.fill("#token", typed)
+            page.click("#token-form button")
+            if typed == "wrong":
+                expect(page.locator("#token-wrong")).to_have_text("That token was refused.")
+        expect(page.locator("#no-sources")).to_be_visible()
+        expect(page.locator("#connection")).to_have_text("connected")
+        assert TOKEN not in page.url
+        closed.stop()
+        expect(page.locator("#connection")).to_have_text("not connected, trying again", timeout=10_000)
+        page.close()
+
+
+def test_every_source_says_its_state_and_one_that_stops_is_shown_as_such(
+    opened: Callable[..., Page], playing: Path
+) -> None:
+    """The last test of this file: it takes the clip away that the second source plays."""
+    page = opened()
+    expect(page.locator(".card .pill")).to_have_text(["live", "live", "reconnecting", "ended"], timeout=10_000)
+    expect(page.locator('.card[data-stream="stream-3"] .reason')).to_contain_text("nothing listens there")
+    expect(page.locator('.card[data-stream="stream-3"] .source')).to_have_text("rtsp://***@127.0.0.1:9/yard")
+    expect(page.locator('.card[data-stream="stream-2"] .source')).to_contain_text(HOSTILE)
+    expect(page.locator("#counts")).to_have_text("2 of 4 live")
+    playing.unlink()
+    expect(page.locator('.card[data-stream="stream-2"] .pill')).not_to_have_text("live", timeout=10_000)
+    expect(page.locator("#counts")).to_have_text("1 of 4 live")
+    expect(page.locator('.card[data-stream="stream-2"] .age')).to_contain_text("last picture", timeout=10_000)
+    expect(page.locator('.card[data-stream="stream-1"] .pill')).to_have_text("live")

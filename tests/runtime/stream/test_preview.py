@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stts_runtime.errors import SinkError
+from stts_runtime.stream.preview import Preview
+from tests.support.places import ROOT
+
+KEPT = np.array([True, False, False, False])
+
+
+def picture(value: int = 200, height: int = 180, width: int = 320) -> NDArray[np.uint8]:
+    return np.full((height, width, 3), value, dtype=np.uint8)
+
+
+def frames_of(path: Path) -> list[tuple[float, NDArray[np.uint8]]]:
+    with av.open(str(path)) as container:
+        return [(frame.time, frame.to_ndarray(format="bgr24")) for frame in container.decode(video=0)]  # type: ignore[misc]
+
+
+def test_kept_patches_are_bright_dropped_ones_dark_and_the_answer_stands_above(tmp_path: Path) -> None:
+    preview = Preview(tmp_path / "gate.mp4")
+    preview.show(picture(), KEPT, "", 5.0)
+    preview.show(picture(), KEPT, "A red car at the gate.", 5.5)
+    preview.show(picture(), KEPT, "not newer", 5.5)
+    preview.show(picture(height=90), ~KEPT, "A red car at the gate.", 7.25)
+    preview.close()
+    frames = frames_of(tmp_path / "gate.000001.mp4")
+    assert [time for time, _ in frames] == pytest.approx([0.0, 0.5, 2.25], abs=0.002)
+    shape = frames[0][1].shape
+    assert all(frame.shape == shape == (66 + 360, 640, 3) for _, frame in frames)
+    first, second, third = (frame for _, frame in frames)
+    assert first[80:230, 20:300].mean() > 180
+    assert first[260:400, 340:620].mean() < 60
+    assert third[80:230, 20:300].mean() < 60
+    assert first[:60].max() < 60
+    assert second[:60].max() > 150
+
+
+def test_a_new_file_after_a_while_and_the_newest_stay(tmp_path: Path) -> None:
+    for _ in range(2):
+        preview = Preview(tmp_path / "gate.mp4", segment_seconds=10, keep=3)
+        for seconds in range(0, 40, 5):
+            preview.show(picture(), KEPT, "", float(seconds))
+        preview.close()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["gate.000006.mp4", "gate.000007.mp4", "gate.000008.mp4"]
+    assert all(len(frames_of(tmp_path / name)) == 2 for name in names)
+
+
+def test_a_place_that_cannot_be_written_is_a_sink_error(tmp_path: Path) -> None:
+    preview = Preview(tmp_path / "no" / "gate.mp4")
+    with pytest.raises(SinkError, match="the preview cannot be written: No such file"):
+        preview.show(picture(), KEPT, "", 0.0)
+
+
+CHILD = """
+import sys
+from pathlib import Path
+import numpy as np
+from stts_runtime.stream.preview import Preview
+preview = Preview(Path(sys.argv[1]))
+for number in range(10**6):
+    preview.show(np.full((90, 160, 3), 99, np.uint8), np.ones(4, bool), "x", number / 2)
+    print(number, flush=True)
+"""
+
+
+def test_a_killed_process_leaves_a_file_that_plays(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "runtime")}
+    command = [sys.executable, "-c", CHILD, str(tmp_path / "gate.mp4")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
+        assert child.stdout is not None
+        for _ in range(20):
+            next(child.stdout)
+        os.kill(child.pid, signal.SIGKILL)
+        said = 20 + sum(line.endswith("\n") for line in child.stdout)
+    assert len(frames_of(tmp_path / "gate.000001.mp4")) >= said - 2
