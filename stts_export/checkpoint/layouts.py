@@ -22,6 +22,7 @@ from stts_export.checkpoint.torch_file import TorchFile
 from stts_export.checkpoint.training_config import read_training_config
 from stts_export.checkpoint.weight_source import WeightSource
 from stts_export.errors import CheckpointError
+from stts_runtime.places import check_folder, is_there
 from stts_runtime.settings import first_problem
 
 HUGGING_FACE = "config.json"
@@ -62,11 +63,10 @@ def find_layout(folder: Path, tokenizer: Path | None) -> Layout:
 
     Raises `CheckpointError` if the folder is of no known layout, or some of it is missing or wrong.
     """
-    if not folder.exists():
-        raise CheckpointError(f"no such folder: {folder}")
-    if (folder / HUGGING_FACE).is_file():
+    check_folder(folder, CheckpointError, "a checkpoint, which is a folder")
+    if is_there(folder / HUGGING_FACE, CheckpointError):
         return _hugging_face(folder, _tokenizer_folder(folder, tokenizer))
-    if (folder / TRAINING).is_file():
+    if is_there(folder / TRAINING, CheckpointError):
         return _training(folder, _tokenizer_folder(folder, tokenizer))
     raise CheckpointError(f"{folder} is not a checkpoint: it holds neither {HUGGING_FACE} nor {TRAINING}")
 
@@ -80,7 +80,8 @@ def _tokenizer_folder(folder: Path, given: Path | None) -> Path:
             )
         return folder
     home = given.parent if given.name == TOKENIZER else given
-    if not (home / TOKENIZER).is_file():
+    check_folder(home, CheckpointError, "a folder with tokenizer.json")
+    if not is_there(home / TOKENIZER, CheckpointError):
         raise CheckpointError(f"--tokenizer {given}: there is no {TOKENIZER}")
     return home
 

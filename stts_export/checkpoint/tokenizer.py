@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from stts_export.checkpoint.json_files import Section, read_optional_json
 from stts_export.errors import CheckpointError
 from stts_export.modules.config import MarkerIds
+from stts_runtime.places import check_file
 
 TOKENIZER = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
@@ -97,6 +98,7 @@ def _content(folder: Path) -> bytes:
     path = folder / TOKENIZER
     if not path.exists():
         raise CheckpointError(f"{folder} holds no {TOKENIZER}, which the bundle needs")
+    check_file(path, CheckpointError)
     try:
         return path.read_bytes()
     except OSError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stts_runtime.bundle.manifest import FileRecord
 from stts_runtime.errors import BundleError
+from stts_runtime.places import check_file, is_there
 
 _CHUNK_BYTES = 1 << 22
 
@@ -15,12 +16,11 @@ _CHUNK_BYTES = 1 << 22
 def plain_file(folder: Path, name: str) -> Path:
     """The path of `name`, which must be a regular file directly in `folder`; links are refused."""
     path = folder / name
-    try:
-        mode = path.lstat().st_mode
-    except OSError:
-        raise BundleError(f"{folder}: {name} is missing; copy the bundle again, or rebuild it") from None
-    if not stat.S_ISREG(mode):
+    if not is_there(path, BundleError):
+        raise BundleError(f"{folder}: {name} is missing; copy the bundle again, or rebuild it")
+    if not stat.S_ISREG(path.lstat().st_mode):
         raise BundleError(f"{folder}: {name} is a link or not a plain file, which a bundle must not hold")
+    check_file(path, BundleError)
     return path
 
 

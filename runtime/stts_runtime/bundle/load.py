@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from stts_runtime.bundle.files import Fingerprint, fingerprint, plain_file, veri
 from stts_runtime.bundle.manifest import SCHEMA_VERSION, Manifest, VisionVariant
 from stts_runtime.bundle.upgrade import upgraded
 from stts_runtime.errors import BundleError
+from stts_runtime.places import check_folder, is_there, look, shown
 from stts_runtime.settings import declared_version, first_problem
 
 MANIFEST = "manifest.json"
@@ -33,11 +35,10 @@ class Bundle:
     @classmethod
     def open(cls, folder: Path) -> Bundle:
         """Raises `BundleError` if `folder` is no bundle, is damaged, or is newer than this runtime."""
-        if folder.is_file():
-            raise BundleError(f"{folder} is a file, and a bundle is a folder: give the folder that it lies in")
-        if not folder.is_dir():
-            raise BundleError(f"no such bundle: {folder}")
-        if not (folder / MANIFEST).exists():
+        if stat.S_ISREG(look(folder, BundleError, "no such bundle").st_mode):
+            raise BundleError(f"{shown(folder)} is a file, and a bundle is a folder: give the folder that it lies in")
+        check_folder(folder, BundleError, "a bundle, which is a folder")
+        if not is_there(folder / MANIFEST, BundleError):
             raise BundleError(f"{folder} is not a bundle: it holds no {MANIFEST}; build one with `stts-export build`")
         manifest = _manifest(plain_file(folder, MANIFEST))
         _check_nothing_else(folder, manifest)

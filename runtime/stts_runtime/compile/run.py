@@ -162,6 +162,7 @@ class _Run:
 
     def _request(self, part: Part, plan: Path, architectures: list[str]) -> PartRequest:
         ahead, gpu = self.flavour.compiles_without_gpu, self.device.gpu
+        timing = None if ahead or gpu is None else cache_file(self.flavour, gpu, "timing")
         return PartRequest(
             flavour=self.flavour.name,
             graph=str((self.bundle.folder / part.graph.graph).resolve()),
@@ -169,7 +170,7 @@ class _Run:
             architectures=architectures if ahead else None,
             precision=part.graph.precision,
             lengths=part.lengths,
-            timing_cache=None if ahead or gpu is None else str(cache_file(self.flavour, gpu, "timing")),
+            timing_cache=None if timing is None else str(timing),
         )
 
     def _passport(self, part: Part, plan: Path, done: Done, architectures: list[str]) -> Passport:
