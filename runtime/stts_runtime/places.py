@@ -11,8 +11,12 @@ import os
 import stat
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stts_runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from av.error import FFmpegError
 
 _SHOWN = 240
 """Characters of a path that a sentence has room for."""
@@ -27,6 +31,8 @@ _WORDS = {
     errno.ENXIO: "it is a socket or a device",
 }
 """Where the system's own words do not say what to put right."""
+DISK_ERRORS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO))
+"""What a disk may turn out to be while it is written, whatever was looked at before."""
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISREG, "a file"),
@@ -43,7 +49,7 @@ def shown(path: str | os.PathLike[str]) -> str:
     return text if len(text) <= _SHOWN else f"...{text[-_SHOWN:]}"
 
 
-def reason(error: OSError) -> str:
+def reason(error: OSError | FFmpegError) -> str:
     """What the system said of a path, in a few words; who we are where we may not."""
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"permission denied for user {os.geteuid()}"
@@ -59,7 +65,7 @@ def unusable(path: str | os.PathLike[str], error: OSError, missing: str = "no su
     return f"{shown(path)} cannot be read: {reason(error)}"
 
 
-def unwritable(path: str | os.PathLike[str], error: OSError) -> str:
+def unwritable(path: str | os.PathLike[str], error: OSError | FFmpegError) -> str:
     """A sentence for an error with a path that is written."""
     return f"{shown(path)} cannot be written: {reason(error)}"
 

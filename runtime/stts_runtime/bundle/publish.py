@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stts_runtime.errors import UserError
-from stts_runtime.places import check_makeable, check_name, is_there, unwritable
+from stts_runtime.places import DISK_ERRORS, check_makeable, check_name, is_there, unwritable
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Replaceable:
 def published(out: Path, replaceable: Replaceable | None = None) -> Iterator[Path]:
     """Yields a fresh folder beside `out` that becomes `out` when the block ends well, and is deleted when it does not.
 
-    Raises `UserError` if `out` exists and may not be replaced, or the place cannot be written.
+    Raises `UserError` if `out` exists and may not be replaced, or the place cannot be written, or no more of it.
     """
     check_free(out, replaceable)
     check_makeable(out.absolute().parent)
@@ -46,6 +46,10 @@ def published(out: Path, replaceable: Replaceable | None = None) -> Iterator[Pat
             yield scratch
             check_free(out, replaceable)
             _swap(scratch, out)
+        except OSError as error:
+            if error.errno not in DISK_ERRORS:
+                raise
+            raise UserError(unwritable(out, error)) from None
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     except BaseException:

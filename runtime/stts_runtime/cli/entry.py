@@ -17,15 +17,14 @@ from typer.exceptions import TyperException
 from stts_runtime.cli.standard_streams import CUT_OFF, finish_output, leave_output, sentence
 from stts_runtime.cli.text import one_line
 from stts_runtime.errors import SttsError
+from stts_runtime.places import DISK_ERRORS
 
 TRACEBACK_VARIABLE = "STTS_TRACEBACK"
 
 # Typer's newer versions put it before what they say of a choice.
 _FROM_PYDANTIC = "Value error, "
 
-_OF_THE_PLACE = frozenset(
-    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EBADF)
-)
+_OF_THE_PLACE = DISK_ERRORS | {errno.EACCES, errno.EPERM, errno.EBADF}
 """What a disk or an output may turn out to be at any moment, whatever was looked at before."""
 
 # Typer turns Ctrl-C into this code by itself, wherever it gets there first.

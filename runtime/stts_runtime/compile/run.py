@@ -103,6 +103,10 @@ class _OneAtATime:
     def __init__(self, listener: Listener) -> None:
         self._listener, self._lock = listener, threading.Lock()
 
+    def note(self, text: str) -> None:
+        with self._lock:
+            self._listener.note(text)
+
     def begin(self, part: str) -> None:
         with self._lock:
             self._listener.begin(part)
@@ -155,6 +159,8 @@ class _Run:
         architectures = list(dict.fromkeys([*(standing.architectures if standing else []), *self.architectures]))
         request, tell = self._request(part, plan, architectures), partial(listener.progress, part.name)
         done = compile_part(request, tell, stop, self.device.gpu.number if self.device.gpu else 0)
+        if done.note is not None:
+            listener.note(done.note)
         passport = self.trial.passed(self._passport(part, plan, done, architectures), plan)
         self.store.put(passport, plan)
         listener.end(part.name, passport, reused=False)

@@ -18,6 +18,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from stts_runtime.errors import SinkError, UserError
+from stts_runtime.places import unwritable
 from stts_runtime.sinks.config import FileConfig
 from stts_runtime.stream.record import Record
 from stts_runtime.whole_lines import append_whole, open_locked
@@ -41,10 +42,14 @@ class Series:
         number = self._number(there[-1]) + 1 if there else 1
         return self._path.with_name(f"{self._path.stem}.{number:06}{self._path.suffix}")
 
-    def prune(self) -> None:
-        """Deletes all but the newest."""
+    @property
+    def folder(self) -> Path:
+        return self._path.parent
+
+    def prune(self, room_for: int = 0) -> None:
+        """Deletes all but the newest, and of those as many as are about to be added."""
         there = self.files()
-        for file in there[: max(0, len(there) - self._keep)]:
+        for file in there[: max(0, len(there) + room_for - self._keep)]:
             file.unlink(missing_ok=True)
 
     def _number(self, file: Path) -> int:
@@ -95,7 +100,7 @@ class LineFile:
             self._rotate_before(len(whole))
             self._write(whole)
         except OSError as error:
-            raise SinkError(f"{self.path}: {error.strerror}") from None
+            raise SinkError(unwritable(self.path, error)) from None
         except UserError as error:
             raise SinkError(str(error)) from None
 

@@ -115,6 +115,9 @@ class Spool:
         except OSError as error:
             raise UserError(f"{shown(self._path)} cannot be used as a spool: {reason(error)}") from None
         except sqlite3.OperationalError as error:
+            if not self._path.stat().st_size:
+                # Made just now, and nothing came to lie in it.
+                self._path.unlink(missing_ok=True)
             locked = "database is locked" in str(error)
             raise UserError(
                 f"{self._path} is in use by another process, or by another sink of the same name; `called` names one"

@@ -12,7 +12,7 @@ from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
 from stts_runtime.device import select_gpu
 from stts_runtime.engines import EngineChoice, choose_engine, load_incremental
-from stts_runtime.errors import PromptError, SourceError, UserError
+from stts_runtime.errors import PromptError, SinkError, SourceError, UserError
 from stts_runtime.places import check_makeable, reason, shown
 from stts_runtime.session import NOISE
 from stts_runtime.sinks.open import open_sink
@@ -31,6 +31,7 @@ from stts_runtime.video.decoding import MISSING, has_nvdec
 if TYPE_CHECKING:
     from stts_runtime.sinks.config import SinkConfig
     from stts_runtime.stream.metrics import StreamMetrics
+    from stts_runtime.stream.preview import Preview
 
 _CLOSE_SECONDS = 10.0
 """For what waits to be delivered; the rest goes out at the next start."""
@@ -166,5 +167,12 @@ def _previews(config: Cameras, tell: Tell) -> Iterator[Shown]:
     try:
         yield Shown(previews, tell)
     finally:
-        for preview in previews.values():
-            preview.close()
+        for name, preview in previews.items():
+            _close(name, preview, tell)
+
+
+def _close(name: str, preview: Preview, tell: Tell) -> None:
+    try:
+        preview.close()
+    except SinkError as error:
+        tell(f"{name}: {error}")
