@@ -60,7 +60,7 @@ def test_a_name_may_be_as_long_as_names_may_be(tmp_path: Path) -> None:
     with written_whole(path) as scratch:
         scratch.write_text("{}")
     assert path.read_text() == "{}"
-    with pytest.raises(UserError, match="gone/a.json cannot be written"), written_whole(tmp_path / "gone" / "a.json"):
+    with pytest.raises(UserError, match=r"gone/a\.json cannot be written"), written_whole(tmp_path / "gone" / "a.json"):
         pass
 
 

@@ -95,7 +95,7 @@ preview.close()
 """
 
 
-@pytest.mark.parametrize(("limit", "left"), [(100_000, ["gate.000001.mp4"]), (100, [])])
+@pytest.mark.parametrize(("limit", "left"), [(400_000, ["gate.000001.mp4"]), (100, [])])
 def test_a_disk_that_fills_up_keeps_what_plays_and_no_file_for_each_failure(
     tmp_path: Path, limit: int, left: list[str]
 ) -> None:

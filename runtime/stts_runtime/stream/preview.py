@@ -6,6 +6,7 @@ MP4 in fragments, one a frame: a killed process leaves a file that plays up to i
 from __future__ import annotations
 
 import math
+import os
 import textwrap
 from contextlib import suppress
 from fractions import Fraction
@@ -96,7 +97,7 @@ class _Segment:
 
     def __init__(self, path: Path, aspect: float, begins: float) -> None:
         self.path, self.begins = path, begins
-        self._last, self._pictures = -1, 0
+        self._last, self._whole_bytes = -1, 0
         self._width = _MAX_WIDTH
         self._height = max(2, round(_MAX_WIDTH / aspect / 2) * 2)
         self._file: OutputContainer = av.open(str(path), "w", format="mp4", options=_OPTIONS)
@@ -107,12 +108,15 @@ class _Segment:
         self._file.start_encoding()
 
     def abandon(self) -> None:
-        """After a failure: what came to lie there stays, as after kill -9; a file without a picture goes."""
+        """After a failure: whole pictures stay, as after kill -9; a file without one goes."""
         # It would write the end once more.
         with suppress(OSError, av.error.FFmpegError):
             self._file.close()
-        if not self._pictures:
-            self.path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if self._whole_bytes:
+                os.truncate(self.path, self._whole_bytes)
+            else:
+                self.path.unlink()
 
     def add(self, image: Image, text: str, seconds: float) -> None:
         ticks = round((seconds - self.begins) * _TICKS)
@@ -125,7 +129,7 @@ class _Segment:
         frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
         frame.pts, frame.time_base = ticks, Fraction(1, _TICKS)
         self._file.mux(self._stream.encode(frame))
-        self._pictures += 1
+        self._whole_bytes = self.path.stat().st_size
 
     def close(self) -> None:
         self._file.mux(self._stream.encode(None))
