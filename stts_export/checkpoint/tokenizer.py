@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from stts_export.checkpoint.json_files import Section, read_optional_json
 from stts_export.errors import CheckpointError
 from stts_export.modules.config import MarkerIds
+from stts_runtime.handed_over import check_is_content
 from stts_runtime.places import check_file
 
 TOKENIZER = "tokenizer.json"
@@ -99,6 +100,7 @@ def _content(folder: Path) -> bytes:
     if not path.exists():
         raise CheckpointError(f"{folder} holds no {TOKENIZER}, which the bundle needs")
     check_file(path, CheckpointError)
+    check_is_content(path, CheckpointError)
     try:
         return path.read_bytes()
     except OSError as error:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from stts_runtime.bundle.manifest import FileRecord
 from stts_runtime.errors import BundleError
-from stts_runtime.places import check_file, is_there
+from stts_runtime.handed_over import check_is_content, why_a_link
+from stts_runtime.places import check_file, is_there, kind_of
 
 _CHUNK_BYTES = 1 << 22
 
@@ -18,9 +19,13 @@ def plain_file(folder: Path, name: str) -> Path:
     path = folder / name
     if not is_there(path, BundleError):
         raise BundleError(f"{folder}: {name} is missing; copy the bundle again, or rebuild it")
-    if not stat.S_ISREG(path.lstat().st_mode):
-        raise BundleError(f"{folder}: {name} is a link or not a plain file, which a bundle must not hold")
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        raise BundleError(f"{folder}: {name} is a link: {why_a_link(folder, name)}")
+    if not stat.S_ISREG(mode):
+        raise BundleError(f"{folder}: {name} is {kind_of(mode)} and not a plain file, which a bundle must not hold")
     check_file(path, BundleError)
+    check_is_content(path, BundleError)
     return path
 
 

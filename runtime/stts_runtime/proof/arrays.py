@@ -18,6 +18,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from stts_runtime.errors import BundleError
+from stts_runtime.handed_over import check_is_content
 from stts_runtime.outputs import written_whole
 from stts_runtime.places import check_file
 
@@ -53,6 +54,7 @@ class ArrayFile:
         """Raises `BundleError` if there is no such file, or it is larger than any of ours."""
         self.path = path
         check_file(path, BundleError, "a reference, .npz")
+        check_is_content(path, BundleError)
         if path.stat().st_size > MAX_BYTES:
             raise BundleError(f"{path} is larger than any reference ({MAX_BYTES >> 30} GB); is it one?")
 

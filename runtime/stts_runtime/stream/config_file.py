@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from stts_runtime.errors import UserError
 from stts_runtime.extras import stream_extra
+from stts_runtime.handed_over import check_is_content, text_of
 from stts_runtime.mistakes import mistakes, stream_label
 from stts_runtime.places import check_file, shown, unusable
 from stts_runtime.stream.config import AnyCameras
@@ -76,8 +77,9 @@ def exposed_password(path: Path) -> str | None:
 
 def _text(path: Path) -> str:
     check_file(path, wanted="a configuration file")
+    check_is_content(path)
     try:
-        return path.read_text(encoding="utf-8")
+        return text_of(path.read_bytes(), path).decode()
     except OSError as error:
         raise UserError(unusable(path, error)) from None
     except UnicodeDecodeError:

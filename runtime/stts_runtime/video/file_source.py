@@ -16,6 +16,7 @@ from av.codec.hwaccel import HWAccel
 from numpy.typing import NDArray
 
 from stts_runtime.errors import SourceError
+from stts_runtime.handed_over import check_is_content
 from stts_runtime.paths import check_path, is_camera, local_path
 from stts_runtime.places import check_file
 from stts_runtime.text import redacted
@@ -39,6 +40,7 @@ def check_source(source: str) -> str:
     if Path(path).is_dir():
         raise SourceError(f"{source} is a folder: folders of pictures are for `stts-runtime stream`")
     check_file(Path(path), SourceError, "a video file")
+    check_is_content(Path(path), SourceError)
     return path
 
 
