@@ -12,7 +12,7 @@ import time
 from datetime import datetime, timezone
 
 _BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
-_LOOK_SECONDS = 1.0
+LOOK_SECONDS = 1.0
 """Waiting goes by a clock that may stand still; so often it is asked whether the other went on."""
 
 
@@ -30,6 +30,6 @@ def wait(event: threading.Event, seconds: float) -> bool:
     """Until `event` is set or `seconds` are over, also if the machine slept meanwhile; whether it is set."""
     end = now() + seconds
     while (left := end - now()) > 0:
-        if event.wait(min(left, _LOOK_SECONDS)):
+        if event.wait(min(left, LOOK_SECONDS)):
             return True
     return event.is_set()

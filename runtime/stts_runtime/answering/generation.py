@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from stts_runtime import clock
 from stts_runtime.engines.interfaces import LanguageEngine
 from stts_runtime.prompt import Tokens
 
@@ -43,7 +44,7 @@ class Generation(NamedTuple):
     milliseconds: dict[str, float]
     """`prefill_question` and `decode`."""
     first_token_at: float
-    """On the clock of `time.monotonic`, like the next."""
+    """On the clock of `clock.now`, like the next."""
     last_token_at: float
 
 
@@ -76,10 +77,10 @@ def generate(
         # Overwrites whatever an earlier question left after the window.
         engine.rewind(prefix_length)
         ids = [engine.forward(asked)]
-    first_token_at = time.monotonic()
+    first_token_at = clock.now()
     with stopwatch.stage("decode"):
         while on_token(ids) and ids[-1] not in eos_ids and len(ids) < max_tokens and engine.length < engine.context:
             token = Tokens(np.array(ids[-1:], dtype=np.int64), np.array([position], dtype=np.int64), position + 1)
             position += 1
             ids.append(engine.forward(token))
-    return Generation(ids, ids[-1] in eos_ids, stopwatch.milliseconds, first_token_at, time.monotonic())
+    return Generation(ids, ids[-1] in eos_ids, stopwatch.milliseconds, first_token_at, clock.now())

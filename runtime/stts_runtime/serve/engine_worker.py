@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from stts_runtime import clock
 from stts_runtime.answer import Answer
 from stts_runtime.answering import OnToken
 from stts_runtime.budget import KEY_FRAMES
@@ -101,7 +101,7 @@ class EngineWorker:
         """A stream's first frame is a window of one frame that is kept whole."""
         watcher = Watcher(engines, 1, KeyRule(every=1, at_least=1))
         watcher.check_questions([question])
-        seen = watcher.see(Frame(image, 0.0, time.monotonic()))
+        seen = watcher.see(Frame(image, 0.0, clock.now()))
         return Answer.about(
             self._still(image),
             seen.output.kept[None],

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from stts_runtime import clock
 from stts_runtime.places import reason
 from stts_runtime.serve import media
 from stts_runtime.serve.api_errors import ApiError
@@ -42,7 +43,7 @@ class Upload:
     is_picture: bool
     """Whether it can be looked at as a picture."""
     created: int = field(default_factory=lambda: int(time.time()))
-    used: float = field(default_factory=time.monotonic)
+    used: float = field(default_factory=clock.now)
 
 
 class Uploads:
@@ -77,7 +78,7 @@ class Uploads:
             upload = self._kept.get(number)
             if upload is None:
                 raise ApiError(404, "no such file; it may have been deleted after a while, upload it again", param)
-            upload.used = time.monotonic()
+            upload.used = clock.now()
             return upload
 
     def all(self) -> list[Upload]:
@@ -131,7 +132,7 @@ class Uploads:
         return VideoFile(str(path), most, name)
 
     def _forget_old(self, room_for: int = 0) -> None:
-        now = time.monotonic()
+        now = clock.now()
         by_use = sorted(self._kept.values(), key=lambda upload: upload.used)
         too_many = len(by_use) + room_for - self._limits.uploads
         for place, upload in enumerate(by_use):

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from pathlib import Path
 
 from stts_runtime.errors import SinkError, UserError
@@ -124,9 +124,11 @@ class LineFile:
     def _rotate_before(self, more: int) -> None:
         full = self._bytes and self._bytes + more > self._rotation.max_bytes
         today = _day(self._clock())
-        if full or (self._rotation.daily and self._bytes and today != self._day):
+        if full or (self._rotation.daily and self._bytes and today > self._day):
             self._rotate()
-        self._day = today
+        if today > self._day or _days_between(today, self._day) > 1:
+            # A clock that is set back over midnight would have the same day begin twice.
+            self._day = today
 
     def _rotate(self) -> None:
         os.fsync(self._file)
@@ -152,6 +154,10 @@ class LineFile:
 
 def _day(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).date().isoformat()
+
+
+def _days_between(one: str, other: str) -> int:
+    return abs((date.fromisoformat(one) - date.fromisoformat(other)).days)
 
 
 def _end_of_last_line(file: int, size: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -12,6 +11,7 @@ import av
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
+from stts_runtime import clock
 from stts_runtime.sources.faults import Ended, Lost, Refused, Stalled, fault_of
 from stts_runtime.sources.source import Picture
 from stts_runtime.sources.spec import host_and_port
@@ -45,7 +45,7 @@ class PyAVReader:
         self._had_key = False
 
     def open(self) -> None:
-        began = time.monotonic()
+        began = clock.now()
         try:
             self._container = av.open(
                 self._place,
@@ -87,7 +87,7 @@ class PyAVReader:
         raise Refused("the stream holds no video, or its codec is unknown")
 
     def _next_packet(self) -> av.Packet[av.VideoStream]:
-        began = time.monotonic()
+        began = clock.now()
         fault: Lost = Ended("the other side ended the stream")
         try:
             packet = next(self._packets, None)
@@ -101,7 +101,7 @@ class PyAVReader:
         return packet
 
     def _decode(self, packet: av.Packet[av.VideoStream]) -> None:
-        arrived = time.monotonic()
+        arrived = clock.now()
         try:
             frames = packet.decode()
         except av.FFmpegError:
@@ -126,7 +126,7 @@ class PyAVReader:
 
 
 def _over(began: float, limit_seconds: float) -> bool:
-    return time.monotonic() - began > _NEARLY * limit_seconds
+    return clock.now() - began > _NEARLY * limit_seconds
 
 
 def check_host(url: str) -> None:

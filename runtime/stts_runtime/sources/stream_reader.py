@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 
+from stts_runtime import clock
 from stts_runtime.errors import SourceError
 from stts_runtime.sources.faults import Lost, Refused, Stalled
 from stts_runtime.sources.pace import BurstWatch, Pace
@@ -28,7 +29,7 @@ class LoopReader:
         self._pictures: Iterator[DecodedPicture] = iter(())
         self._convert = BgrConverter()
         self._began = 0.0
-        """When the round began, on the clock of `time.monotonic`."""
+        """When the round began, on the clock of `clock.now`."""
 
     def open(self) -> None:
         try:
@@ -36,7 +37,7 @@ class LoopReader:
         except SourceError as error:
             raise Refused(str(error)) from None
         self._pictures = self._video.pictures(range(self._video.frames))
-        self._began = time.monotonic()
+        self._began = clock.now()
 
     def read(self) -> Picture | None:
         """As any reader's, at the picture's moment; its time is that of its arrival, which does not jump back."""
@@ -47,12 +48,12 @@ class LoopReader:
             self._began += self._video.duration_seconds
             return None
         moment = self._began + float(self._video.pts_seconds[picture.number])
-        time.sleep(max(0.0, moment - time.monotonic()))
+        time.sleep(max(0.0, moment - clock.now()))
         if picture.frame is None or not picture.is_exact:
             self.corrupt += 1
             return None
         image, brightness = partial(self._convert, picture.frame), partial(first_plane, picture.frame)
-        return Picture(None, time.monotonic(), image, brightness)
+        return Picture(None, clock.now(), image, brightness)
 
     def close(self) -> None:
         # What is left of it holds the file open.
@@ -101,7 +102,7 @@ class StreamReader(PyAVReader):
         """The next picture at its moment; None too while it waits for that."""
         picture = self._early or self._next()
         self._early = None
-        if picture is not None and (early := self._due - time.monotonic()) > 0:
+        if picture is not None and (early := self._due - clock.now()) > 0:
             self._early = picture
             time.sleep(min(early, _NAP_SECONDS))
             return None
@@ -113,13 +114,13 @@ class StreamReader(PyAVReader):
         return self._container.format
 
     def _open_http(self) -> None:
-        began = time.monotonic()
+        began = clock.now()
         try:
             super().open()
         except Refused:
             raise
         except Lost:
-            if sends_one_picture(self._url, self._open_seconds - (time.monotonic() - began)):
+            if sends_one_picture(self._url, self._open_seconds - (clock.now() - began)):
                 raise one_picture() from None
             raise
         if self.duration_seconds is not None:
@@ -158,11 +159,11 @@ class StreamReader(PyAVReader):
         return arrived if self._pace is None else self._pace.due(stamp, arrived, self._waited)
 
     def _next_packet(self) -> av.Packet[av.VideoStream]:
-        began = time.monotonic()
+        began = clock.now()
         try:
             return super()._next_packet()
         finally:
-            self._waited += time.monotonic() - began
+            self._waited += clock.now() - began
 
 
 def _counts_stamps(container: av.ContainerFormat) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import Literal
 
+from pydantic import Field
+
+from stts_runtime import clock
 from stts_runtime.answer import Answer, AnswerRecord, RecordPart, TokenRecord
 from stts_runtime.answering.conversation import Finish, Reply
 from stts_runtime.stream.watcher import Ring
@@ -36,7 +38,9 @@ class StreamAnswer(AnswerRecord):
     number: int
     """Counts the answers of this stream from 1, without gaps: who gets them sees what is missing. 0: somebody asked."""
     created: str
-    """Wall-clock time in UTC, ISO 8601 with milliseconds."""
+    """Wall-clock time in UTC, ISO 8601 with milliseconds; it jumps when somebody sets the clock."""
+    steady_seconds: float = Field(default_factory=lambda: round(clock.now(), 3))
+    """The same moment on the clock of `clock.now`: what to subtract from one another."""
     question: str
     answer: str
     finish: Finish
@@ -93,6 +97,8 @@ class StreamEvent(RecordPart):
     schema_name: Literal["stts.stream-event/1"] = "stts.stream-event/1"
     stream: str
     created: str
+    steady_seconds: float = Field(default_factory=lambda: round(clock.now(), 3))
+    """As in `StreamAnswer`."""
     state: str
     """One of `sources.state.State`."""
     reason: str
@@ -105,4 +111,4 @@ Record = StreamAnswer | StreamEvent
 
 def now() -> str:
     """Wall-clock time as records have it."""
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    return clock.wall().isoformat(timespec="milliseconds")
