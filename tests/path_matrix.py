@@ -7,6 +7,7 @@ who adds an option has it tried with every kind before anything is said about it
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import signal
@@ -21,8 +22,10 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 import typer
+from pydantic import BaseModel
 
 from stts_runtime.cli.entry import run_app
+from stts_runtime.settings import Settings
 from tests.unprivileged import permissions_hold
 
 _TEXTS = frozenset(
@@ -222,6 +225,56 @@ def _own_signals() -> Iterator[None]:
 
 def _give_up(_: int, __: FrameType | None) -> None:
     raise TimeoutError(f"it went on for {_PATIENCE_SECONDS} s")
+
+
+_MADE_BY_CONFIG = ("preview", "state")
+_RIGHT_FOR_MADE = ("not there", "in a folder that is not there", "an empty folder")
+
+
+def places(model: type[BaseModel], before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Where a configuration file names paths, from its definition."""
+    found = []
+    for name, field in model.model_fields.items():
+        inside = _all_within(field.annotation) | {one for extra in field.metadata for one in _all_within(extra)}
+        if Path in inside:
+            found.append((*before, name))
+        for kind in inside:
+            if isinstance(kind, type) and issubclass(kind, Settings):
+                found += places(kind, (*before, name))
+    return sorted(set(found))
+
+
+def _all_within(hint: Any) -> set[Any]:
+    return {hint} | {one for inner in get_args(hint) for one in _all_within(inner)}
+
+
+def place_kinds(place: tuple[str, ...]) -> Mapping[str, Callable[[Path], Path | str]]:
+    if place[-1] not in _MADE_BY_CONFIG:
+        return KINDS
+    return {kind: make for kind, make in {**KINDS, **WRITTEN_KINDS}.items() if kind not in _RIGHT_FOR_MADE}
+
+
+def tried_in_file(place: tuple[str, ...], kind: str, folder: Path, app: typer.Typer, good: Mapping[str, str]) -> Ended:
+    """Runs `serve`, or `stream`, with a file that is right but for one path."""
+    folder.mkdir()
+    bad = str(place_kinds(place)[kind](folder / "it"))
+    to = "mqtt://127.0.0.1:9/x" if "password" in place else "http://127.0.0.1:9/x"
+    stream: dict[str, Any] = {"name": "gate", "source": good["sources"]}
+    file = {"bundle": good["bundle"], "state": str(folder / "state"), "questions": ["Who?"], "sinks": [{"to": to}]}
+    if "sinks" in place:
+        holder = file if place[0] == "sinks" else stream
+        holder["sinks"] = [{"to": to, **_nested(place[place.index("sinks") + 1 :], bad)}]
+    else:
+        file |= _nested(place, bad)
+    config = folder / "cameras.yaml"
+    # JSON is YAML, and has escapes for what is no text.
+    config.write_text(json.dumps({**file, "streams": [stream]}))
+    with permissions_hold():
+        return run_here(app, "stts-runtime", ["serve" if place[0] == "serve" else "stream", "--config", str(config)])
+
+
+def _nested(place: tuple[str, ...], value: str) -> dict[str, Any]:
+    return {place[0]: value if len(place) == 1 else _nested(place[1:], value)}
 
 
 def tried(option: Option, kind: str, folder: Path, app: typer.Typer, good: Mapping[str, str]) -> Ended:

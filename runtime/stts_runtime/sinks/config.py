@@ -74,6 +74,8 @@ def _readable(path: Path) -> Path:
         check_file(path)
     except UserError as error:
         raise ValueError(str(error)) from None
+    if not path.stat().st_size:
+        raise ValueError(f"{path} is empty")
     return path
 
 
