@@ -8,6 +8,8 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stts_export.errors import CheckpointError
+from stts_runtime.handed_over import check_is_content, text_of
+from stts_runtime.places import check_file, unusable
 from stts_runtime.settings import first_problem
 
 
@@ -22,12 +24,14 @@ Model = TypeVar("Model", bound=Section)
 
 def read_json(path: Path, model: type[Model]) -> Model:
     """Raises `CheckpointError` if the file cannot be read, is not JSON, or does not hold what `model` asks for."""
+    check_file(path, CheckpointError)
+    check_is_content(path, CheckpointError)
     try:
-        return model.model_validate_json(path.read_bytes())
+        return model.model_validate_json(text_of(path.read_bytes(), path, CheckpointError))
     except ValidationError as error:
         raise CheckpointError(f"{path}: {first_problem(error)}") from None
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
+        raise CheckpointError(unusable(path, error)) from None
 
 
 def read_optional_json(path: Path, model: type[Model]) -> Model:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from zlib import crc32
 
 from stts_runtime.errors import UserError
+from stts_runtime.places import check_writable, unwritable
 
 
 def check_output(path: Path, suffixes: Sequence[str], source: str | None, bundle: Path) -> None:
@@ -15,18 +17,15 @@ def check_output(path: Path, suffixes: Sequence[str], source: str | None, bundle
     check_place(path, suffixes)
     if source is not None and _is_same(path, source):
         raise UserError(f"{path} would overwrite the source")
-    if bundle.resolve() in path.resolve().parents:
+    if Path(os.path.realpath(bundle)) in Path(os.path.realpath(path)).parents:
         raise UserError(f"{path} would lie inside the bundle")
 
 
 def check_place(path: Path, suffixes: Sequence[str]) -> None:
-    """Raises `UserError` if `path` is of the wrong kind, or is no place for a file."""
+    """Raises `UserError` if `path` is of the wrong kind, or no file can be written there."""
     if path.suffix.lower() not in suffixes:
         raise UserError(f"{path.name} should end in {' or '.join(suffixes)}")
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path} is not a plain file; name another")
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"no such folder: {path.absolute().parent}")
+    check_writable(path)
 
 
 def _is_same(path: Path, source: str) -> bool:
@@ -38,10 +37,17 @@ def _is_same(path: Path, source: str) -> bool:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yields a name beside `path` that is renamed to it when the block ends well, and deleted when it does not."""
-    scratch = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    """Yields a name beside `path` that is renamed to it when the block ends well, and deleted when it does not.
+
+    Raises `UserError` with the path where the disk is full, or cannot be written for another reason.
+    """
+    # The name itself may be as long as names may be, and its suffix says what is written.
+    scratch = path.with_name(f".partial-{os.getpid()}-{crc32(os.fsencode(path.name)):08x}{path.suffix}")
     try:
         yield scratch
         scratch.replace(path)
+    except OSError as error:
+        raise UserError(unwritable(path, error)) from None
     finally:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):
+            scratch.unlink()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from stts_runtime.errors import UserError
 from stts_runtime.outputs import check_place, written_whole
 from stts_runtime.video import Window
 
@@ -23,6 +25,7 @@ _MAX_WIDTH = 960
 _CAPTION_HEIGHT = 22
 _DIMMED = 0.22
 _FRAMES_PER_SECOND = 2
+_BITS_PER_SECOND = 4_000_000
 _GAP = 4
 _DARK = (24, 24, 24)
 
@@ -34,14 +37,14 @@ def write_overlay(path: Path, window: Window, kept: NDArray[np.bool_], variant: 
     """
     check_place(path, SUFFIXES)
     title = f"{variant}: {kept.sum()} of {kept.size} groups kept"
+    if path.suffix.lower() == ".png":
+        frames = sheet(window, kept)
+        content = cv2.imencode(".png", np.vstack([caption(frames.shape[1], [title]), frames]))[1].tobytes()
+    else:
+        content = _video(list(_frames(window, kept)))
+    # Neither OpenCV nor its FFmpeg would say that the disk is full.
     with written_whole(path) as scratch:
-        if path.suffix.lower() == ".png":
-            frames = sheet(window, kept)
-            written = cv2.imwrite(str(scratch), np.vstack([caption(frames.shape[1], [title]), frames]))
-        else:
-            written = _write_video(scratch, list(_frames(window, kept)))
-        if not written:
-            raise UserError(f"{path} cannot be written")
+        scratch.write_bytes(content)
 
 
 def dimmed(image: Image, kept: NDArray[np.bool_]) -> Image:
@@ -104,12 +107,15 @@ class Pictured:
         write_overlay(Path(path), *self._looked_at())
 
 
-def _write_video(path: Path, frames: list[Image]) -> bool:
-    height, width = frames[0].shape[:2]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), _FRAMES_PER_SECOND, (width, height))
-    try:
+def _video(frames: list[Image]) -> bytes:
+    """An MP4 of BGR pictures of one size, whose sides are even."""
+    content = io.BytesIO()
+    with av.open(content, "w", format="mp4") as file:
+        stream = file.add_stream("mpeg4", rate=_FRAMES_PER_SECOND)
+        assert isinstance(stream, VideoStream)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt, stream.bit_rate = "yuv420p", _BITS_PER_SECOND
         for frame in frames:
-            writer.write(frame)
-        return bool(writer.isOpened())
-    finally:
-        writer.release()
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="bgr24")))
+        file.mux(stream.encode(None))
+    return content.getvalue()

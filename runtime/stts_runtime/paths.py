@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from stts_runtime.errors import SourceError
+from stts_runtime.places import check_folder, look, shown
 from stts_runtime.text import redacted
 
 _FILE_URL = re.compile(r"file:/(?:/(?P<host>[^/]*))?(?P<path>.*)", re.IGNORECASE | re.DOTALL)
@@ -75,34 +76,16 @@ def check_path(path: str) -> None:
     """Raises `SourceError` for what is neither a file nor a folder that may be looked into, and says what it is."""
     if not path or "\0" in path:
         raise SourceError("no file was given")
-    _check_encoding(path)
-    try:
-        mode = Path(path).stat().st_mode
-    except OSError as error:
-        raise SourceError(_why_not_there(path, error)) from None
+    mode = look(path, SourceError).st_mode
     for is_kind, words in _OTHER_KINDS:
         if is_kind(mode):
-            raise SourceError(f"{path} {words}")
+            raise SourceError(f"{shown(path)} {words}")
     if stat.S_ISDIR(mode):
-        _check_folder(path)
+        check_folder(Path(path), SourceError)
+        _check_no_devices(path)
 
 
-def _check_encoding(path: str) -> None:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise SourceError(f"the file name {path!r} is not valid UTF-8; rename the file") from None
-
-
-def _why_not_there(path: str, error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        if Path(path).is_symlink():
-            return f"{path} is a link to {Path(path).readlink()}, which is not there"
-        return f"no such file: {path}"
-    return f"{path} cannot be read: {error.strerror}"
-
-
-def _check_folder(path: str) -> None:
+def _check_no_devices(path: str) -> None:
     if not _is_under_dev(os.path.realpath(path)):
         return
     names = sorted(entry.name for entry in Path(path).iterdir())

@@ -6,13 +6,13 @@ Each is one line of JSON. What was looked at is kept with an answer, but is not 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
+from stts_runtime import clock
 from stts_runtime.answering.conversation import Finish, Reply
 from stts_runtime.errors import UserError
 from stts_runtime.overlay import Pictured
@@ -180,7 +180,9 @@ class StreamAnswer(AnswerRecord):
     number: int
     """Counts the answers of this stream from 1, without gaps: who gets them sees what is missing. 0: somebody asked."""
     created: str
-    """Wall-clock time in UTC, ISO 8601 with milliseconds."""
+    """Wall-clock time in UTC, ISO 8601 with milliseconds; it jumps when somebody sets the clock."""
+    steady_seconds: float = Field(default_factory=lambda: round(clock.now(), 3))
+    """The same moment on the clock of `clock.now`: what to subtract from one another."""
     question: str
     answer: str
     finish: Finish
@@ -212,7 +214,7 @@ class StreamAnswer(AnswerRecord):
         novelty: float,
         **rest: Any,
     ) -> StreamAnswer:
-        """About a window of which `kept` (T, G) was kept. `captured`, on the clock of `time.monotonic`, and `vision_ms`
+        """About a window of which `kept` (T, G) was kept. `captured`, on the clock of `clock.now`, and `vision_ms`
         are those of its newest frame; `rest` are `stream`, `number`, `trigger` and `dropped`.
         """
         moments = reply.generation.first_token_at, reply.generation.last_token_at
@@ -236,6 +238,8 @@ class StreamEvent(RecordPart):
     schema_name: Literal["stts.stream-event/1"] = "stts.stream-event/1"
     stream: str
     created: str
+    steady_seconds: float = Field(default_factory=lambda: round(clock.now(), 3))
+    """As in `StreamAnswer`."""
     state: str
     """One of `sources.source.State`."""
     reason: str
@@ -248,4 +252,4 @@ Record = StreamAnswer | StreamEvent
 
 def now() -> str:
     """Wall-clock time as records have it."""
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    return clock.wall().isoformat(timespec="milliseconds")

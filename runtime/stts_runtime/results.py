@@ -15,6 +15,7 @@ from typing import IO, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stts_runtime.errors import UserError
+from stts_runtime.places import unwritable
 from stts_runtime.records import Answer
 from stts_runtime.whole_lines import append_whole, open_locked
 
@@ -129,9 +130,7 @@ class Results:
         try:
             yield
         except OSError as error:
-            raise UserError(
-                f"{self.path} cannot be written: {error.strerror}; the same command goes on from there"
-            ) from None
+            raise UserError(f"{unwritable(self.path, error)}; the same command goes on from there") from None
 
 
 @contextmanager

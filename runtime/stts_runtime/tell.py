@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Protocol
+
+from stts_runtime import clock
 
 Tell = Callable[[str], None]
 """Takes a line for people, from any thread."""
@@ -28,7 +29,7 @@ class Seldom:
         self._last: float | None = None
 
     def __call__(self, text: str) -> None:
-        now = time.monotonic()
+        now = clock.now()
         if self._last is None or now - self._last >= self._pause:
             self._last = now
             self._tell(text)

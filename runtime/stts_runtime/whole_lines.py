@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 from stts_runtime.errors import UserError
+from stts_runtime.places import check_writable, unwritable
 
 
 def open_locked(path: Path, mode: int) -> int:
@@ -19,10 +20,11 @@ def open_locked(path: Path, mode: int) -> int:
 
     Raises `UserError` if `path` cannot be opened for writing or another process holds it.
     """
+    check_writable(path)
     try:
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, mode)
     except OSError as error:
-        raise UserError(f"{path} cannot be opened for writing: {error.strerror}") from None
+        raise UserError(unwritable(path, error)) from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -29,7 +29,7 @@ from stts_runtime.budget import IncrementalBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.contract import LANGUAGE, PREFILL, VISION
 from stts_runtime.bundle.manifest import Graph
-from stts_runtime.bundle.publish import Replaceable, check_apart, published
+from stts_runtime.bundle.publish import Replaceable, check_apart, check_free, published
 from stts_runtime.errors import BundleError
 from stts_runtime.prompt import PromptBuilder
 from stts_runtime.tell import Tell, tell_nobody
@@ -49,9 +49,11 @@ def build_bundle(request: BuildRequest, tell: Tell = tell_nobody) -> Bundle:
     started = time.perf_counter()
     checkpoint = open_checkpoint(request.checkpoint)
     check_apart(request.out, request.checkpoint)
+    replaceable = Replaceable("a bundle", _is_bundle, request.replace)
+    check_free(request.out, replaceable)
     plan = plan_bundle(request, checkpoint)
     check_memory(checkpoint, plan)
-    with published(request.out, Replaceable("a bundle", _is_bundle, request.replace)) as folder:
+    with published(request.out, replaceable) as folder:
         tell(f"reading {request.checkpoint}")
         modules = checkpoint.lazy()
         for note in (*plan.notes, *modules.notes):

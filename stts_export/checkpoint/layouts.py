@@ -23,6 +23,8 @@ from stts_export.molmo2.hf_config import HfConfig
 from stts_export.molmo2.marks import mark_ids
 from stts_export.molmo2.processor import VideoProcessor, read_processor
 from stts_export.molmo2.training_config import read_training_config
+from stts_runtime.handed_over import check_is_content, hub_hint, no_checkpoint
+from stts_runtime.places import check_folder, is_there, shown
 from stts_runtime.settings import first_problem
 
 HUGGING_FACE = "config.json"
@@ -50,13 +52,17 @@ def find_layout(folder: Path, tokenizer: Path | None) -> Layout:
 
     Raises `CheckpointError` if the folder is of no known layout, or some of it is missing or wrong.
     """
-    if not folder.exists():
-        raise CheckpointError(f"no such folder: {folder}")
-    if (folder / HUGGING_FACE).is_file():
+    if not is_there(folder, CheckpointError):
+        raise CheckpointError(f"no such folder: {shown(folder)}{hub_hint(folder)}")
+    check_folder(folder, CheckpointError, "a checkpoint, which is a folder")
+    if is_there(folder / HUGGING_FACE, CheckpointError):
         return _hugging_face(folder, _tokenizer_folder(folder, tokenizer))
-    if (folder / TRAINING).is_file():
+    if is_there(folder / TRAINING, CheckpointError):
         return _training(folder, _tokenizer_folder(folder, tokenizer))
-    raise CheckpointError(f"{folder} is not a checkpoint: it holds neither {HUGGING_FACE} nor {TRAINING}")
+    what = no_checkpoint(folder)
+    raise CheckpointError(
+        f"{folder} is not a checkpoint: it holds neither {HUGGING_FACE} nor {TRAINING}{'; ' if what else ''}{what}"
+    )
 
 
 def _tokenizer_folder(folder: Path, given: Path | None) -> Path:
@@ -68,7 +74,8 @@ def _tokenizer_folder(folder: Path, given: Path | None) -> Path:
             )
         return folder
     home = given.parent if given.name == TOKENIZER else given
-    if not (home / TOKENIZER).is_file():
+    check_folder(home, CheckpointError, "a folder with tokenizer.json")
+    if not is_there(home / TOKENIZER, CheckpointError):
         raise CheckpointError(f"--tokenizer {given}: there is no {TOKENIZER}")
     return home
 
@@ -93,6 +100,7 @@ def _training(folder: Path, tokenizer: Path) -> Layout:
 
 def _training_files(folder: Path) -> WeightSource:
     if (folder / TORCH_FILE).is_file():
+        check_is_content(folder / TORCH_FILE, CheckpointError)
         return TorchFile(folder / TORCH_FILE)
     if (folder / SHARDS).is_dir():
         return DistributedFiles(folder / SHARDS)

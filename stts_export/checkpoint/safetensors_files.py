@@ -11,6 +11,8 @@ from torch import Tensor
 from stts_export.checkpoint.weight_source import Entry, WeightSource, check_dtype
 from stts_export.errors import CheckpointError
 from stts_export.json_files import Section, read_json
+from stts_runtime.handed_over import check_is_content, other_weights
+from stts_runtime.places import check_file, is_there
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -32,7 +34,10 @@ class SafetensorsFiles(WeightSource):
         self._homes: dict[str, Path] = {}
         if not (folder / INDEX).exists():
             if not (folder / SINGLE).exists():
-                raise CheckpointError(f"{folder} holds no weights: neither {SINGLE} nor {INDEX} is there")
+                what = other_weights(folder)
+                raise CheckpointError(
+                    f"{folder} holds no weights: neither {SINGLE} nor {INDEX} is there{'; ' if what else ''}{what}"
+                )
             self._list(folder / SINGLE)
             return
         listed = read_json(folder / INDEX, WeightIndex).weight_map
@@ -41,6 +46,9 @@ class SafetensorsFiles(WeightSource):
         self._check_index(listed)
 
     def _list(self, path: Path) -> None:
+        if is_there(path, CheckpointError):
+            check_file(path, CheckpointError)
+            check_is_content(path, CheckpointError)
         try:
             with safe_open(path, framework="pt") as opened:
                 for name in opened.keys():  # noqa: SIM118 (it is no mapping)
@@ -54,7 +62,7 @@ class SafetensorsFiles(WeightSource):
                     self._homes[name] = path
                     self.entries[name] = Entry(tuple(stored.get_shape()), dtype)
         except FileNotFoundError:
-            raise CheckpointError(f"{path} is missing, though {INDEX} names it") from None
+            raise CheckpointError(f"{path} is missing, though {INDEX} names it; download or copy it again") from None
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path} is damaged or incomplete: {error}") from None
 

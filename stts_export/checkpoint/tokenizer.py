@@ -13,6 +13,8 @@ from stts_export.errors import CheckpointError
 from stts_export.json_files import Section, read_optional_json
 from stts_export.modules.config import MarkerIds
 from stts_export.molmo2.marks import check_marks
+from stts_runtime.handed_over import check_is_content
+from stts_runtime.places import check_file
 
 TOKENIZER = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
@@ -71,6 +73,8 @@ def _content(folder: Path) -> bytes:
     path = folder / TOKENIZER
     if not path.exists():
         raise CheckpointError(f"{folder} holds no {TOKENIZER}, which the bundle needs")
+    check_file(path, CheckpointError)
+    check_is_content(path, CheckpointError)
     try:
         return path.read_bytes()
     except OSError as error:

@@ -7,6 +7,10 @@ import sys
 
 def main() -> None:
     """Entry point."""
+    # Before anything else is imported: libraries look at standard output, which may be closed.
+    from stts_runtime.cli.standard_streams import prepare_streams
+
+    prepare_streams()
     from stts_export.cli.app import app
     from stts_runtime.cli.entry import run_app
 

@@ -100,6 +100,11 @@ def _run(request: CalibrationRequest, report: Path | None, plot: Path | None, as
 
 
 def _hand_out(made: QuantizationReport, report: Path | None, plot: Path | None, as_json: bool) -> None:
+    # First what it found: a disk may be full.
+    if as_json:
+        print(made.model_dump_json(), flush=True)
+    else:
+        _show(made)
     if report is not None:
         with written_whole(report) as scratch:
             scratch.write_text(made.model_dump_json(indent=1) + "\n")
@@ -107,10 +112,6 @@ def _hand_out(made: QuantizationReport, report: Path | None, plot: Path | None, 
         from stts_calib.comparison.plot import write_quantization_plot
 
         write_quantization_plot(plot, made)
-    if as_json:
-        print(made.model_dump_json(), flush=True)
-    else:
-        _show(made)
 
 
 def _show(made: QuantizationReport) -> None:

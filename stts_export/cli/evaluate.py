@@ -60,11 +60,14 @@ def evaluate_command(
     with steps(quiet=as_json) as tell:
         minutes = _run(evaluation, tell)
     made = report_of(evaluation, datetime.now(timezone.utc).isoformat(timespec="seconds"), minutes)
-    written = [*_write(made, report, plot), *_write_answers(evaluation, answers)]
+    # First what it found: a disk may be full.
     if as_json:
         print(made.model_dump_json(), flush=True)
     else:
-        _show(made, written)
+        _show(made)
+    written = [*_write(made, report, plot), *_write_answers(evaluation, answers)]
+    if not as_json:
+        _show_written(written)
 
 
 def _check_places(report: Path | None, plot: Path | None, answers: Path | None, bundle: Path) -> None:
@@ -106,7 +109,7 @@ def _run(evaluation: Evaluation, tell: TellStep) -> float:
     return (time.perf_counter() - started) / 60
 
 
-def _show(report: AccuracyReport, written: list[Path]) -> None:
+def _show(report: AccuracyReport) -> None:
     from stts_runtime.cli.show import console
     from stts_runtime.session import NOISE
 
@@ -126,6 +129,11 @@ def _show(report: AccuracyReport, written: list[Path]) -> None:
             f"({points.low:+.2f} to {points.high:+.2f})",
             soft_wrap=True,
         )
+
+
+def _show_written(written: list[Path]) -> None:
+    from stts_runtime.cli.show import console
+
     for path in written:
         console.print(f"wrote {path}", soft_wrap=True)
 

@@ -1,6 +1,6 @@
 """The video processor's settings: frames a second, and patches of a group.
 
-Which frames that makes is said in `stts_runtime/video/sampling.py`.
+Which frames that makes is said in `stts_runtime/video/window.py`.
 """
 
 from __future__ import annotations

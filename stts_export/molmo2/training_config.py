@@ -14,6 +14,8 @@ from pydantic import ConfigDict, Field, ValidationError
 from stts_export.errors import CheckpointError
 from stts_export.json_files import Section
 from stts_export.molmo2.hf_config import Size, SttsSection
+from stts_runtime.handed_over import check_is_content
+from stts_runtime.places import check_file
 from stts_runtime.settings import first_problem
 
 _PRUNING = "prune_at"
@@ -232,6 +234,8 @@ def read_training_config(path: Path) -> TrainingConfig:
 
     Raises `CheckpointError` if the file is no YAML of plain values, or lacks what is needed.
     """
+    check_file(path, CheckpointError)
+    check_is_content(path, CheckpointError)
     try:
         content = yaml.safe_load(path.read_bytes())
         if isinstance(content, dict) and "model" not in content:

@@ -9,9 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import timedelta
+from unittest.mock import patch
 
 import psutil
 
+from stts_runtime import clock
 from stts_runtime.sources import State
 from tests.fault_lab.encoded import h264 as encoded
 from tests.fault_lab.encoded import jpeg, jpeg_parts
@@ -21,6 +24,7 @@ from tests.fault_lab.small_servers import hls_stream, http_stream, unknown_codec
 from tests.fault_lab.viewer import QUICK, Seen, Viewer
 
 _STALLS = QUICK.stall_seconds
+_SLEEP_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -212,6 +216,55 @@ def timestamps_that_jump() -> Finding:
         return _found(viewer, State.LIVE, None, None)
 
 
+def machine_sleeps() -> Finding:
+    """For ten minutes, as the clock of the boot shows it: what comes then is ten minutes later, and not a moment."""
+    with _mjpeg(itertools.count()) as url, Viewer(url) as viewer:
+        viewer.until_frames(5)
+        before, awake = viewer.frames[-1], clock.now
+        with patch.object(clock, "now", lambda: awake() + _SLEEP_SECONDS):
+            recovered = viewer.until(lambda: viewer.frames[-1].seconds > before.seconds + 1, "waking up")
+            viewer.until_frames(5)
+            _never_goes_back(viewer.frames)
+            slept = viewer.frames[-1].seconds - before.seconds
+            assert _SLEEP_SECONDS - 3.5 < slept < _SLEEP_SECONDS + 20, slept
+            assert max(frame.age for frame in viewer.frames[-3:]) < 1.0
+            found = _found(viewer, State.LIVE, None, recovered)
+            viewer.source.close()
+        return found
+
+
+def wall_clock_is_set() -> Finding:
+    """An hour ahead, then back by two: nothing is counted by it, so nothing happens."""
+    with _mjpeg(itertools.count()) as url, Viewer(url) as viewer:
+        viewer.until_frames(5)
+        real_time, real_wall = time.time, clock.wall
+        for hours in (1, -1):
+            jump = timedelta(hours=hours)
+            with (
+                patch("time.time", lambda jump=jump: real_time() + jump.total_seconds()),
+                patch.object(clock, "wall", lambda jump=jump: real_wall() + jump),
+            ):
+                viewer.until_frames(10)
+        _follows_the_clock(viewer)
+        assert viewer.source.reconnections == 0
+        return _found(viewer, State.LIVE, None, None)
+
+
+def camera_clock_runs_away() -> Finding:
+    """Its time stamps are twice as fast as our clock."""
+    chunks = encoded(400, 160, 120, "mpegts", 0.0)
+    with http_stream("video/mp2t", lambda: chunks, 0.08) as url, Viewer(url) as viewer:
+        viewer.until_frames(60)
+        _never_goes_back(viewer.frames)
+        _follows_the_clock(viewer)
+        return _found(viewer, State.LIVE, None, None)
+
+
+def _follows_the_clock(viewer: Viewer) -> None:
+    passed = viewer.frames[-1].at - viewer.frames[0].at
+    assert abs(viewer.frames[-1].seconds - viewer.frames[0].seconds - passed) < 3.5
+
+
 def slow_viewer() -> Finding:
     """Takes a frame a second of a stream that sends 25: what it gets must not grow old."""
     with _mjpeg(itertools.count()) as url, Viewer(url, pause=1.0) as viewer:
@@ -310,6 +363,9 @@ FAULTS = [
     Fault("another size after a restart", another_size_after_restart, State.RECONNECTING, "", None, 6),
     Fault("another size on the way", another_size_on_the_way, State.LIVE, "pictures come", None, 4),
     Fault("timestamps that jump", timestamps_that_jump, State.LIVE, "pictures come"),
+    Fault("the machine sleeps for ten minutes", machine_sleeps, State.LIVE, "pictures come", None, 10),
+    Fault("the machine's clock is set by hours", wall_clock_is_set, State.LIVE, "pictures come"),
+    Fault("a camera's clock runs twice as fast", camera_clock_runs_away, State.LIVE, "pictures come"),
     Fault("slow viewer", slow_viewer, State.LIVE, "pictures come"),
     Fault("frozen picture", frozen_picture, State.STALLED, "the picture has not changed for 1 s", 3),
     Fault("one picture behind a URL", one_picture, State.REFUSED, "one picture and no stream", 3),

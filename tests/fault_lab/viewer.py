@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
+from stts_runtime import clock
 from stts_runtime.sources import LiveSettings, State, Status, open_source
 
 PATIENT = 12.0
@@ -77,7 +78,7 @@ class Viewer:
         while not self._leaves:
             frame = self.source.take(0.1)
             if frame is not None:
-                now, image = time.monotonic(), frame.image
+                now, image = clock.now(), frame.image
                 size = image.shape[1], image.shape[0]
                 self.frames.append(
                     Seen(frame.seconds, now - frame.captured, size, float(image.mean()), float(image.std()), now)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from stts_calib.calibration.choice import choose_windows, traits
 from stts_calib.calibration.store import CalibrationFrames, Origin
+from stts_runtime import clock
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import load_vision
 from stts_runtime.errors import BundleError, SourceError
@@ -107,15 +107,15 @@ def _windows(spec: str, frames: int, bundle: Bundle, most: int) -> Iterator[tupl
 
 def _looks(source: Source, period: float) -> Iterator[Frame]:
     """Frames at least a period apart. Raises `SourceError` for a live source that gives none."""
-    due, silent_since = 0.0, time.monotonic()
+    due, silent_since = 0.0, clock.now()
     while True:
         frame = source.take(_PATIENCE_SECONDS)
         if frame is not None:
-            silent_since = time.monotonic()
+            silent_since = clock.now()
             if frame.seconds >= due:
                 due = max(due + period, frame.seconds)
                 yield frame
         elif source.status.over:
             return
-        elif time.monotonic() - silent_since > 30 * _PATIENCE_SECONDS:
+        elif clock.now() - silent_since > 30 * _PATIENCE_SECONDS:
             raise SourceError(f"{source.name} gives no pictures: {source.status.reason}")

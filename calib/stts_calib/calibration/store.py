@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stts_runtime.errors import UserError
 from stts_runtime.outputs import written_whole
+from stts_runtime.places import check_file
 
 SUFFIX = ".npz"
 
@@ -65,11 +66,10 @@ def save_frames(path: Path, calibration: CalibrationFrames) -> None:
 
 def load_frames(path: Path) -> CalibrationFrames:
     """Raises `UserError` if it is no such file, or was damaged."""
+    check_file(path, wanted="a file of frames")
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
             frames, about = content["frames"], _About.model_validate_json(str(content["about"]))
-    except FileNotFoundError:
-        raise UserError(f"no such file: {path}") from None
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, ValidationError):
         raise UserError(f"{path} holds no calibration frames, or is damaged; gather them again from video") from None
     calibration = CalibrationFrames(frames, tuple(about.origins), about.checkpoint_sha256)

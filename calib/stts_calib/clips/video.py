@@ -31,3 +31,13 @@ def write_video(path: Path, clip: Clip, size: int) -> None:
                     writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         finally:
             writer.release()
+        _check_whole(scratch, path, count)
+
+
+def _check_whole(written: Path, path: Path, count: int) -> None:
+    """OpenCV does not say that the disk is full: what it wrote is looked into. Raises `UserError`."""
+    capture = cv2.VideoCapture(str(written))
+    there = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    capture.release()
+    if there != count:
+        raise UserError(f"{path} cannot be written: {there} of its {count} frames are there; is the disk full?")

@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stts_runtime import clock
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import EngineName, LanguageEngine, load_language
 from stts_runtime.errors import PromptError, UserError
@@ -64,7 +65,7 @@ class Generation(NamedTuple):
     milliseconds: dict[str, float]
     """`prefill_question` and `decode`."""
     first_token_at: float
-    """On the clock of `time.monotonic`, like the next."""
+    """On the clock of `clock.now`, like the next."""
     last_token_at: float
 
 
@@ -227,10 +228,10 @@ def generate(
         # Overwrites whatever an earlier question left after the window.
         engine.rewind(prefix_length)
         ids = [engine.forward(asked)]
-    first_token_at = time.monotonic()
+    first_token_at = clock.now()
     with stopwatch.stage("decode"):
         while on_token(ids) and ids[-1] not in eos_ids and len(ids) < max_tokens and engine.length < engine.context:
             token = Tokens(np.array(ids[-1:], dtype=np.int64), np.array([position], dtype=np.int64), position + 1)
             position += 1
             ids.append(engine.forward(token))
-    return Generation(ids, ids[-1] in eos_ids, stopwatch.milliseconds, first_token_at, time.monotonic())
+    return Generation(ids, ids[-1] in eos_ids, stopwatch.milliseconds, first_token_at, clock.now())

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from stts_runtime.bundle.manifest import FileRecord
 from stts_runtime.errors import BundleError
+from stts_runtime.handed_over import check_is_content, why_a_link
+from stts_runtime.places import check_file, is_there, kind_of
 
 _CHUNK_BYTES = 1 << 22
 
@@ -15,12 +17,15 @@ _CHUNK_BYTES = 1 << 22
 def plain_file(folder: Path, name: str) -> Path:
     """The path of `name`, which must be a regular file directly in `folder`; links are refused."""
     path = folder / name
-    try:
-        mode = path.lstat().st_mode
-    except OSError:
-        raise BundleError(f"{folder}: {name} is missing; copy the bundle again, or rebuild it") from None
+    if not is_there(path, BundleError):
+        raise BundleError(f"{folder}: {name} is missing; copy the bundle again, or rebuild it")
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        raise BundleError(f"{folder}: {name} is a link: {why_a_link(folder, name)}")
     if not stat.S_ISREG(mode):
-        raise BundleError(f"{folder}: {name} is a link or not a plain file, which a bundle must not hold")
+        raise BundleError(f"{folder}: {name} is {kind_of(mode)} and not a plain file, which a bundle must not hold")
+    check_file(path, BundleError)
+    check_is_content(path, BundleError)
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,8 @@ from stts_runtime.bundle.files import Fingerprint, fingerprint, plain_file, veri
 from stts_runtime.bundle.manifest import SCHEMA_VERSION, Manifest, VisionVariant
 from stts_runtime.bundle.upgrade import upgraded
 from stts_runtime.errors import BundleError
+from stts_runtime.handed_over import hub_hint, no_bundle, text_of, why_unlisted
+from stts_runtime.places import check_folder, is_there, look, shown
 from stts_runtime.settings import declared_version, first_problem
 
 MANIFEST = "manifest.json"
@@ -34,12 +37,13 @@ class Bundle:
     @classmethod
     def open(cls, folder: Path) -> Bundle:
         """Raises `BundleError` if `folder` is no bundle, is damaged, or is newer than this runtime."""
-        if folder.is_file():
-            raise BundleError(f"{folder} is a file, and a bundle is a folder: give the folder that it lies in")
-        if not folder.is_dir():
-            raise BundleError(f"no such bundle: {folder}")
-        if not (folder / MANIFEST).exists():
-            raise BundleError(f"{folder} is not a bundle: it holds no {MANIFEST}; build one with `stts-export build`")
+        if not is_there(folder, BundleError):
+            raise BundleError(f"no such bundle: {shown(folder)}{hub_hint(folder)}")
+        if stat.S_ISREG(look(folder, BundleError, "no such bundle").st_mode):
+            raise BundleError(f"{shown(folder)} is a file, and a bundle is a folder: give the folder that it lies in")
+        check_folder(folder, BundleError, "a bundle, which is a folder")
+        if not is_there(folder / MANIFEST, BundleError):
+            raise BundleError(f"{folder} is not a bundle: it holds no {MANIFEST}; {no_bundle(folder, MANIFEST)}")
         manifest = _manifest(plain_file(folder, MANIFEST))
         _check_nothing_else(folder, manifest)
         return cls(folder, manifest)
@@ -122,17 +126,19 @@ def _preference(variant: VisionVariant) -> tuple[int, bool]:
 def _check_nothing_else(folder: Path, manifest: Manifest) -> None:
     """A file without a hash could be read by a graph unseen. Compiled engines have hashes in their passports."""
     own = {ENGINES} if (folder / ENGINES).is_dir() and not (folder / ENGINES).is_symlink() else set()
-    unlisted = {path.name for path in folder.iterdir()} - manifest.files.keys() - {MANIFEST} - own
+    known = manifest.files.keys() | {MANIFEST}
+    unlisted = {path.name for path in folder.iterdir()} - known - own
     if unlisted:
+        first = min(unlisted)
         raise BundleError(
-            f"{folder} holds {sorted(unlisted)[0]!r}, which its manifest does not list; take it out of the bundle"
+            f"{folder} holds {first!r}, which its manifest does not list; {why_unlisted(folder, first, known)}"
         )
 
 
 def _manifest(path: Path) -> Manifest:
     if path.stat().st_size > _MAX_MANIFEST_BYTES:
         raise BundleError(f"{path} is too large to be a manifest; {_AGAIN}")
-    content = path.read_bytes()
+    content = text_of(path.read_bytes(), path, BundleError)
     version = declared_version(content)
     if version is None:
         raise BundleError(f"{path} is damaged: it is not a manifest; {_AGAIN}")

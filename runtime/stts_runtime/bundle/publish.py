@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stts_runtime.errors import UserError
+from stts_runtime.places import DISK_ERRORS, check_makeable, check_name, is_there, unwritable
 
 
 @dataclass(frozen=True)
@@ -29,21 +30,26 @@ class Replaceable:
 def published(out: Path, replaceable: Replaceable | None = None) -> Iterator[Path]:
     """Yields a fresh folder beside `out` that becomes `out` when the block ends well, and is deleted when it does not.
 
-    Raises `UserError` if `out` exists and may not be replaced, or the place cannot be written.
+    Raises `UserError` if `out` exists and may not be replaced, or the place cannot be written, or no more of it.
     """
     check_free(out, replaceable)
+    check_makeable(out.absolute().parent)
     missing = [parent for parent in out.absolute().parents if not parent.exists()]
     try:
         try:
             out.absolute().parent.mkdir(parents=True, exist_ok=True)
-            scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.absolute().parent))
+            scratch = Path(tempfile.mkdtemp(prefix=f".{out.stem[:40]}.partial-", dir=out.absolute().parent))
         except OSError as error:
-            raise UserError(f"cannot write to {out.absolute().parent}: {error.strerror}") from None
+            raise UserError(unwritable(out, error)) from None
         try:
             scratch.chmod(0o755)
             yield scratch
             check_free(out, replaceable)
             _swap(scratch, out)
+        except OSError as error:
+            if error.errno not in DISK_ERRORS:
+                raise
+            raise UserError(unwritable(out, error)) from None
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     except BaseException:
@@ -55,7 +61,8 @@ def check_free(out: Path, replaceable: Replaceable | None = None) -> None:
     """Raises `UserError` if `out` exists and may not be replaced."""
     if not out.name:
         raise UserError(f"{str(out)!r} names no folder to write")
-    if not os.path.lexists(out):
+    check_name(out)
+    if not is_there(out):
         return
     if replaceable is None:
         raise UserError(f"{out} exists already; choose another place")
@@ -67,7 +74,7 @@ def check_free(out: Path, replaceable: Replaceable | None = None) -> None:
 
 def check_apart(out: Path, source: Path) -> None:
     """Raises `UserError` if one lies in the other: what is written may replace nothing that is read."""
-    there, here = out.resolve(), source.resolve()
+    there, here = Path(os.path.realpath(out)), Path(os.path.realpath(source))
     if there == here or there in here.parents or here in there.parents:
         raise UserError(f"--out {out} and {source} lie in one another")
 

@@ -16,7 +16,7 @@ from stts_runtime.cli.options import BundleArgument, DeviceOption, EngineOption
 from stts_runtime.cli.show import console, errors, show_note
 from stts_runtime.device import gpu_of, select_gpu
 from stts_runtime.engines import choose_engine
-from stts_runtime.errors import MissingExtraError
+from stts_runtime.errors import MissingExtraError, UserError
 from stts_runtime.outputs import check_output
 from stts_runtime.video import VideoFile, check_source
 
@@ -53,20 +53,25 @@ def bench_command(
         show_note(note)
     if not as_json:
         _show(report)
-    if plot is not None:
-        _plot(plot, report, quiet=as_json)
+    failure = None if plot is None else _plot(plot, report, quiet=as_json)
     print(report.model_dump_json(), flush=True)
+    if failure is not None:
+        raise failure
 
 
-def _plot(path: Path, report: Report, quiet: bool) -> None:
+def _plot(path: Path, report: Report, quiet: bool) -> UserError | None:
+    """Returns why there is no picture: the numbers come first, whatever becomes of it."""
     title = f"{Path(report.source).name}, {report.machine.processor}, {report.machine.cores} cores"
     try:
         write_plot(path, report.rows, title)
-    except (MissingExtraError, OSError) as error:
+    except MissingExtraError as error:
         show_note(f"no picture: {error}")
-        return
-    if not quiet:
-        console.print(f"plot: {path}", soft_wrap=True)
+    except UserError as error:
+        return error
+    else:
+        if not quiet:
+            console.print(f"plot: {path}", soft_wrap=True)
+    return None
 
 
 def _engine(report: Report) -> str:

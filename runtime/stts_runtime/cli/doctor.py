@@ -13,6 +13,7 @@ from stts_runtime.cli.show import console
 from stts_runtime.cli.text import printable
 from stts_runtime.device import this_device
 from stts_runtime.doctor import Fact, Report, Target, examine
+from stts_runtime.places import check_folder
 
 
 def doctor_command(
@@ -22,6 +23,8 @@ def doctor_command(
     as_json: JsonOption = False,
 ) -> None:
     """Says which targets this machine can run, why not, and what to install."""
+    if bundle is not None:
+        check_folder(bundle, wanted="a bundle, or another folder on its disk")
     report = examine(bundle or Path(), this_device())
     if as_json:
         print(report.model_dump_json(), flush=True)

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 our fault, 2 the input's fault, 130 interrupted, 128 + the
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -13,13 +14,18 @@ from types import FrameType, TracebackType
 import typer
 from typer.exceptions import TyperException
 
+from stts_runtime.cli.standard_streams import CUT_OFF, finish_output, leave_output, sentence
 from stts_runtime.cli.text import one_line
 from stts_runtime.errors import SttsError
+from stts_runtime.places import DISK_ERRORS
 
 TRACEBACK_VARIABLE = "STTS_TRACEBACK"
 
 # Typer's newer versions put it before what they say of a choice.
 _FROM_PYDANTIC = "Value error, "
+
+_OF_THE_PLACE = DISK_ERRORS | {errno.EACCES, errno.EPERM, errno.EBADF}
+"""What a disk or an output may turn out to be at any moment, whatever was looked at before."""
 
 # Typer turns Ctrl-C into this code by itself, wherever it gets there first.
 _INTERRUPTED = 130
@@ -32,20 +38,38 @@ def run_app(app: typer.Typer, program: str) -> int:
         signal.signal(stop, _terminate)
     try:
         code = typer.main.get_command(app).main(prog_name=program, standalone_mode=False)
-    except SttsError as error:
+        finish_output()
+    except (BrokenPipeError, SystemExit) as ended:
+        # Typer makes an exit of a broken pipe that it sees first.
+        if not isinstance(ended.__context__ if isinstance(ended, SystemExit) else ended, BrokenPipeError):
+            raise
+        # Who reads our output has seen enough, as `head` has.
+        leave_output()
+        return CUT_OFF
+    except (SttsError, TyperException, OSError, MemoryError) as error:
+        return _refused(error, program)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
+        return _fail("interrupted", _INTERRUPTED)
+    return code if isinstance(code, int) else 0
+
+
+def _refused(error: Exception, program: str) -> int:
+    """Says what was wrong. Raises what should not have come this far."""
+    if isinstance(error, SttsError):
         return _fail(str(error), error.exit_code)
-    except TyperException as error:
+    if isinstance(error, TyperException):
         context = getattr(error, "ctx", None)
         command = program if context is None else context.command_path
         message = error.format_message().replace(_FROM_PYDANTIC, "")
         return _fail(f"{message} (see {command} --help)", error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        code = _INTERRUPTED
-    except MemoryError:
+    if isinstance(error, MemoryError):
         return _fail("not enough memory; use fewer frames or a smaller model, or close other programs", 2)
-    if code == _INTERRUPTED:
-        return _fail("interrupted", _INTERRUPTED)
-    return code if isinstance(code, int) else 0
+    if not isinstance(error, OSError) or error.errno not in _OF_THE_PLACE or os.environ.get(TRACEBACK_VARIABLE):
+        raise error
+    leave_output()
+    return _fail(sentence(error), 2)
 
 
 def _fail(message: str, code: int) -> int:

@@ -21,7 +21,14 @@ from stts_runtime.records import Answer
 # Where nobody looks at a terminal, tables are as wide as they need to be.
 _PIPED_WIDTH = 150
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich would end the program with code 1; see `run_app`."""
+        raise BrokenPipeError
+
+
+console = _Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 errors = Console(stderr=True, highlight=False)
 
 

@@ -48,7 +48,7 @@ def stream_command(
         typer.Option(metavar="SINK", help="- (screen), FILE.jsonl, http(s)://..., mqtt(s)://HOST/TOPIC. Default: -."),
     ] = None,
     metrics: Annotated[Optional[str], typer.Option(metavar="ADDRESS:PORT", help="Serve Prometheus metrics.")] = None,
-    preview: Annotated[Optional[Path], typer.Option(metavar="FOLDER", help="Videos of the kept patches.")] = None,
+    preview: Annotated[Optional[str], typer.Option(metavar="FOLDER", help="Videos of the kept patches.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Looks at cameras and streams, each frame once, and answers when something is new.

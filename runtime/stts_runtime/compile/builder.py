@@ -14,6 +14,7 @@ from stts_runtime.compile.request import PartRequest, Progress
 from stts_runtime.compile.timing import attach_timing_cache, save_timing_cache
 from stts_runtime.errors import EngineError, UserError
 from stts_runtime.passports import Lengths
+from stts_runtime.places import reason
 from stts_runtime.tensorrt import Flavour, Log, made, make_logger
 
 
@@ -25,6 +26,8 @@ class Built:
     """TensorRT's own. What it calls errors meanwhile, such as a timing cache that it does not take, is left out."""
     flags: str
     """See `configure`."""
+    note: str | None = None
+    """For people: what could not be kept for the next build."""
 
 
 def build_plan(flavour: Flavour, request: PartRequest, tell: Callable[[Progress], None]) -> Built:
@@ -51,16 +54,18 @@ def build_plan(flavour: Flavour, request: PartRequest, tell: Callable[[Progress]
     del parser
     if not written:
         raise EngineError(f"{flavour.name} could not build {Path(request.graph).name}: {log.explain()}")
-    if timing and cache is not None:
-        save_timing_cache(config, cache, timing)
-    return Built(log.warnings, flags)
+    not_kept = save_timing_cache(config, cache, timing) if timing and cache is not None else None
+    return Built(log.warnings, flags, not_kept)
 
 
 def _write_plan(flavour: Flavour, builder: Any, network: Any, config: Any, path: Path) -> bool:
     """Builds the engine straight into the file, which spares a copy of it in memory; False if that fails."""
     if not flavour.writes_to_files:
         plan = builder.build_serialized_network(network, config)
-        return plan is not None and path.write_bytes(plan) > 0
+        try:
+            return plan is not None and path.write_bytes(plan) > 0
+        except OSError as error:
+            raise UserError(f"the engine cannot be written to {path.parent}: {reason(error)}") from None
     failures: list[OSError] = []
     with path.open("wb", buffering=0) as file:
 
@@ -78,7 +83,7 @@ def _write_plan(flavour: Flavour, builder: Any, network: Any, config: Any, path:
 
         built = builder.build_serialized_network_to_stream(network, config, Writer())
     if failures:
-        raise UserError(f"the engine cannot be written to {path.parent}: {failures[0].strerror}")
+        raise UserError(f"the engine cannot be written to {path.parent}: {reason(failures[0])}")
     return bool(built)
 
 

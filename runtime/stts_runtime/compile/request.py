@@ -47,6 +47,7 @@ class Done(_Message):
     peak_memory_mb: float
     """Largest resident memory of the child process, libraries included."""
     warnings: list[str]
+    note: str | None = None
     builder_flags: str
     """In words, as in "fp16, weakly typed"."""
     inspected: Inspected | None

@@ -107,6 +107,10 @@ class _OneAtATime:
     def __init__(self, listener: Listener) -> None:
         self._listener, self._lock = listener, threading.Lock()
 
+    def note(self, text: str) -> None:
+        with self._lock:
+            self._listener.note(text)
+
     def begin(self, part: str) -> None:
         with self._lock:
             self._listener.begin(part)
@@ -159,6 +163,8 @@ class _Run:
         architectures = list(dict.fromkeys([*(standing.architectures if standing else []), *self.architectures]))
         request, tell = self._request(part, plan, architectures), partial(listener.progress, part.name)
         done = compile_part(request, tell, stop, self.device.gpu.number if self.device.gpu else 0)
+        if done.note is not None:
+            listener.note(done.note)
         passport = self.trial.passed(self._passport(part, plan, done, architectures), plan)
         self.store.put(passport, plan)
         listener.end(part.name, passport, reused=False)
@@ -166,6 +172,7 @@ class _Run:
 
     def _request(self, part: Part, plan: Path, architectures: list[str]) -> PartRequest:
         ahead, gpu = self.flavour.compiles_without_gpu, self.device.gpu
+        timing = None if ahead or gpu is None else cache_file(self.flavour, gpu, "timing")
         return PartRequest(
             flavour=self.flavour.name,
             graph=str((self.bundle.folder / part.graph.graph).resolve()),
@@ -173,7 +180,7 @@ class _Run:
             architectures=architectures if ahead else None,
             precision=part.graph.precision,
             lengths=part.lengths,
-            timing_cache=None if ahead or gpu is None else str(cache_file(self.flavour, gpu, "timing")),
+            timing_cache=None if timing is None else str(timing),
         )
 
     def _passport(self, part: Part, plan: Path, done: Done, architectures: list[str]) -> Passport:

@@ -1,6 +1,6 @@
 """TensorRT's timing cache: which kernel was fastest for what, on this device, kept from build to build.
 
-It saves time and nothing hangs on it: one that cannot be read or written is no error.
+It saves time and nothing hangs on it: one that cannot be read or written is no error, and a note.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from stts_runtime.errors import UserError
 from stts_runtime.outputs import written_whole
+from stts_runtime.places import unwritable
 
 
 def attach_timing_cache(config: Any, path: Path) -> Any:
@@ -27,9 +29,12 @@ def attach_timing_cache(config: Any, path: Path) -> Any:
     return None
 
 
-def save_timing_cache(config: Any, cache: Any, path: Path) -> None:
-    """Merges what a build learned into the file, which other builds may have written since it was read."""
-    with suppress(OSError):
+def save_timing_cache(config: Any, cache: Any, path: Path) -> str | None:
+    """Merges what a build learned into the file, which other builds may have written since it was read.
+
+    Returns what there is to say if that was not possible.
+    """
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _lock(path.parent), written_whole(path) as scratch:
             stored = _stored(path)
@@ -38,6 +43,10 @@ def save_timing_cache(config: Any, cache: Any, path: Path) -> None:
                 # A cache of another device or version adds nothing, and is replaced.
                 cache.combine(other, ignore_mismatch=False)
             scratch.write_bytes(cache.serialize())
+    except (OSError, UserError) as error:
+        why = unwritable(path, error) if isinstance(error, OSError) else error
+        return f"the timing cache was not kept, so the next build is no faster: {why}"
+    return None
 
 
 @contextmanager

@@ -48,6 +48,7 @@ def _compile(request: PartRequest, tell: Callable[[Progress], None], started: fl
         # Before the engine is loaded, which a build does not need.
         peak_memory_mb=_peak_memory_mb(),
         warnings=built.warnings,
+        note=built.note,
         builder_flags=built.flags,
         inspected=None if flavour.compiles_without_gpu else inspect_plan(flavour, Path(request.plan)),
     )

@@ -5,6 +5,7 @@ Both flavours come through here. It knows nothing of frames, tokens or bundles.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,8 +17,11 @@ import numpy as np
 from stts_runtime.engines.cuda_memory import DeviceArray, RepeatedWork, Stream
 from stts_runtime.errors import EngineError, UserError
 from stts_runtime.outputs import written_whole
+from stts_runtime.places import unwritable
 from stts_runtime.tensorrt import Flavour, Log, made
 from stts_runtime.tensorrt.files import load_plan
+
+_LOG = logging.getLogger(__name__)
 
 # In what TensorRT says of an allocation that failed.
 _MEMORY_IS_FULL = re.compile("out ?of ?memory", re.IGNORECASE)
@@ -139,10 +143,13 @@ class KernelCache:
         if self._path is None:
             return
         # A full disk or a read-only home must not stop a stream; the next start compiles again.
-        with suppress(OSError):
+        try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with written_whole(self._path) as scratch:
                 scratch.write_bytes(self._cache.serialize())
+        except (OSError, UserError) as error:
+            why = unwritable(self._path, error) if isinstance(error, OSError) else error
+            _LOG.warning("note: the next start compiles the kernels again: %s", why)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from stts_runtime.bundle.load import ENGINES
 from stts_runtime.errors import BundleError, UserError
 from stts_runtime.outputs import written_whole
 from stts_runtime.passports.passport import PASSPORT_SCHEMA, Passport
+from stts_runtime.places import check_makeable, unwritable
 from stts_runtime.settings import declared_version, first_problem
 
 _SCRATCH = ".compiling-"
@@ -81,11 +82,12 @@ class EngineStore:
         What an earlier one left behind when it was killed is removed. Raises `UserError` if another is at it, or the
         bundle cannot be written.
         """
+        check_makeable(self.folder)
         try:
             self.folder.mkdir(exist_ok=True)
             lock = os.open(self.folder, os.O_RDONLY)
         except OSError as error:
-            raise UserError(f"cannot write into {self.bundle}: {error.strerror}") from None
+            raise UserError(unwritable(self.folder, error)) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for leftover in self.folder.glob(f"{_SCRATCH}*"):

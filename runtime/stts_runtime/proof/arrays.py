@@ -18,7 +18,9 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from stts_runtime.errors import BundleError
+from stts_runtime.handed_over import check_is_content
 from stts_runtime.outputs import written_whole
+from stts_runtime.places import check_file
 
 MAX_BYTES = 8 << 30
 """Of a file; whole references of large models have gigabytes."""
@@ -51,8 +53,8 @@ class ArrayFile:
     def __init__(self, path: Path) -> None:
         """Raises `BundleError` if there is no such file, or it is larger than any of ours."""
         self.path = path
-        if not path.is_file():
-            raise BundleError(f"no such file: {path}")
+        check_file(path, BundleError, "a reference, .npz")
+        check_is_content(path, BundleError)
         if path.stat().st_size > MAX_BYTES:
             raise BundleError(f"{path} is larger than any reference ({MAX_BYTES >> 30} GB); is it one?")
 

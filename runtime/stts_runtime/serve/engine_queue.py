@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
+from stts_runtime import clock
 from stts_runtime.answering import OnToken
 
 _SMOOTHING = 0.2
@@ -100,7 +100,7 @@ class EngineQueue:
         self._waiting: deque[Job[Any]] = deque()
         self._change = threading.Condition()
         self._mean_seconds = 1.0
-        self.last_round = time.monotonic()
+        self.last_round = clock.now()
         """When the pipeline came by, which it does every round."""
 
     @property
@@ -132,19 +132,19 @@ class EngineQueue:
             self._change.notify_all()
 
     def run_one(self) -> bool:
-        began = self.last_round = time.monotonic()
+        began = self.last_round = clock.now()
         with self._change:
             job = self._waiting.popleft() if self._waiting and began >= self._resting_until else None
         if job is None:
             return False
         if job.run(self._stop):
-            ended = time.monotonic()
+            ended = clock.now()
             self._mean_seconds += _SMOOTHING * (ended - began - self._mean_seconds)
             self._resting_until = 2 * ended - began if self._shared else 0.0
         return True
 
     def wait(self, seconds: float) -> None:
-        rest = self._resting_until - time.monotonic()
+        rest = self._resting_until - clock.now()
         with self._change:
             if rest > 0:
                 self._change.wait(min(rest, seconds))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from stts_runtime import clock
 from stts_runtime.answering import OnToken
 from stts_runtime.budget import KEY_FRAMES
 from stts_runtime.bundle import Bundle
@@ -105,7 +105,7 @@ class EngineWorker:
         assert self._live is not None, "`picture` comes first"
         watcher = Watcher(self._live, 1, KeyRule(every=1, at_least=1))
         watcher.check_questions([asked.text])
-        seen = watcher.see(Frame(image, 0.0, time.monotonic()))
+        seen = watcher.see(Frame(image, 0.0, clock.now()))
         return Answer.about(
             self._still(image),
             seen.output.kept[None],

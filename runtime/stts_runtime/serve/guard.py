@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-import time
 from urllib.parse import urlsplit
 
 from prometheus_client import Counter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from stts_runtime import clock
 from stts_runtime.errors import UserError
 from stts_runtime.serve.api_errors import ApiError, error_response
 from stts_runtime.serve.settings import ServerSettings
@@ -60,13 +60,13 @@ class Guard:
         is_upload = scope["path"] == UPLOADS
         most_bytes = self._limits.upload_bytes + _FORM_BYTES if is_upload else self._limits.body_bytes
         request = _Watched(scope, receive, send, most_bytes)
-        began = time.monotonic()
+        began = clock.now()
         self._open += 1
         try:
             await self._let_in(request)
         finally:
             self._open -= 1
-            self._count(scope, request.status, time.monotonic() - began)
+            self._count(scope, request.status, clock.now() - began)
 
     async def _let_in(self, request: _Watched) -> None:
         try:

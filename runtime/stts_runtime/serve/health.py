@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Literal
 
 from fastapi import APIRouter, Response
 from prometheus_client import Counter, Gauge
 from pydantic import BaseModel
 
+from stts_runtime import clock
 from stts_runtime.serve.api_errors import ApiError, refusals
 from stts_runtime.serve.engine_queue import EngineQueue
 from stts_runtime.serve.events import EventBroker
@@ -48,7 +48,7 @@ def health_routes(queue: EngineQueue, metrics: StreamMetrics) -> APIRouter:
     @router.get("/readyz", responses=refusals())
     async def readyz() -> Health:
         """Whether the engines' thread moves. Never needs a token."""
-        pause = time.monotonic() - queue.last_round
+        pause = clock.now() - queue.last_round
         if pause > _STUCK_SECONDS:
             raise ApiError(503, f"the engines' thread has not come by for {pause:.0f} s", retry=10)
         return Health()

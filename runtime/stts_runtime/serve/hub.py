@@ -7,13 +7,13 @@ happens when somebody asks, in their thread, once a picture however many ask.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+from stts_runtime import clock
 from stts_runtime.overlay import Image
 from stts_runtime.records import Record, StreamAnswer
 from stts_runtime.serve.events import Event, EventBroker
@@ -69,7 +69,7 @@ class _Newest:
     image: Image
     seen: SeenFrame
     looked: float
-    """On the clock of `time.monotonic`."""
+    """On the clock of `clock.now`."""
 
 
 class StreamView:
@@ -91,14 +91,14 @@ class StreamView:
             number=number,
             seconds=round(look.frame.seconds, 3),
             novelty=round(look.seen.novelty, 4),
-            lag_ms=round((time.monotonic() - look.frame.captured) * 1000, 1),
+            lag_ms=round((clock.now() - look.frame.captured) * 1000, 1),
             kept=int(kept.sum()),
             groups=kept.size,
             is_key=look.seen.is_key,
         )
         with self._changing:
             self._looks.append(record)
-        self._newest = _Newest(number, look.frame.image, look.seen, time.monotonic())
+        self._newest = _Newest(number, look.frame.image, look.seen, clock.now())
         return record
 
     @property
@@ -124,7 +124,7 @@ class StreamView:
 
     def record(self) -> StreamRecord:
         source = self.channel.source
-        status, newest, now = source.status, self._newest, time.monotonic()
+        status, newest, now = source.status, self._newest, clock.now()
         with self._changing:
             looks, answers = list(self._looks), list(self._answers)
         return StreamRecord(

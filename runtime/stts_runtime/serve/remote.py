@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
-import time
 from urllib.parse import urlsplit
 
+from stts_runtime import clock
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.media import too_large
 from stts_runtime.serve.settings import Limits
@@ -59,11 +59,11 @@ def _check_public(connection: http.client.HTTPConnection) -> None:
 
 
 def _whole(response: http.client.HTTPResponse, limits: Limits, param: str) -> bytes:
-    content, deadline = bytearray(), time.monotonic() + _WHOLE_SECONDS
+    content, deadline = bytearray(), clock.now() + _WHOLE_SECONDS
     while chunk := response.read1(_CHUNK):
         content += chunk
         if len(content) > limits.upload_bytes:
             raise too_large(limits)
-        if time.monotonic() > deadline:
+        if clock.now() > deadline:
             raise ApiError(400, f"the address took longer than {_WHOLE_SECONDS:.0f} s", param)
     return bytes(content)

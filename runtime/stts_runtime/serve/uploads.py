@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from stts_runtime import clock
+from stts_runtime.places import reason
 from stts_runtime.serve import media
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.settings import Limits
@@ -22,6 +24,7 @@ from stts_runtime.text import visible
 from stts_runtime.video import Most, VideoFile
 
 _CHUNK = 1 << 20
+_INSUFFICIENT_STORAGE = 507
 _NAME_LENGTH = 100
 PREFIX = "file-"
 
@@ -40,7 +43,7 @@ class Upload:
     is_picture: bool
     """Whether it can be looked at as a picture."""
     created: int = field(default_factory=lambda: int(time.time()))
-    used: float = field(default_factory=time.monotonic)
+    used: float = field(default_factory=clock.now)
 
 
 class Uploads:
@@ -58,7 +61,8 @@ class Uploads:
         shown = visible(name)[:_NAME_LENGTH] or "upload"
         path = self._folder / number
         try:
-            size = self._write(path, content)
+            with _disk_told():
+                size = self._write(path, content)
             upload = Upload(number, shown, path, size, *self._look_into(path, shown))
         except BaseException:
             path.unlink(missing_ok=True)
@@ -74,7 +78,7 @@ class Uploads:
             upload = self._kept.get(number)
             if upload is None:
                 raise ApiError(404, "no such file; it may have been deleted after a while, upload it again", param)
-            upload.used = time.monotonic()
+            upload.used = clock.now()
             return upload
 
     def all(self) -> list[Upload]:
@@ -94,7 +98,8 @@ class Uploads:
         media.check_clip(content[: media.HEAD_BYTES])
         path = self._folder / secrets.token_hex(12)
         try:
-            path.write_bytes(content)
+            with _disk_told():
+                path.write_bytes(content)
             yield self._clip(path, name)
         finally:
             path.unlink(missing_ok=True)
@@ -127,10 +132,19 @@ class Uploads:
         return VideoFile(str(path), most, name)
 
     def _forget_old(self, room_for: int = 0) -> None:
-        now = time.monotonic()
+        now = clock.now()
         by_use = sorted(self._kept.values(), key=lambda upload: upload.used)
         too_many = len(by_use) + room_for - self._limits.uploads
         for place, upload in enumerate(by_use):
             if place < too_many or now - upload.used > self._limits.upload_seconds:
                 del self._kept[upload.id]
                 upload.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _disk_told() -> Iterator[None]:
+    """A full disk is no fault of the client's, and of ours only as far as we can say what it is."""
+    try:
+        yield
+    except OSError as error:
+        raise ApiError(_INSUFFICIENT_STORAGE, f"the server cannot keep what was sent: {reason(error)}") from None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, FilePath, Tag, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, TypeAdapter, ValidationError
 
 from stts_runtime.errors import UserError
 from stts_runtime.mistakes import mistakes
+from stts_runtime.places import check_file
 from stts_runtime.settings import Bytes, Seconds, Settings
 from stts_runtime.sinks.secret import Secret
 from stts_runtime.text import redacted
@@ -67,6 +69,16 @@ def _url(text: str) -> str:
     return text
 
 
+def _readable(path: Path) -> Path:
+    try:
+        check_file(path)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    if not path.stat().st_size:
+        raise ValueError(f"{path} is empty")
+    return path
+
+
 class _RemoteConfig(Settings):
     to: Annotated[str, AfterValidator(_url)]
     called: str | None = None
@@ -74,7 +86,7 @@ class _RemoteConfig(Settings):
     spool_bytes: Bytes = 256_000_000
     """What may wait on the disk; above it the oldest records are dropped, counted and reported."""
     timeout: Annotated[Seconds, Field(gt=0, le=300)] = 10.0
-    ca_file: FilePath | None = None
+    ca_file: Annotated[Path, AfterValidator(_readable)] | None = None
     """Certificates to trust in place of the system's."""
 
     @property

@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from pathlib import Path
 
 from stts_runtime.errors import SinkError, UserError
+from stts_runtime.places import unwritable
 from stts_runtime.records import Record
 from stts_runtime.sinks.config import FileConfig
 from stts_runtime.whole_lines import append_whole, open_locked
@@ -41,10 +42,14 @@ class Series:
         number = self._number(there[-1]) + 1 if there else 1
         return self._path.with_name(f"{self._path.stem}.{number:06}{self._path.suffix}")
 
-    def prune(self) -> None:
-        """Deletes all but the newest."""
+    @property
+    def folder(self) -> Path:
+        return self._path.parent
+
+    def prune(self, room_for: int = 0) -> None:
+        """Deletes all but the newest, and of those as many as are about to be added."""
         there = self.files()
-        for file in there[: max(0, len(there) - self._keep)]:
+        for file in there[: max(0, len(there) + room_for - self._keep)]:
             file.unlink(missing_ok=True)
 
     def _number(self, file: Path) -> int:
@@ -95,7 +100,7 @@ class LineFile:
             self._rotate_before(len(whole))
             self._write(whole)
         except OSError as error:
-            raise SinkError(f"{self.path}: {error.strerror}") from None
+            raise SinkError(unwritable(self.path, error)) from None
         except UserError as error:
             raise SinkError(str(error)) from None
 
@@ -119,9 +124,11 @@ class LineFile:
     def _rotate_before(self, more: int) -> None:
         full = self._bytes and self._bytes + more > self._rotation.max_bytes
         today = _day(self._clock())
-        if full or (self._rotation.daily and self._bytes and today != self._day):
+        if full or (self._rotation.daily and self._bytes and today > self._day):
             self._rotate()
-        self._day = today
+        if today > self._day or _days_between(today, self._day) > 1:
+            # A clock that is set back over midnight would have the same day begin twice.
+            self._day = today
 
     def _rotate(self) -> None:
         os.fsync(self._file)
@@ -147,6 +154,10 @@ class LineFile:
 
 def _day(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).date().isoformat()
+
+
+def _days_between(one: str, other: str) -> int:
+    return abs((date.fromisoformat(one) - date.fromisoformat(other)).days)
 
 
 def _end_of_last_line(file: int, size: int) -> int:

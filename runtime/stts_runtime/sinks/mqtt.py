@@ -7,10 +7,10 @@ spool alone knows what is to be sent. A retained `TOPIC/status` is `online` or, 
 from __future__ import annotations
 
 import queue
-import time
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from stts_runtime import clock
 from stts_runtime.extras import stream_extra
 from stts_runtime.sinks.config import MqttConfig
 from stts_runtime.sinks.spooled import AwayError
@@ -98,13 +98,13 @@ class Mqtt:
     def _publish(self, client: paho.Client, topic: str, body: bytes, *, retain: bool = False) -> None:
         """Returns at the broker's receipt."""
         sent = client.publish(topic, body, qos=1, retain=retain)
-        deadline = time.monotonic() + self._timeout
+        deadline = clock.now() + self._timeout
         while self._hear("no receipt", deadline) != sent.mid:
             pass
 
     def _hear(self, silence: str, deadline: float | None = None) -> object:
         """What comes next. Raises `AwayError`, and drops the connection, when that is lost or silent."""
-        left = self._timeout if deadline is None else max(0.0, deadline - time.monotonic())
+        left = self._timeout if deadline is None else max(0.0, deadline - clock.now())
         try:
             heard = self._heard.get(timeout=left)
         except queue.Empty:

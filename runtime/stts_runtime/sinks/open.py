@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -41,8 +42,9 @@ class Sink(Protocol):
 _REFUSED = Rotation(max_bytes=16_000_000, keep=1, daily=False)
 
 
-def open_sink(spec: str | SinkConfig, state: Path, tell: Tell) -> Sink:
-    """`state` is the folder for spools; `tell` gets single lines for people, without credentials, from any thread.
+def open_sink(spec: str | SinkConfig, state: Callable[[], Path], tell: Tell) -> Sink:
+    """`state` gives the folder for spools, and is asked only for a sink that has one; `tell` gets single lines for
+    people, without credentials, from any thread.
 
     Raises `UserError` for what cannot work, `MissingExtraError` for a library that is not there.
     """
@@ -51,7 +53,7 @@ def open_sink(spec: str | SinkConfig, state: Path, tell: Tell) -> Sink:
         return ScreenSink(config.format)
     if isinstance(config, FileConfig):
         return FileSink(config, tell)
-    return _spooled(config, state, tell)
+    return _spooled(config, state(), tell)
 
 
 def _spooled(config: WebhookConfig | MqttConfig, state: Path, tell: Tell) -> SpooledSink:

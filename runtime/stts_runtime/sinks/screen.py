@@ -5,12 +5,17 @@ The one sink that may wait: whoever pipes the output into something slow asks fo
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Literal, TextIO
 
 from stts_runtime.errors import SinkError
+from stts_runtime.places import reason
 from stts_runtime.records import Record, StreamEvent
 from stts_runtime.text import visible
+
+_FOR_EVER = (errno.EPIPE, errno.EBADF)
+"""Nobody will ever read it again: the program ends, as others do."""
 
 
 class ScreenSink:
@@ -25,7 +30,9 @@ class ScreenSink:
             self._stream.write(line + "\n")
             self._stream.flush()
         except OSError as error:
-            raise SinkError(f"the output cannot be written: {error.strerror}") from None
+            if error.errno in _FOR_EVER:
+                raise
+            raise SinkError(f"standard output cannot be written: {reason(error)}") from None
 
     def close(self, seconds: float) -> None:
         """Nothing waits here."""

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import model_validator
 
 from stts_runtime.errors import UserError
+from stts_runtime.places import check_file, shown, unusable
 from stts_runtime.settings import Settings
 
 
@@ -34,12 +35,16 @@ class Secret(Settings):
 
     @property
     def _place(self) -> str:
-        return f"the environment variable {self.env}" if self.env else str(self.file)
+        return f"the environment variable {self.env}" if self.env else shown(self.file or "")
 
     def _from_file(self) -> str:
         assert self.file is not None
         try:
-            return self.file.read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise UserError(f"the secret in {self._place} cannot be read: {reason}") from None
+            check_file(self.file, wanted="a file that holds the secret")
+            return self.file.read_text(encoding="utf-8-sig").strip()
+        except UserError as error:
+            raise UserError(f"a secret: {error}") from None
+        except OSError as error:
+            raise UserError(f"a secret: {unusable(self.file, error)}") from None
+        except UnicodeDecodeError:
+            raise UserError(f"the secret in {self._place} cannot be read: it is not UTF-8 text") from None

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stts_runtime.errors import SinkError, UserError
+from stts_runtime.places import check_makeable, reason, shown
 
 _TABLE = "CREATE TABLE IF NOT EXISTS waiting (id INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL)"
 
@@ -106,9 +107,17 @@ class Spool:
 
     def _opened(self, tell: Callable[[str], None]) -> sqlite3.Connection:
         try:
+            check_makeable(self._path.parent)
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             return _connected(self._path)
-        except (OSError, sqlite3.OperationalError) as error:
+        except UserError as error:
+            raise UserError(f"{self._path.name} cannot be used as a spool: {error}") from None
+        except OSError as error:
+            raise UserError(f"{shown(self._path)} cannot be used as a spool: {reason(error)}") from None
+        except sqlite3.OperationalError as error:
+            if not self._path.stat().st_size:
+                # Made just now, and nothing came to lie in it.
+                self._path.unlink(missing_ok=True)
             locked = "database is locked" in str(error)
             raise UserError(
                 f"{self._path} is in use by another process, or by another sink of the same name; `called` names one"

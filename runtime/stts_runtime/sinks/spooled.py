@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from stts_runtime import clock
 from stts_runtime.errors import SinkError
 from stts_runtime.records import Record
 from stts_runtime.sinks.line_file import LineFile
@@ -96,7 +96,7 @@ class SpooledSink:
 
     def close(self, seconds: float) -> None:
         """An attempt under way may end later than that; the thread then ends by itself."""
-        self._deadline = time.monotonic() + seconds
+        self._deadline = clock.now() + seconds
         self._closing.set()
         self._work.set()
         self._thread.join(seconds)
@@ -113,7 +113,7 @@ class SpooledSink:
             self._spool.close()
 
     def _done(self) -> bool:
-        return self._failures > 0 or time.monotonic() >= self._deadline or not self._spool.backlog.waiting
+        return self._failures > 0 or clock.now() >= self._deadline or not self._spool.backlog.waiting
 
     def _guarded_step(self) -> None:
         try:
@@ -122,11 +122,11 @@ class SpooledSink:
             self._failures += 1
             if self._failures == 1:
                 self._tell(f"{self.name}: {away}; records wait in the spool")
-            self._closing.wait(self._pauses.after(self._failures, away.pause_seconds))
+            clock.wait(self._closing, self._pauses.after(self._failures, away.pause_seconds))
         except SinkError as error:
             self._failures += 1
             self._say_failed(f"{self.name}: {error}")
-            self._closing.wait(self._pauses.after(self._failures, None))
+            clock.wait(self._closing, self._pauses.after(self._failures, None))
 
     def _step(self) -> None:
         self._work.clear()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ssl
-import time
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 
+from stts_runtime import clock
 from stts_runtime.extras import stream_extra
 from stts_runtime.sinks.config import WebhookConfig
 from stts_runtime.sinks.spooled import AwayError, RefusedError
@@ -90,18 +90,21 @@ def _judge(reply: requests.Response) -> None:
     if 400 <= code < 500 and code not in _COME_BACK:
         raise RefusedError(f"the receiver refuses with HTTP {code}")
     hint = ", a redirection; give the final address" if 300 <= code < 400 else ""
-    raise AwayError(f"the receiver answers HTTP {code}{hint}", _asked(reply.headers.get("Retry-After")))
+    raise AwayError(
+        f"the receiver answers HTTP {code}{hint}", _asked(reply.headers.get("Retry-After"), reply.headers.get("Date"))
+    )
 
 
-def _asked(retry_after: str | None) -> float | None:
-    """Seconds, from a number of them or from a date."""
+def _asked(retry_after: str | None, now: str | None) -> float | None:
+    """Seconds, from a number of them or from a date, which is one of the receiver's clock: `now` is what that shows."""
     if not retry_after:
         return None
     if retry_after.strip().isdecimal():
         return float(retry_after)
     try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
+        shown = parsedate_to_datetime(now) if now else clock.wall()
+        return max(0.0, (parsedate_to_datetime(retry_after) - shown).total_seconds())
+    except (ValueError, TypeError):
         return None
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
 
+from stts_runtime import clock
 from stts_runtime.opencv import cv2
 from stts_runtime.sources.faults import Lost, Refused, Stalled
 from stts_runtime.sources.source import Picture
@@ -39,7 +39,7 @@ class CameraReader:
         assert self._capture is not None
         if not self._capture.grab():
             raise Stalled(f"{self._device} gives no picture")
-        arrived = time.monotonic()
+        arrived = clock.now()
         _, image = self._capture.retrieve()
         if image is None:
             raise Lost(f"{self._device} gave a picture that cannot be decoded")

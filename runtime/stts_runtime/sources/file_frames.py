@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stts_runtime import clock
 from stts_runtime.errors import SourceError
 from stts_runtime.sources.source import Frame, State, Status, StatusListener
 from stts_runtime.video.clock import Times
@@ -47,7 +47,7 @@ class FileFrames:
         numbers = np.arange(len(seconds)) if frames_per_second is None else due_frames(seconds, frames_per_second)
         self._images, self._wanted, self._dropped = pictures.images(numbers), len(numbers), 0
         self._told = len(pictures.notes)
-        self._status = Status(State.LIVE, "; ".join(["reading", *pictures.notes]), time.monotonic())
+        self._status = Status(State.LIVE, "; ".join(["reading", *pictures.notes]), clock.now())
         self._tell()
 
     @property
@@ -64,7 +64,7 @@ class FileFrames:
         try:
             for number, image in self._images:
                 if image is not None:
-                    return Frame(image, float(self._pictures.pts_seconds[number]), time.monotonic())
+                    return Frame(image, float(self._pictures.pts_seconds[number]), clock.now())
                 self._dropped += 1
         except SourceError as error:
             self._end(State.ENDED, f"broke off: {error}")
@@ -86,7 +86,7 @@ class FileFrames:
         if not self._status.over:
             # What is left of it holds the file open.
             self._images = iter(())
-            self._status = Status(state, reason, time.monotonic())
+            self._status = Status(state, reason, clock.now())
             self._tell()
 
     def _tell(self) -> None:

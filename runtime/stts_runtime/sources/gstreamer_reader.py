@@ -13,12 +13,12 @@ import shlex
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
 
+from stts_runtime import clock
 from stts_runtime.errors import MissingExtraError, SourceError
 from stts_runtime.opencv import cv2
 from stts_runtime.sources.faults import Lost, Refused, Stalled
@@ -64,7 +64,7 @@ class ChildPipe:
 
     def line(self, seconds: float) -> bytes:
         """Up to and without the next line feed. Raises `Stalled` and `Lost` as `exactly` does."""
-        deadline = time.monotonic() + seconds
+        deadline = clock.now() + seconds
         while b"\n" not in self._buffer:
             self._fill(deadline, seconds)
         line, _, self._buffer = self._buffer.partition(b"\n")
@@ -72,7 +72,7 @@ class ChildPipe:
 
     def exactly(self, count: int, seconds: float) -> bytes:
         """Raises `Stalled` if so many bytes do not come in time, `Lost` if the child ends before."""
-        deadline = time.monotonic() + seconds
+        deadline = clock.now() + seconds
         while len(self._buffer) < count:
             self._fill(deadline, seconds)
         taken = bytes(self._buffer[:count])
@@ -90,7 +90,7 @@ class ChildPipe:
         self._child.stderr.close()
 
     def _fill(self, deadline: float, seconds: float) -> None:
-        ready = self._selector.select(max(deadline - time.monotonic(), 0))
+        ready = self._selector.select(max(deadline - clock.now(), 0))
         if not ready:
             raise Stalled(f"no picture for {seconds:g} s")
         # What it said first: it may be the reason why the data ended.
@@ -192,7 +192,7 @@ class GStreamerReader:
         yuv = np.frombuffer(pixels, np.uint8).reshape(self._height * 3 // 2, self._width)
         return Picture(
             None,
-            time.monotonic(),
+            clock.now(),
             lambda: cv2.cvtColor(yuv, cv2.COLOR_YUV2BGR_I420).astype(np.uint8, copy=False),
             lambda: yuv,
         )

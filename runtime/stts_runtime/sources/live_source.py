@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from stts_runtime import clock
 from stts_runtime.sources.faults import Lost, Refused
 from stts_runtime.sources.pump import LiveTimeline, Pump
 from stts_runtime.sources.source import Frame, LiveSettings, Picture, Reader, State, Status, StatusListener
@@ -73,7 +73,7 @@ class LiveSource:
         """The freshest picture, and its place on the time line."""
         self._drops = {"late": 0, "corrupt": 0, "frozen": 0}
         self._closed = self._was_live = False
-        self._status = Status(State.CONNECTING, "connecting", time.monotonic())
+        self._status = Status(State.CONNECTING, "connecting", clock.now())
         self._untold = deque([self._status], maxlen=_MOST_UNTOLD)
         self._pump: Pump | None = None
         self._hanging: list[Pump] = []
@@ -120,8 +120,12 @@ class LiveSource:
 
     def _closed_within(self, seconds: float) -> bool:
         self._tell()
+        end = clock.now() + seconds
         with self._change:
-            return self._change.wait_for(lambda: self._closed, seconds)
+            # In small steps: what `wait_for` counts by stands still while the machine sleeps.
+            while not self._closed and (left := end - clock.now()) > 0:
+                self._change.wait(min(left, clock.LOOK_SECONDS))
+            return self._closed
 
     def _wait_for_hanging(self) -> None:
         """Readers that do not come back keep a thread and memory: there are never more than a few of them."""
@@ -189,7 +193,7 @@ class LiveSource:
     def _become(self, state: State, reason: str) -> None:
         with self._change:
             if (state, reason) != (self._status.state, self._status.reason):
-                self._status = Status(state, reason, time.monotonic())
+                self._status = Status(state, reason, clock.now())
                 self._untold.append(self._status)
                 self._change.notify_all()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from stts_runtime import clock
 from stts_runtime.errors import SourceError
 from stts_runtime.sources.faults import Refused
 from stts_runtime.sources.source import Picture
@@ -23,7 +24,7 @@ class LoopReader:
         self._pictures: Iterator[DecodedPicture] = iter(())
         self._convert = BgrConverter()
         self._began = 0.0
-        """When the round began, on the clock of `time.monotonic`."""
+        """When the round began, on the clock of `clock.now`."""
 
     def open(self) -> None:
         try:
@@ -31,7 +32,7 @@ class LoopReader:
         except SourceError as error:
             raise Refused(str(error)) from None
         self._pictures = self._video.pictures(range(self._video.frames))
-        self._began = time.monotonic()
+        self._began = clock.now()
 
     def read(self) -> Picture | None:
         """As any reader's, at the picture's moment; its time is that of its arrival, which does not jump back."""
@@ -42,12 +43,12 @@ class LoopReader:
             self._began += self._video.duration_seconds
             return None
         moment = self._began + float(self._video.pts_seconds[picture.number])
-        time.sleep(max(0.0, moment - time.monotonic()))
+        time.sleep(max(0.0, moment - clock.now()))
         if picture.frame is None or not picture.is_exact:
             self.corrupt += 1
             return None
         image, brightness = partial(self._convert, picture.frame), partial(first_plane, picture.frame)
-        return Picture(None, time.monotonic(), image, brightness)
+        return Picture(None, clock.now(), image, brightness)
 
     def close(self) -> None:
         # What is left of it holds the file open.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 import zlib
 from collections.abc import Callable
 
 import numpy as np
 
+from stts_runtime import clock
 from stts_runtime.sources.faults import Lost, Stalled
 from stts_runtime.sources.source import LiveSettings, Picture, Reader
 
@@ -37,7 +37,7 @@ class LiveTimeline:
         self._pts = None
 
     def place(self, pts_seconds: float | None, arrived: float) -> float:
-        """`arrived` is on the clock of `time.monotonic`."""
+        """`arrived` is on the clock of `clock.now`."""
         if self._first is None:
             self._first = self._arrived = arrived
         waited, clock = max(arrived - self._arrived, 0.0), arrived - self._first
@@ -107,7 +107,7 @@ class Pump:
         self._reader, self._settings, self._give = reader, settings, give
         self._freeze = FreezeWatch(settings.frozen_seconds)
         self._opened: float | None = None
-        self._sign = self._picture = time.monotonic()
+        self._sign = self._picture = clock.now()
         self._fault: Lost | None = None
         self.pictures = 0
         self.abandoned = False
@@ -138,7 +138,7 @@ class Pump:
 
     def fault(self) -> Lost | None:
         """What ended it, or the silence that should end it."""
-        return self._fault or self._silence(time.monotonic())
+        return self._fault or self._silence(clock.now())
 
     def _silence(self, now: float) -> Lost | None:
         settings = self._settings
@@ -164,14 +164,14 @@ class Pump:
     def _read(self) -> None:
         try:
             self._reader.open()
-            self._opened = self._sign = self._picture = time.monotonic()
+            self._opened = self._sign = self._picture = clock.now()
             while not self.abandoned:
                 self._take(self._reader.read())
         finally:
             self._reader.close()
 
     def _take(self, picture: Picture | None) -> None:
-        self._sign = time.monotonic()
+        self._sign = clock.now()
         if picture is not None:
             self._picture = self._sign
             self.pictures += 1

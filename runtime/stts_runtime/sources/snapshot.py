@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import time
 import urllib.request
 from contextlib import closing
 from http.client import HTTPException, HTTPResponse
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from stts_runtime import clock
 from stts_runtime.sources.faults import Refused
 
 HINT = "give the camera's stream, which is mostly an rtsp:// address (the camera's manual has it)"
@@ -25,7 +25,7 @@ def sends_one_picture(url: str, seconds: float) -> bool:
 
     False also if it does not answer: the caller knows of a fault already, and this one is not needed.
     """
-    parts, deadline = urlsplit(url), time.monotonic() + seconds
+    parts, deadline = urlsplit(url), clock.now() + seconds
     try:
         request = urllib.request.Request(_without_user(parts), headers={**_HEADERS, **_authorization(parts)})  # noqa: S310
         with closing(urllib.request.urlopen(request, timeout=seconds)) as answer:  # noqa: S310 - http(s) alone
@@ -36,7 +36,7 @@ def sends_one_picture(url: str, seconds: float) -> bool:
 
 def _ends(answer: HTTPResponse, deadline: float) -> bool:
     left = _LARGEST_PICTURE
-    while left > 0 and time.monotonic() < deadline:
+    while left > 0 and clock.now() < deadline:
         if not (chunk := answer.read1(_CHUNK)):
             return True
         left -= len(chunk)

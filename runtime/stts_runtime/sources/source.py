@@ -51,7 +51,7 @@ class State(str, Enum):
 
 @dataclass(frozen=True)
 class Status:
-    """A state, why, and since when on the clock of `time.monotonic`. `reason` is one line without credentials."""
+    """A state, why, and since when on the clock of `clock.now`. `reason` is one line without credentials."""
 
     state: State
     reason: str
@@ -71,7 +71,7 @@ class Frame:
     seconds: float
     """On the source's own time line: 0 at its first frame, never backward, going on over reconnections."""
     captured: float
-    """When it was taken, on the clock of `time.monotonic`; where the source does not tell, when it arrived."""
+    """When it was taken, on the clock of `clock.now`; where the source does not tell, when it arrived."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ class Picture:
     pts_seconds: float | None
     """What the stream says; None where it says nothing."""
     arrived: float
-    """On the clock of `time.monotonic`, before decoding."""
+    """On the clock of `clock.now`, before decoding."""
     image: Callable[[], NDArray[np.uint8]]
     """Converts to BGR (H, W, 3) uint8: only pictures that are taken pay for it."""
     brightness: Callable[[], NDArray[Any]]

@@ -14,6 +14,7 @@ import av
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
+from stts_runtime import clock
 from stts_runtime.sources.faults import Ended, Lost, Refused, Stalled, check_host, fault_of
 from stts_runtime.sources.pace import BurstWatch, Pace
 from stts_runtime.sources.snapshot import HINT, one_picture, sends_one_picture
@@ -47,7 +48,7 @@ class PyAVReader:
         self._had_key = False
 
     def open(self) -> None:
-        began = time.monotonic()
+        began = clock.now()
         try:
             self._container = av.open(
                 self._place,
@@ -89,7 +90,7 @@ class PyAVReader:
         raise Refused("the stream holds no video, or its codec is unknown")
 
     def _next_packet(self) -> av.Packet[av.VideoStream]:
-        began = time.monotonic()
+        began = clock.now()
         fault: Lost = Ended("the other side ended the stream")
         try:
             packet = next(self._packets, None)
@@ -103,7 +104,7 @@ class PyAVReader:
         return packet
 
     def _decode(self, packet: av.Packet[av.VideoStream]) -> None:
-        arrived = time.monotonic()
+        arrived = clock.now()
         try:
             frames = packet.decode()
         except av.FFmpegError:
@@ -128,7 +129,7 @@ class PyAVReader:
 
 
 def _over(began: float, limit_seconds: float) -> bool:
-    return time.monotonic() - began > _NEARLY * limit_seconds
+    return clock.now() - began > _NEARLY * limit_seconds
 
 
 _SEGMENTED = ("hls", "dash")
@@ -173,7 +174,7 @@ class StreamReader(PyAVReader):
         """The next picture at its moment; None too while it waits for that."""
         picture = self._early or self._next()
         self._early = None
-        if picture is not None and (early := self._due - time.monotonic()) > 0:
+        if picture is not None and (early := self._due - clock.now()) > 0:
             self._early = picture
             time.sleep(min(early, _NAP_SECONDS))
             return None
@@ -185,13 +186,13 @@ class StreamReader(PyAVReader):
         return self._container.format
 
     def _open_http(self) -> None:
-        began = time.monotonic()
+        began = clock.now()
         try:
             super().open()
         except Refused:
             raise
         except Lost:
-            if sends_one_picture(self._url, self._open_seconds - (time.monotonic() - began)):
+            if sends_one_picture(self._url, self._open_seconds - (clock.now() - began)):
                 raise one_picture() from None
             raise
         if self.duration_seconds is not None:
@@ -230,11 +231,11 @@ class StreamReader(PyAVReader):
         return arrived if self._pace is None else self._pace.due(stamp, arrived, self._waited)
 
     def _next_packet(self) -> av.Packet[av.VideoStream]:
-        began = time.monotonic()
+        began = clock.now()
         try:
             return super()._next_packet()
         finally:
-            self._waited += time.monotonic() - began
+            self._waited += clock.now() - began
 
 
 def _counts_stamps(container: av.ContainerFormat) -> bool:

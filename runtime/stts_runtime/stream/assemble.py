@@ -13,6 +13,7 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.device import gpu_of, select_gpu
 from stts_runtime.engines import EngineChoice, choose_engine, load_incremental
 from stts_runtime.errors import PromptError, SourceError, UserError
+from stts_runtime.places import check_makeable, reason, shown
 from stts_runtime.session import NOISE
 from stts_runtime.sinks.open import Sink, open_sink
 from stts_runtime.sinks.spooled import SpooledSink
@@ -141,7 +142,7 @@ def metrics_served(config: Cameras, metrics: StreamMetrics | None, tell: Tell) -
 
 @contextmanager
 def _sink(one: SinkConfig, config: Cameras, metrics: StreamMetrics | None, tell: Tell) -> Iterator[Sink]:
-    sink = open_sink(one, config.state_folder, tell)
+    sink = open_sink(one, lambda: config.state_folder, tell)
     if metrics is not None and isinstance(sink, SpooledSink):
         metrics.watch_spool(sink.name, lambda: sink.backlog)
     try:
@@ -155,10 +156,11 @@ def _previews(config: Cameras, tell: Tell) -> Iterator[Previews]:
     from stts_runtime.stream.preview import Preview, Previews
 
     assert config.preview is not None
+    check_makeable(config.preview)
     try:
         config.preview.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{config.preview} is no folder for previews: {error.strerror}") from None
+        raise UserError(f"{shown(config.preview)} is no folder for previews: {reason(error)}") from None
     videos = {entry.name: Preview(config.preview / f"{entry.name}.mp4") for entry in config.streams}
     with closing(Previews(videos, tell)) as previews:
         yield previews

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 
 from stts_runtime.engines import EngineName
+from stts_runtime.errors import UserError
 from stts_runtime.mistakes import mistakes
 from stts_runtime.settings import Seconds, Settings
 from stts_runtime.sinks.config import AnySink, ScreenConfig, SinkConfig
@@ -49,12 +50,29 @@ def _camera_number(given: object) -> object:
     return str(given) if isinstance(given, int) and given >= 0 else given
 
 
+def _named(given: object) -> object:
+    if given == "":
+        raise ValueError("it should be a path, and it is empty")
+    return given
+
+
 Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 Questions = Annotated[tuple[Question, ...], BeforeValidator(_list_of('["What moves?"]'))]
 Sinks = Annotated[tuple[AnySink, ...], BeforeValidator(_list_of('["answers.jsonl"]'))]
+Place = Annotated[Path, BeforeValidator(_named)]
 SourceText = Annotated[str, BeforeValidator(_camera_number), StringConstraints(min_length=1)]
 """A number is that of a camera: 0 is /dev/video0."""
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise UserError(
+            "what waits to be delivered needs a folder, and this user has no home: set `state:` in the configuration "
+            "file, or STATE_DIRECTORY or XDG_STATE_HOME in the environment"
+        ) from None
 
 
 class Asking(Settings):
@@ -104,7 +122,7 @@ Streams = Annotated[tuple[StreamEntry, ...], BeforeValidator(_list_of("[{name: g
 class Cameras(Asking):
     """A bundle and what it looks at. Relative paths start at the working directory."""
 
-    bundle: Path
+    bundle: Place
     engine: EngineName | None = None
     device: str | None = None
     """A GPU, cuda:0 and so on, or cpu."""
@@ -119,9 +137,9 @@ class Cameras(Asking):
     nvdec: bool = False
     """Decode on the GPU what it can decode; see `LiveSettings`."""
     metrics: Listen | None = None
-    preview: Path | None = None
+    preview: Place | None = None
     """A folder for videos of what was kept, one series a stream."""
-    state: Path | None = None
+    state: Place | None = None
     """The folder of the spools; see `state_folder`."""
     streams: Streams = ()
 
@@ -141,10 +159,15 @@ class Cameras(Asking):
 
     @property
     def state_folder(self) -> Path:
-        """`state`; or systemd's StateDirectory=; or the user's folder for such things."""
-        given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-        home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-        return self.state or Path(given or Path(home) / "stts")
+        """`state`; or systemd's StateDirectory=; or the user's folder for such things.
+
+        Raises `UserError` where none is given and the user has no home: ask for it where something is kept.
+        """
+        if given := self.state or os.environ.get("STATE_DIRECTORY", "").partition(":")[0]:
+            return Path(given)
+        if home := os.environ.get("XDG_STATE_HOME"):
+            return Path(home) / "stts"
+        return _home() / ".local" / "state" / "stts"
 
     @model_validator(mode="after")
     def _each_stream_has_a_name(self) -> Cameras:

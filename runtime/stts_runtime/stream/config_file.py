@@ -14,7 +14,9 @@ from pydantic import ValidationError
 
 from stts_runtime.errors import UserError
 from stts_runtime.extras import stream_extra
+from stts_runtime.handed_over import check_is_content, text_of
 from stts_runtime.mistakes import mistakes, stream_label
+from stts_runtime.places import check_file, shown, unusable
 from stts_runtime.stream.config import AnyCameras
 
 with stream_extra("pyyaml", "configuration files"):
@@ -74,17 +76,19 @@ def exposed_password(path: Path) -> str | None:
 
 
 def _text(path: Path) -> str:
+    check_file(path, wanted="a configuration file")
+    check_is_content(path)
     try:
-        return path.read_text(encoding="utf-8")
+        return text_of(path.read_bytes(), path).decode()
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        raise UserError(unusable(path, error)) from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is not UTF-8 text") from None
 
 
 def _parsed(path: Path) -> Any:
     if path.suffix not in (".yaml", ".yml", ".toml"):
-        raise UserError(f"{path.name} should end in .yaml, .yml or .toml")
+        raise UserError(f"{shown(path)} should end in .yaml, .yml or .toml")
     text = _text(path)
     try:
         # The loader is a SafeLoader.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import collections
 import threading
-import time
 from collections.abc import Callable, Iterator
 from wsgiref.simple_server import WSGIServer
 
 import psutil
 
+from stts_runtime import clock
 from stts_runtime.errors import UserError
 from stts_runtime.extras import stream_extra
 from stts_runtime.records import Record, StreamAnswer
@@ -81,9 +81,9 @@ class StreamMetrics:
         return count - before
 
     def frame(self, stream: str, captured: float) -> None:
-        """A frame was taken; `captured` is on the clock of `time.monotonic`. The lag grows until the next one."""
+        """A frame was taken; `captured` is on the clock of `clock.now`. The lag grows until the next one."""
         if stream not in self._newest:
-            self._lag.labels(stream).set_function(lambda: time.monotonic() - self._newest[stream])
+            self._lag.labels(stream).set_function(lambda: clock.now() - self._newest[stream])
         self._newest[stream] = captured
         self._frames.labels(stream).inc()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
@@ -33,6 +34,8 @@ class Delivery:
         """`sinks` by stream."""
         self._sinks, self._metrics = sinks, metrics
         self._say = {sink.name: Seldom(tell) for of_stream in sinks.values() for sink in of_stream}
+        self.lost: Counter[str] = Counter()
+        """Records that a sink did not take, by its name."""
 
     def saw(self, channel: Channel, look: Look) -> None:
         """Sinks take words, and no pictures."""
@@ -46,6 +49,7 @@ class Delivery:
             sink.write(record)
         except SinkError as error:
             self._say[sink.name](f"{sink.name}: a record was lost: {error}")
+            self.lost[sink.name] += 1
             if self._metrics is not None:
                 self._metrics.lost(sink.name)
 

@@ -9,14 +9,14 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from stts_runtime.answering import Conversation
-from stts_runtime.errors import SourceError
+from stts_runtime.errors import SourceError, UserError
 from stts_runtime.records import Record, StreamAnswer, StreamEvent
 from stts_runtime.small_memory import small_memory
 from stts_runtime.sources.source import State
 from stts_runtime.stream.assemble import incremental_engines, metrics_served, open_bundle, open_channels, open_listeners
 from stts_runtime.stream.channel import Channel, Look
 from stts_runtime.stream.config import StreamConfig
-from stts_runtime.stream.pipeline import Events, Pipeline
+from stts_runtime.stream.pipeline import Delivery, Events, Listener, Pipeline
 from stts_runtime.stream.watcher import Engines
 from stts_runtime.tell import Tell
 
@@ -42,6 +42,7 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell) -> None
         Pipeline(channels, events, listeners).run(stop)
     if not stop.is_set():
         _raise_if_refused(channels)
+        _raise_if_lost(listeners)
 
 
 class _Answers:
@@ -80,6 +81,13 @@ def stream_answers(
     finally:
         pipeline.close()
     _raise_if_refused(channels)
+
+
+def _raise_if_lost(listeners: list[Listener]) -> None:
+    """Whoever reads the exit code alone would take what is there for all that was said."""
+    for one in listeners:
+        if isinstance(one, Delivery) and one.lost:
+            raise UserError("; ".join(f"{sink}: {count} of its records were lost" for sink, count in one.lost.items()))
 
 
 def _metrics() -> StreamMetrics:

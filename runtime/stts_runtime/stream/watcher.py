@@ -59,7 +59,7 @@ class SeenFrame:
     seconds: float
     """On the stream's own time line."""
     captured: float
-    """On the clock of `time.monotonic`."""
+    """On the clock of `clock.now`."""
     is_key: bool
     novelty: float
     vision_ms: float

@@ -13,9 +13,15 @@ from stts_runtime.tensorrt.flavour import Flavour
 from stts_runtime.tensorrt.logger import Log, made, make_logger
 
 
-def cache_file(flavour: Flavour, gpu: Gpu, name: str) -> Path:
-    """Where a cache of this flavour, version and GPU lies. Neither the file nor its folder needs to exist."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+def cache_file(flavour: Flavour, gpu: Gpu, name: str) -> Path | None:
+    """Where a cache of this flavour, version and GPU lies. Neither the file nor its folder needs to exist.
+
+    None for a user without a home, who has no place for caches.
+    """
+    try:
+        root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
     device = f"{gpu.architecture}-{'-'.join(gpu.name.split())}"
     return Path(root, "stts-export", f"{flavour.name}-{flavour.version}", device, f"{name}.bin")
 

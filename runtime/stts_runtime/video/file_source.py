@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,9 @@ from av.codec.hwaccel import HWAccel
 from numpy.typing import NDArray
 
 from stts_runtime.errors import SourceError
+from stts_runtime.handed_over import check_is_content
 from stts_runtime.paths import check_path, is_camera, local_path
+from stts_runtime.places import check_file
 from stts_runtime.text import redacted
 from stts_runtime.video.clock import Times
 from stts_runtime.video.decoding import Decoder, Picture, has_nvdec
@@ -38,8 +39,8 @@ def check_source(source: str) -> str:
     check_path(path)
     if Path(path).is_dir():
         raise SourceError(f"{source} is a folder: folders of pictures are for `stts-runtime stream`")
-    if not os.access(path, os.R_OK):
-        raise SourceError(f"{source} may not be read by this user: permission denied")
+    check_file(Path(path), SourceError, "a video file")
+    check_is_content(Path(path), SourceError)
     return path
 
 

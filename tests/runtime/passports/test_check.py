@@ -198,7 +198,7 @@ def test_a_bundle_that_cannot_be_written_is_the_users_to_put_right(bundle: Bundl
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(Path, "mkdir", read_only)
-    with pytest.raises(UserError, match=r"cannot write into .*: Read-only file system"):
+    with pytest.raises(UserError, match=r"engines cannot be written: the file system is read-only"):
         EngineStore(bundle.folder).scratch().__enter__()
 
 

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stts_runtime import clock
 from stts_runtime.errors import MissingExtraError, SourceError
 from stts_runtime.sources import LiveSettings, State, Status, open_source, redacted
 from stts_runtime.sources.camera_reader import CameraReader
@@ -192,7 +193,7 @@ def test_pauses_grow_to_the_longest_and_begin_again() -> None:
 
 def _picture(value: int = 0, arrived: float | None = None, pts: float | None = None) -> Picture:
     image = np.full((4, 6, 3), value, dtype=np.uint8)
-    return Picture(pts, time.monotonic() if arrived is None else arrived, lambda: image, lambda: image)
+    return Picture(pts, clock.now() if arrived is None else arrived, lambda: image, lambda: image)
 
 
 def test_a_picture_that_stays_the_same_is_frozen_and_mostly_dropped() -> None:

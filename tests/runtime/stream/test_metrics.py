@@ -9,6 +9,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from stts_runtime import clock
 from stts_runtime.errors import UserError
 from stts_runtime.sinks.spool import Backlog
 from stts_runtime.sources.source import State, Status
@@ -38,11 +39,11 @@ def test_an_answer_counts_with_its_stages_and_novelty() -> None:
 
 def test_the_lag_grows_while_no_frame_comes() -> None:
     metrics = StreamMetrics()
-    metrics.frame("gate", time.monotonic() - 2)
+    metrics.frame("gate", clock.now() - 2)
     first = value(metrics, 'stts_frame_lag_seconds{stream="gate"}')
     time.sleep(0.02)
     second = value(metrics, 'stts_frame_lag_seconds{stream="gate"}')
-    metrics.frame("gate", time.monotonic())
+    metrics.frame("gate", clock.now())
     assert 2 <= first < second < 4
     assert value(metrics, 'stts_frame_lag_seconds{stream="gate"}') < 1
     assert value(metrics, 'stts_frames_total{stream="gate"}') == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stts_runtime import clock
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import IncrementalOutput, load_incremental, load_language
 from stts_runtime.errors import BundleError, PromptError, UserError
@@ -46,7 +46,7 @@ class FakeSource:
             return None
         number, seconds = self._left.pop(0)
         image = np.random.default_rng(0 if self._same else number).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-        return Frame(image, seconds, time.monotonic() - self._age)
+        return Frame(image, seconds, clock.now() - self._age)
 
     def close(self) -> None:
         self.closed = True

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from stts_runtime import clock
 from stts_runtime.errors import SinkError
 from stts_runtime.stream.preview import Preview
 from tests.support.places import ROOT
@@ -57,10 +58,56 @@ def test_a_new_file_after_a_while_and_the_newest_stay(tmp_path: Path) -> None:
     assert all(len(frames_of(tmp_path / name)) == 2 for name in names)
 
 
-def test_a_place_that_cannot_be_written_is_a_sink_error(tmp_path: Path) -> None:
-    preview = Preview(tmp_path / "no" / "gate.mp4")
-    with pytest.raises(SinkError, match="the preview cannot be written: No such file"):
-        preview.show(picture(), KEPT, "", 0.0)
+def test_a_place_that_cannot_be_written_is_tried_again_after_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(clock, "now", lambda: now[0])
+    preview, failures = Preview(tmp_path / "no" / "gate.mp4"), []
+    for second in range(60):
+        now[0] = float(second)
+        try:
+            preview.show(picture(), KEPT, "", now[0])
+        except SinkError as error:
+            failures.append((second, str(error)))
+    reason = f"the preview: {tmp_path}/no cannot be written: no such file or directory"
+    assert failures == [(second, reason) for second in (0, 5, 15, 35)]
+    (tmp_path / "no").mkdir()
+    now[0] = 100.0
+    preview.show(picture(), KEPT, "", now[0])
+    assert [path.name for path in (tmp_path / "no").iterdir()] == ["gate.000001.mp4"]
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from stts_runtime import clock
+from stts_runtime.errors import SinkError
+from stts_runtime.stream.preview import Preview
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+preview, noise = Preview(Path(sys.argv[1])), np.random.default_rng(0)
+for number in range(200):
+    try:
+        preview.show(noise.integers(0, 255, (90, 160, 3), np.uint8), np.ones(4, bool), "x", number / 2)
+    except SinkError as error:
+        print(error)
+preview.close()
+"""
+
+
+@pytest.mark.parametrize(("limit", "left"), [(400_000, ["gate.000001.mp4"]), (100, [])])
+def test_a_disk_that_fills_up_keeps_what_plays_and_no_file_for_each_failure(
+    tmp_path: Path, limit: int, left: list[str]
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent / "runtime")}
+    command = [sys.executable, "-c", FULL, str(tmp_path / "gate.mp4"), str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("the file would be larger than is allowed here") == done.stdout.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == left
+    for name in left:
+        assert len(frames_of(tmp_path / name)) > 1
 
 
 CHILD = """

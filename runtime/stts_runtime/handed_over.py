@@ -1,0 +1,139 @@
+"""What a folder or file is that came to us half, or is something else: a sentence with the command that helps.
+
+Downloads, copies and volumes leave marks that can be told from damage. It knows their names, and no schema.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from stts_runtime.errors import UserError
+from stts_runtime.places import shown
+
+_LFS = b"version https://git-lfs.github.com/spec/"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_HUB_ID = re.compile(
+    r"(?:(?:https?:/+)?(?:www\.)?(?:huggingface\.co|hf\.co)/)?([A-Za-z0-9][\w.-]*/[\w.-]+?)(?:/(?:tree|blob)/.*|/)?"
+)
+_OF_VOLUMES = ("lost+found", "System Volume Information", "$RECYCLE.BIN")
+_OF_TOOLS = (".cache", ".git", ".gitattributes", ".gitignore", ".huggingface", ".DS_Store", "desktop.ini", "Thumbs.db")
+_OF_COPIES = re.compile(
+    r"\.(?P<rsync>.+)\.[A-Za-z0-9]{6}|(?P<other>.+)\.(?:part|partial|filepart|incomplete|crdownload|aria2|tmp)"
+)
+_RSYNC_FOLDERS = (".~tmp~", ".rsync-partial")
+
+
+def check_is_content(path: Path, error: type[UserError] = UserError) -> None:
+    """Raises `error` for what Git put in the place of a large file."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_LFS))
+    except OSError:
+        # Whoever reads it says so, and why.
+        return
+    if head == _LFS:
+        raise error(
+            f"{shown(path)} is a Git LFS pointer and not the file itself; fetch what it stands for: "
+            f"git -C {shlex.quote(shown(path.parent))} lfs pull"
+        )
+
+
+def text_of(content: bytes, path: Path, error: type[UserError] = UserError) -> bytes:
+    """`content` of a text file without the mark that Windows' editors put before it. Raises `error` for UTF-16."""
+    if content.startswith(_UTF_16):
+        raise error(
+            f"{shown(path)} is UTF-16, as PowerShell's > and Notepad's \"Unicode\" write it; save it as UTF-8: "
+            f"iconv -f UTF-16 -t UTF-8 {shlex.quote(shown(path))}"
+        )
+    return content.removeprefix(_BYTE_ORDER_MARK)
+
+
+def hub_hint(path: Path) -> str:
+    """What to do if `path`, where nothing is, is the name of a model on the hub; empty if it cannot be one."""
+    found = _HUB_ID.fullmatch(str(path))
+    if found is None or Path(path.parts[0]).exists():
+        return ""
+    name = found[1]
+    here = name.partition("/")[2]
+    return f"; models of the Hugging Face hub are downloaded first: hf download {name} --local-dir {here}"
+
+
+def why_a_link(folder: Path, name: str) -> str:
+    """Why a file of a bundle may be a link, and what to do."""
+    copied = f"copy it with its files: cp -rL {shlex.quote(shown(folder))} NEW_FOLDER"
+    if "blobs" in (folder / name).readlink().parts:
+        return f"the folder lies in a hub's cache, which is made of links, and a bundle must not hold any; {copied}"
+    return f"which a bundle must not hold, since it may lead anywhere; {copied}"
+
+
+def why_unlisted(folder: Path, name: str, listed: Collection[str]) -> str:
+    """What a name is that a bundle's manifest does not list, and what to do."""
+    quoted = shlex.quote(shown(folder / name))
+    if name in _OF_VOLUMES:
+        here = shlex.quote(shown(folder))
+        return (
+            "the bundle is a volume by itself, where the system keeps that; move it into a folder on it: "
+            f"mkdir {here}/NEW_FOLDER && mv {here}/*.* {here}/NEW_FOLDER"
+        )
+    if name in _OF_TOOLS:
+        return f"a tool left it there, and it is no part of the bundle: rm -r {quoted}"
+    if name in _RSYNC_FOLDERS or _half_copied(name, listed):
+        return f"a copy was interrupted: delete it and copy the bundle again: rm -r {quoted}"
+    return "take it out of the bundle"
+
+
+def _half_copied(name: str, listed: Collection[str]) -> bool:
+    found = _OF_COPIES.fullmatch(name)
+    return found is not None and (found["rsync"] or found["other"]) in listed
+
+
+def no_bundle(folder: Path, manifest: str) -> str:
+    """What a folder is that holds no manifest, and what to do."""
+    names = _names(folder)
+    if any(_half_copied(name, {manifest}) for name in names):
+        return f"its copy was interrupted before {manifest} was there; copy it again"
+    if "config.json" in names or "config.yaml" in names:
+        return f"it is a checkpoint; build a bundle of it: stts-export build {shlex.quote(shown(folder))} --out BUNDLE"
+    return _hub_cache(folder, names) or _only_below(folder, manifest) or "build one with `stts-export build`"
+
+
+def no_checkpoint(folder: Path) -> str:
+    """What a folder is that holds no configuration of a model, and what to do; empty where nobody knows."""
+    names = _names(folder)
+    if "adapter_config.json" in names:
+        return "it is an adapter (LoRA) and no model; merge it into its base model first: peft's merge_and_unload()"
+    if any(name.endswith(".gguf") for name in names):
+        return "GGUF is llama.cpp's format; give the Hugging Face folder that it was converted from"
+    if "manifest.json" in names:
+        return f"it is a bundle, built already: stts-runtime run {shlex.quote(shown(folder))} VIDEO --ask QUESTION"
+    return _hub_cache(folder, names) or _only_below(folder, "config.json") or ""
+
+
+def other_weights(folder: Path) -> str:
+    """What weights of another format a checkpoint holds, and what to do; empty where there are none."""
+    names = _names(folder)
+    if any(name.startswith("pytorch_model") and name.endswith(".bin") for name in names):
+        return "it holds pytorch_model.bin; write it as safetensors: save_pretrained(..., safe_serialization=True)"
+    if any(name.endswith((".incomplete", ".part", ".aria2")) for name in names) or (folder / ".cache").is_dir():
+        return "its download may have been interrupted; run `hf download` again, which goes on where it stopped"
+    return no_checkpoint(folder)
+
+
+def _hub_cache(folder: Path, names: Iterable[str]) -> str:
+    if "snapshots" not in names:
+        return ""
+    newest = next(iter(sorted((folder / "snapshots").glob("*"))), folder / "snapshots" / "HASH")
+    return f"it is a model's folder in a hub's cache; give the snapshot in it: {shown(newest)}"
+
+
+def _only_below(folder: Path, name: str) -> str:
+    found = sorted(place for place in folder.glob(f"*/{name}"))
+    return f"give the folder in it: {shown(found[0].parent)}" if len(found) == 1 else ""
+
+
+def _names(folder: Path) -> list[str]:
+    return [place.name for place in folder.iterdir()]
