@@ -14,6 +14,7 @@ from stts_calib.clips.scene import DURATION_SECONDS, Place
 NOT_THERE = "There are none."
 _CELLS = 40
 """Points lie in the middle of one of so many cells along each side: as many words as a small model has for places."""
+PLACES = tuple(f"{int((cell + 0.5) / _CELLS * 1000):03d}" for cell in range(_CELLS))
 _POINTS = re.compile(r'<points coords="([0-9.]+) 1 ([0-9]{3,4}) ([0-9]{3,4})">[^<]*</points>')
 _LATE_SECONDS = 0.05
 
@@ -33,8 +34,8 @@ def box_around(place: Place, width: float, height: float) -> Box:
 
 def point_at(place: Place, label: str) -> str:
     """The answer that points to `place` in the last frame."""
-    across, down = (int((int(at * _CELLS) + 0.5) / _CELLS * 1000) for at in place)
-    return f'<points coords="{DURATION_SECONDS:.1f} 1 {across:03d} {down:03d}">{label}</points>'
+    across, down = (PLACES[int(at * _CELLS)] for at in place)
+    return f'<points coords="{DURATION_SECONDS:.1f} 1 {across} {down}">{label}</points>'
 
 
 def points_at(answer: str, target: Box) -> bool:
