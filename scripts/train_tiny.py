@@ -76,7 +76,7 @@ def train(
     if earlier is not None:
         run.resume(earlier / "state")
     log.write({"command": command, "device": name, "torch": torch.__version__, "code": provenance.commit,
-               "workers": processes, "not_fused": run.not_fused, "from_step": run.progress.step})  # fmt: skip
+               "workers": processes, "from_step": run.progress.step})  # fmt: skip
     last = _watched(run.train(part_minutes), log)
     run.save(out / "state")
     run.write(out / "checkpoint", model_card(recipe, chosen, last, provenance), replaceable)

@@ -51,6 +51,8 @@ class Report:
     """By setting, the median: what a step takes where the device is the limit."""
     waiting_ms: float
     """Of a step, the mean: for clips that were not ready."""
+    not_fused: str | None
+    """Why blocks of the tower run as they are; None where they are compiled."""
     accuracy: dict[str, dict[str, float]] = field(default_factory=dict)
     """By setting, then by kind and `all`; only after steps that end with a validation."""
 
@@ -77,18 +79,20 @@ class Run:
         if self.device.type == "cuda":
             keep_in_float32(vision.temporal_token_scorer)
             narrow_norms(vision.vision_tower)
-        self.not_fused = fuse_blocks(vision, self.device) if fuse else "not asked for"
-        """Why blocks run as they are; None where they are compiled."""
+        self._fuse = fuse
         self._optimisers = Optimisers((vision, language), recipe)
 
     def train(self, minutes: float = math.inf) -> Iterator[Report]:
         """Trains for so long, or to the end of the recipe; yields a report every few steps and at the end.
 
-        The last report of a part has an accuracy.
+        Starting workers and compiling count. The last report of a part has an accuracy.
         """
-        recipe, started, before = self.recipe, time.perf_counter(), self.progress.seconds
-        watch, losses = Stopwatch(self.device), list[Tensor]()
-        for batch in self._batches():
+        recipe, before, started, losses = self.recipe, self.progress.seconds, time.perf_counter(), list[Tensor]()
+        # All worker processes start before anything is compiled: a fork while a compiler's threads run may hang.
+        batches, _ = self._batches(), self._validation
+        self._not_fused = self._fused() if self._fuse else "not asked for"
+        watch = Stopwatch()
+        for batch in (_moved(batch, self.device) for batch in batches):
             watch.got(batch)
             losses.append(self._step(batch, recipe.rate(self.progress.step, self.progress.seconds)))
             seconds = time.perf_counter() - started
@@ -123,13 +127,16 @@ class Run:
         files = files_beside(self.tokenizer, self.model.vision.pool, card)
         write_checkpoint(out, config, cpu, cpu.__getitem__, files, replaceable)
 
+    def _fused(self) -> str | None:
+        vision = self.model.vision
+        return fuse_blocks(self._objective.vision, self.device, self.recipe.frames_per_step * vision.patches)
+
     def _batches(self) -> Iterator[Batch]:
         self._done: Synchronized[float] = Value("d", self.recipe.done(self.progress.step, self.progress.seconds))
         batches = TrainingBatches(self.recipe, self.model.vision, self.tokenizer, self._done)
-        for batch in self._loaded(batches, range(self.progress.step, len(batches)), prefetched=2):
-            yield _moved(batch, self.device)
+        return self._loaded(batches, range(self.progress.step, len(batches)), prefetched=2)
 
-    def _loaded(self, batches: Dataset[Batch], order: Sequence[int], prefetched: int) -> Iterable[Batch]:
+    def _loaded(self, batches: Dataset[Batch], order: Sequence[int], prefetched: int) -> Iterator[Batch]:
         loader: Iterable[Batch] = DataLoader(
             batches,
             batch_size=None,
@@ -138,7 +145,7 @@ class Run:
             prefetch_factor=prefetched if self._workers else None,
             pin_memory=self.device.type == "cuda",
         )
-        return loader
+        return iter(loader)
 
     def _step(self, batch: Batch, rate: float) -> Tensor:
         """Both losses, still on the device."""
@@ -151,11 +158,11 @@ class Run:
 
     def _report(self, losses: list[Tensor], watch: Stopwatch) -> Report:
         answer_loss, score_loss = torch.stack(losses).mean(dim=0).tolist()
-        progress = self.progress
-        times = watch.read()
+        now, (step_ms, waiting_ms) = self.progress, watch.read()
         return Report(
-            progress.step, progress.seconds, self._done.value, progress.clips, answer_loss, score_loss, *times
-        )
+            now.step, now.seconds, self._done.value, now.clips, answer_loss, score_loss, step_ms, waiting_ms,
+            self._not_fused,
+        )  # fmt: skip
 
     def _weights(self) -> dict[str, Tensor]:
         return {**self._objective.vision.state_dict(), **self._objective.language.state_dict()}

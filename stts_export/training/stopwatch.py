@@ -6,8 +6,6 @@ import time
 from collections import defaultdict
 from statistics import median
 
-import torch
-
 from stts_export.training.examples import Batch
 
 
@@ -18,8 +16,7 @@ class Stopwatch:
     queue full that is nearly always.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
+    def __init__(self) -> None:
         self._times: dict[str, list[float]] = defaultdict(list)
         self._waited: list[float] = []
         self._setting: str | None = None

@@ -35,8 +35,8 @@ tags: [molmo2, stts, token-pruning, synthetic]
 Molmo2's architecture with a token scorer, small enough for a repository: {size.frame}x{size.frame} frames,
 {size.vision_layers} vision layers of width {size.vision_width}, scorer after layer {size.prune_at},
 {size.text_layers} language layers of width {size.text_width}, float16, for {frames[0]} to {frames[-1]} frames. It
-exists to test and to show exports, pruning and streaming without a download. It answers {len(ALL_KINDS)} kinds of questions
-about clips that it has not seen: {", ".join(kind.name for kind in ALL_KINDS)}.{_untrained_scorer(recipe)}
+exists to test and to show exports, pruning and streaming without a download. It answers {len(ALL_KINDS)} kinds of
+questions about clips that it has not seen: {", ".join(kind.name for kind in ALL_KINDS)}.{_untrained_scorer(recipe)}
 
 ## Limits
 
