@@ -153,7 +153,7 @@ def test_scores_are_taught_what_moves_and_elsewhere_the_change_since_the_frame_b
             ground[group].append(np.log(score / (1 - score)))
         distance += weight * (score - target) ** 2
         weights += weight
-    uneven = np.var([np.mean(found) if found else 0.0 for found in ground])
+    uneven = np.var([float(np.mean(found)) if found else 0.0 for found in ground])
     expected = distance / weights + parts.evenness * uneven
     assert objective._scores(hidden, batch.worth_BTG, budget).item() == pytest.approx(expected, rel=1e-3)
 
@@ -249,9 +249,9 @@ def test_the_twin_sees_the_same_clips_and_prunes_nothing(recipe: Recipe) -> None
         assert (theirs.frames, theirs.keep) == (ours.frames, 1.0)
         keeps.add(ours.keep)
     assert len(keeps) > 4
-    step = TINY.clips(7, TrainingSetting(64, 1.0, "clip"))
-    assert [clip.name for clip in step] == [clip.name for clip in twin.clips(7, TrainingSetting(64, 1.0, "clip"))]
-    assert not {clip.name for clip in step} & {clip.name for clip in TINY.clips(8, TrainingSetting(8, 1.0, "clip"))}
+    names = [clip.name for clip in TINY.clips(7, TrainingSetting(64, 1.0, "clip"))]
+    assert names == [clip.name for clip in twin.clips(7, TrainingSetting(64, 1.0, "clip"))]
+    assert not set(names) & {clip.name for clip in TINY.clips(8, TrainingSetting(8, 1.0, "clip"))}
 
 
 def test_every_setting_of_the_recipe_keeps_its_first_frame() -> None:
