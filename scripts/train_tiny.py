@@ -16,7 +16,6 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -26,7 +25,7 @@ import typer
 from rich.console import Console
 
 from stts_export.checkpoint.write import replaceable_checkpoint
-from stts_export.training.loop import Report
+from stts_export.training.loop import Report, Run
 from stts_runtime.bundle.publish import check_free
 from stts_runtime.cli.entry import run_app
 from stts_runtime.errors import UserError
@@ -77,8 +76,7 @@ def train(
         run.resume(earlier / "state")
     log.write({"command": command, "device": name, "torch": torch.__version__, "code": provenance.commit,
                "workers": processes, "from_step": run.progress.step})  # fmt: skip
-    last = _watched(run.train(part_minutes), log)
-    run.save(out / "state")
+    last = _watched(run, part_minutes, log, out / "state")
     run.write(out / "checkpoint", model_card(recipe, chosen, last, provenance), replaceable)
     print(out)
 
@@ -102,11 +100,13 @@ class _Log:
         self._console.print(_line(report), soft_wrap=True)
 
 
-def _watched(reports: Iterator[Report], log: _Log) -> Report:
-    """Logs every report; returns the last."""
+def _watched(run: Run, minutes: float, log: _Log, state: Path) -> Report:
+    """Logs every report, and saves with every validation; returns the last, which is one."""
     last: Report | None = None
-    for last in reports:
+    for last in run.train(minutes):
         log.report(last)
+        if last.accuracy:
+            run.save(state)
     assert last is not None
     return last
 

@@ -6,6 +6,7 @@ other, each in a segment of its own; the model is shown which tokens may see whi
 
 from __future__ import annotations
 
+import math
 from multiprocessing.sharedctypes import Synchronized
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from stts_calib.clips import DURATION_SECONDS, Clip, ClipSet, Split
 from stts_export.modules.config import VisionConfig
@@ -102,7 +103,7 @@ def batch_of(clips: list[Clip], vision: VisionConfig, setting: TrainingSetting, 
     times = np.linspace(0, DURATION_SECONDS, setting.frames).tolist()
     return Batch(
         setting=setting,
-        frames_BTHWC=torch.from_numpy(np.stack([clip.pictures(times, vision.frame_size) for clip in clips])),
+        frames_BTHWC=_rendered(clips, times, vision.frame_size),
         worth_BTG=torch.from_numpy(np.stack([clip.worth(times, vision.groups_per_side) for clip in clips])),
         prefix_P=torch.from_numpy(prefix.ids),
         text_places=torch.from_numpy(np.flatnonzero(prefix.ids != writer.image_patch)),
@@ -113,6 +114,17 @@ def batch_of(clips: list[Clip], vision: VisionConfig, setting: TrainingSetting, 
         targets_BQ=targets,
         kinds=[[question.kind for question in clip.questions] for clip in clips],
     )
+
+
+def _rendered(clips: list[Clip], times_seconds: list[float], size: int) -> Tensor:
+    """(B, T, size, size, 3) uint8, drawn where it stays: copying it costs as much as drawing."""
+    shape = (len(clips), len(times_seconds), size, size, 3)
+    # What a worker process makes is read from shared memory; torch's own collation makes it there in the same way.
+    new = torch.UntypedStorage if get_worker_info() is None else torch.UntypedStorage._new_shared  # noqa: SLF001
+    frames: Tensor = torch.empty(0, dtype=torch.uint8).set_(new(math.prod(shape))).view(shape)
+    for clip, pictures in zip(clips, frames.numpy(), strict=True):
+        clip.pictures(times_seconds, size, pictures)
+    return frames
 
 
 def _question_row(clip: Clip, prefix: Tokens, writer: Writer) -> list[list[int]]:

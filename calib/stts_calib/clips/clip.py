@@ -71,9 +71,11 @@ class Clip:
         times = np.linspace(0, DURATION_SECONDS, frames)
         return Window(self.name, DURATION_SECONDS, times, self.pictures(times.tolist(), size), 1.0)
 
-    def pictures(self, times_seconds: Sequence[float], size: int) -> NDArray[np.uint8]:
-        """RGB (T, size, size, 3)."""
-        return render(self.scene, times_seconds, size)
+    def pictures(
+        self, times_seconds: Sequence[float], size: int, out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        """RGB (T, size, size, 3), in `out` if given."""
+        return render(self.scene, times_seconds, size, out)
 
     def moving(self, times_seconds: Sequence[float], groups_per_side: int) -> NDArray[np.bool_]:
         """(T, groups): where something moves."""

@@ -29,10 +29,19 @@ _NOISE_LEVELS = 32
 _RAIN_COLOUR = (190, 195, 200)
 
 
-def render(scene: Scene, times_seconds: Sequence[float], size: int) -> NDArray[np.uint8]:
-    """RGB pictures (T, size, size, 3) at `times_seconds`; the same time always gives the same picture."""
+def render(
+    scene: Scene, times_seconds: Sequence[float], size: int, out: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
+    """RGB pictures (T, size, size, 3) at `times_seconds`, in `out` if given.
+
+    The same time always gives the same picture.
+    """
     ground = _Ground(scene, size)
-    return np.stack([_picture(scene, second, ground) for second in times_seconds])
+    pictures = np.empty((len(times_seconds), size, size, 3), dtype=np.uint8) if out is None else out
+    for picture, second in zip(pictures, times_seconds, strict=True):
+        ground.onto(picture, second)
+        _draw_all(picture, scene, second)
+    return pictures
 
 
 class _Ground:
@@ -45,18 +54,17 @@ class _Ground:
         # What a moving camera sees beyond the edges is mirrored.
         self._wide = np.pad(backdrop(scene, size), ((edge, edge), (edge, edge), (0, 0)), mode="symmetric")
 
-    def at(self, second: float) -> Image:
-        """A new picture of it."""
+    def onto(self, picture: Image, second: float) -> None:
         across, down = (self._margin - round(shift * self._size) for shift in self._camera.ground_at(second))
-        return self._wide[down : down + self._size, across : across + self._size].copy()
+        picture[:] = self._wide[down : down + self._size, across : across + self._size]
 
 
 def _reach(camera: Camera) -> float:
     return camera.shake + abs(camera.pan) / 2
 
 
-def _picture(scene: Scene, second: float, ground: _Ground) -> Image:
-    picture = ground.at(second)
+def _draw_all(picture: Image, scene: Scene, second: float) -> None:
+    """Everything but the ground."""
     across, down = scene.camera.shift_at(second)
 
     def shown(place: Place) -> Place:
@@ -73,7 +81,7 @@ def _picture(scene: Scene, second: float, ground: _Ground) -> Image:
         draw_light(picture, shown(scene.flash.place), scene.flash.colour)
     if scene.rain:
         _rain(picture, scene, second)
-    return _with_noise(picture, scene, second)
+    _add_noise(picture, scene, second)
 
 
 _DRAW = {"person": draw_person, "vehicle": draw_vehicle, "dog": draw_dog}
@@ -97,14 +105,13 @@ def _rain(picture: Image, scene: Scene, second: float) -> None:
     cv2.polylines(picture, list(strokes), isClosed=False, color=_RAIN_COLOUR)
 
 
-def _with_noise(picture: Image, scene: Scene, second: float) -> Image:
+def _add_noise(picture: Image, scene: Scene, second: float) -> None:
     """Adds a random cut of a sheet of noise that is made once: as many new random numbers would take far longer."""
     size = picture.shape[0]
     rng = np.random.default_rng((scene.noise_seed, round(second * 1000)))
     top, left = rng.integers(_NOISE_MARGIN, size=2)
     sheet = _noise_sheets(size)[int(rng.integers(_NOISE_SHEETS))][top : top + size, left : left + size]
     cv2.addWeighted(picture, 1.0, sheet, scene.noise / _NOISE_LEVELS, 0, dst=picture, dtype=cv2.CV_8U)
-    return picture
 
 
 @lru_cache(maxsize=2)
