@@ -75,7 +75,7 @@ def moving_objects(scene: Scene, times_seconds: Sequence[float], groups_per_side
     found = np.zeros((len(inside), len(times_seconds), groups_per_side, groups_per_side), dtype=np.bool_)
     for number, one in enumerate(inside):
         found[number, one.frame][one.covered(groups_per_side, 0.5)] = True
-    return found.reshape(len(inside), len(times_seconds), -1)
+    return found.reshape(len(inside), len(times_seconds), groups_per_side**2)
 
 
 def worth_of_groups(scene: Scene, times_seconds: Sequence[float], groups_per_side: int) -> NDArray[np.float32]:
