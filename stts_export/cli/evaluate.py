@@ -14,6 +14,7 @@ from stts_runtime.cli.options import BundleArgument, DeviceOption, JsonOption
 from stts_runtime.cli.steps import steps
 from stts_runtime.device import gpu_of, select_gpu
 from stts_runtime.engines import EngineName
+from stts_runtime.errors import UserError
 from stts_runtime.outputs import check_output, written_whole
 from stts_runtime.tell import TellStep
 
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from stts_calib.accuracy import AccuracyReport, Evaluation
+    from stts_calib.clips import ClipSet
 
 
 def evaluate_command(
     bundle: BundleArgument,
-    clips: Annotated[int, typer.Option(min=2, help="Test clips.")] = 1000,
+    clips: Annotated[int, typer.Option(min=2, help="Test clips, of all sets together.")] = 1000,
+    clip_set: Annotated[
+        Optional[list[str]], typer.Option("--set", help="plain or hard clips; repeatable. Default: plain.")
+    ] = None,
     questions: Annotated[int, typer.Option(min=1, help="Questions about each clip.")] = 4,
     setting: Annotated[
         Optional[list[str]],
@@ -56,7 +61,8 @@ def evaluate_command(
     for note in choose_engine(opened, engine, device).notes:
         show_note(note)
     check_engine(opened, engine)
-    evaluation = Evaluation(opened, settings_of(opened, setting or []), clips, questions, Split.test, engine)
+    settings = settings_of(opened, setting or [])
+    evaluation = Evaluation(opened, settings, clips, questions, Split.test, engine, _clip_sets(clip_set))
     with steps(quiet=as_json) as tell:
         minutes = _run(evaluation, tell)
     made = report_of(evaluation, datetime.now(timezone.utc).isoformat(timespec="seconds"), minutes)
@@ -68,6 +74,17 @@ def evaluate_command(
     written = [*_write(made, report, plot), *_write_answers(evaluation, answers)]
     if not as_json:
         _show_written(written)
+
+
+def _clip_sets(wanted: list[str] | None) -> list[ClipSet]:
+    """Those `wanted`, each once. Raises `UserError` for a name that is none."""
+    from stts_calib.clips import ClipSet
+
+    named = {one.value: one for one in ClipSet}
+    unknown = [name for name in wanted or [] if name not in named]
+    if unknown:
+        raise UserError(f"unknown set {unknown[0]!r}; there is {', '.join(named)}")
+    return [named[name] for name in dict.fromkeys(wanted or [ClipSet.plain.value])]
 
 
 def _check_places(report: Path | None, plot: Path | None, answers: Path | None, bundle: Path) -> None:
@@ -114,7 +131,8 @@ def _show(report: AccuracyReport) -> None:
     from stts_runtime.session import NOISE
 
     console.print(
-        f"{report.clips} {report.split} clips, {report.questions} questions; accuracy in percent with 95 % intervals; "
+        f"{report.clips} {report.split} clips ({', '.join(report.clip_sets)}), {report.questions} questions; "
+        f"accuracy in percent with 95 % intervals; "
         f"{report.machine.processor}, {report.machine.cores} cores, {report.minutes:.1f} minutes",
         soft_wrap=True,
     )
@@ -141,13 +159,16 @@ def _show_written(written: list[Path]) -> None:
 def _by_setting(report: AccuracyReport) -> Table:
     from rich.table import Table
 
-    table = Table("setting", "tokens", "accuracy", "needs time", "kept of moving / others", "vision ms", "clip ms")
+    table = Table(
+        "setting", "tokens", "accuracy", "needs time", "kept of moving / others", "lost", "vision ms", "clip ms"
+    )
     for one in report.settings:
         timed = "-" if one.needs_time is None else f"{one.needs_time.value:.1f}"
         accuracy = f"{one.accuracy.value:.1f} ({one.accuracy.low:.1f} to {one.accuracy.high:.1f})"
         kept = "-" if one.kept_of_moving is None else f"{one.kept_of_moving:.1f} / {one.kept_of_others:.1f}"
+        lost = "-" if one.lost_objects is None else f"{one.lost_objects:.1f}"
         milliseconds = f"{one.vision_ms:.1f}", f"{one.clip_ms:.1f}"
-        table.add_row(one.setting, str(one.visual_tokens), accuracy, timed, kept, *milliseconds)
+        table.add_row(one.setting, str(one.visual_tokens), accuracy, timed, kept, lost, *milliseconds)
     return table
 
 

@@ -148,15 +148,19 @@ class Vision(nn.Module):
         layers: frozenset[int],
         given_BK: Tensor | None = None,
         refill: bool = False,
+        noise: float = 0.0,
     ) -> Hidden:
-        """Runs the tower on patches in group order and returns the outputs of `layers`."""
+        """Runs the tower on patches in group order and returns the outputs of `layers`.
+
+        `noise` is the standard deviation of what is added to scores for the choice alone, as training does.
+        """
         frames = patches_BTNP.shape[0] * budget.frames
         x = self.vision_tower.embed(patches_BTNP.flatten(0, 1))
         if budget.keep == 1:
             everywhere = whole_frames(frames, self.config.vision.heads)
             by_layer, _ = self.run_blocks(x, range(self.config.vision.layers), everywhere, layers)
             return Hidden(by_layer, None, None)
-        return self._pruned(x, frames, budget, layers, given_BK, refill)
+        return self._pruned(x, frames, budget, layers, given_BK, refill, noise)
 
     def visual_tokens(self, hidden: Hidden, budget: TokenBudget) -> Tensor:
         """The connector's tokens (B * K, text width); `hidden` must hold the feature layers."""
@@ -173,6 +177,7 @@ class Vision(nn.Module):
         layers: frozenset[int],
         given_BK: Tensor | None,
         refill: bool,
+        noise: float,
     ) -> Hidden:
         vision, scorer = self.config.vision, self.config.scorer
         if scorer is None or self.temporal_token_scorer is None:
@@ -182,7 +187,8 @@ class Vision(nn.Module):
         scores_BTG = self.temporal_token_scorer(by_group(x, budget.frames, vision))
         attend = self.biased(scores_BTG, spare_first=True)
         biased, x = self.run_blocks(x, range(cut, cut + 1), attend, layers)
-        kept_BK = kept_groups(scores_BTG, budget) if given_BK is None else given_BK
+        ranked_BTG = scores_BTG + noise * torch.randn_like(scores_BTG) if noise else scores_BTG
+        kept_BK = kept_groups(ranked_BTG, budget) if given_BK is None else given_BK
         behind = self._refilled if refill else self._kept_only
         after = behind(x, kept_BK, budget, layers)
         return Hidden({**before, **biased, **after}, scores_BTG, kept_BK)

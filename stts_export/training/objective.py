@@ -1,7 +1,10 @@
-"""What training minimises: the answers' cross-entropy, and how far scores are from the change they should see.
+"""What training minimises: the answers' cross-entropy, and how far scores are from what there is to see.
 
-Source of both terms: "Unified Spatio-Temporal Token Scoring for Efficient Video VLMs", arXiv 2603.18004. The answers'
-loss reaches the scorer through the attention bias of the layer after it.
+The answers' loss reaches the scorer through the attention bias of the layer after it, as in "Unified Spatio-Temporal
+Token Scoring for Efficient Video VLMs", arXiv 2603.18004. The paper's second term teaches scores the change of features
+since the frame before; here that is the ground's score alone, scaled down. Since synthetic clips know where everything
+is, a group that holds something is worth more than any ground, even where the camera turns. What the ground is worth on
+average is the same in all places of the frame: else the scorer takes up a habit, such as keeping the left half.
 """
 
 from __future__ import annotations
@@ -16,7 +19,10 @@ from stts_export.modules.language import Language
 from stts_export.modules.vision import Hidden, Vision, by_group
 from stts_export.modules.vit import patches_of_frames
 from stts_export.training.examples import IGNORED, Batch
+from stts_export.training.recipe import ScoreLoss
 from stts_runtime.budget import TokenBudget
+
+_LEAST_SCORE = 1e-4
 
 
 class Outcome(NamedTuple):
@@ -30,22 +36,24 @@ class Outcome(NamedTuple):
 class Objective(nn.Module):
     """Runs vision and language as they are exported, on a batch."""
 
-    def __init__(self, vision: Vision, language: Language) -> None:
+    def __init__(self, vision: Vision, language: Language, scores: ScoreLoss) -> None:
         super().__init__()
         assert vision.config.scorer is not None
         self.vision, self.language, self.scored_layer = vision, language, vision.config.scorer.prune_at
+        self._parts = scores
 
     def forward(self, batch: Batch, budget: TokenBudget) -> Outcome:
         config = self.vision.config.vision
         patches_BTNP = patches_of_frames(batch.frames_BTHWC.flatten(0, 1), config).unflatten(0, (-1, budget.frames))
         layers = frozenset((*config.feature_layers, self.scored_layer))
-        hidden = self.vision.hidden(patches_BTNP, budget, layers)
+        hidden = self.vision.hidden(patches_BTNP, budget, layers, noise=self._parts.noise if self.training else 0.0)
         visual = self.vision.visual_tokens(hidden, budget)
         logits = self._logits(batch, visual, hidden.kept_BK)
         targets = batch.targets_BQ.flatten()
         right = (logits.argmax(dim=-1) == targets) | (targets == IGNORED)
         answer_loss = F.cross_entropy(logits.float(), targets, ignore_index=IGNORED)
-        return Outcome(answer_loss, self._scores(hidden, budget), right.view_as(batch.targets_BQ))
+        score_loss = self._scores(hidden, batch.worth_BTG, budget)
+        return Outcome(answer_loss, score_loss, right.view_as(batch.targets_BQ))
 
     def _logits(self, batch: Batch, visual: Tensor, kept_BK: Tensor | None) -> Tensor:
         """(B * Q, vocabulary)."""
@@ -68,16 +76,31 @@ class Objective(nn.Module):
         is_image_BL = self.language.is_image(tokens_BL)
         return causal_BLL | (is_image_BL[:, :, None] & is_image_BL[:, None, :])
 
-    def _scores(self, hidden: Hidden, budget: TokenBudget) -> Tensor:
-        """Mean squared error to 1 - cosine similarity with the same group one frame earlier, frames 2 to T."""
-        scores = hidden.scores_BTG
-        rows = hidden.by_layer[self.scored_layer]
-        if scores is None:
-            return rows.new_zeros(())
+    def _scores(self, hidden: Hidden, worth_BTG: Tensor, budget: TokenBudget) -> Tensor:
+        """Weighted mean squared error to what groups are worth, and the unevenness of the ground, frames 2 to T."""
+        if hidden.scores_BTG is None:
+            return worth_BTG.new_zeros(())
+        scores, worth = hidden.scores_BTG[:, 1:], worth_BTG[:, 1:]
+        holds = worth > 0
+        target = torch.where(holds, worth, self._parts.change * self._change(hidden, budget))
+        weight = torch.where(holds, self._parts.held, 1.0)
+        distance = (weight * (scores - target).square()).sum() / weight.sum()
+        return distance + self._parts.evenness * _unevenness(scores, ~holds)
+
+    def _change(self, hidden: Hidden, budget: TokenBudget) -> Tensor:
+        """1 - cosine similarity of each group's features with its own one frame earlier, (B, T - 1, G)."""
         # A target is not to be learned: else features could become alike to please the scores.
-        features = by_group(rows.detach().float(), budget.frames, self.vision.config.vision).flatten(3)
-        change = 1 - F.cosine_similarity(features[:, 1:], features[:, :-1], dim=-1)
-        return F.mse_loss(scores[:, 1:], change)
+        rows = hidden.by_layer[self.scored_layer].detach()
+        features = by_group(rows.float(), budget.frames, self.vision.config.vision).flatten(3)
+        return 1 - F.cosine_similarity(features[:, 1:], features[:, :-1], dim=-1)
+
+
+def _unevenness(scores_BtG: Tensor, ground_BtG: Tensor) -> Tensor:
+    """Variance between the places of the frame of the ground's mean score, in logits."""
+    logits = torch.logit(scores_BtG, eps=_LEAST_SCORE)
+    count_G = ground_BtG.sum(dim=(0, 1)).clamp(min=1)
+    mean_G = (logits * ground_BtG).sum(dim=(0, 1)) / count_G
+    return mean_G.var(correction=0)
 
 
 def _places(batch: Batch, kept_BK: Tensor | None) -> Tensor:

@@ -10,12 +10,12 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from stts_calib.accuracy.evaluate import Evaluation
 from stts_calib.accuracy.intervals import Interval, accuracy_interval, difference_interval
 from stts_calib.accuracy.settings import Setting
-from stts_calib.clips import KINDS, Kind
+from stts_calib.clips import ALL_KINDS, Kind
 from stts_runtime.bench import Machine, machine
 
 QuestionSet = Literal["all", "needs time"]
@@ -30,6 +30,8 @@ class KindRecord(_Part):
 
     kind: str
     needs_time: bool
+    takes: str = ""
+    """What it takes to answer."""
     questions: int
     chance: float
 
@@ -46,12 +48,16 @@ class SettingRecord(_Part):
     needs_time: Interval | None
     """Over the kinds that one frame cannot answer."""
     by_kind: dict[str, float]
+    by_kind_intervals: dict[str, Interval] = Field(default_factory=dict)
+    """The same with intervals, for kinds that were asked about two clips or more."""
     vision_ms: float
     clip_ms: float
     """Vision, prefill and all questions."""
     kept_of_moving: float | None
     """Percent of the groups in which something moves that were kept, frames 2 to T; below, of all others."""
     kept_of_others: float | None
+    lost_objects: float | None = None
+    """Percent of the moving objects, frame by frame, of which no group was kept."""
     answers_sha256: str
 
 
@@ -71,6 +77,7 @@ class AccuracyReport(_Part):
     checkpoint: str
     engine: str = "cpu"
     split: str
+    clip_sets: list[str] = ["plain"]
     clips: int
     questions: int
     random_weights: bool
@@ -95,6 +102,7 @@ def report_of(evaluation: Evaluation, created: str, minutes: float) -> AccuracyR
         checkpoint=manifest.checkpoint,
         engine=evaluation.engine,
         split=evaluation.split.name,
+        clip_sets=[one.value for one in evaluation.clip_sets],
         clips=evaluation.clips,
         questions=len(evaluation.asked),
         random_weights=manifest.random_weights,
@@ -105,14 +113,14 @@ def report_of(evaluation: Evaluation, created: str, minutes: float) -> AccuracyR
         versions={name: version(name) for name in ("stts-export", "numpy")} | {"opencv": cv2.__version__},
         machine=machine(),
         minutes=round(minutes, 1),
-        kinds=[_kind(evaluation, kind) for kind in KINDS if kind.name in {one.kind for one in evaluation.asked}],
+        kinds=[_kind(evaluation, kind) for kind in ALL_KINDS if kind.name in {one.kind for one in evaluation.asked}],
         settings=[_setting(evaluation, setting, timed) for setting in evaluation.settings],
         differences=_differences(evaluation, timed),
     )
 
 
 def _needs_time(evaluation: Evaluation) -> NDArray[np.bool_]:
-    named = {kind.name for kind in KINDS if kind.needs_time}
+    named = {kind.name for kind in ALL_KINDS if kind.needs_time}
     return np.array([one.kind in named for one in evaluation.asked])
 
 
@@ -125,11 +133,12 @@ def _kind(evaluation: Evaluation, kind: Kind) -> KindRecord:
     answers: dict[str, Counter[str]] = defaultdict(Counter)
     for one in asked:
         # Where a wording names a second, that is no other wording.
-        answers[one.text.rstrip("?0123456789")][one.answer] += 1
+        answers[one.question.text.rstrip("?0123456789")][one.question.answer] += 1
     guessed = sum(max(counts.values()) for counts in answers.values())
     return KindRecord(
         kind=kind.name,
         needs_time=kind.needs_time,
+        takes=kind.takes,
         questions=len(asked),
         chance=round(100 * guessed / len(asked), 1),
     )
@@ -148,10 +157,16 @@ def _setting(evaluation: Evaluation, setting: Setting, timed: NDArray[np.bool_])
         accuracy=accuracy_interval(hits, clips),
         needs_time=accuracy_interval(hits[timed], clips[timed]) if len(set(clips[timed])) > 1 else None,
         by_kind={str(kind): round(100 * float(hits[kinds == kind].mean()), 1) for kind in sorted(set(kinds))},
+        by_kind_intervals={
+            str(kind): accuracy_interval(hits[kinds == kind], clips[kinds == kind])
+            for kind in sorted(set(kinds))
+            if len(set(clips[kinds == kind])) > 1
+        },
         vision_ms=round(float(np.median(answers.vision_ms)), 2),
         clip_ms=round(float(np.median(answers.clip_ms)), 2),
         kept_of_moving=answers.moving.percent,
         kept_of_others=answers.others.percent,
+        lost_objects=None if answers.objects.percent is None else round(100 - answers.objects.percent, 1),
         answers_sha256=answers.sha256,
     )
 

@@ -27,8 +27,8 @@ from stts_calib.clips.sprites import BAG_SIDE, COLOURS
 _PEOPLE = (0.15, 0.40, 0.25, 0.20)
 """Probabilities of 0, 1, 2 and 3 people; below, of 0, 1 and 2 vehicles."""
 _VEHICLES = (0.25, 0.55, 0.20)
-_SIZE: dict[Sort, Place] = {"person": (0.055, 0.115), "vehicle": (0.16, 0.085)}
-_SPEED: dict[Sort, tuple[float, float]] = {"person": (0.10, 0.20), "vehicle": (0.15, 0.30)}
+_SIZE: dict[Sort, Place] = {"person": (0.055, 0.115), "vehicle": (0.16, 0.085), "dog": (0.085, 0.055)}
+_SPEED: dict[Sort, tuple[float, float]] = {"person": (0.10, 0.20), "vehicle": (0.15, 0.30), "dog": (0.12, 0.25)}
 """Fractions of the frame a second."""
 _LAST_APPEARANCE = 12
 """Whoever comes in is seen for some seconds."""
@@ -37,6 +37,7 @@ _CROSSED = 0.35
 """How often a line is looked for that somebody crosses; where nobody can avoid the line, it is crossed anyway."""
 _CLEAR_OF_LINE = 0.03
 """Between the line and the body of whoever has crossed it, or never does, at least."""
+_LEAST_EARLY = 0.15
 _BAG_SECONDS = 3
 """At how many whole seconds a bag is seen at least, with nobody before it."""
 
@@ -119,14 +120,14 @@ class Director:
     def _side(self) -> Side:
         return Side(self._rng.choice([side.value for side in Side]))
 
-    def _on(self, route: Route, sort: Sort) -> Actor:
+    def _on(self, route: Route, sort: Sort, larger: float = 1.0) -> Actor:
         """Somebody of this sort on the route, with a size, a speed and a colour."""
         rng = self._rng
-        width, height = (edge * float(rng.uniform(0.85, 1.2)) for edge in _SIZE[sort])
+        width, height = (edge * larger * float(rng.uniform(0.85, 1.2)) for edge in _SIZE[sort])
         half = (width if route.side.is_horizontal else height) / 2
         speed = float(rng.uniform(*_SPEED[sort]))
-        # On the edge of the frame between two whole seconds, and wholly outside at the earlier one.
-        on_edge = route.appears_at - float(rng.uniform(0.1, 0.95 - half / speed))
+        # On the edge of the frame between two whole seconds; all but the largest are wholly outside at the earlier one.
+        on_edge = route.appears_at - float(rng.uniform(0.1, max(0.95 - half / speed, _LEAST_EARLY)))
         path = tuple(_path(route, Waypoint(on_edge - half / speed, -half), speed))
         colour = str(rng.choice(list(COLOURS)))
         return Actor(sort, colour, width, height, route.side, route.lane, route.behaviour, route.appears_at, path)

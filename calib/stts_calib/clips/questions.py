@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stts_calib.clips.director import crosses
+from stts_calib.clips.pointing import Box, points_at
 from stts_calib.clips.scene import CLEAR_OF_MIDDLE, DURATION_SECONDS, Actor, Behaviour, Place, Scene, Sort
 
 _SORTS: tuple[Sort, ...] = ("person", "vehicle")
@@ -26,6 +27,13 @@ class Question:
     kind: str
     text: str
     answer: str
+    target: Box | None = None
+    """Where a point has to lie; None where the answer is right to the letter or not at all."""
+
+    def is_right(self, answer: str) -> bool:
+        if self.target is None:
+            return answer == self.answer
+        return points_at(answer, self.target)
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,8 @@ class Kind:
     name: str
     needs_time: bool
     """One frame, the right one, does not tell the answer."""
+    takes: str
+    """What it takes to answer."""
     ask: Callable[[Scene], Iterator[tuple[str, str]]]
     """Texts and answers of this kind for a scene; none where there would be dispute."""
 
@@ -56,7 +66,7 @@ def _count(scene: Scene) -> Iterator[tuple[str, str]]:
 
 
 def _left_behind(scene: Scene) -> Iterator[tuple[str, str]]:
-    where = "nothing" if scene.bag is None else _quarter(scene.bag.place, margin=0)
+    where = "nothing" if scene.bag is None else quarter(scene.bag.place, margin=0)
     assert where is not None
     yield "Where was something left behind?", where
 
@@ -65,10 +75,10 @@ def _line(scene: Scene) -> Iterator[tuple[str, str]]:
     if scene.line is None:
         return
     line = scene.line
-    yield "Did anyone cross the line?", _yes_no(any(crosses(actor, line) for actor in scene.actors))
+    yield "Did anyone cross the line?", yes_no(any(crosses(actor, line) for actor in scene.actors))
     for sort in _SORTS:
         if actor := scene.only(sort):
-            yield f"Did the {sort} cross the line?", _yes_no(crosses(actor, line))
+            yield f"Did the {sort} cross the line?", yes_no(crosses(actor, line))
 
 
 def _line_place(scene: Scene) -> Iterator[tuple[str, str]]:
@@ -91,12 +101,12 @@ def _place(scene: Scene) -> Iterator[tuple[str, str]]:
         if actor is None:
             continue
         for second in rng.choice(np.arange(actor.appears_at - 1, int(DURATION_SECONDS) + 1), 2, replace=False).tolist():
-            where = _quarter(actor.place_at(second), margin=CLEAR_OF_MIDDLE)
+            where = quarter(actor.place_at(second), margin=CLEAR_OF_MIDDLE)
             if where is not None:
                 yield f"Where was the {sort} at second {second}?", where
 
 
-def _quarter(place: Place | None, margin: float) -> str | None:
+def quarter(place: Place | None, margin: float) -> str | None:
     """In words; None where the middle of what is there lies on the edge or near the lines that part the frame."""
     if place is None:
         return "not there"
@@ -113,7 +123,7 @@ def _stop(scene: Scene) -> Iterator[tuple[str, str]]:
         stood = sum(min(end, DURATION_SECONDS) - start for start, end in actor.stops)
         seen_for = DURATION_SECONDS - actor.appears_at
         if stood >= 2 or (not actor.stops and seen_for >= 4):
-            yield f"Did the {sort} stop?", _yes_no(stood > 0)
+            yield f"Did the {sort} stop?", yes_no(stood > 0)
 
 
 def _order(scene: Scene) -> Iterator[tuple[str, str]]:
@@ -144,22 +154,22 @@ def _distances(one: Actor, other: Actor) -> np.ndarray[tuple[int], np.dtype[np.f
     return np.array(distances)
 
 
-def _yes_no(fact: bool) -> str:
+def yes_no(fact: bool) -> str:
     return "yes" if fact else "no"
 
 
 KINDS = (
-    Kind("colour", needs_time=False, ask=_colour),
-    Kind("direction", needs_time=True, ask=_direction),
-    Kind("count", needs_time=True, ask=_count),
-    Kind("left behind", needs_time=False, ask=_left_behind),
-    Kind("line", needs_time=True, ask=_line),
-    Kind("line place", needs_time=False, ask=_line_place),
-    Kind("second", needs_time=True, ask=_second),
-    Kind("place", needs_time=False, ask=_place),
-    Kind("stop", needs_time=True, ask=_stop),
-    Kind("order", needs_time=True, ask=_order),
-    Kind("meeting", needs_time=False, ask=_meeting),
+    Kind("colour", False, "one frame with whoever moves in it, and who that is", _colour),
+    Kind("direction", True, "whoever moves, in two frames", _direction),
+    Kind("count", True, "telling those who come in one after the other from one another", _count),
+    Kind("left behind", False, "a square of ten pixels in a frame after somebody left it", _left_behind),
+    Kind("line", True, "where the line is, and the side on which somebody ends", _line),
+    Kind("line place", False, "any one frame", _line_place),
+    Kind("second", True, "the first frame with somebody in it", _second),
+    Kind("place", False, "the frame at that second", _place),
+    Kind("stop", True, "somebody in the same place in several frames", _stop),
+    Kind("order", True, "the first frame with each of the two", _order),
+    Kind("meeting", False, "a frame with both of them side by side", _meeting),
 )
 
 

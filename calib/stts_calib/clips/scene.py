@@ -16,8 +16,12 @@ import numpy as np
 DURATION_SECONDS = 15.0
 CLEAR_OF_MIDDLE = 0.08
 """What an answer places in a quarter of the frame lies this far from the lines that part it."""
+FLASH_SECONDS = 0.2
+_SHAKE_RATES = (7.9, 11.3)
+"""Radians a second across and down: neither is a multiple of a frame rate."""
 
-Sort = Literal["person", "vehicle"]
+Sort = Literal["person", "vehicle", "dog"]
+"""Dogs are in the hard clips only."""
 Place = tuple[float, float]
 
 
@@ -72,6 +76,9 @@ class Actor:
     appears_at: int
     """The first whole second at which its middle is inside the frame; a second earlier nothing of it is."""
     path: tuple[Waypoint, ...]
+    number: int | None = None
+    """A digit on its side; hard clips only, as is the colour of a flag it carries."""
+    flag: str | None = None
 
     def depth_at(self, second: float) -> float | None:
         """How far into the frame its middle is; None before it comes and after it has left."""
@@ -136,10 +143,53 @@ class Light:
     phase: float
     step: float
     step_second: float
+    level: float = 1.0
+    """Of the whole clip: low at night."""
 
     def gain_at(self, second: float) -> float:
         slow = 1 + self.wave * float(np.sin(self.phase + 2 * np.pi * second / DURATION_SECONDS))
-        return slow * (self.step if second >= self.step_second else 1.0)
+        return self.level * slow * (self.step if second >= self.step_second else 1.0)
+
+
+@dataclass(frozen=True)
+class Flash:
+    """A light that is on for so short a time that exactly one of 64 evenly spaced frames shows it."""
+
+    place: Place
+    second: float
+    """The middle of it, the time of one of those frames."""
+    colour: str
+
+    def is_on(self, second: float) -> bool:
+        return abs(second - self.second) <= FLASH_SECONDS / 2
+
+
+@dataclass(frozen=True)
+class Camera:
+    """How the camera moves, in fractions of the frame's side."""
+
+    shake: float = 0.0
+    """The furthest that everything is moved from where it is, each way."""
+    phase: float = 0.0
+    pan: float = 0.0
+    """How far it turns to the right in the course of the clip. Only the ground shows it: whoever moves is placed in the
+    frame, so that what is asked about them has one answer."""
+
+    @property
+    def is_still(self) -> bool:
+        return self.shake == 0 and self.pan == 0
+
+    def shift_at(self, second: float) -> Place:
+        """By how much everything is moved."""
+        if self.shake == 0:
+            return 0.0, 0.0
+        across, down = (np.sin(self.phase + rate * second) for rate in _SHAKE_RATES)
+        return float(across) * self.shake, float(down) * self.shake
+
+    def ground_at(self, second: float) -> Place:
+        """By how much the ground is moved."""
+        across, down = self.shift_at(second)
+        return across - self.pan * (second / DURATION_SECONDS - 0.5), down
 
 
 @dataclass(frozen=True)
@@ -155,6 +205,10 @@ class Scene:
     parked: ParkedVehicle | None
     actors: tuple[Actor, ...]
     bag: Bag | None
+    camera: Camera = Camera()
+    rain: int = 0
+    """Drops in every picture."""
+    flash: Flash | None = None
 
     def only(self, sort: Sort) -> Actor | None:
         """The one actor of this sort; None if there is none, or several."""

@@ -14,7 +14,7 @@ from stts_calib.accuracy import AccuracyReport, Evaluation, report_of, settings_
 from stts_calib.accuracy.evaluate import Answers, Asked
 from stts_calib.accuracy.intervals import Interval, accuracy_interval, difference_interval
 from stts_calib.accuracy.settings import Setting
-from stts_calib.clips import Split
+from stts_calib.clips import Question, Split
 from stts_export.building import BuildRequest, build_bundle
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
@@ -146,10 +146,10 @@ def test_differences_are_those_of_paired_answers(controls: Bundle) -> None:
     settings = settings_of(controls, ["full-t6", "clip-t6-k0.5", "full-t3"])
     evaluation = Evaluation(controls, settings, 2, 2, Split.test)
     evaluation.asked = [
-        Asked("colour", "What colour was the moving person?", "red", 0),
-        Asked("stop", "Did the person stop?", "yes", 0),
-        Asked("colour", "What colour was the moving person?", "blue", 1),
-        Asked("stop", "Did the person stop?", "no", 1),
+        Asked(Question("colour", "What colour was the moving person?", "red"), 0),
+        Asked(Question("stop", "Did the person stop?", "yes"), 0),
+        Asked(Question("colour", "What colour was the moving person?", "blue"), 1),
+        Asked(Question("stop", "Did the person stop?", "no"), 1),
     ]
     said = {
         "full-t6": ["red", "yes", "blue", "no"],

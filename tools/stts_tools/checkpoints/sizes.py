@@ -60,8 +60,9 @@ class Size:
 SIZES = {
     # Small enough for a test, with every part in it.
     "micro": Size(84, 32, 5, 2, 48, (-1, -3), 1, 24, 48, 2, 4, 2, 16, 64),
-    # Small enough for a repository, large enough for pruning to show on a CPU.
-    "tiny": Size(252, 160, 12, 2, 640, (-1, -4), 1, 128, 160, 4, 4, 2, 40, 384),
+    # Small enough for a repository, large enough for pruning to show on a CPU; heads of 64 and text widths of whole
+    # blocks of 128, as kernels and quantized formats want them.
+    "tiny": Size(252, 192, 7, 3, 768, (-1, -4), 1, 128, 256, 4, 4, 2, 64, 256),
     # The same with OLMo's language model, and a context that a test's prompts reach the scaled end of.
     "micro-o": Size(84, 32, 5, 2, 48, (-1, -3), 1, 24, 48, 4, 4, 4, 16, 64, olmo=True, original_context=32),
     # As released, to try speed and memory before a download; the scorer's MLP is as wide as the tower's.

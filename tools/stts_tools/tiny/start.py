@@ -20,11 +20,11 @@ _EMBEDDING = 0.5
 """Standard deviation of embeddings and amplitude of positions, of the order of what a patch becomes."""
 
 
-def start_run(recipe: Recipe, size: Size, device: str, workers: int) -> Run:
+def start_run(recipe: Recipe, size: Size, device: str, workers: int, fuse: bool = False) -> Run:
     """The run that makes a checkpoint of this size."""
     tokenizer = learned_tokenizer()
     vision, language = fresh_modules(model_config(size, tokenizer, PRUNE_FRACTION), recipe.seed)
-    return Run(recipe, vision, language, tokenizer, device, workers)
+    return Run(recipe, vision, language, tokenizer, device, workers, fuse)
 
 
 def fresh_modules(config: ModelConfig, seed: int) -> tuple[Vision, Language]:

@@ -6,11 +6,13 @@ import json
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from stts_calib.clips import DURATION_SECONDS, Clip, Split
+from stts_calib.clips import DURATION_SECONDS, Clip, ClipSet, Split
+from stts_calib.clips.pointing import PLACES
 from stts_tools.checkpoints.byte_tokenizer import byte_level_tokenizer
 
 _CLIPS = 400
-_MERGES = 400
+"""Of each set."""
+_MERGES = 480
 
 
 def learned_tokenizer() -> Tokenizer:
@@ -27,7 +29,9 @@ def learned_tokenizer() -> Tokenizer:
 
 
 def _texts() -> list[str]:
-    clips = [Clip.make(Split.train, number) for number in range(_CLIPS)]
+    clips = [Clip.make(Split.train, number, clip_set) for number in range(_CLIPS) for clip_set in ClipSet]
     spoken = [text for clip in clips for question in clip.questions for text in (question.text, question.answer)]
     times = [text for second in range(int(DURATION_SECONDS) + 1) for text in (f"{second}", f" {second}.0 ")]
-    return [*spoken, *times * 10, *["user\n", "assistant\n"] * 10]
+    # Each place that a point can have is a word, however rare it is.
+    places = [f" {place}" for place in PLACES]
+    return [*spoken, *times * 10, *places * 40, *["user\n", "assistant\n"] * 10]
