@@ -399,7 +399,7 @@ def test_a_data_url_is_base64_and_no_larger_than_allowed() -> None:
     content = bytes(range(256))
     url = "data:video/mp4;base64," + base64.b64encode(content).decode()
     assert media.data_url(url, LIMITS, "x") == content
-    for bad in ("data:video/mp4,abc", "data:;base64,abc", "data:video/mp4;base64,a*c="):
+    for bad in ("data:video/mp4,abc", "data:base64,abc", "data:video/mp4;base64,a*c=", "data:video/mp4;base64,ab=c"):
         with pytest.raises(ApiError) as caught:
             media.data_url(bad, LIMITS, "x")
         assert (caught.value.status, caught.value.param) == (400, "x")

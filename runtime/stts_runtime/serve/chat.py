@@ -146,7 +146,7 @@ class _Talk:
 
     def _line(self, **fields: Any) -> str:
         chunk = Chunk(id=self._id, created=self._created, model=self._model, **fields)
-        return f"data: {chunk.model_dump_json(exclude_none=True)}\n\n"
+        return f"data: {chunk.model_dump_json()}\n\n"
 
     def _details(self, answer: AnyAnswer) -> Details:
         said = answer.notes if isinstance(answer, Answer) else []

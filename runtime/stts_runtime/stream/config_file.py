@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from stts_runtime.errors import UserError
 from stts_runtime.extras import stream_extra
-from stts_runtime.mistakes import mistakes, stream_label
+from stts_runtime.mistakes import mistakes, named_place
 from stts_runtime.stream.config import AnyCameras
 
 with stream_extra("pyyaml", "configuration files"):
@@ -111,18 +111,19 @@ def _filled_in(content: dict[str, Any], path: Path) -> dict[str, Any]:
     """Replaces variables where secrets belong, for all streams and in each."""
     filled = {key: _replaced(value, f"{path}: {key}") if key == "sinks" else value for key, value in content.items()}
     if isinstance(streams := content.get("streams"), list):
-        filled["streams"] = [
-            _stream(entry, f"{path}: {stream_label(entry, index)}") for index, entry in enumerate(streams)
-        ]
+        filled["streams"] = [_stream(content, index, path) for index in range(len(streams))]
     return filled
 
 
-def _stream(entry: Any, place: str) -> Any:
+def _stream(content: Mapping[str, Any], index: int, path: Path) -> Any:
+    entry = content["streams"][index]
     if not isinstance(entry, dict):
         return entry
-    return {
-        key: _replaced(value, f"{place}: {key}") if key in _WITH_VARIABLES else value for key, value in entry.items()
-    }
+
+    def place(key: str) -> str:
+        return f"{path}: {named_place(['streams', index, key], content)}"
+
+    return {key: _replaced(value, place(key)) if key in _WITH_VARIABLES else value for key, value in entry.items()}
 
 
 def _replaced(value: Any, place: str) -> Any:
