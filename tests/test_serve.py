@@ -544,7 +544,12 @@ def test_a_question_is_about_one_thing(content: object, choice: ModelChoice, mes
 
 
 def asked(
-    settings: ServerSettings, token: str | None, headers: dict[str, str], method: str = "GET", path: str = "/api/state"
+    settings: ServerSettings,
+    token: str | None,
+    headers: dict[str, str],
+    method: str = "GET",
+    path: str = "/api/state",
+    client: str = "127.0.0.1",
 ) -> tuple[int, dict[str, str]]:
     """Status and headers of what the guard lets through to an application that is content with everything."""
     sent: list[Any] = []
@@ -562,7 +567,7 @@ def asked(
 
     bodies = iter([True] * 5)
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": method, "path": path, "headers": raw}
+    scope = {"type": "http", "method": method, "path": path, "headers": raw, "client": (client, 5)}
     guard = Guard(app, settings, token, lambda *_: None, lambda _: None)  # type: ignore[arg-type]
     asyncio.run(guard(scope, receive, send))  # type: ignore[arg-type]
     return sent[0]["status"], {name.decode(): value.decode() for name, value in sent[0]["headers"]}

@@ -161,7 +161,7 @@ async def _streamed(talk: _Talk, pending: PendingAnswer, wants_usage: bool) -> S
     return StreamingResponse(
         _chunks(talk, pending, first, wants_usage),
         media_type="text/event-stream",
-        headers={"Cache-Control": "no-store"},
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
