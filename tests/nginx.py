@@ -20,7 +20,8 @@ _FOLDERS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 def documented(nth: int) -> str:
     """The nth block of nginx in the documentation."""
-    return re.findall(r"```nginx\n(.*?)```", DOCS.read_text(), re.DOTALL)[nth]
+    blocks: list[str] = re.findall(r"```nginx\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    return blocks[nth]
 
 
 @contextmanager

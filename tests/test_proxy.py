@@ -70,7 +70,7 @@ def test_the_client_is_the_last_address_that_no_trusted_proxy_has(steps: str, cl
 
 
 HOST = {"Host": "127.0.0.1:8080"}
-TRUSTING = ServerSettings(trust_proxy=("127.0.0.1",), base_path=BASE)
+TRUSTING = ServerSettings(trust_proxy=(ipaddress.ip_network("127.0.0.1"),), base_path=BASE)
 
 
 @pytest.mark.parametrize(

@@ -40,5 +40,6 @@ class PatientProtocol(H11Protocol):
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self._close_if_idle)
 
     def _close_if_idle(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:
+        cycle: Any = self.cycle
+        if cycle is None or cycle.response_complete:
             self.transport.close()

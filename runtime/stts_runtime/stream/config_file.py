@@ -34,6 +34,8 @@ _HINTS = (
     (re.compile(r"got '[?:]'|character '[^\\]'|mapping values|alias|the tag|tag handle"), "; put the text in quotes"),
     (re.compile(r"character '\\t'"), "; indent with spaces"),
 )
+_MOST_BYTES = 1_000_000
+_MOST_NODES = 100_000
 _WITH_VARIABLES = ("source", "sinks")
 
 
@@ -75,6 +77,8 @@ def exposed_password(path: Path) -> str | None:
 
 def _text(path: Path) -> str:
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise UserError(f"{path} is too large for a configuration: it may have {_MOST_BYTES:,} bytes")
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
@@ -91,6 +95,11 @@ def _parsed(path: Path) -> Any:
         return tomllib.loads(text) if path.suffix == ".toml" else yaml.load(text, _UniqueKeys)  # noqa: S506
     except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path} {_what_is_wrong(error)}") from None
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply for a configuration") from None
+    except (ValueError, TypeError, AttributeError, LookupError):
+        # PyYAML's own, of values such as 2026-99-99 that look like a date, or a tag on what it does not fit.
+        raise UserError(f"{path} holds a value that cannot be read as what it looks like; put it in quotes") from None
 
 
 def _what_is_wrong(error: Exception) -> str:
@@ -143,7 +152,28 @@ def _variable(name: str, place: str) -> str:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that comes twice, of which YAML would silently take the second."""
+    """Refuses a key that comes twice, of which YAML would silently take the second, and aliases that say the same thing
+    so often, or within itself, that whoever reads it all never comes to an end.
+    """
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None:
+            self._count(node, {}, set())
+        return node
+
+    def _count(self, node: yaml.Node, counted: dict[int, int], around: set[int]) -> int:
+        """Nodes, with those that aliases stand for."""
+        if (number := id(node)) in counted:
+            return counted[number]
+        if number in around:
+            raise yaml.MarkedYAMLError(problem="this holds itself", problem_mark=node.start_mark)
+        inner = [] if isinstance(node, yaml.ScalarNode) else node.value
+        parts = [part for pair in inner for part in pair] if isinstance(node, yaml.MappingNode) else inner
+        counted[number] = 1 + sum(self._count(part, counted, around | {number}) for part in parts)
+        if counted[number] > _MOST_NODES:
+            raise yaml.MarkedYAMLError(problem="this holds too much", problem_mark=node.start_mark)
+        return counted[number]
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[object] = set()
