@@ -42,7 +42,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(guard, "BODY_SECONDS", 0.5)
     place = bound(Listen.model_validate("127.0.0.1:0"))
     number: int = place.getsockname()[1]
-    guarded = guard.Guard(app, ServerSettings(), None, lambda *_: None, lambda _: None)  # type: ignore[arg-type]
+    guarded = guard.Guard(app, ServerSettings(), None, lambda *_: None, lambda _: None)
     with HttpServer(guarded, place, lambda: None, None):
         yield number
 

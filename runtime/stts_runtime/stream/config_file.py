@@ -53,6 +53,8 @@ def load_config(path: Path, kind: type[AnyCameras], given: Mapping[str, Any] | N
         return kind.model_validate(together)
     except ValidationError as error:
         raise UserError(f"{path}: {mistakes(error, together)}") from None
+    except UnicodeEncodeError:
+        raise UserError(f"{path} holds half of a surrogate pair, which is no character") from None
 
 
 def _together(content: Mapping[str, Any], given: Mapping[str, Any], path: Path, place: str = "") -> dict[str, Any]:
