@@ -29,11 +29,10 @@ def _base_path(given: str) -> str:
 
 
 def _networks(given: object) -> tuple[Network, ...]:
-    words = [given] if isinstance(given, str) else given
+    words = given if isinstance(given, list | tuple) else [given]
     try:
-        assert isinstance(words, list | tuple)
-        return tuple(ipaddress.ip_network(word.strip(), strict=False) for word in words)
-    except (ValueError, AttributeError, AssertionError):
+        return tuple(ipaddress.ip_network(str(word).strip(), strict=False) for word in words)
+    except ValueError:
         raise ValueError("it should be addresses or networks of proxies: [127.0.0.1, 10.0.0.0/8]") from None
 
 
