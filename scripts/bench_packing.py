@@ -18,7 +18,6 @@ from typing import Annotated
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 import torch
 import torch.nn.functional as F
 import typer
@@ -31,6 +30,7 @@ from stts_export.modules.operators import attention
 from stts_export.modules.packing import packed_attention
 from stts_runtime.budget import TokenBudget
 from stts_runtime.cli.entry import run_app
+from stts_runtime.engines.onnxruntime_session import onnxruntime_for
 from stts_tools.measured import measured
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -95,6 +95,7 @@ def bench(
     rounds: Annotated[int, typer.Option()] = 50,
 ) -> None:
     budget = TokenBudget(frames, groups, keep)
+    onnxruntime = onnxruntime_for("timed", "cpu")
     sessions, feeds, work, results = {}, {}, {}, {}
     times: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import stts_runtime  # noqa: F401  # turns telemetry off before anything imports ONNX Runtime
 from stts_export.extras import check_export_extra, check_train_extra
 
 if TYPE_CHECKING:

@@ -20,3 +20,5 @@ the runtime needs, `stts_calib.calibrate` the extra `calib`.
 
 It may import `stts_runtime`, never `stts_export`.
 """
+
+import stts_runtime  # noqa: F401  # turns telemetry off before anything imports ONNX Runtime

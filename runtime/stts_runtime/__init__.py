@@ -13,6 +13,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from stts_runtime.telemetry import turn_off_telemetry
+
 if TYPE_CHECKING:
     from stts_runtime.answering import Conversation
     from stts_runtime.budget import TokenBudget
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from stts_runtime.records import Answer, StreamAnswer, StreamEvent
     from stts_runtime.session import Session
     from stts_runtime.video import VideoFile, Window, window_of_file
+
+turn_off_telemetry()
 
 _HOMES = {
     "Answer": "records",

@@ -8,6 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 
 _MOST_MISTAKES = 3
+FORM = "<"
+"""Begins the name of a form of a union, which is no step to a setting."""
 _WORDS = {
     "missing": "is missing",
     "string_type": "should be text; put it in quotes",
@@ -43,37 +45,39 @@ def mistakes(error: ValidationError, given: object = None) -> str:
     """
     found: dict[str, str] = {}
     for one in error.errors(include_input=False, include_url=False):
-        place, setting = _place(one["loc"], given)
-        found.setdefault(f"{place}{setting.partition('.')[0]}", f"{place}{_sentence(setting, one)}")
+        steps = [step for step in one["loc"] if not (isinstance(step, str) and step.startswith(FORM))]
+        setting = steps[:3] if steps[:1] == ["streams"] else steps[:1]
+        found.setdefault(path_text(setting), _sentence(named_place(steps, given), one))
     said = list(found.values())
     more = [f"and {len(said) - _MOST_MISTAKES} more"] if len(said) > _MOST_MISTAKES else []
     return "; ".join(said[:_MOST_MISTAKES] + more)
 
 
-def stream_label(entry: object, index: int) -> str:
-    """`stream NAME`, or `stream number N` for one whose name cannot be used."""
-    name = entry.get("name") if isinstance(entry, Mapping) else None
-    return f"stream {name}" if isinstance(name, str) and name.isprintable() else f"stream number {index + 1}"
-
-
-def _place(location: tuple[int | str, ...], given: object) -> tuple[str, str]:
-    """The stream that a mistake belongs to, if any, and the setting."""
-    match location:
-        case ("streams", int(index), *rest):
+def named_place(steps: Sequence[int | str], given: object) -> str:
+    """`streams[0].source (stream gate)`, the name as `given` has it, if it can be used."""
+    place = path_text(steps)
+    match steps:
+        case ["streams", int(index), *_]:
             streams = given.get("streams") if isinstance(given, Mapping) else None
             entry = streams[index] if isinstance(streams, Sequence) and index < len(streams) else None
-            label = stream_label(entry, index)
-            return (f"{label}: ", _dotted(rest)) if rest else ("", label)
-        case _:
-            return "", _dotted(location)
+            name = entry.get("name") if isinstance(entry, Mapping) else None
+            return f"{place} (stream {name})" if isinstance(name, str) and name.isprintable() else place
+    return place
 
 
-def _dotted(steps: Sequence[int | str]) -> str:
-    return ".".join(map(str, steps))
+def _sentence(place: str, mistake: Mapping[str, Any]) -> str:
+    words, is_sentence = words_of(mistake), mistake["type"] in _WORDS
+    return f"{place}{' ' if is_sentence else ': '}{words}" if place else words
 
 
-def _sentence(setting: str, mistake: Mapping[str, Any]) -> str:
-    if words := _WORDS.get(mistake["type"]):
-        return f"{setting} {words.format(**mistake.get('ctx', {}))}"
-    words = mistake["msg"].removeprefix("Value error, ")
-    return f"{setting}: {words}" if setting else words
+def path_text(steps: Sequence[int | str]) -> str:
+    """`streams[0].sinks[1].to`; an empty step stands for any number."""
+    text = "".join(f"[{step}]" if isinstance(step, int) or not step else f".{step}" for step in steps)
+    return text.removeprefix(".")
+
+
+def words_of(mistake: Mapping[str, Any], others: Mapping[str, str] | None = None) -> str:
+    """What follows the name of a setting; `others` are by the type of pydantic's error, before those of here."""
+    if words := (others or {}).get(mistake["type"]) or _WORDS.get(mistake["type"]):
+        return words.format(**mistake.get("ctx", {}))
+    return str(mistake["msg"]).removeprefix("Value error, ")

@@ -10,6 +10,15 @@ def visible(text: str) -> str:
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
+def shortened(text: str, most: int) -> str:
+    """`text` with its middle left out if it has more than `most` characters: what was said first and last stays."""
+    if len(text) <= most:
+        return text
+    mark = f"... ({len(text):,} characters) ..."
+    kept = max(most - len(mark), 0)
+    return text[: kept - kept // 3] + mark + text[len(text) - kept // 3 :]
+
+
 # From the scheme to the last @: a password may itself hold @ and /. Values of a query may be tokens.
 _CREDENTIALS = re.compile(r"(?<=:/)(/*)\S*@")
 _QUERY_VALUES = re.compile(r"(?<==)[^&#\s]+")

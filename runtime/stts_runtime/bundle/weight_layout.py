@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from stts_runtime.errors import BundleError
+from stts_runtime.text import shortened, visible
 
 ITEM_BYTES = {"F32": 4, "I32": 4, "I64": 8, "F16": 2, "BF16": 2, "F8_E4M3": 1, "I8": 1, "U8": 1}
 """Of the types that bundles hold."""
 _MAX_HEADER_BYTES = 1 << 26
+_LONGEST_REASON = 200
 _ALIGNED = 16
 """Bytes; what fast products ask of their matrices."""
 _HEADER_ALIGNED = 8
@@ -58,8 +60,9 @@ def read_layout(path: Path) -> tuple[dict[str, Placed], int]:
                 raise ValueError("its header is too long")
             header = json.loads(file.read(header_bytes))
         layout = {name: _placed(name, entry, size - data) for name, entry in header.items() if name != "__metadata__"}
-    except (AttributeError, KeyError, TypeError, ValueError, struct.error) as error:
-        raise BundleError(f"{path} is damaged: it is no safetensors file ({error})") from None
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError, RecursionError, struct.error) as error:
+        said = shortened(visible(str(error)), _LONGEST_REASON)
+        raise BundleError(f"{path} is damaged: it is no safetensors file ({said})") from None
     return layout, data
 
 
@@ -67,7 +70,7 @@ def _placed(name: str, entry: Mapping[str, Any], data_bytes: int) -> Placed:
     dtype, shape = entry["dtype"], tuple(map(int, entry["shape"]))
     stored = Stored(dtype, ITEM_BYTES[dtype], shape)
     begin, end = map(int, entry["data_offsets"])
-    if not 0 <= begin <= end <= data_bytes or stored.size_bytes != end - begin:
+    if min(shape, default=0) < 0 or not 0 <= begin <= end <= data_bytes or stored.size_bytes != end - begin:
         raise ValueError(f"{name} does not lie in it")
     return Placed(stored, begin, end)
 

@@ -50,6 +50,15 @@ def serve_command(
         bool, typer.Option("--ignore-sampling", help="Answer requests for a temperature greedily, in place of 400.")
     ] = False,
     access_log: Annotated[bool, typer.Option("--access-log", help="A line for every request on stderr.")] = False,
+    base_path: Annotated[
+        Optional[str], typer.Option(metavar="PATH", help="Where a proxy shows the server: /cameras.")
+    ] = None,
+    trust_proxy: Annotated[
+        Optional[list[str]],
+        typer.Option(metavar="CIDR", help="Proxy whose X-Forwarded-... headers are believed, repeatable."),
+    ] = None,
+    tls_cert: Annotated[Optional[Path], typer.Option(metavar="FILE", help="Certificate in PEM: HTTPS.")] = None,
+    tls_key: Annotated[Optional[Path], typer.Option(metavar="FILE", help="The certificate's key in PEM.")] = None,
 ) -> None:
     """Shows sources on a live page, and answers questions about them and about clips: an OpenAI-compatible API.
 
@@ -64,7 +73,18 @@ def serve_command(
         "engine": engine,
         "device": device,
         "streams": named(sources or []),
-        "serve": _server(listen, token_file, insecure, allow_remote_urls, ignore_sampling, access_log),
+        "serve": _server(
+            token_file,
+            listen=listen,
+            insecure=insecure or None,
+            remote_urls=allow_remote_urls or None,
+            sampling="ignore" if ignore_sampling else None,
+            access_log=access_log or None,
+            base_path=base_path,
+            trust_proxy=trust_proxy or None,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+        ),
     }
     settings = {name: value for name, value in given.items() if value not in (None, [], {})}
     with serve_extra():
@@ -76,22 +96,10 @@ def serve_command(
     run_server(configured(ServeConfig, config, settings), stopped_by_signals(), tell)
 
 
-def _server(
-    listen: str | None,
-    token_file: Path | None,
-    insecure: bool,
-    allow_remote_urls: bool,
-    ignore_sampling: bool,
-    access_log: bool,
-) -> dict[str, Any]:
-    given: dict[str, Any] = {
-        "listen": listen,
-        "token": {"file": token_file} if token_file else None,
-        "insecure": insecure or None,
-        "remote_urls": allow_remote_urls or None,
-        "sampling": "ignore" if ignore_sampling else None,
-        "access_log": access_log or None,
-    }
-    if token_file is None and os.environ.get(_TOKEN_VARIABLE):
+def _server(token_file: Path | None, **options: Any) -> dict[str, Any]:
+    given = {name: value for name, value in options.items() if value is not None}
+    if token_file is not None:
+        given["token"] = {"file": token_file}
+    elif os.environ.get(_TOKEN_VARIABLE):
         given["token"] = {"env": _TOKEN_VARIABLE}
-    return {name: value for name, value in given.items() if value is not None}
+    return given

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from rich.markup import escape
 
-from stts_runtime.text import visible
+from stts_runtime.text import shortened, visible
+
+_LONGEST = 2000
 
 
 def printable(text: str) -> str:
@@ -13,5 +15,5 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """`visible` text without line breaks."""
-    return visible(" ".join(text.split()))
+    """`visible` text without line breaks; of one that quotes a long value, the beginning and the end."""
+    return shortened(visible(" ".join(text.split())), _LONGEST)

@@ -154,24 +154,24 @@ class AnswerService:
             return self._clip(video, question.wanted)
 
     def _content(self, about: Media) -> bytes | VideoFile:
-        limits = self._settings.limits
-        if about.url.startswith(PREFIX):
-            upload = self._uploads.get(about.url, about.param)
+        limits, url, param = self._settings.limits, about.url.strip(), about.param
+        if url.startswith(PREFIX):
+            upload = self._uploads.get(url, param)
             if upload.clip is None or (about.kind == "picture" and upload.is_picture):
                 return upload.path.read_bytes()
             return upload.clip
-        if about.url.startswith("data:"):
-            return media.data_url(about.url, limits, about.param)
-        if about.url.lower().startswith(("http://", "https://")):
+        if media.is_data_url(url):
+            return media.data_url(url, limits, param)
+        if url.lower().startswith(("http://", "https://")):
             if not self._settings.remote_urls:
                 raise ApiError(
                     400,
                     "this server fetches nothing from other addresses (it was started without --allow-remote-urls); "
                     "send the content as a data URL, or upload it to /v1/files",
-                    about.param,
+                    param,
                 )
-            return fetched(about.url, limits, about.param)
-        raise ApiError(400, "the URL should be a data URL, or the id of a file uploaded to /v1/files", about.param)
+            return fetched(url, limits, param)
+        raise ApiError(400, f"{param} should be {media.DATA_URL}, or the id of a file uploaded to /v1/files", param)
 
     def _clip(self, video: VideoFile, wanted: Wanted) -> ReadClip:
         try:

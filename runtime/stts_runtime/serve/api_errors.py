@@ -13,7 +13,9 @@ from starlette.routing import Match
 
 from stts_runtime.errors import SttsError, UserError
 from stts_runtime.serve.engine_queue import BusyError
+from stts_runtime.serve.request_mistakes import first_mistake, no_json, unread_body
 from stts_runtime.tell import Tell
+from stts_runtime.text import shortened, visible
 
 _TYPES = {
     400: "invalid_request_error",
@@ -22,9 +24,13 @@ _TYPES = {
     404: "not_found_error",
     405: "invalid_request_error",
     409: "conflict_error",
+    408: "invalid_request_error",
     413: "invalid_request_error",
     429: "rate_limit_error",
 }
+
+
+_LONGEST_MESSAGE = 1000
 
 
 class ProblemBody(BaseModel):
@@ -52,8 +58,9 @@ class ApiError(Exception):
 
 
 def error_record(error: ApiError) -> ErrorRecord:
-    kind = _TYPES.get(error.status, "server_error")
-    return ErrorRecord(error=ProblemBody(message=error.message, type=kind, param=error.param, code=error.code))
+    kind, message = _TYPES.get(error.status, "server_error"), shortened(visible(error.message), _LONGEST_MESSAGE)
+    param = None if error.param is None else visible(error.param)
+    return ErrorRecord(error=ProblemBody(message=message, type=kind, param=param, code=error.code))
 
 
 def error_response(error: ApiError) -> JSONResponse:
@@ -85,14 +92,15 @@ def handle_errors(app: FastAPI, tell: Tell) -> None:
 
     async def framework(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        response = error_response(ApiError(error.status_code, str(error.detail)))
+        message = unread_body(error.__cause__) or str(error.detail)
+        response = error_response(ApiError(error.status_code, message))
         if error.status_code == 405:
             response.headers["Allow"] = ", ".join(_allowed(request))
         return response
 
-    async def invalid(_: Request, error: Exception) -> JSONResponse:
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return error_response(_of_validation(error))
+        return error_response(_of_validation(request, error))
 
     for kind in (ApiError, BusyError, SttsError, Exception):
         app.add_exception_handler(kind, ours)
@@ -106,12 +114,11 @@ def _allowed(request: Request) -> list[str]:
     return sorted({method for route in routes for method in getattr(route, "methods", None) or ()})
 
 
-def _of_validation(error: RequestValidationError) -> ApiError:
-    """The first mistake, without what was written there."""
-    first = error.errors()[0]
-    place = ".".join(str(step) for step in first["loc"][1:])
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return ApiError(400, f"{place}: {message}" if place else message, param=place or None)
+def _of_validation(request: Request, error: RequestValidationError) -> ApiError:
+    errors, body = error.errors(), error.body
+    if message := no_json(errors, body, request.headers.get("content-type")):
+        return ApiError(400, message)
+    return ApiError(400, *first_mistake(errors, body))
 
 
 _MEANING = {

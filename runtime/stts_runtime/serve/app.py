@@ -27,6 +27,8 @@ def make_app(parts: Parts, settings: ServerSettings, token: str | None, tell: Te
     app.include_router(chat_routes(parts.models, parts.answers, parts.uploads, parts.readers, settings))
     app.include_router(health_routes(parts.queue, parts.metrics))
     schema = _schema(app, parts, needs_token=token is not None)
+    if settings.base_path:
+        schema["servers"] = [{"url": settings.base_path}]
     app.openapi = lambda: schema  # type: ignore[method-assign]
     counted = ServerMetrics(parts.metrics, parts.queue, parts.hub.events)
     return Guard(app, settings, token, counted.requests, tell)

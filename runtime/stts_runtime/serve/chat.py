@@ -145,7 +145,7 @@ class _Talk:
 
     def _line(self, **fields: Any) -> str:
         chunk = Chunk(id=self._id, created=self._created, model=self._model, **fields)
-        return f"data: {chunk.model_dump_json(exclude_none=True)}\n\n"
+        return f"data: {chunk.model_dump_json()}\n\n"
 
     def _details(self, answer: AnyAnswer) -> Details:
         said = answer.notes if isinstance(answer, Answer) else []
@@ -160,7 +160,7 @@ async def _streamed(talk: _Talk, pending: PendingAnswer, wants_usage: bool) -> S
     return StreamingResponse(
         _chunks(talk, pending, first, wants_usage),
         media_type="text/event-stream",
-        headers={"Cache-Control": "no-store"},
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 

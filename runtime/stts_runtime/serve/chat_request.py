@@ -8,19 +8,23 @@ from dataclasses import dataclass
 from stts_runtime.bundle import Bundle
 from stts_runtime.serve.answer_service import Media, Question, Stream
 from stts_runtime.serve.api_errors import ApiError
+from stts_runtime.serve.media import DATA_URL, is_data_url
 from stts_runtime.serve.openai_records import (
     ChatRequest,
     FilePart,
     ImagePart,
     Message,
+    RefusalPart,
     TextPart,
     VideoPart,
     VisualPart,
 )
+from stts_runtime.serve.request_mistakes import other_apis
 from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.session import Wanted
 
 _STREAM = "stream/"
+_MOST_NAMES = 20
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,9 @@ def model_choices(bundle: Bundle, streams: Iterable[str]) -> dict[str, ModelChoi
 def chosen(choices: dict[str, ModelChoice], model: str) -> ModelChoice:
     """Raises `ApiError` 404 as OpenAI's servers do."""
     if model not in choices:
-        raise ApiError(404, f"there is no such model; there is {', '.join(choices)}", "model", "model_not_found")
+        more = f" and {len(choices) - _MOST_NAMES} more" if len(choices) > _MOST_NAMES else ""
+        there = ", ".join(list(choices)[:_MOST_NAMES])
+        raise ApiError(404, f"there is no such model; there is {there}{more}", "model", "model_not_found")
     return choices[model]
 
 
@@ -57,6 +63,8 @@ def question_of(body: ChatRequest, choice: ModelChoice, settings: ServerSettings
     if (newest := body.messages[-1]).role != "user":
         raise ApiError(400, f"the last message should be the user's, got one of {newest.role!r}", "messages")
     text = "\n".join([*_system(body.messages), *_texts(newest)])
+    if choice.stream is None and (told := other_apis(body)) and next(_with_visuals(body.messages), None) is None:
+        raise ApiError(400, told, "messages")
     about, is_earlier = _about(body.messages, choice)
     notes += _on_history(body.messages, is_earlier)
     wanted = body.max_completion_tokens or body.max_tokens or settings.limits.answer_tokens
@@ -96,7 +104,9 @@ def _texts(message: Message) -> list[str]:
 def _visuals(message: Message) -> list[tuple[int, VisualPart]]:
     if not isinstance(message.content, list):
         return []
-    return [(place, part) for place, part in enumerate(message.content) if not isinstance(part, TextPart)]
+    return [
+        (place, part) for place, part in enumerate(message.content) if not isinstance(part, (TextPart, RefusalPart))
+    ]
 
 
 def _about(messages: list[Message], choice: ModelChoice) -> tuple[Stream | Media, bool]:
@@ -113,10 +123,11 @@ def _about(messages: list[Message], choice: ModelChoice) -> tuple[Stream | Media
             "messages",
         )
     number, visuals = newest
+    place = f"messages[{number}].content"
     if len(visuals) > 1:
-        raise ApiError(400, f"a message may have one picture or clip, got {len(visuals)}", f"messages.{number}.content")
-    place, part = visuals[0]
-    return _media(part, f"messages.{number}.content.{place}"), number != len(messages) - 1
+        raise ApiError(400, f"{place} may have one picture or clip, got {len(visuals)}", place)
+    part_number, part = visuals[0]
+    return _media(part, f"{place}[{part_number}]"), number != len(messages) - 1
 
 
 def _with_visuals(messages: list[Message]) -> Iterator[tuple[int, list[tuple[int, VisualPart]]]]:
@@ -126,17 +137,22 @@ def _with_visuals(messages: list[Message]) -> Iterator[tuple[int, list[tuple[int
             yield number, visuals
 
 
-def _media(part: VisualPart, param: str) -> Media:
+def _media(part: VisualPart, place: str) -> Media:
     if isinstance(part, ImagePart):
-        return Media(part.image_url.url, param, "picture")
+        return Media(part.image_url.url, f"{place}.image_url.url", "picture")
     if isinstance(part, VideoPart):
-        return Media(part.video_url.url, param, "clip")
+        return Media(part.video_url.url, f"{place}.video_url.url", "clip")
     assert isinstance(part, FilePart)
-    return Media(part.file.file_id, param)
+    if part.file.file_data is None:
+        return Media(part.file.file_id or "", f"{place}.file.file_id")
+    param = f"{place}.file.file_data"
+    if not is_data_url(part.file.file_data):
+        raise ApiError(400, f"{param} should be {DATA_URL}", param)
+    return Media(part.file.file_data, param)
 
 
 def _on_history(messages: list[Message], is_earlier: bool) -> list[str]:
-    left_out = sum(one.role in ("user", "assistant") for one in messages[:-1])
+    left_out = sum(one.role not in ("system", "developer") for one in messages[:-1])
     if not left_out:
         return []
     kept = ", but for the picture or clip" if is_earlier else ""

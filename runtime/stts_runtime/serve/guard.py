@@ -5,25 +5,32 @@ Pure ASGI, so that streamed answers pass through as they come. It knows no route
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 from urllib.parse import urlsplit
 
 from prometheus_client import Counter
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stts_runtime import clock
 from stts_runtime.errors import UserError
 from stts_runtime.serve.api_errors import ApiError, error_response
+from stts_runtime.serve.forwarded import Outside, from_outside
 from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.tell import Tell
+from stts_runtime.text import shortened
 
 UPLOADS = "/v1/files"
 PUBLIC = frozenset({"/", "/page.css", "/page.js", "/healthz", "/readyz"})
 """The page itself holds nothing; what it shows it asks for, with the token that was typed into it."""
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_LONGEST_ADDRESS = 64
+BODY_SECONDS = 120.0
+"""For the body of a request: 64 MB over 5 Mbit/s."""
 _FORM_BYTES = 10_000
 """Around a file in a form."""
 _HEADERS = {
@@ -46,6 +53,7 @@ class Guard:
     ) -> None:
         """`requests` has the labels route and status."""
         self._app, self._limits = app, settings.limits
+        self._base, self._trusted = settings.base_path, settings.trust_proxy
         self._token = None if token is None else token.encode()
         # A page of another site has no token. Where none is needed it must neither write here nor, by a name of its
         # own for this address, read.
@@ -57,35 +65,51 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = self._below_base(scope)
         is_upload = scope["path"] == UPLOADS
         most_bytes = self._limits.upload_bytes + _FORM_BYTES if is_upload else self._limits.body_bytes
         request = _Watched(scope, receive, send, most_bytes)
+        outside = from_outside(scope, self._trusted)
         began = clock.now()
         self._open += 1
         try:
-            await self._let_in(request)
+            await self._let_in(request, outside)
         finally:
             self._open -= 1
-            self._count(scope, request.status, clock.now() - began)
+            self._count(scope, outside, request.status, clock.now() - began)
 
-    async def _let_in(self, request: _Watched) -> None:
+    def _below_base(self, scope: Scope) -> Scope:
+        """A proxy may have left the base path in front, or not."""
+        path = scope["path"]
+        if not self._base or not path.startswith(f"{self._base}/"):
+            return scope
+        return {**scope, "path": path[len(self._base) :]}
+
+    async def _let_in(self, request: _Watched, outside: Outside) -> None:
+        if self._base and request.scope["path"] == self._base:
+            await RedirectResponse(f"{self._base}/", 308)(request.scope, request.receive, request.send)
+            return
         try:
-            self._check(request.scope)
+            self._check(request.scope, outside)
         except ApiError as error:
             await error_response(error)(request.scope, request.receive, request.send)
             return
         try:
             await self._app(request.scope, request.receive, request.send)
+        except _TooSlowError:
+            if not request.status:
+                slow = ApiError(408, f"a request should be here within {BODY_SECONDS:.0f} s; send less, or faster")
+                await error_response(slow)(request.scope, request.receive, request.send)
         except _TooLargeError:
             too_large = ApiError(413, f"a request may have {request.most_bytes:,} bytes; larger clips go to {UPLOADS}")
             if not request.status:
                 await error_response(too_large)(request.scope, request.receive, request.send)
 
-    def _check(self, scope: Scope) -> None:
+    def _check(self, scope: Scope, outside: Outside) -> None:
         headers = Headers(scope=scope)
         if self._open > self._limits.open_requests:
             raise ApiError(503, f"{self._limits.open_requests} requests are open, and no more may be", retry=1)
-        self._check_place(scope["method"], headers)
+        self._check_place(scope["method"], headers, outside)
         if self._token is not None and scope["path"] not in PUBLIC:
             kind, _, shown = headers.get("authorization", "").partition(" ")
             if kind.lower() != "bearer" or not hmac.compare_digest(shown.strip().encode(), self._token):
@@ -93,25 +117,30 @@ class Guard:
                     401, "the token is missing or wrong: Authorization: Bearer TOKEN", code="invalid_api_key"
                 )
 
-    def _check_place(self, method: str, headers: Headers) -> None:
-        host = headers.get("host", "")
-        if self._hosts_checked and not is_loopback(_host_of(host)):
+    def _check_place(self, method: str, headers: Headers, outside: Outside) -> None:
+        if self._hosts_checked and not is_loopback(_host_of(outside.host)):
             raise ApiError(403, "this server answers to localhost alone; with a token it answers to every name")
-        origin = headers.get("origin")
+        if self._hosts_checked and outside.client and not is_loopback(outside.client):
+            raise ApiError(403, "this server has no token, so it answers this machine alone, also behind a proxy")
         writes = self._token is None and method not in _SAFE_METHODS
-        if writes and origin is not None and urlsplit(origin).netloc != host:
+        if writes and not _is_same_site(headers, outside):
             raise ApiError(403, "a page of another site may not write here")
 
-    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+    def _count(self, scope: Scope, outside: Outside, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
         self._requests.labels(route, str(status or 499)).inc()
         if self._log is not None:
             # Without the query, which may hold anything.
-            self._log(f"{scope['method']} {scope['path']} {status or 499} {seconds * 1000:.0f} ms")
+            client = shortened(outside.client, _LONGEST_ADDRESS) or "-"
+            self._log(f"{client} {scope['method']} {scope['path']} {status or 499} {seconds * 1000:.0f} ms")
 
 
 class _TooLargeError(Exception):
     """The body is larger than anything that is allowed."""
+
+
+class _TooSlowError(Exception):
+    """The body is not here yet."""
 
 
 class _Watched:
@@ -122,12 +151,20 @@ class _Watched:
         self.most_bytes, self._bytes = most_bytes, 0
         self.status = 0
         """0 until the answer begins."""
+        self._is_whole = False
+        self._deadline = clock.now() + BODY_SECONDS
 
     async def receive(self) -> Message:
         declared = Headers(scope=self.scope).get("content-length", "0")
         if declared.isdecimal() and int(declared) > self.most_bytes:
             raise _TooLargeError
-        message = await self._receive()
+        # Once the body is here, what is still waited for is that the client goes away.
+        left = None if self._is_whole else max(self._deadline - clock.now(), 0)
+        try:
+            message = await asyncio.wait_for(self._receive(), left)
+        except asyncio.TimeoutError:
+            raise _TooSlowError from None
+        self._is_whole = not message.get("more_body", False)
         self._bytes += len(message.get("body", b""))
         if self._bytes > self.most_bytes:
             raise _TooLargeError
@@ -146,6 +183,14 @@ class _Watched:
 def _host_of(header: str) -> str:
     """Without the port: `localhost:8080`, `[::1]:8080`."""
     return urlsplit(f"//{header}").hostname or ""
+
+
+def _is_same_site(headers: Headers, outside: Outside) -> bool:
+    """Browsers say so themselves where they trust the page's address; else its host has to be ours."""
+    if site := headers.get("sec-fetch-site"):
+        return site in ("same-origin", "none")
+    origin = headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == outside.host
 
 
 _LOOPBACK_NAMES = ("localhost", "localhost.localdomain")

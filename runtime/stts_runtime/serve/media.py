@@ -8,9 +8,10 @@ in the text at the start of a file, nothing is let in whose start could be text.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
+from collections.abc import Iterator
 from typing import Literal
+from urllib.parse import unquote
 
 from stts_runtime import pictures
 from stts_runtime.overlay import Image
@@ -42,23 +43,49 @@ Kind = Literal["picture", "clip"]
 
 PICTURES = pictures.NAMES
 _READ = f"pictures are read as {PICTURES}, clips as {CLIPS}"
-_DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w=.+-]+)*;base64,", re.ASCII)
+DATA_URL = "a data URL: data:TYPE/SUBTYPE;base64,CONTENT"
+_LONGEST_HEAD = 1000
+_HEAD = re.compile(r"data:[^,;\"]*(?:;(?:[^,;\"]|\"[^\"]*\")*)*;\s*base64\s*,", re.IGNORECASE)
+# Also the alphabet for addresses; what is neither of it nor of the white space that lines are broken with stays wrong.
+_ALPHABET = bytes.maketrans(b"-_", b"+/")
+_WHITE = b" \t\r\n\f\v"
 _PIECE = 1 << 20
 
 
+def is_data_url(url: str) -> bool:
+    return url[:5].lower() == "data:"
+
+
 def data_url(url: str, limits: Limits, param: str) -> bytes:
-    """The content of a `data:...;base64,` URL."""
-    head = _DATA_URL.match(url)
+    """The content of a `data:...;base64,` URL as the web writes it: in lines, without padding, percent-encoded."""
+    head = _HEAD.match(url[:_LONGEST_HEAD])
     if head is None:
-        raise ApiError(400, "a data URL should be data:TYPE/SUBTYPE;base64,CONTENT", param)
-    if (len(url) - head.end()) * 3 // 4 > limits.upload_bytes + 2:
-        raise too_large(limits)
+        raise ApiError(400, f"{param} should be {DATA_URL}", param)
+    content = bytearray()
     try:
-        # In pieces: other threads, the streams' one first, go on between them.
-        pieces = range(head.end(), len(url), _PIECE)
-        return b"".join(base64.b64decode(url[start : start + _PIECE], validate=True) for start in pieces)
-    except binascii.Error:
-        raise ApiError(400, "the content of the data URL is not base64", param) from None
+        for piece in _decoded(url[head.end() :]):
+            content += piece
+            if len(content) > limits.upload_bytes:
+                raise too_large(limits)
+    except ValueError:
+        raise ApiError(400, f"the content of {param} is not base64", param) from None
+    return bytes(content)
+
+
+def _decoded(text: str) -> Iterator[bytes]:
+    """In pieces: other threads, the streams' one first, go on between them. Raises `ValueError` for what is wrong."""
+    if "%" in text:
+        text = unquote(text, errors="strict")
+    # Padding says nothing that the length does not.
+    text, rest = text.rstrip("=" + _WHITE.decode()), b""
+    for start in range(0, len(text), _PIECE):
+        letters = rest + text[start : start + _PIECE].encode("ascii").translate(_ALPHABET, _WHITE)
+        if b"=" in letters:
+            raise ValueError("padding before the end")
+        whole = len(letters) // 4 * 4
+        rest = letters[whole:]
+        yield base64.b64decode(letters[:whole], validate=True)
+    yield base64.b64decode(rest + b"=" * (-len(rest) % 4), validate=True)
 
 
 def too_large(limits: Limits) -> ApiError:

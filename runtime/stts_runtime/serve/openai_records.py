@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 from stts_runtime.records import AnyAnswer
 
@@ -34,24 +44,50 @@ class VideoPart(_Request):
     video_url: Url
 
 
-class FileNumber(_Request):
-    file_id: str
+class FileContent(_Request):
+    file_id: str | None = None
+    """Of an upload to `/v1/files`, or what `video_url` takes."""
+    file_data: str | None = None
+    """A `data:` URL."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> FileContent:
+        if (self.file_id is None) == (self.file_data is None):
+            raise ValueError("should hold file_id or file_data, one of the two")
+        return self
 
 
 class FilePart(_Request):
-    """A clip or picture that was uploaded to `/v1/files`."""
+    """A clip or picture, whatever it is."""
 
     type: Literal["file"]
-    file: FileNumber
+    file: FileContent
+
+
+class RefusalPart(_Request):
+    """Of an earlier answer."""
+
+    type: Literal["refusal"]
+    refusal: str
 
 
 VisualPart = Union[ImagePart, VideoPart, FilePart]
-Part = Annotated[Union[TextPart, ImagePart, VideoPart, FilePart], Discriminator("type")]
+Part = Annotated[Union[TextPart, ImagePart, VideoPart, FilePart, RefusalPart], Discriminator("type")]
 
 
 class Message(_Request):
-    role: Literal["system", "developer", "user", "assistant"]
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Union[str, list[Part], None] = None
+    images: Any = None
+    """Ollama's; not read, but told."""
+
+
+def _whole(given: object) -> object:
+    """Some languages write 64 as 64.0."""
+    return int(given) if isinstance(given, float) and given.is_integer() else given
+
+
+Count = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
 
 
 class StreamOptions(_Request):
@@ -63,8 +99,8 @@ class ChatRequest(_Request):
     messages: Annotated[list[Message], Field(min_length=1, max_length=1000)]
     stream: bool = False
     stream_options: StreamOptions | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
     stop: Union[str, Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(max_length=4)], None] = None
     temperature: float | None = None
     """0 or nothing: answers are greedy."""
@@ -79,6 +115,8 @@ class ChatRequest(_Request):
     tools: list[Any] | None = None
     functions: list[Any] | None = None
     response_format: dict[str, Any] | None = None
+    files: Any = None
+    """Open WebUI's; not read, but told."""
 
 
 class PromptDetails(BaseModel):
@@ -131,7 +169,15 @@ class ChatReply(BaseModel):
     stts: Details
 
 
-class Delta(BaseModel):
+class _Sparse(BaseModel):
+    """Written without what is None."""
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in whole(self).items() if value is not None}
+
+
+class Delta(_Sparse):
     role: Literal["assistant"] | None = None
     content: str | None = None
 
@@ -143,7 +189,7 @@ class ChunkChoice(BaseModel):
     logprobs: None = None
 
 
-class Chunk(BaseModel):
+class Chunk(_Sparse):
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     created: int

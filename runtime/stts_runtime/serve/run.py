@@ -16,6 +16,7 @@ from stts_runtime.serve.guard import is_loopback, required_token
 from stts_runtime.serve.parts import Parts
 from stts_runtime.serve.server import HttpServer, bound
 from stts_runtime.serve.settings import ServeConfig
+from stts_runtime.serve.tls import check_certificate
 from stts_runtime.session import Sessions
 from stts_runtime.small_memory import small_memory
 from stts_runtime.stream.assemble import incremental_engines, metrics_served, open_bundle, open_channels, open_listeners
@@ -33,6 +34,8 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
     listens for what cannot work.
     """
     token = required_token(config.serve)
+    if config.serve.certificate:
+        check_certificate(*config.serve.certificate)
     with small_memory(), ExitStack() as open_things:
         place = bound(config.serve.listen)
         open_things.callback(place.close)
@@ -50,7 +53,7 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
         parts = Parts.of(bundle, config, worker, channels, Path(folder), stop, metrics)
         app = make_app(parts, config.serve, token, tell)
         pipeline = Pipeline(channels, events, [*listeners, parts.hub], parts.queue)
-        with HttpServer(app, place, ended=stop.set):
+        with HttpServer(app, place, stop.set, config.serve.certificate):
             _announce(config, place.getsockname()[1], token, tell)
             try:
                 pipeline.run(stop)
@@ -70,4 +73,6 @@ def _announce(config: ServeConfig, port: int, token: str | None, tell: Tell) -> 
     shown = f"[{address}]" if ":" in address else address
     if token is None and not is_loopback(address):
         tell(f"warning: --insecure: everybody who reaches {shown}:{port} sees all streams and may ask, without a token")
-    tell(f"page: http://{shown}:{port}/  API: http://{shown}:{port}/v1" + ("  (with the token)" if token else ""))
+    scheme = "https" if config.serve.certificate else "http"
+    url = f"{scheme}://{shown}:{port}{config.serve.base_path}"
+    tell(f"page: {url}/  API: {url}/v1" + ("  (with the token)" if token else ""))

@@ -6,11 +6,13 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from stts_runtime.errors import SttsError, UserError
+from stts_runtime.serve.connections import PatientProtocol
 from stts_runtime.stream.config import Listen
 
 _GRACE_SECONDS = 3
@@ -34,8 +36,11 @@ def bound(listen: Listen) -> socket.socket:
 class HttpServer:
     """A context manager; leaving it ends all connections within seconds."""
 
-    def __init__(self, app: ASGIApp, place: socket.socket, ended: Callable[[], None]) -> None:
-        """`ended` is called when the server stops for whatever reason."""
+    def __init__(
+        self, app: ASGIApp, place: socket.socket, ended: Callable[[], None], certificate: tuple[Path, Path] | None
+    ) -> None:
+        """`ended` is called when the server stops for whatever reason. With a certificate and its key it is HTTPS."""
+        cert, key = (None, None) if certificate is None else certificate
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         config = uvicorn.Config(
             app,
@@ -44,6 +49,11 @@ class HttpServer:
             server_header=False,
             lifespan="off",
             ws="none",
+            http=PatientProtocol,
+            # See `forwarded`: by itself uvicorn believes whatever comes from this machine.
+            proxy_headers=False,
+            ssl_certfile=cert,
+            ssl_keyfile=key,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         self._server, self._place, self._ended = uvicorn.Server(config), place, ended

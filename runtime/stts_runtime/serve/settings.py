@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field, FilePath, model_validator
 
+from stts_runtime.serve.forwarded import Network
 from stts_runtime.settings import Bytes, Seconds, Settings
 from stts_runtime.sinks.secret import Secret
 from stts_runtime.stream.config import Cameras, Listen, Sinks
 
 Count = Annotated[int, Field(ge=1)]
+_BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
+
+
+def _base_path(given: str) -> str:
+    path = given.rstrip("/")
+    if not _BASE_PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
+        raise ValueError("it should be a path of letters, digits and . _ ~ -, as /cameras or /site/cameras")
+    return path
+
+
+def _networks(given: object) -> tuple[Network, ...]:
+    words = given if isinstance(given, list | tuple) else [given]
+    try:
+        return tuple(ipaddress.ip_network(str(word).strip(), strict=False) for word in words)
+    except ValueError:
+        raise ValueError("it should be addresses or networks of proxies: [127.0.0.1, 10.0.0.0/8]") from None
 
 
 class Limits(Settings):
@@ -52,7 +72,26 @@ class ServerSettings(Settings):
     sampling: Literal["refuse", "ignore"] = "refuse"
     """Requests for a temperature or penalties, which greedy decoding does not have."""
     access_log: bool = False
+    base_path: Annotated[str, AfterValidator(_base_path)] = ""
+    """Where a proxy shows the server; requests are taken with it in front and without."""
+    trust_proxy: Annotated[tuple[Network, ...], BeforeValidator(_networks)] = ()
+    """Whose `X-Forwarded-For`, `-Proto` and `-Host` are believed."""
+    tls_cert: FilePath | None = None
+    """PEM, with the chain; HTTPS is spoken in place of HTTP."""
+    tls_key: FilePath | None = None
     limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> ServerSettings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            given, lacking = ("tls_key", "tls_cert") if self.tls_cert is None else ("tls_cert", "tls_key")
+            raise ValueError(f"{given} needs {lacking} too: a certificate and its key")
+        return self
+
+    @property
+    def certificate(self) -> tuple[Path, Path] | None:
+        """With its key."""
+        return None if self.tls_cert is None or self.tls_key is None else (self.tls_cert, self.tls_key)
 
 
 class ServeConfig(Cameras):

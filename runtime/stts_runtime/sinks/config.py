@@ -19,7 +19,7 @@ from stts_runtime.text import redacted
 KINDS = "- (the screen), FILE.jsonl, http(s)://HOST/PATH or mqtt(s)://HOST/TOPIC"
 
 _SCREEN = ("-", "stdout")
-_SCHEMES = {"http": "webhook", "https": "webhook", "mqtt": "mqtt", "mqtts": "mqtt"}
+_SCHEMES = {"http": "<webhook>", "https": "<webhook>", "mqtt": "<mqtt>", "mqtts": "<mqtt>"}
 # Addresses of chat services carry their secret in the path.
 _LONG_STEP = re.compile(r"(?<=/)[^/?#]{16,}")
 
@@ -127,9 +127,9 @@ def _kind(given: Any) -> str | None:
     if not isinstance(to, str):
         return None
     if to in _SCREEN:
-        return "screen"
+        return "<screen>"
     if "://" not in to and to.endswith(".jsonl"):
-        return "file"
+        return "<file>"
     return _SCHEMES.get(to.partition("://")[0].lower())
 
 
@@ -140,10 +140,10 @@ def _spelled_out(given: Any) -> Any:
 SinkConfig = ScreenConfig | FileConfig | WebhookConfig | MqttConfig
 
 AnySink = Annotated[
-    Annotated[ScreenConfig, Tag("screen")]
-    | Annotated[FileConfig, Tag("file")]
-    | Annotated[WebhookConfig, Tag("webhook")]
-    | Annotated[MqttConfig, Tag("mqtt")],
+    Annotated[ScreenConfig, Tag("<screen>")]
+    | Annotated[FileConfig, Tag("<file>")]
+    | Annotated[WebhookConfig, Tag("<webhook>")]
+    | Annotated[MqttConfig, Tag("<mqtt>")],
     Discriminator(_kind, custom_error_type="sink", custom_error_message=f"`to` should be {KINDS}"),
     BeforeValidator(_spelled_out),
 ]

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from stts_runtime.errors import UserError
 from stts_runtime.extras import stream_extra
 from stts_runtime.handed_over import check_is_content, text_of
-from stts_runtime.mistakes import mistakes, stream_label
+from stts_runtime.mistakes import mistakes, named_place
 from stts_runtime.places import check_file, shown, unusable
 from stts_runtime.stream.config import AnyCameras
 
@@ -36,6 +36,8 @@ _HINTS = (
     (re.compile(r"got '[?:]'|character '[^\\]'|mapping values|alias|the tag|tag handle"), "; put the text in quotes"),
     (re.compile(r"character '\\t'"), "; indent with spaces"),
 )
+_MOST_BYTES = 1_000_000
+_MOST_NODES = 100_000
 _WITH_VARIABLES = ("source", "sinks")
 
 
@@ -53,6 +55,8 @@ def load_config(path: Path, kind: type[AnyCameras], given: Mapping[str, Any] | N
         return kind.model_validate(together)
     except ValidationError as error:
         raise UserError(f"{path}: {mistakes(error, together)}") from None
+    except UnicodeEncodeError:
+        raise UserError(f"{path} holds half of a surrogate pair, which is no character") from None
 
 
 def _together(content: Mapping[str, Any], given: Mapping[str, Any], path: Path, place: str = "") -> dict[str, Any]:
@@ -79,6 +83,8 @@ def _text(path: Path) -> str:
     check_file(path, wanted="a configuration file")
     check_is_content(path)
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise UserError(f"{path} is too large for a configuration: it may have {_MOST_BYTES:,} bytes")
         return text_of(path.read_bytes(), path).decode()
     except OSError as error:
         raise UserError(unusable(path, error)) from None
@@ -95,6 +101,11 @@ def _parsed(path: Path) -> Any:
         return tomllib.loads(text) if path.suffix == ".toml" else yaml.load(text, _UniqueKeys)  # noqa: S506
     except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path} {_what_is_wrong(error)}") from None
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply for a configuration") from None
+    except (ValueError, TypeError, AttributeError, LookupError):
+        # PyYAML's own, of values such as 2026-99-99 that look like a date, or a tag on what it does not fit.
+        raise UserError(f"{path} holds a value that cannot be read as what it looks like; put it in quotes") from None
 
 
 def _what_is_wrong(error: Exception) -> str:
@@ -115,18 +126,19 @@ def _filled_in(content: dict[str, Any], path: Path) -> dict[str, Any]:
     """Replaces variables where secrets belong, for all streams and in each."""
     filled = {key: _replaced(value, f"{path}: {key}") if key == "sinks" else value for key, value in content.items()}
     if isinstance(streams := content.get("streams"), list):
-        filled["streams"] = [
-            _stream(entry, f"{path}: {stream_label(entry, index)}") for index, entry in enumerate(streams)
-        ]
+        filled["streams"] = [_stream(content, index, path) for index in range(len(streams))]
     return filled
 
 
-def _stream(entry: Any, place: str) -> Any:
+def _stream(content: Mapping[str, Any], index: int, path: Path) -> Any:
+    entry = content["streams"][index]
     if not isinstance(entry, dict):
         return entry
-    return {
-        key: _replaced(value, f"{place}: {key}") if key in _WITH_VARIABLES else value for key, value in entry.items()
-    }
+
+    def place(key: str) -> str:
+        return f"{path}: {named_place(['streams', index, key], content)}"
+
+    return {key: _replaced(value, place(key)) if key in _WITH_VARIABLES else value for key, value in entry.items()}
 
 
 def _replaced(value: Any, place: str) -> Any:
@@ -146,7 +158,28 @@ def _variable(name: str, place: str) -> str:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that comes twice, of which YAML would silently take the second."""
+    """Refuses a key that comes twice, of which YAML would silently take the second, and aliases that say the same thing
+    so often, or within itself, that whoever reads it all never comes to an end.
+    """
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None:
+            self._count(node, {}, set())
+        return node
+
+    def _count(self, node: yaml.Node, counted: dict[int, int], around: set[int]) -> int:
+        """Nodes, with those that aliases stand for."""
+        if (number := id(node)) in counted:
+            return counted[number]
+        if number in around:
+            raise yaml.MarkedYAMLError(problem="this holds itself", problem_mark=node.start_mark)
+        inner = [] if isinstance(node, yaml.ScalarNode) else node.value
+        parts = [part for pair in inner for part in pair] if isinstance(node, yaml.MappingNode) else inner
+        counted[number] = 1 + sum(self._count(part, counted, around | {number}) for part in parts)
+        if counted[number] > _MOST_NODES:
+            raise yaml.MarkedYAMLError(problem="this holds too much", problem_mark=node.start_mark)
+        return counted[number]
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[object] = set()

@@ -157,10 +157,10 @@ def test_a_stream_without_a_picture_says_what_it_is_doing(server: Served, client
         ({"n": 3}, "n should be 1, got 3"),
         ({"messages": user("What?")}, "there is nothing to look at"),
         ({"messages": at("https://example.com/a.mp4")}, "without --allow-remote-urls"),
-        ({"messages": at("file:///etc/passwd")}, "the URL should be a data URL, or the id of a file"),
-        ({"messages": at("/etc/passwd")}, "the URL should be a data URL, or the id of a file"),
-        ({"max_tokens": 0}, "max_tokens: Input should be greater than or equal to 1"),
-        ({"messages": []}, "messages: List should have at least 1 item"),
+        ({"messages": at("file:///etc/passwd")}, "messages[0].content[1].video_url.url should be a data URL"),
+        ({"messages": at("/etc/passwd")}, "messages[0].content[1].video_url.url should be a data URL"),
+        ({"max_tokens": 0}, "max_tokens should be at least 1"),
+        ({"messages": []}, "messages should have at least 1 of them"),
     ],
 )
 def test_what_cannot_be_answered_is_400_with_the_reason(

@@ -400,7 +400,7 @@ def test_a_data_url_is_base64_and_no_larger_than_allowed() -> None:
     content = bytes(range(256))
     url = "data:video/mp4;base64," + base64.b64encode(content).decode()
     assert media.data_url(url, LIMITS, "x") == content
-    for bad in ("data:video/mp4,abc", "data:;base64,abc", "data:video/mp4;base64,a*c="):
+    for bad in ("data:video/mp4,abc", "data:base64,abc", "data:video/mp4;base64,a*c=", "data:video/mp4;base64,ab=c"):
         with pytest.raises(ApiError) as caught:
             media.data_url(bad, LIMITS, "x")
         assert (caught.value.status, caught.value.param) == (400, "x")
@@ -545,7 +545,12 @@ def test_a_question_is_about_one_thing(content: object, choice: ModelChoice, mes
 
 
 def asked(
-    settings: ServerSettings, token: str | None, headers: dict[str, str], method: str = "GET", path: str = "/api/state"
+    settings: ServerSettings,
+    token: str | None,
+    headers: dict[str, str],
+    method: str = "GET",
+    path: str = "/api/state",
+    client: str = "127.0.0.1",
 ) -> tuple[int, dict[str, str]]:
     """Status and headers of what the guard lets through to an application that is content with everything."""
     sent: list[Any] = []
@@ -563,7 +568,7 @@ def asked(
 
     bodies = iter([True] * 5)
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": method, "path": path, "headers": raw}
+    scope = {"type": "http", "method": method, "path": path, "headers": raw, "client": (client, 5)}
     requests = Counter("requests", "", ["route", "status"], registry=CollectorRegistry())
     guard = Guard(app, settings, token, requests, lambda _: None)  # type: ignore[arg-type]
     asyncio.run(guard(scope, receive, send))  # type: ignore[arg-type]

@@ -98,7 +98,7 @@ def test_toml_says_the_same(tmp_path: Path) -> None:
     ("text", "said"),
     [
         (LEAST + "keeep: 1\n", "no such setting: keeep; there are questions, when,"),
-        (LEAST.replace("source", "sorce"), "stream gate: no such setting: sorce; there are "),
+        (LEAST.replace("source", "sorce"), "streams[0] (stream gate): no such setting: sorce; there are "),
         (LEAST + "keep: 2\n", "keep should be at most 1"),
         (LEAST + "engine: gpu\n", "engine should be 'cpu', 'cuda', 'tensorrt' or 'tensorrt-rtx'"),
         (LEAST + "when: motion>3\n", "when: it should be novelty>NUMBER"),
@@ -107,13 +107,13 @@ def test_toml_says_the_same(tmp_path: Path) -> None:
         (LEAST + "longest_pause: 1\nshortest_pause: 2\n", "longest_pause should not be below shortest_pause"),
         (LEAST + "metrics: 9109\n", "metrics: it should be ADDRESS:PORT: 127.0.0.1:9109"),
         (LEAST + "metrics: 0.0.0.0:99999\n", "metrics.port should be at most 65535"),
-        (LEAST + "sinks: [ftp://h/x]\n", "sinks.0: `to` should be - (the screen), FILE.jsonl, http(s)://"),
-        (LEAST + "sinks: [{to: a.jsonl, size: 3}]\n", "sinks.0.file: no such setting: size; there are to, max_bytes"),
-        (LEAST + "sinks: [{to: 'mqtt://h/t', password: abc}]\n", "sinks.0.mqtt.password: a secret is {env: NAME}"),
+        (LEAST + "sinks: [ftp://h/x]\n", "sinks[0]: `to` should be - (the screen), FILE.jsonl, http(s)://"),
+        (LEAST + "sinks: [{to: a.jsonl, size: 3}]\n", "sinks[0]: no such setting: size; there are to, max_bytes"),
+        (LEAST + "sinks: [{to: 'mqtt://h/t', password: abc}]\n", "sinks[0].password: a secret is {env: NAME}"),
         (LEAST + "  - {name: gate, source: b.mp4}\n", "a name of its own, and these come twice: gate"),
-        (LEAST.replace("gate", "'a b'"), "stream a b: name should hold only letters, digits"),
+        (LEAST.replace("gate", "'a b'"), "streams[0].name (stream a b) should hold only letters, digits"),
         (LEAST.replace("questions: ['Who?']\n", ""), "stream gate has nothing to answer"),
-        (LEAST.replace("'Who?'", "'  '"), "questions.0 should not be empty"),
+        (LEAST.replace("'Who?'", "'  '"), "questions[0] should not be empty"),
         ("bundle: b\nquestions: ['Who?']\nstreams: []\n", "streams should list at least one stream"),
         (LEAST + "bundle: c\n", "is not valid YAML at line 5, column 1: this key is there twice"),
         (LEAST.replace("['Who?']", "What moves?"), 'questions: it should be a list, even of one: ["What moves?"]'),
@@ -160,11 +160,12 @@ def test_a_wrong_kind_of_value_is_one_sentence_with_its_stream_and_key(tmp_path:
         content["streams"] = [{"name": f"cam{number}", "source": "a.mp4"} for number in range(3)]
         content["streams"][1][key] = value
         said += complaints(tmp_path, content)
-    nameless = "stream number 2" if key == "name" else "stream cam1"
     assert len(said) >= 8
     for message in said:
-        assert re.match(rf"{nameless}: {key}\b|stream cam1 has nothing to answer", message), message
-        assert len(re.findall("stream (?:cam|number)", message)) == 1
+        named = re.match(rf"streams\[1\]\.{key}\b[^;]*?(\(stream (.+?)\))?(:| should| is)", message)
+        assert named or message.startswith("stream cam1 has nothing to answer"), message
+        assert key == "name" or "stream cam1" in message
+        assert len(re.findall(r"streams\[|stream \w+ has", message)) == 1
 
 
 @pytest.mark.parametrize("key", [key for key in StreamConfig.model_fields if key != "serve"])
@@ -175,7 +176,7 @@ def test_a_wrong_kind_of_value_for_all_streams_is_one_sentence_with_its_key(tmp_
         said += complaints(tmp_path, content)
     assert len(said) >= 8
     of_all = rf"{key}\b|stream gate has nothing" if key == "questions" else rf"{key}\b"
-    of_all += r"|stream number 1\b" if key == "streams" else ""
+    of_all += r"|streams\[0\]" if key == "streams" else ""
     assert all(re.match(of_all, message) for message in said), said
 
 
@@ -188,8 +189,9 @@ def test_a_wrong_kind_of_value_in_a_sink_is_one_sentence_with_its_stream_and_key
         for value in _WRONG:
             streams = [{"name": "gate", "source": "a.mp4", "sinks": [{"to": to, key: value}]}]
             said = complaints(tmp_path, {"bundle": "b", "questions": ["Who?"], "streams": streams})
-            place = r"sinks\.0: `to`|sinks\.0\.\w+\.to" if key == "to" else rf"sinks\.0\.\w+\.{key}"
-            assert all(re.match(f"stream gate: (?:{place})", message) for message in said), said
+            place = r"sinks\[0\](?:\.to| \(stream gate\): `to`)" if key == "to" else rf"sinks\[0\]\.{key}\b"
+            assert all(re.match(rf"streams\[0\]\.{place}", message) for message in said), said
+            assert all("(stream gate)" in message for message in said), said
 
 
 def test_a_camera_may_be_given_by_its_number(tmp_path: Path) -> None:
@@ -228,7 +230,7 @@ def test_secrets_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.M
     assert config.streams[0].source == "rtsp://u:s3cret@h/1"
     assert [sink.to for sink in config.sinks] == ["http://u:s3cret@h/x", "s3cret.jsonl"]
     monkeypatch.delenv("CAM")
-    assert "stream gate: source needs the environment variable CAM" in problem(
+    assert "streams[0].source (stream gate) needs the environment variable CAM" in problem(
         tmp_path, LEAST.replace("a.mp4", "'rtsp://u:${CAM}@h/1'")
     )
 

@@ -17,6 +17,7 @@ let view = "kept";
 
 class Refused extends Error {}
 
+// Paths are relative: the page may be shown below any path by a proxy.
 async function call(path, options = {}) {
   const token = sessionStorage.getItem("token");
   const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
@@ -55,7 +56,7 @@ const post = (path, body) =>
 // --- Events: a stream that is read by hand, since EventSource cannot show a token ----------------------------------
 
 async function follow() {
-  const reply = await call("/api/events");
+  const reply = await call("api/events");
   const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
   say("live", "connected");
   let rest = "";
@@ -85,7 +86,7 @@ function say(kind, words) {
 async function open() {
   for (let pause = 500; ; pause = Math.min(pause * 2, 8000)) {
     try {
-      show(await (await call("/api/state")).json());
+      show(await (await call("api/state")).json());
       pause = 500;
       await follow();
     } catch (error) {
@@ -190,7 +191,7 @@ class Card {
   async load() {
     const wanted = view;
     const size = cards.size > MANY ? "small" : "large";
-    const reply = await call(`/api/streams/${encodeURIComponent(this.name)}/picture?view=${wanted}&size=${size}`);
+    const reply = await call(`api/streams/${encodeURIComponent(this.name)}/picture?view=${wanted}&size=${size}`);
     const address = URL.createObjectURL(await reply.blob());
     const before = this.image.src;
     this.image.src = address;
@@ -363,7 +364,7 @@ at("ask-live").addEventListener("submit", async (event) => {
   button.disabled = true;
   try {
     const body = { question: at("ask-question").value, stream: at("ask-stream").value };
-    const { answer } = await (await post("/api/ask", body)).json();
+    const { answer } = await (await post("api/ask", body)).json();
     tellIn(box, answer.answer || "(no words)", `${answer.stream}, ${costOfStream(answer)}`);
   } catch (error) {
     tellIn(box, "", error.message);
@@ -438,7 +439,7 @@ class Side {
     this.request = body;
     this.node.toggleAttribute("data-waiting", true);
     try {
-      const reply = await (await post("/api/ask", body)).json();
+      const reply = await (await post("api/ask", body)).json();
       // A slider that was moved on has asked again.
       if (this.request === body) this.showReply(reply);
     } catch (error) {
@@ -522,7 +523,7 @@ at("clip-file").addEventListener("change", async () => {
     const form = new FormData();
     form.append("purpose", "user_data");
     form.append("file", file, file.name);
-    clip.file = await (await call("/v1/files", { method: "POST", body: form })).json();
+    clip.file = await (await call("v1/files", { method: "POST", body: form })).json();
     offerClip();
   } catch (error) {
     at("clip-name").textContent = "Choose a clip or picture";
