@@ -10,17 +10,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from onnxscript.values import Opset
 
 from stts_export.lowering.decomposed import TENSORRT_10, Decomposed, as_function
 from stts_export.lowering.lowering import OLDEST_EXPORTED_OPSET
-from stts_export.lowering.spelled_out import by_head, by_token
+from stts_export.lowering.spelled_out import by_head, by_token, merged
 from stts_export.lowering.standard import Value, constant
 from stts_export.modules import operators
 
 _LOWEST = -30000.0
 """Added to the logits of what is not seen: finite in fp16, and its exponential is 0 next to any seen one."""
+
+_LOWEST_OF_ALL = float(np.finfo(np.float16).min)
+"""Of what fp16 holds: no logit is below it."""
+_STRETCH = 1024
+"""Numbers that are searched for the highest of them at once."""
 
 
 class _Opset17(Decomposed):
@@ -28,6 +34,7 @@ class _Opset17(Decomposed):
         return {
             **super().table(),
             operators.channel_biased_attention: as_function(self.channel_biased_attention),
+            torch.ops.aten.argmax.default: as_function(self.argmax),
             torch.ops.aten.gelu.default: as_function(self.gelu),
             torch.ops.aten.softmax.int: as_function(self.softmax),
         }
@@ -44,6 +51,38 @@ class _Opset17(Decomposed):
         attended_BHMd = op.MatMul(op.Softmax(logits), by_head(op, v, heads))
         used = op.Slice(op.Transpose(attended_BHMd, perm=[0, 2, 1, 3]), [0], [width], [3])
         return op.Reshape(used, [0, 0, heads * width])
+
+    def masked_attention(self, q: Value, k: Value, v: Value, seen: Value, heads: int, kv_heads: int) -> Value:
+        """The queries that share keys are rows of one product, so that keys and values are not spread over them.
+
+        A product that repeats an operand over a dimension of its own may copy it first: for a single token, four times
+        the cache of each layer. Rows lie token by token, so that what a token sees is added to all of its queries.
+        """
+        op, (slots, width) = self.op, constant(k, 2, 3)
+        shared = heads // kv_heads
+        scale = op.CastLike(op.Constant(value_float=width**-0.5), q)
+        q_BkRd = op.Mul(op.Reshape(by_head(op, q, kv_heads), [0, 0, -1, width]), scale)
+        logits_BkLrS = op.Reshape(op.MatMul(q_BkRd, op.Transpose(k, perm=[0, 1, 3, 2])), [0, 0, -1, shared, slots])
+        weights = op.Softmax(self._masked(op.Unsqueeze(seen, [0, 1, 3]), logits_BkLrS))
+        attended_BkRd = op.MatMul(op.Reshape(weights, [0, 0, -1, slots]), v)
+        return merged(op, op.Reshape(attended_BkRd, [0, 0, -1, shared * width]))
+
+    def argmax(self, x: Value, dim: int | None = None, keepdim: bool = False) -> Value:
+        """The highest of each stretch of a row (1, n), and then the highest of those: (1,), the lower of equal ones.
+
+        A search of one row is work for few threads, and a vocabulary is one of 151,936 logits.
+        """
+        rows, count = constant(x, 0, 1)
+        if (rows, dim, keepdim) != (1, -1, False):
+            raise ValueError("an argmax is written down along one row only")
+        op, stretches = self.op, -(-count // _STRETCH)
+        padding = [_LOWEST_OF_ALL] * (stretches * _STRETCH - count)
+        if padding:
+            x = op.Concat(x, op.CastLike(op.Unsqueeze(op.Constant(value_floats=padding), [0]), x), axis=-1)
+        highest, place = op.TopK(op.Reshape(x, [stretches, -1]), [1], axis=-1)
+        stretch = op.ArgMax(highest, axis=0, keepdims=0)
+        within = op.Reshape(op.Gather(place, stretch), [1])
+        return op.Add(op.Mul(stretch, op.Constant(value_int=_STRETCH)), within)
 
     def softmax(self, x: Value, dim: int) -> Value:
         """Less the highest first, which changes nothing but what 8.6 takes it for.

@@ -34,13 +34,22 @@ class Call(nn.Module):
 
 
 def through_onnx(lowering: Lowering, call: nn.Module, *inputs: Tensor) -> np.ndarray:
+    return session_of(lowering, call, *inputs)(*inputs)
+
+
+def session_of(lowering: Lowering, call: nn.Module, *inputs: Tensor) -> Callable[..., np.ndarray]:
+    """Exported with `inputs`, to be run with others of their shapes."""
     names = [f"input{number}" for number in range(len(inputs))]
     model = ir.to_proto(to_onnx(call, inputs, names, ["output"], lowering))
     make_runnable_on_cpu(model)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    feeds = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
-    output: np.ndarray = session.run(None, feeds)[0]
-    return output
+
+    def run(*inputs: Tensor) -> np.ndarray:
+        feeds = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
+        output: np.ndarray = session.run(None, feeds)[0]
+        return output
+
+    return run
 
 
 def tokens(*shape: int) -> Tensor:
@@ -135,6 +144,38 @@ def test_caches_of_either_layout_are_written_and_read(lowering: Lowering, start:
     got = through_onnx(lowering, Call(step), cache, new, place, last, q)
     wanted = masked_attention(q, *(cache_write(flat, new, place),) * 2, seen, heads, kv_heads)
     np.testing.assert_allclose(got, wanted.numpy(), atol=2e-6)
+
+
+@pytest.mark.parametrize(("heads", "kv_heads"), [(4, 2), (6, 2), (8, 1), (3, 3)])
+@pytest.mark.parametrize("length", [1, 5])
+def test_queries_that_share_keys_are_rows_of_one_product(heads: int, kv_heads: int, length: int) -> None:
+    """Each sees slots of its own, in no order."""
+    width, slots = 8, 12
+    q, k = tokens(1, length, heads * width), tokens(1, kv_heads, slots, width)
+    v = tokens(2, kv_heads, slots, width)[1:]
+    seen = tokens(length, slots) > 0
+    seen[:, 3] = True
+    call = Call(masked_attention, heads, kv_heads)
+    got = through_onnx(LOWERINGS["tensorrt-8"], call, q, k, v, seen)
+    np.testing.assert_allclose(got, call(q, k, v, seen).numpy(), atol=2e-6)
+
+
+class Choice(nn.Module):
+    def forward(self, logits: Tensor) -> Tensor:
+        return logits.argmax(dim=-1)
+
+
+@pytest.mark.parametrize("vocabulary", [441, 2048, 2500])
+def test_the_highest_of_stretches_is_the_highest(vocabulary: int) -> None:
+    """The lower of two equal ones, too, and one among numbers that are all very low."""
+    logits = torch.randn(1, vocabulary, generator=torch.Generator().manual_seed(vocabulary)).clamp(max=3)
+    run = session_of(LOWERINGS["tensorrt-8"], Choice(), logits)
+    for place in (0, 6, vocabulary // 2, vocabulary - 1):
+        for twin in (place, vocabulary - 1):
+            highest = logits.clone()
+            highest[0, [place, twin]] = 4
+            for one in (highest, highest - 65500):
+                assert run(one).tolist() == [place]
 
 
 @pytest.mark.parametrize("name", ["tensorrt", "tensorrt-10", "tensorrt-8"])
