@@ -304,6 +304,7 @@ LAUGHS = "bundle: b\nsinks:\n- &a0 [x.jsonl, x.jsonl]\n" + "".join(
         "? {a: b}\n: 1\n",
         "<<: 1\n",
         "<<: [1]\n",
+        "longest_pause: 1" + "0" * 400 + "\n",
         'bundle: "\\ud800"\n',
         '"\\ud800": 1\n',
         "frames: " + "9" * 5000 + "\n",

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+_MOST = 1e300
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1.0, "B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9}
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
@@ -34,7 +35,8 @@ def parse_bytes(value: object) -> int:
 
 
 def _parse(value: object, units: Mapping[str, float], allowed: str) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    # Without a bound on whole numbers `isfinite` raises for those that no float holds.
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST and math.isfinite(value):
         return float(value)
     found = _QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None or found[2] not in units:
