@@ -52,7 +52,10 @@ def test_what_is_built_is_what_verify_and_the_runtime_take(micro_checkpoint: Pat
 
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"checkpoint": 3}, "a checkpoint should be a path, got int"),
-    ({"checkpoint": "not/there"}, "no such folder: not/there"),
+    (
+        {"checkpoint": "not/there/either"},
+        "no such folder: not/there/either",
+    ),
     ({"frames": 0}, "frames should be a whole number of at least 1, got 0"),
     ({"frames": [8, "many"]}, "frames should be a whole number of at least 1, got 'many'"),
     ({"frames": ()}, "frames is empty; leave it out for the default"),

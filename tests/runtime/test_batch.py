@@ -216,5 +216,5 @@ def test_a_failing_sync_is_one_sentence(batch: Batch, tmp_path: Path, monkeypatc
     with open_results(tmp_path / "a.jsonl", batch.settings) as results:
         assert isinstance(results, Results)
         monkeypatch.setattr(os, "fsync", fail)
-        with pytest.raises(UserError, match="Input/output error"):
+        with pytest.raises(UserError, match="input/output error"):
             results.sync()

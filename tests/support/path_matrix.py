@@ -29,7 +29,19 @@ from stts_runtime.settings import Settings
 from tests.support.unprivileged import permissions_hold
 
 _TEXTS = frozenset(
-    ("ask", "when", "shortest_pause", "longest_pause", "device", "metrics", "listen", "variant", "arch", "setting")
+    (
+        "ask",
+        "base_path",
+        "when",
+        "shortest_pause",
+        "longest_pause",
+        "device",
+        "metrics",
+        "listen",
+        "variant",
+        "arch",
+        "setting",
+    )
 )
 """Options of text that name no path."""
 _SUFFIXES = {

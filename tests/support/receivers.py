@@ -22,6 +22,7 @@ def answer(number: int = 1, text: str = "A car.", stream: str = "gate") -> Strea
         stream=stream,
         number=number,
         created="2026-01-02T03:04:05.678Z",
+        steady_seconds=12.345,
         question="What is there?",
         answer=text,
         finish="end",

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, FilePath, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from stts_runtime.serve.forwarded import Network
 from stts_runtime.settings import Bytes, Seconds, Settings
@@ -76,9 +76,9 @@ class ServerSettings(Settings):
     """Where a proxy shows the server; requests are taken with it in front and without."""
     trust_proxy: Annotated[tuple[Network, ...], BeforeValidator(_networks)] = ()
     """Whose `X-Forwarded-For`, `-Proto` and `-Host` are believed."""
-    tls_cert: FilePath | None = None
+    tls_cert: Path | None = None
     """PEM, with the chain; HTTPS is spoken in place of HTTP."""
-    tls_key: FilePath | None = None
+    tls_key: Path | None = None
     limits: Limits = Limits()
 
     @model_validator(mode="after")

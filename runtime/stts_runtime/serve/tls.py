@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from stts_runtime.errors import UserError
+from stts_runtime.places import check_file, unusable
 
 
 def check_certificate(certificate: Path, key: Path) -> None:
@@ -26,9 +27,10 @@ def check_certificate(certificate: Path, key: Path) -> None:
 
 
 def _check_holds(path: Path, sign: str, what: str) -> None:
+    check_file(path, wanted=what)
     try:
         text = path.read_text(encoding="ascii", errors="replace")
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        raise UserError(unusable(path, error)) from None
     if sign not in text:
         raise UserError(f"{path} should hold {what}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def test_weights_in_16_bits_are_held_to_what_rounding_them_does(
 def test_a_read_only_bundle_is_said_before_the_work(
     copy: Path, micro_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stts_export.verifying.run.os.access", lambda *_: False)
+    monkeypatch.setattr("stts_export.verifying.run.os.access", lambda _, mode, **__: mode != os.W_OK)
     with pytest.raises(UserError, match="is read-only"):
         verified(copy, micro_checkpoint)
 

@@ -353,7 +353,7 @@ def test_without_a_source_there_is_the_api_alone_and_a_clip_bundle_takes_no_sour
         (["nothing"], "no such bundle"),
         (["BUNDLE", "--listen", "8080"], "ADDRESS:PORT"),
         (["BUNDLE", "--listen", "0.0.0.0:0"], "can be reached from other machines, so requests need a token"),
-        (["BUNDLE", "--token-file", "nothing"], "cannot be read: No such file"),
+        (["BUNDLE", "--token-file", "nothing"], "a secret: no such file: nothing"),
         (["BUNDLE", "--listen", "127.0.0.1:TAKEN"], "Address already in use"),
         (["BUNDLE", "nothing.mp4"], "no such file: nothing.mp4"),
         (["BUNDLE", "loop:nothing.mp4"], "no such file: nothing.mp4"),

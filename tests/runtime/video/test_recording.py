@@ -357,7 +357,7 @@ def test_what_does_not_decode_is_replaced_by_a_neighbour_with_a_note(tmp_path: P
 def refusal(path: Path) -> str:
     with pytest.raises(SourceError) as caught:
         VideoFile(str(path))
-    assert path.name in str(caught.value)
+    assert path.name[-100:] in str(caught.value), "a long name is cut at its beginning"
     return str(caught.value)
 
 
@@ -393,7 +393,7 @@ def test_each_kind_of_bad_file_has_its_own_sentence(recordings: dict[str, Path],
         ("unknown.mp4", "nothing here decodes the codec"),
         ("pipe.mp4", "is a pipe"),
         ("link.mp4", "which is not there"),
-        ("x" * 300 + ".mp4", "cannot be read: File name too long"),
+        ("x" * 300 + ".mp4", "cannot be read: the name is too long"),
     ]
     for name, words in said:
         assert words in refusal(tmp_path / name)
@@ -401,7 +401,7 @@ def test_each_kind_of_bad_file_has_its_own_sentence(recordings: dict[str, Path],
 
 
 def test_a_file_that_may_not_be_read_is_named(recordings: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
     assert "permission denied" in refusal(recordings["h264"])
 
 
