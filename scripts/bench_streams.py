@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from stts_runtime import clock
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.entry import run_app
 from stts_runtime.cli.options import BundleArgument, EngineOption
@@ -59,7 +60,7 @@ class Ages:
 
     def saw(self, _: Channel, look: Look) -> None:
         if self.counting:
-            self.looked.append(1000 * (time.monotonic() - look.frame.captured))
+            self.looked.append(1000 * (clock.now() - look.frame.captured))
 
     def said(self, record: Record) -> None:
         if self.counting and isinstance(record, StreamAnswer):

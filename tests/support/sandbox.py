@@ -1,6 +1,6 @@
 """Runs a command where nothing is reached but loopback, and says what it looked up, connected to and wrote.
 
-    unshare --net --mount python tests/sandbox.py root SCRATCH COMMAND...
+    unshare --net --mount python tests/support/sandbox.py root SCRATCH COMMAND...
 
 Every address of the world is this machine's there, so that a connection is counted and refused in place of failing
 before anybody sees it, and a server for names hears each look-up. For root, / and what is mounted on it are read

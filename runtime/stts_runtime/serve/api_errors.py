@@ -127,6 +127,7 @@ _MEANING = {
     403: "The request comes from another site's page",
     404: "There is no such thing",
     409: "Not now: the stream has no picture yet",
+    408: "The body took too long",
     413: "Larger than allowed",
     429: "Too many questions are open; `Retry-After` says when to ask again",
     500: "Our fault",
@@ -135,5 +136,5 @@ _MEANING = {
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For `responses` of a route. 401, 403, 413 and 503 may come from the guard before any route."""
+    """For `responses` of a route. 401, 403, 408, 413 and 503 may come from the guard before any route."""
     return {status: {"model": ErrorRecord, "description": _MEANING[status]} for status in sorted({*statuses, 403, 503})}

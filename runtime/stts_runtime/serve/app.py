@@ -21,7 +21,7 @@ from stts_runtime.tell import Tell
 def make_app(parts: Parts, settings: ServerSettings, token: str | None, tell: Tell) -> ASGIApp:
     """`token` is what requests must show; None lets everybody in who reaches the address."""
     # FastAPI's own pages of the schema load their scripts from elsewhere.
-    app = FastAPI(title="stts-runtime serve", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(title="stts-runtime serve", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
     handle_errors(app, tell)
     app.include_router(page_routes(parts.state, parts.hub, parts.answers, settings))
     app.include_router(chat_routes(parts.models, parts.answers, parts.uploads, parts.readers, settings))

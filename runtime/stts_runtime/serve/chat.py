@@ -63,7 +63,7 @@ def chat_routes(
     @router.post(
         "/v1/chat/completions",
         response_model=ChatReply,
-        responses={200: {"content": {"text/event-stream": {}}}, **refusals(400, 401, 404, 413, 429, 500, 503)},
+        responses={200: {"content": {"text/event-stream": {}}}, **refusals(400, 401, 404, 408, 413, 429, 500, 503)},
     )
     async def complete(body: ChatRequest, request: Request) -> Any:
         """One question about one clip, picture or stream, answered greedily. See docs/serve.md."""
@@ -80,7 +80,7 @@ def chat_routes(
 
 
 def _file_routes(router: APIRouter, uploads: Uploads, readers: ThreadPool) -> None:
-    @router.post(UPLOADS, responses=refusals(400, 401, 413))
+    @router.post(UPLOADS, responses=refusals(400, 401, 408, 413))
     async def upload(file: UploadFile, purpose: Annotated[str, Form()] = "user_data") -> FileRecord:
         """A clip or picture to ask about, several times perhaps. It is deleted after a while."""
         del purpose  # OpenAI's clients have to send one

@@ -1,4 +1,4 @@
-"""A request as it was before a proxy: `X-Forwarded-For`, `-Proto` and `-Host` of proxies that are trusted.
+"""A request as it was before a proxy: `X-Forwarded-For` and `-Host` of proxies that are trusted.
 
 From any other address these headers are what a client likes to claim, and are not read.
 """
@@ -14,6 +14,8 @@ from starlette.types import Scope
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_OF_PROXIES = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "forwarded", "via")
+
 
 @dataclass(frozen=True)
 class Outside:
@@ -23,23 +25,24 @@ class Outside:
     """Its address; empty if it is not known."""
     host: str
     """With the port, as browsers write it."""
-    scheme: str
+    is_whole: bool = True
+    """False where a proxy says that it passed the request on, in headers that are not believed or not read."""
 
 
 def from_outside(scope: Scope, trusted: Sequence[Network]) -> Outside:
     headers = Headers(scope=scope)
     peer = (scope.get("client") or ("", 0))[0]
-    host, scheme = headers.get("host", ""), scope.get("scheme", "http")
+    host = headers.get("host", "")
     if not _is_trusted(peer, trusted):
-        return Outside(peer, host, scheme)
+        return Outside(peer, host, not any(name in headers for name in _OF_PROXIES))
     # Proxies append: the last entry is what the nearest one saw, and those before it may be made up.
     client = peer
     for step in reversed(_entries(headers, "x-forwarded-for")):
-        client = _without_port(step)
+        client = _without_port(step) or step
         if not _is_trusted(client, trusted):
             break
-    hosts, schemes = _entries(headers, "x-forwarded-host"), _entries(headers, "x-forwarded-proto")
-    return Outside(client, hosts[-1] if hosts else host, schemes[-1].lower() if schemes else scheme)
+    hosts = _entries(headers, "x-forwarded-host")
+    return Outside(client, hosts[-1] if hosts else host, "x-forwarded-for" in headers or "forwarded" not in headers)
 
 
 def _entries(headers: Headers, name: str) -> list[str]:

@@ -10,6 +10,7 @@ import hmac
 import ipaddress
 from urllib.parse import urlsplit
 
+from fastapi import HTTPException
 from prometheus_client import Counter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse
@@ -96,14 +97,10 @@ class Guard:
             return
         try:
             await self._app(request.scope, request.receive, request.send)
-        except _TooSlowError:
+        except _UnreadBodyError as error:
             if not request.status:
-                slow = ApiError(408, f"a request should be here within {BODY_SECONDS:.0f} s; send less, or faster")
-                await error_response(slow)(request.scope, request.receive, request.send)
-        except _TooLargeError:
-            too_large = ApiError(413, f"a request may have {request.most_bytes:,} bytes; larger clips go to {UPLOADS}")
-            if not request.status:
-                await error_response(too_large)(request.scope, request.receive, request.send)
+                refused = ApiError(error.status_code, error.detail)
+                await error_response(refused)(request.scope, request.receive, request.send)
 
     def _check(self, scope: Scope, outside: Outside) -> None:
         headers = Headers(scope=scope)
@@ -118,10 +115,12 @@ class Guard:
                 )
 
     def _check_place(self, method: str, headers: Headers, outside: Outside) -> None:
-        if self._hosts_checked and not is_loopback(_host_of(outside.host)):
-            raise ApiError(403, "this server answers to localhost alone; with a token it answers to every name")
-        if self._hosts_checked and outside.client and not is_loopback(outside.client):
-            raise ApiError(403, "this server has no token, so it answers this machine alone, also behind a proxy")
+        if self._hosts_checked:
+            # Both names: a proxy may pass on whatever X-Forwarded-Host its client wrote.
+            if not all(is_loopback(_host_of(host)) for host in (outside.host, headers.get("host", ""))):
+                raise ApiError(403, "this server answers to localhost alone; with a token it answers to every name")
+            if not outside.is_whole or not _is_this_machine(outside.client):
+                raise ApiError(403, "this server has no token, so it answers this machine alone, also behind a proxy")
         writes = self._token is None and method not in _SAFE_METHODS
         if writes and not _is_same_site(headers, outside):
             raise ApiError(403, "a page of another site may not write here")
@@ -135,12 +134,8 @@ class Guard:
             self._log(f"{client} {scope['method']} {scope['path']} {status or 499} {seconds * 1000:.0f} ms")
 
 
-class _TooLargeError(Exception):
-    """The body is larger than anything that is allowed."""
-
-
-class _TooSlowError(Exception):
-    """The body is not here yet."""
+class _UnreadBodyError(HTTPException):
+    """A body that is not waited for: of FastAPI's kind, since it makes a status 400 of any other while it reads."""
 
 
 class _Watched:
@@ -157,18 +152,22 @@ class _Watched:
     async def receive(self) -> Message:
         declared = Headers(scope=self.scope).get("content-length", "0")
         if declared.isdecimal() and int(declared) > self.most_bytes:
-            raise _TooLargeError
+            raise self._too_large()
         # Once the body is here, what is still waited for is that the client goes away.
         left = None if self._is_whole else max(self._deadline - clock.now(), 0)
         try:
             message = await asyncio.wait_for(self._receive(), left)
         except asyncio.TimeoutError:
-            raise _TooSlowError from None
+            slow = f"a request should be here within {BODY_SECONDS:.0f} s; send less, or faster"
+            raise _UnreadBodyError(408, slow) from None
         self._is_whole = not message.get("more_body", False)
         self._bytes += len(message.get("body", b""))
         if self._bytes > self.most_bytes:
-            raise _TooLargeError
+            raise self._too_large()
         return message
+
+    def _too_large(self) -> _UnreadBodyError:
+        return _UnreadBodyError(413, f"a request may have {self.most_bytes:,} bytes; larger clips go to {UPLOADS}")
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -181,8 +180,19 @@ class _Watched:
 
 
 def _host_of(header: str) -> str:
-    """Without the port: `localhost:8080`, `[::1]:8080`."""
-    return urlsplit(f"//{header}").hostname or ""
+    """Without the port: `localhost:8080`, `[::1]:8080`; empty for what is none."""
+    try:
+        return urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_this_machine(address: str) -> bool:
+    """Empty where nobody knows it, as behind a socket of this machine's own."""
+    try:
+        return not address or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def _is_same_site(headers: Headers, outside: Outside) -> bool:
@@ -190,7 +200,7 @@ def _is_same_site(headers: Headers, outside: Outside) -> bool:
     if site := headers.get("sec-fetch-site"):
         return site in ("same-origin", "none")
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == outside.host
+    return origin is None or origin.partition("://")[2] == outside.host
 
 
 _LOOPBACK_NAMES = ("localhost", "localhost.localdomain")

@@ -105,7 +105,7 @@ def page_routes(state: Any, hub: Hub, answers: AnswerService, settings: ServerSe
         record: StateRecord = await anyio.to_thread.run_sync(state)
         return record
 
-    @router.post("/api/ask", tags=["page"], responses=refusals(400, 401, 404, 409, 413, 429, 500))
+    @router.post("/api/ask", tags=["page"], responses=refusals(400, 401, 404, 408, 409, 413, 429, 500))
     async def ask(body: AskRequest, request: Request) -> AskReply:
         """One answer, and for a clip a picture of what was kept."""
         about = Stream(body.stream) if body.stream is not None else Media(body.file_id or "", "file_id")

@@ -15,6 +15,8 @@ from stts_runtime.sinks.secret import Secret
 from stts_runtime.stream.config import Cameras, Listen, Sinks
 
 Count = Annotated[int, Field(ge=1)]
+_OURS = frozenset(("v1", "api", "healthz", "readyz", "metrics", "openapi.json", "page.css", "page.js"))
+"""How the paths of the server's routes begin."""
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
 
 
@@ -22,6 +24,8 @@ def _base_path(given: str) -> str:
     path = given.rstrip("/")
     if not _BASE_PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
         raise ValueError("it should be a path of letters, digits and . _ ~ -, as /cameras or /site/cameras")
+    if path.split("/")[1:2] and path.split("/")[1] in _OURS:
+        raise ValueError(f"it should be another path than the server's own: {', '.join(sorted(_OURS))}")
     return path
 
 
@@ -75,7 +79,7 @@ class ServerSettings(Settings):
     base_path: Annotated[str, AfterValidator(_base_path)] = ""
     """Where a proxy shows the server; requests are taken with it in front and without."""
     trust_proxy: Annotated[tuple[Network, ...], BeforeValidator(_networks)] = ()
-    """Whose `X-Forwarded-For`, `-Proto` and `-Host` are believed."""
+    """Whose `X-Forwarded-For` and `-Host` are believed."""
     tls_cert: Path | None = None
     """PEM, with the chain; HTTPS is spoken in place of HTTP."""
     tls_key: Path | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import socket
@@ -11,16 +12,18 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
 import requests
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Counter
 
 from stts_runtime.bundle import Bundle
 from stts_runtime.errors import SttsError
 from stts_runtime.serve import connections, guard, media
-from stts_runtime.serve.api_errors import ApiError
+from stts_runtime.serve.api_errors import ApiError, handle_errors
 from stts_runtime.serve.server import HttpServer, bound
 from stts_runtime.serve.settings import Limits, ServerSettings
 from stts_runtime.serve.uploads import Uploads
@@ -47,6 +50,37 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     guarded = guard.Guard(app, ServerSettings(), None, requests, lambda _: None)
     with HttpServer(guarded, place, lambda: None, None):
         yield number
+
+
+@pytest.mark.parametrize(("seconds", "most_bytes", "status"), [(60.0, 10, 413), (0.05, 10_000, 408)])
+def test_the_application_passes_on_why_a_body_was_not_read(
+    seconds: float, most_bytes: int, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FastAPI turns whatever is raised while it reads a body into a status of its own."""
+    app = FastAPI()
+    handle_errors(app, lambda _: None)
+
+    @app.post("/ask")
+    def ask(body: dict[str, str]) -> dict[str, str]:
+        return body
+
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, object]:
+        await asyncio.sleep(0.2)
+        return {"type": "http.request", "body": b"x" * 20, "more_body": True}
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    monkeypatch.setattr(guard, "BODY_SECONDS", seconds)
+    settings = ServerSettings(limits=Limits(body_bytes=most_bytes))
+    requests = Counter("requests", "", ["route", "status"], registry=CollectorRegistry())
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/ask", "headers": headers, "query_string": b"", "client": None}
+    asyncio.run(guard.Guard(app, settings, None, requests, lambda _: None)(scope, receive, send))  # type: ignore[arg-type]
+    assert sent[0]["status"] == status
+    assert b"a request" in sent[1]["body"]
 
 
 def connected(port: int) -> socket.socket:

@@ -52,7 +52,7 @@ def test_the_lag_grows_while_no_frame_comes() -> None:
 def test_what_a_channel_counts_itself_is_counted_once() -> None:
     metrics, source = StreamMetrics(), SimpleNamespace(reconnections=1)
     channel: Any = SimpleNamespace(name="gate", source=source, skipped=2)
-    look: Any = SimpleNamespace(frame=SimpleNamespace(captured=time.monotonic()))
+    look: Any = SimpleNamespace(frame=SimpleNamespace(captured=clock.now()))
     metrics.saw(channel, look)
     source.reconnections, channel.skipped = 3, 2
     metrics.saw(channel, look)
