@@ -24,7 +24,7 @@ def _base_path(given: str) -> str:
     path = given.rstrip("/")
     if not _BASE_PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
         raise ValueError("it should be a path of letters, digits and . _ ~ -, as /cameras or /site/cameras")
-    if path.split("/")[1:2] and path.split("/")[1] in _OURS:
+    if _OURS.intersection(path.split("/")[1:2]):
         raise ValueError(f"it should be another path than the server's own: {', '.join(sorted(_OURS))}")
     return path
 
