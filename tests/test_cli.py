@@ -442,3 +442,10 @@ def test_check_golden_fails_on_a_miss(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1, done.stderr
     assert [line[:4] for line in done.stdout.splitlines()] == ["FAIL"]
+
+
+@pytest.mark.parametrize("package", ["stts_runtime", "stts_export"])
+def test_a_package_is_its_program(package: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", package, "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=True)
+    assert done.stdout.split()[0] == package.replace("_", "-")

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from stts_runtime.errors import UserError
+from stts_runtime.leftovers import is_leftover
 from stts_runtime.places import shown
 
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -19,11 +20,16 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _HUB_ID = re.compile(
     r"(?:(?:https?:/+)?(?:www\.)?(?:huggingface\.co|hf\.co)/)?([A-Za-z0-9][\w.-]*/[\w.-]+?)(?:/(?:tree|blob)/.*|/)?"
 )
-_OF_VOLUMES = ("lost+found", "System Volume Information", "$RECYCLE.BIN")
-_OF_TOOLS = (".cache", ".git", ".gitattributes", ".gitignore", ".huggingface", ".DS_Store", "desktop.ini", "Thumbs.db")
-_OF_COPIES = re.compile(
-    r"\.(?P<rsync>.+)\.[A-Za-z0-9]{6}|(?P<other>.+)\.(?:part|partial|filepart|incomplete|crdownload|aria2|tmp)"
+_OF_COPIES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"\.(.+)\.[A-Za-z0-9]{6}",  # rsync
+        r"(?:\.syncthing\.|~syncthing~)(.+)\.tmp",
+        r"(.+)\.(?:part|partial|filepart|incomplete|crdownload|download|aria2|tmp)",
+    )
 )
+_OF_CONFLICTS = re.compile(r"(.+?)(?:\.sync-conflict-[\w-]+| \(.*\)| - Copy|_conflict-[\w-]+)(\.\w+)")
+"""Of Syncthing, Dropbox and others, desktops, ownCloud: a second copy of a file."""
 _RSYNC_FOLDERS = (".~tmp~", ".rsync-partial")
 
 
@@ -73,28 +79,23 @@ def why_a_link(folder: Path, name: str) -> str:
 def why_unlisted(folder: Path, name: str, listed: Collection[str]) -> str:
     """What a name is that a bundle's manifest does not list, and what to do."""
     quoted = shlex.quote(shown(folder / name))
-    if name in _OF_VOLUMES:
-        here = shlex.quote(shown(folder))
-        return (
-            "the bundle is a volume by itself, where the system keeps that; move it into a folder on it: "
-            f"mkdir {here}/NEW_FOLDER && mv {here}/*.* {here}/NEW_FOLDER"
-        )
-    if name in _OF_TOOLS:
-        return f"a tool left it there, and it is no part of the bundle: rm -r {quoted}"
-    if name in _RSYNC_FOLDERS or _half_copied(name, listed):
+    if is_half_copied(name, listed):
         return f"a copy was interrupted: delete it and copy the bundle again: rm -r {quoted}"
+    if (found := _OF_CONFLICTS.fullmatch(name)) and found[1] + found[2] in listed:
+        return f"it is a second copy of {found[1] + found[2]}, as sync tools and desktops make them: rm {quoted}"
     return "take it out of the bundle"
 
 
-def _half_copied(name: str, listed: Collection[str]) -> bool:
-    found = _OF_COPIES.fullmatch(name)
-    return found is not None and (found["rsync"] or found["other"]) in listed
+def is_half_copied(name: str, listed: Collection[str]) -> bool:
+    """Whether `name` is what a copy of one of the `listed` files is called until it is whole."""
+    copies = (pattern.fullmatch(name) for pattern in _OF_COPIES)
+    return name in _RSYNC_FOLDERS or any(copy is not None and copy[1] in listed for copy in copies)
 
 
 def no_bundle(folder: Path, manifest: str) -> str:
     """What a folder is that holds no manifest, and what to do."""
     names = _names(folder)
-    if any(_half_copied(name, {manifest}) for name in names):
+    if any(is_half_copied(name, {manifest}) for name in names):
         return f"its copy was interrupted before {manifest} was there; copy it again"
     if "config.json" in names or "config.yaml" in names:
         return f"it is a checkpoint; build a bundle of it: stts-export build {shlex.quote(shown(folder))} --out BUNDLE"
@@ -131,7 +132,7 @@ def _hub_cache(folder: Path, names: Iterable[str]) -> str:
 
 
 def _only_below(folder: Path, name: str) -> str:
-    found = sorted(place for place in folder.glob(f"*/{name}"))
+    found = sorted(place for place in folder.glob(f"*/{name}") if not is_leftover(place.parent.name))
     return f"give the folder in it: {shown(found[0].parent)}" if len(found) == 1 else ""
 
 

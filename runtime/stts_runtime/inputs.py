@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from stts_runtime.errors import SourceError
+from stts_runtime.leftovers import is_leftover
 from stts_runtime.sources.folder_reader import natural_key
 
 # What counts as a video in a folder. A file that is named is read whatever its suffix.
@@ -35,7 +36,8 @@ def expand_sources(sources: Iterable[str]) -> list[Input]:
     """Files and addresses stay as they are; a folder becomes the videos in it and in its subfolders, a pattern what it
     matches, both in natural order. A file that is found twice under one name is listed once.
 
-    `**` in a pattern stands for any number of folders. As in a shell, hidden files and folders are left out.
+    `**` in a pattern stands for any number of folders. As in a shell, hidden files and folders are left out, and so is
+    what volumes and tools leave in folders (`leftovers`).
     """
     found: dict[tuple[str, str], Input] = {}
     for source in sources:
@@ -119,10 +121,10 @@ class _Search:
                     subfolders.clear()
                     continue
                 entered.add(real)
-                subfolders[:] = sorted((name for name in subfolders if not name.startswith(".")), key=natural_key)
+                subfolders[:] = sorted((name for name in subfolders if not is_leftover(name)), key=natural_key)
                 paths = [Path(folder) / name for name in subfolders]
                 starts += [str(path) for path in paths if path.is_symlink()]
-                yield Path(folder), [name for name in files if not name.startswith(".")]
+                yield Path(folder), [name for name in files if not is_leftover(name)]
 
     def _note(self, error: OSError) -> None:
         self.problems.append(Input(error.filename, SourceError(f"{error.filename} cannot be read: {error.strerror}")))

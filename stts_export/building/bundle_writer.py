@@ -40,6 +40,7 @@ from stts_runtime.bundle.manifest import (
     VisionModel,
     VisionVariant,
 )
+from stts_runtime.leftovers import own_files
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class BundleWriter:
             live=None if self.plan.live is None else self._live(self.plan.live),
             language=self._language_model(),
             prompt=self.plan.prompt,
-            files={path.name: record_of(path) for path in sorted(self.folder.iterdir())},
+            files={path.name: record_of(path) for path in own_files(self.folder)},
         )
         (self.folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
 

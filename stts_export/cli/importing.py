@@ -12,6 +12,7 @@ import typer
 from stts_export.extras import check_export_extra
 from stts_runtime.cli.options import JsonOption
 from stts_runtime.cli.steps import steps
+from stts_runtime.leftovers import own_files
 
 
 class DtypeName(str, Enum):
@@ -43,7 +44,7 @@ def import_command(
     dtypes = {DtypeName.fp16: torch.float16, DtypeName.bf16: torch.bfloat16, DtypeName.fp32: torch.float32}
     with steps(quiet=as_json) as tell:
         notes = import_checkpoint(checkpoint, out, tokenizer, dtypes[dtype] if dtype else None, force, tell)
-    size = sum(path.stat().st_size for path in out.iterdir())
+    size = sum(path.stat().st_size for path in own_files(out))
     if as_json:
         print(json.dumps({"out": str(out), "bytes": size, "notes": notes}))
     else:

@@ -41,8 +41,13 @@ def _renamed(folder: Path, name: str, to: str) -> None:
         (lambda b: _renamed(b, "tokenizer.json", ".tokenizer.json.aB3dE9"), r"interrupted.*rm -r .*\.aB3dE9$"),
         (lambda b: _renamed(b, "manifest.json", ".manifest.json.aB3dE9"), "interrupted before manifest.json was there"),
         (lambda b: _renamed(b, "tokenizer.json", "tokenizer.json.part"), "interrupted"),
-        (lambda b: (b / "lost+found").mkdir(), "a volume by itself"),
-        (lambda b: (b / ".cache").mkdir(), r"a tool left it there.*rm -r .*/\.cache$"),
+        (lambda b: _renamed(b, "tokenizer.json", ".syncthing.tokenizer.json.tmp"), "a copy was interrupted"),
+        (lambda b: (b / ".rsync-partial").mkdir(), "a copy was interrupted"),
+        (
+            lambda b: (b / "manifest.sync-conflict-20261129-101010-AB12CD3.json").touch(),
+            r"second copy of manifest\.json.*: rm .*sync-conflict",
+        ),
+        (lambda b: (b / "tokenizer (1).json").touch(), r"second copy of tokenizer\.json"),
         (lambda b: (b / "notes.txt").touch(), "take it out of the bundle"),
         (lambda b: _renamed(b, "manifest.json", "config.json"), "it is a checkpoint.*stts-export build"),
     ],
@@ -51,6 +56,26 @@ def test_a_bundle_that_came_half_says_what_happened(bundle: Path, harm: Callable
     harm(bundle)
     with pytest.raises(UserError, match=words):
         Bundle.open(bundle).verify_all()
+
+
+LEFT_BY_OTHERS = (
+    "lost+found", ".snapshot", "@eaDir", ".Trash-1000", ".stfolder", "Thumbs.db", "THUMBS.DB", ".DS_Store",
+    "._manifest.json", "$RECYCLE.BIN", "System Volume Information", "#recycle", "desktop.ini", ".cache",
+    ".gitattributes", ".nfs000000000a",
+)  # fmt: skip
+
+
+def test_what_volumes_and_tools_leave_in_a_bundle_is_passed_over(bundle: Path) -> None:
+    for name in LEFT_BY_OTHERS:
+        (bundle / name).mkdir(mode=0)
+    Bundle.open(bundle).verify_all()
+
+
+def test_no_manifest_is_looked_for_in_what_tools_leave(bundle: Path) -> None:
+    (bundle / ".stversions").mkdir()
+    _renamed(bundle, "manifest.json", ".stversions/manifest.json")
+    with pytest.raises(UserError, match=r"holds no manifest\.json; build one"):
+        Bundle.open(bundle)
 
 
 def test_a_bundle_in_a_hubs_cache_is_copied_with_its_files(bundle: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in (
         "rec/day10/a.MP4", "rec/day2/b.mkv", "rec/day2/b.srt", "rec/10.mp4", "rec/9.mp4", "rec/.hidden.mp4",
-        "rec/.trash/c.mp4", "rec/._9.mp4", "readme.txt", "[1] what?.mp4",
+        "rec/.trash/c.mp4", "rec/._9.mp4", "rec/#recycle/c.mp4", "rec/@eaDir/c.mp4", "readme.txt", "[1] what?.mp4",
     ):  # fmt: skip
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)

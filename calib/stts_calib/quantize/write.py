@@ -22,6 +22,7 @@ from stts_runtime.bundle.contract import LANGUAGE, PREFILL, VISION
 from stts_runtime.bundle.files import record_of
 from stts_runtime.bundle.manifest import SCHEMA_VERSION, Format, Graph, Graphs, Live, Manifest, Quantization
 from stts_runtime.errors import UserError
+from stts_runtime.leftovers import own_files
 from stts_runtime.proof.reference import PROOF
 
 _TAKES_INPUTS = "cuda"
@@ -186,7 +187,7 @@ def _manifest(bundle: Bundle, folder: Path, written: Mapping[str, Graphs], prove
                 update={"graphs": written[LANGUAGE], "prefill": written[f"{LANGUAGE}.{PREFILL}"]}
             ),
             "quantization": provenance,
-            "files": {path.name: record_of(path) for path in sorted(folder.iterdir())},
+            "files": {path.name: record_of(path) for path in own_files(folder)},
         }
     )
     # A copy is not validated.

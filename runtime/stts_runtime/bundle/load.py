@@ -15,7 +15,8 @@ from stts_runtime.bundle.files import Fingerprint, fingerprint, plain_file, veri
 from stts_runtime.bundle.manifest import SCHEMA_VERSION, Manifest, VisionVariant
 from stts_runtime.bundle.upgrade import upgraded
 from stts_runtime.errors import BundleError
-from stts_runtime.handed_over import hub_hint, no_bundle, text_of, why_unlisted
+from stts_runtime.handed_over import hub_hint, is_half_copied, no_bundle, text_of, why_unlisted
+from stts_runtime.leftovers import is_leftover
 from stts_runtime.places import check_folder, is_there, look, shown
 from stts_runtime.settings import declared_version, first_problem
 
@@ -124,11 +125,13 @@ def _preference(variant: VisionVariant) -> tuple[int, bool]:
 
 
 def _check_nothing_else(folder: Path, manifest: Manifest) -> None:
-    """A file without a hash could be read by a graph unseen. Compiled engines have hashes in their passports."""
+    """A file without a hash could be read by a graph unseen. Compiled engines have hashes in their passports. What a
+    file system or a tool leaves in a folder by itself is passed over, unless it is half a copy.
+    """
     own = {ENGINES} if (folder / ENGINES).is_dir() and not (folder / ENGINES).is_symlink() else set()
     known = manifest.files.keys() | {MANIFEST}
     unlisted = {path.name for path in folder.iterdir()} - known - own
-    if unlisted:
+    if unlisted := {name for name in unlisted if not is_leftover(name) or is_half_copied(name, known)}:
         first = min(unlisted)
         raise BundleError(
             f"{folder} holds {first!r}, which its manifest does not list; {why_unlisted(folder, first, known)}"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.errors import SourceError
+from stts_runtime.leftovers import own_files
 from stts_runtime.pictures import SUFFIXES, PictureError, read_picture
 
 _SUFFIXES_SHOWN = 5
@@ -25,7 +26,7 @@ class FolderReader:
         if not frames_per_second > 0:
             raise SourceError(f"{folder}: frames per second must be above 0 and not {frames_per_second:g}")
         try:
-            files = [path for path in folder.iterdir() if path.is_file()]
+            files = [path for path in own_files(folder) if path.is_file()]
         except OSError as error:
             raise SourceError(f"{folder} cannot be read: {error.strerror}") from None
         found = [path for path in files if path.suffix.lower() in SUFFIXES]
