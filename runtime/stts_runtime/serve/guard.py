@@ -121,9 +121,17 @@ class Guard:
                 raise ApiError(403, "this server answers to localhost alone; with a token it answers to every name")
             if not outside.is_whole or not _is_this_machine(outside.client):
                 raise ApiError(403, "this server has no token, so it answers this machine alone, also behind a proxy")
-        writes = self._token is None and method not in _SAFE_METHODS
-        if writes and not _is_same_site(headers, outside):
+        if method not in _SAFE_METHODS and not self._may_write(headers, outside):
             raise ApiError(403, "a page of another site may not write here")
+
+    def _may_write(self, headers: Headers, outside: Outside) -> bool:
+        """Browsers say so themselves where they trust the page's address; else its host has to be ours, or the token
+        tells, which a proxy may add to whatever its users' browsers send.
+        """
+        if site := headers.get("sec-fetch-site"):
+            return site in ("same-origin", "none")
+        origin = headers.get("origin")
+        return self._token is not None or origin is None or origin.partition("://")[2] == outside.host
 
     def _count(self, scope: Scope, outside: Outside, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
@@ -193,14 +201,6 @@ def _is_this_machine(address: str) -> bool:
         return not address or ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
-
-
-def _is_same_site(headers: Headers, outside: Outside) -> bool:
-    """Browsers say so themselves where they trust the page's address; else its host has to be ours."""
-    if site := headers.get("sec-fetch-site"):
-        return site in ("same-origin", "none")
-    origin = headers.get("origin")
-    return origin is None or origin.partition("://")[2] == outside.host
 
 
 _LOOPBACK_NAMES = ("localhost", "localhost.localdomain")

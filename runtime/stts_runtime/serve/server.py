@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from stts_runtime.errors import SttsError, UserError
-from stts_runtime.serve.connections import PatientProtocol
+from stts_runtime.serve import connections
+from stts_runtime.serve.connections import BoundedListener, PatientProtocol
 from stts_runtime.stream.config import Listen
 
 _GRACE_SECONDS = 3
@@ -23,7 +27,7 @@ _JOIN_SECONDS = 8.0
 def bound(listen: Listen) -> socket.socket:
     """Raises `UserError` if nothing can listen there. With port 0 the system chooses one."""
     family = socket.AF_INET6 if ":" in listen.address else socket.AF_INET
-    server = socket.socket(family, socket.SOCK_STREAM)
+    server = BoundedListener(family)
     try:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind((listen.address, listen.port))
@@ -61,9 +65,16 @@ class HttpServer:
 
     def _run(self) -> None:
         try:
-            self._server.run(sockets=[self._place])
+            asyncio.run(self._serve())
         finally:
             self._ended()
+
+    async def _serve(self) -> None:
+        if self._server.config.is_ssl:
+            # asyncio gives a handshake a minute, and uvicorn has no setting for it.
+            loop: Any = asyncio.get_running_loop()
+            loop.create_server = partial(loop.create_server, ssl_handshake_timeout=connections.HEAD_SECONDS)
+        await self._server.serve(sockets=[self._place])
 
     def __enter__(self) -> HttpServer:
         # Whoever connects from now on waits until the thread is there, and is not refused.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,16 @@ import openai
 import pytest
 import requests
 from playwright.sync_api import expect, sync_playwright
+from starlette.responses import PlainTextResponse
 
 from stts_runtime.bundle import Bundle
 from stts_runtime.errors import UserError
+from stts_runtime.serve import connections
 from stts_runtime.serve.forwarded import from_outside
+from stts_runtime.serve.server import HttpServer, bound
 from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.serve.tls import check_certificate
+from stts_runtime.stream.config import Listen
 from tests.runtime.serve.test_page import CHROMIUM
 from tests.runtime.serve.test_parts import asked
 from tests.support.nginx import documented, nginx
@@ -93,7 +99,16 @@ TRUSTING = ServerSettings(trust_proxy=(ipaddress.ip_network("127.0.0.1"),), base
 )
 def test_a_proxy_lets_nobody_in_who_needs_a_token(headers: dict[str, str], status: int) -> None:
     assert asked(TRUSTING, None, {**HOST, **headers}, "POST", client="127.0.0.1")[0] == status
-    assert asked(TRUSTING, TOKEN, {**HOST, **headers}, "POST", client="127.0.0.1")[0] == 401
+    without = 403 if headers.get("Sec-Fetch-Site") == "cross-site" else 401
+    assert asked(TRUSTING, TOKEN, {**HOST, **headers}, "POST", client="127.0.0.1")[0] == without
+
+
+def test_a_page_of_another_site_may_not_write_through_a_proxy_that_adds_the_token() -> None:
+    shown = {**HOST, "Authorization": f"Bearer {TOKEN}"}
+    for site, status in {"same-origin": 200, "none": 200, "cross-site": 403, "same-site": 403}.items():
+        assert asked(TRUSTING, TOKEN, {**shown, "Sec-Fetch-Site": site}, "POST")[0] == status
+    # Over plain HTTP browsers say nothing of the kind, and this proxy does not pass the host on.
+    assert asked(TRUSTING, TOKEN, {**shown, "Origin": "http://cameras.example"}, "POST")[0] == 200
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Forwarded", "Via"])
@@ -250,6 +265,32 @@ def test_https_is_spoken_with_the_users_certificate_and_asks_for_the_token(
         claimed = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Host": "cameras.example"}
         assert requests.get(f"{one.address}/healthz", headers=claimed, verify=trusted, timeout=10).status_code == 200
         assert "127.0.0.1 GET /healthz 200 " in one.stop(), "nobody trusts this proxy"
+
+
+def test_handshakes_that_are_never_done_are_counted_and_end(
+    certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 2.0)
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 5)
+    place = bound(Listen.model_validate("127.0.0.1:0"))
+    pair = certificates / "one.crt", certificates / "one.key"
+    with HttpServer(PlainTextResponse("here"), place, lambda: None, pair), ExitStack() as idle:
+        address = place.getsockname()
+        for _ in range(5):
+            idle.enter_context(socket.create_connection(address, 10))
+        with socket.create_connection(address, 10) as sixth:
+            assert not sixth.recv(1), "one too many, which is closed at once"
+        deadline = time.monotonic() + 10
+        while _status_over_tls(address[1], pair[0]) != 200:
+            assert time.monotonic() < deadline, "those that never shook hands still hold the places"
+            time.sleep(0.2)
+
+
+def _status_over_tls(port: int, trusted: Path) -> int:
+    try:
+        return requests.get(f"https://127.0.0.1:{port}/", verify=str(trusted), timeout=10).status_code
+    except requests.ConnectionError:
+        return 0
 
 
 @pytest.mark.parametrize(
