@@ -149,7 +149,8 @@ class StreamReader(PyAVReader):
     def __init__(self, url: str, settings: LiveSettings) -> None:
         self._url = url
         # Without a guess at the frame rate, for which FFmpeg would wait for twenty pictures.
-        options = {"fpsprobesize": "0"}
+        # FFmpeg decodes the first pictures of every stream that the other side announces.
+        options = {"fpsprobesize": "0", "max_streams": "64"}
         if url.lower().startswith("rtsp"):
             options["rtsp_transport"] = settings.transport
         super().__init__(url, options, settings.open_seconds, settings.stall_seconds, settings.nvdec)

@@ -133,11 +133,48 @@ _SEARCHED_PACKETS = 2000
 Packet: TypeAlias = "av.Packet[av.VideoStream]"
 
 
+MOST_VIDEOS = 8
+"""FFmpeg decodes the first pictures of each when it opens a file, and a few MB may hold those of a thousand."""
+_MOST_STREAMS = 512
+"""Of any kind: subtitles and sound in many languages, programs of a broadcast."""
+_GLANCE_BYTES = 1 << 16
+"""Read to count what is there: headers, and no more than a few large pictures."""
+
+
+class ManyVideosError(Exception):
+    """A container holds more videos than are looked at, or so many streams that nobody counts them."""
+
+
 def open_container(place: str, hardware: HWAccel | None = None) -> InputContainer:
-    """Raises `av.FFmpegError`."""
+    """Raises `av.FFmpegError`, and `ManyVideosError` before so many are decoded."""
+    try:
+        container = _opened(place, hardware, max_streams=MOST_VIDEOS)
+        if len(container.streams) < MOST_VIDEOS:
+            return container
+        container.close()
+    except MemoryError:
+        # What FFmpeg says of an MP4 with more.
+        pass
+    return _opened(place, hardware, max_streams=_count_streams(place))
+
+
+def _count_streams(place: str) -> int:
+    """Raises `ManyVideosError`."""
+    try:
+        with _opened(place, None, max_streams=_MOST_STREAMS, probesize=_GLANCE_BYTES) as container:
+            streams, videos = len(container.streams), len(container.streams.video)
+    except MemoryError:
+        raise ManyVideosError from None
+    if videos > MOST_VIDEOS:
+        raise ManyVideosError
+    return max(streams, MOST_VIDEOS)
+
+
+def _opened(place: str, hardware: HWAccel | None, **options: int) -> InputContainer:
     # A server gets some time; a file on a disk takes what it takes.
     timeout = (10.0, 10.0) if "://" in place else None
-    return av.open(place, timeout=timeout, hwaccel=hardware, metadata_errors="replace")
+    texts = {name: str(number) for name, number in options.items()}
+    return av.open(place, timeout=timeout, hwaccel=hardware, metadata_errors="replace", options=texts)
 
 
 class PacketReader:

@@ -17,7 +17,13 @@ from stts_runtime.errors import SourceError
 from stts_runtime.pictures import name_of_other
 from stts_runtime.video.clock import Clock, read_clock
 from stts_runtime.video.decoding import Shown
-from stts_runtime.video.packet_reader import Layout, open_container, read_layout
+from stts_runtime.video.packet_reader import (
+    MOST_VIDEOS,
+    Layout,
+    ManyVideosError,
+    open_container,
+    read_layout,
+)
 from stts_runtime.video.packets import Packets, index_packets, videos_of
 
 _CLOCK_MAY_JUMP = 0x0200
@@ -55,6 +61,11 @@ def read_recording(place: str, name: str, check: Callable[[int], None]) -> Recor
         container = open_container(place)
     except av.FFmpegError as error:
         raise SourceError(_why_not_opened(error, layout, name)) from None
+    except ManyVideosError:
+        raise SourceError(
+            f"{name} holds more than {MOST_VIDEOS} videos; write the one that is meant to a file of its own: "
+            "ffmpeg -i FILE -map 0:v:0 -c copy ONE.mkv"
+        ) from None
     with container:
         streams = _films(container, name)
         indexes, broke_off = index_packets(container, streams, check)

@@ -20,7 +20,7 @@ from stts_runtime.video import Most, VideoFile, window_of_file
 from stts_runtime.video.decoding import Decoder
 from stts_runtime.video.pixels import turn
 from tests.support.clips import level
-from tests.support.recordings import CODECS, remux, write_films, write_recording, write_sound
+from tests.support.recordings import CODECS, FPS, SIZE, remux, write_films, write_recording, write_sound
 
 _FRAMES = 60
 
@@ -142,6 +142,22 @@ def test_of_several_films_the_longest_is_taken_with_a_note(tmp_path: Path) -> No
     video = VideoFile(str(write_films(tmp_path / "two.mp4", [("libx264", 20, False), ("libx264", 30, False)])))
     assert video.frames == 30
     assert video.notes == ["it holds 2 films; the longest was taken (96 x 64, 3.0 s)"]
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mov", "avi"])
+def test_a_film_may_come_after_many_tracks_of_sound(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"late.{suffix}"
+    with av.open(str(path), "w") as out:
+        sounds = [out.add_stream("pcm_s16le", 8000) for _ in range(12)]
+        film = out.add_stream("mpeg4", FPS, width=SIZE[0], height=SIZE[1], pix_fmt="yuv420p")
+        for sound in sounds:
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+            samples.sample_rate = 8000
+            out.mux(sound.encode(samples))
+        for _ in range(5):
+            out.mux(film.encode(av.VideoFrame(*SIZE, "yuv420p")))
+        out.mux(film.encode())
+    assert VideoFile(str(path)).frames == 5
 
 
 def test_a_lone_picture_that_nobody_marked_as_a_cover_is_passed_over(tmp_path: Path) -> None:
