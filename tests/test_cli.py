@@ -444,6 +444,13 @@ def test_check_golden_fails_on_a_miss(tmp_path: Path) -> None:
     assert [line[:4] for line in done.stdout.splitlines()] == ["FAIL"]
 
 
+@pytest.mark.parametrize("program", ["stts-runtime", "stts-export"])
+def test_a_current_folder_that_was_deleted_is_told(program: str, tmp_path: Path) -> None:
+    command = ["sh", "-c", f"cd {tmp_path} && rmdir {tmp_path} && exec {BIN / program} --version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert_refused(done, "the folder that this runs in was deleted; cd into another one")
+
+
 @pytest.mark.parametrize("package", ["stts_runtime", "stts_export"])
 def test_a_package_is_its_program(package: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", package, "--version"]

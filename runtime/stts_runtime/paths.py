@@ -76,6 +76,8 @@ def check_path(path: str) -> None:
     """Raises `SourceError` for what is neither a file nor a folder that may be looked into, and says what it is."""
     if not path or "\0" in path:
         raise SourceError("no file was given")
+    if path == "-":
+        raise SourceError(f"- (standard input) {_PIPE}")
     mode = look(path, SourceError).st_mode
     for is_kind, words in _OTHER_KINDS:
         if is_kind(mode):

@@ -76,6 +76,14 @@ def _broken(path: str | os.PathLike[str]) -> Path | None:
     return next((link.readlink() for link in links if not link.exists()), None)
 
 
+def check_here() -> None:
+    """Raises `UserError` if the current folder was deleted: paths beside it, and libraries that ask for it, fail."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UserError("the folder that this runs in was deleted; cd into another one") from None
+
+
 def check_name(path: str | os.PathLike[str], error: type[UserError] = UserError) -> None:
     """Raises `error` for what can be no path, or none that records and messages could name."""
     text = os.fspath(path)

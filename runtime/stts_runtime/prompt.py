@@ -6,7 +6,8 @@ that were dropped. The video comes first, so its tokens and their cache do not d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,8 @@ class PromptBuilder:
 
     def __init__(self, tokenizer_json: bytes, prompt: Prompt) -> None:
         try:
-            self._tokenizer: Any = Tokenizer.from_buffer(tokenizer_json)
+            with _panics_told(prompt.tokenizer):
+                self._tokenizer: Any = Tokenizer.from_buffer(tokenizer_json)
         except ValueError as error:
             raise BundleError(f"{prompt.tokenizer} is not a tokenizer: {error}") from None
         # Saved tokenizers often carry the limits of somebody's batch; a prompt is whole or it is wrong.
@@ -99,4 +101,16 @@ class PromptBuilder:
         return decoded.strip()
 
     def _encode(self, text: str) -> IntArray:
-        return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
+        with _panics_told(self._prompt.tokenizer):
+            return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
+
+
+@contextmanager
+def _panics_told(name: str) -> Iterator[None]:
+    """A tokenizer whose patterns never end makes its library panic, which is no `Exception`: raises `BundleError`."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise BundleError(f"{name} cannot split this text: {error}") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from tokenizers import Tokenizer
@@ -73,3 +75,13 @@ def test_empty_questions_and_reserved_marks_are_refused(micro_bundle: Bundle, qu
     prompts = builder(micro_bundle)
     with pytest.raises(PromptError, match=r"empty|reserved mark|not valid UTF-8"):
         prompts.question(question, prompts.video(TIMES, KEPT))
+
+
+def test_a_tokenizer_whose_patterns_never_end_is_told(micro_bundle: Bundle) -> None:
+    prompt = micro_bundle.manifest.prompt
+    content = json.loads((micro_bundle.folder / prompt.tokenizer).read_text())
+    pattern = {"Regex": "(a+)+$"}
+    content["pre_tokenizer"] = {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
+    hostile = PromptBuilder(json.dumps(content).encode(), prompt)
+    with pytest.raises(BundleError, match=r"tokenizer\.json cannot split this text: .*retry-limit"):
+        hostile.check_question("a" * 40 + "!")

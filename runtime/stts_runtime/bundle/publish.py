@@ -70,6 +70,8 @@ def check_free(out: Path, replaceable: Replaceable | None = None) -> None:
         raise UserError(f"{out} exists already and is not {replaceable.kind}; choose another place")
     if not replaceable.force:
         raise UserError(f"{out} exists already; choose another place, or replace it with --force")
+    if out.is_mount():
+        raise UserError(f"{out} is a volume, which cannot be replaced as a whole; choose a folder on it")
 
 
 def check_apart(out: Path, source: Path) -> None:

@@ -17,7 +17,7 @@ from typer.exceptions import TyperException
 from stts_runtime.cli.standard_streams import CUT_OFF, finish_output, leave_output, sentence
 from stts_runtime.cli.text import one_line
 from stts_runtime.errors import SttsError
-from stts_runtime.places import DISK_ERRORS
+from stts_runtime.places import DISK_ERRORS, check_here
 
 TRACEBACK_VARIABLE = "STTS_TRACEBACK"
 
@@ -37,6 +37,7 @@ def run_app(app: typer.Typer, program: str) -> int:
     for stop in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(stop, _terminate)
     try:
+        check_here()
         code = typer.main.get_command(app).main(prog_name=program, standalone_mode=False)
         finish_output()
     except (BrokenPipeError, SystemExit) as ended:

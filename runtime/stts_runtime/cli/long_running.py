@@ -57,4 +57,5 @@ def stopped_by_signals() -> threading.Event:
 
 def tell(line: str) -> None:
     """For people."""
-    print(visible(line), file=sys.stderr, flush=True)
+    # In one piece: print writes the end of a line by itself, and other threads tell too.
+    print(f"{visible(line)}\n", end="", file=sys.stderr, flush=True)

@@ -14,7 +14,6 @@ from stts_runtime.serve.openai_records import (
     FilePart,
     ImagePart,
     Message,
-    RefusalPart,
     TextPart,
     VideoPart,
     VisualPart,
@@ -54,6 +53,7 @@ def chosen(choices: dict[str, ModelChoice], model: str) -> ModelChoice:
     return choices[model]
 
 
+_FRAMES = "the model takes as many frames as it was built for; POST /api/ask has `frames`"
 _GREEDY = "answers are greedy, always the likeliest token"
 
 
@@ -62,11 +62,14 @@ def question_of(body: ChatRequest, choice: ModelChoice, settings: ServerSettings
     notes = _check_sampling(body, settings.sampling == "ignore")
     if (newest := body.messages[-1]).role != "user":
         raise ApiError(400, f"the last message should be the user's, got one of {newest.role!r}", "messages")
-    text = "\n".join([*_system(body.messages), *_texts(newest)])
+    text = "\n".join([*_system(body.messages), *newest.texts])
     if choice.stream is None and (told := other_apis(body)) and next(_with_visuals(body.messages), None) is None:
         raise ApiError(400, told, "messages")
     about, is_earlier = _about(body.messages, choice)
     notes += _on_history(body.messages, is_earlier)
+    notes += [
+        f"{name} was ignored: {_FRAMES}" for name in ("mm_processor_kwargs", "media_io_kwargs") if getattr(body, name)
+    ]
     wanted = body.max_completion_tokens or body.max_tokens or settings.limits.answer_tokens
     max_tokens = min(wanted, settings.limits.answer_tokens)
     if max_tokens < wanted:
@@ -92,21 +95,13 @@ def _check_sampling(body: ChatRequest, ignored: bool) -> list[str]:
 
 
 def _system(messages: list[Message]) -> list[str]:
-    return [text for one in messages if one.role in ("system", "developer") for text in _texts(one)]
-
-
-def _texts(message: Message) -> list[str]:
-    if isinstance(message.content, str):
-        return [message.content]
-    return [part.text for part in message.content or [] if isinstance(part, TextPart)]
+    return [text for one in messages if one.role in ("system", "developer") for text in one.texts]
 
 
 def _visuals(message: Message) -> list[tuple[int, VisualPart]]:
     if not isinstance(message.content, list):
         return []
-    return [
-        (place, part) for place, part in enumerate(message.content) if not isinstance(part, (TextPart, RefusalPart))
-    ]
+    return [(place, part) for place, part in enumerate(message.content) if not isinstance(part, TextPart)]
 
 
 def _about(messages: list[Message], choice: ModelChoice) -> tuple[Stream | Media, bool]:

@@ -64,15 +64,9 @@ class FilePart(_Request):
     file: FileContent
 
 
-class RefusalPart(_Request):
-    """Of an earlier answer."""
-
-    type: Literal["refusal"]
-    refusal: str
-
-
 VisualPart = Union[ImagePart, VideoPart, FilePart]
-Part = Annotated[Union[TextPart, ImagePart, VideoPart, FilePart, RefusalPart], Discriminator("type")]
+Part = Annotated[Union[TextPart, ImagePart, VideoPart, FilePart], Discriminator("type")]
+_KINDS = ("text", "image_url", "video_url", "file")
 
 
 class Message(_Request):
@@ -80,6 +74,25 @@ class Message(_Request):
     content: Union[str, list[Part], None] = None
     images: Any = None
     """Ollama's; not read, but told."""
+    files: Any = None
+    """Open WebUI's; not read, but told."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_known_parts(cls, given: Any) -> Any:
+        """What models and tools said has parts of their makers' own, such as `refusal` and `thinking`: passed over."""
+        if not isinstance(given, dict) or given.get("role") not in ("assistant", "tool", "function"):
+            return given
+        content = given.get("content")
+        if not isinstance(content, list):
+            return given
+        return {**given, "content": [one for one in content if not isinstance(one, dict) or one.get("type") in _KINDS]}
+
+    @property
+    def texts(self) -> list[str]:
+        if isinstance(self.content, str):
+            return [self.content]
+        return [part.text for part in self.content or [] if isinstance(part, TextPart)]
 
 
 def _whole(given: object) -> object:
@@ -117,6 +130,9 @@ class ChatRequest(_Request):
     response_format: dict[str, Any] | None = None
     files: Any = None
     """Open WebUI's; not read, but told."""
+    mm_processor_kwargs: Any = None
+    """vLLM's, as the next: how many frames a clip should give."""
+    media_io_kwargs: Any = None
 
 
 class PromptDetails(BaseModel):

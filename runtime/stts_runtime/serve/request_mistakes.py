@@ -5,6 +5,7 @@ example. What a client's library writes for another API is named. It knows nothi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,6 +44,11 @@ _OTHERS = {
     "video": ("a part of other APIs", _CLIP),
     "document": ("a part of other APIs", _FILE),
     "image_file": ("a part of OpenAI's Assistants API", _FILE),
+    "media": ("a part of LangChain for Gemini", _CLIP),
+    "image_pil": ("a part of vLLM's Python API", _PICTURE),
+    "image_embeds": ("a part of vLLM's API, whose embeddings are not read here", _PICTURE),
+    "video_embeds": ("a part of vLLM's API, whose embeddings are not read here", _CLIP),
+    "tool_result": ("a part of Anthropic's API", _TEXT),
 }
 _UNHEARD = ("input_audio", "audio_url", "audio")
 _KINDS = ("text", "image_url", "video_url", "file")
@@ -65,6 +71,8 @@ _WORDS = {
 _TYPES = ("string_type", "list_type", "dict_type", "model_type", "model_attributes_type")
 """Of pydantic's errors: a union was given something of another kind."""
 _LONGEST_NAME = 60
+_WRITTEN_OUT = re.compile(r"data:(?:image|video)/[\w.+-]+;base64,", re.IGNORECASE)
+"""A picture in Markdown or HTML, as front ends show them."""
 
 
 def first_mistake(errors: Sequence[Any], body: object) -> tuple[str, str | None]:
@@ -85,6 +93,10 @@ def other_apis(body: Any) -> str | None:
     for number, message in enumerate(body.messages):
         if message.images:
             return f"messages[{number}].images is of Ollama's API; here a part of `content` is {_PICTURE}"
+        if message.files:
+            return f"messages[{number}].files is Open WebUI's own; here a part of `content` is {_PICTURE} or {_FILE}"
+        if any(_WRITTEN_OUT.search(text) for text in message.texts):
+            return f"messages[{number}].content holds a data URL as text; here a part of `content` is {_PICTURE}"
     return f"files is of a front end's own; here a part of `content` is {_PICTURE} or {_FILE}" if body.files else None
 
 

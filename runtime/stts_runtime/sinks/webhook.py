@@ -118,7 +118,9 @@ def _reason(error: BaseException) -> str:
         return f"its certificate is not trusted: {cause.verify_message}"
     if isinstance(cause, OSError) and cause.strerror:
         return f"no connection: {cause.strerror}"
-    return f"no connection ({type(error).__name__})"
+    # Of the proxies and certificates that the environment names; an address may hold a password.
+    words = str(cause)
+    return f"no connection: {words}" if words and "@" not in words else f"no connection ({type(error).__name__})"
 
 
 def _cause(error: BaseException) -> BaseException:

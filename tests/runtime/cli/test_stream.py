@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from stts_runtime.bundle import Bundle
+from stts_runtime.cli.long_running import tell
 
 PROGRAM = [sys.executable, "-c", "from stts_runtime.cli import main; main()", "stream"]
 ASK = ["--ask", "What happens?"]
@@ -22,6 +24,19 @@ def run(*arguments: object, seconds: float = 60) -> subprocess.CompletedProcess[
     return subprocess.run(
         [*PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=seconds, check=False
     )
+
+
+def test_lines_of_several_threads_do_not_run_into_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+
+    class Pieces(io.StringIO):
+        def write(self, text: str) -> int:
+            written.append(text)
+            return len(text)
+
+    monkeypatch.setattr(sys, "stderr", Pieces())
+    tell("a line")
+    assert [piece for piece in written if piece] == ["a line\n"]
 
 
 def records(text: str) -> list[dict[str, object]]:

@@ -480,6 +480,15 @@ def test_the_system_message_stands_before_the_question() -> None:
     assert notes == []
 
 
+def test_how_many_frames_vllm_should_take_is_said_to_be_ignored() -> None:
+    asked = {"role": "user", "content": [{"type": "text", "text": "What?"}, CLIP_PART]}
+    body = ChatRequest.model_validate(
+        {"model": "m", "messages": [asked], "mm_processor_kwargs": {"num_frames": 8}, "media_io_kwargs": {}}
+    )
+    _, notes = question_of(body, ModelChoice(), ServerSettings())
+    assert [note.partition(":")[0] for note in notes] == ["mm_processor_kwargs was ignored"]
+
+
 def test_of_a_conversation_the_newest_question_is_asked_about_the_newest_clip_and_that_is_said() -> None:
     body = ChatRequest.model_validate(
         {

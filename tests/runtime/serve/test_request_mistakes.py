@@ -77,6 +77,11 @@ def test_pictures_are_taken_as_openai_and_litellm_write_them(server: Served, par
         {"role": "tool", "content": "x", "tool_call_id": "1"},
         {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function"}]},
         {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
+        {
+            "role": "assistant",
+            "content": [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "tool_use"}],
+        },
+        {"role": "tool", "tool_call_id": "1", "content": [{"type": "tool_result", "content": []}]},
     ],
 )
 def test_an_earlier_message_of_any_kind_is_no_mistake(server: Served, history: object) -> None:
@@ -132,7 +137,8 @@ OBJECT = ".image_url should be an object: {"
         ({"type": "video", "video": "file:///a.mp4"}, '.type is video, a part of other APIs; here it is {"type": "v'),
         ({"type": "document", "source": {}}, ".type is document, a part of other APIs"),
         ({"type": "input_audio", "input_audio": {}}, ".type is input_audio, and sound is not heard here"),
-        ({"type": "image_embeds", "image_embeds": "x"}, '.type should be text, image_url, video_url or file, got "'),
+        ({"type": "image_embeds", "image_embeds": "x"}, ".type is image_embeds, a part of vLLM's API"),
+        ({"type": "hologram"}, '.type should be text, image_url, video_url or file, got "'),
         ({"type": "x" * 100_000}, '.type should be text, image_url, video_url or file, got "xxx'),
         ({"type": "text"}, '.text is missing; it should be "What happens?"'),
         (URL, " should be an object: {"),
@@ -178,6 +184,14 @@ def test_what_is_not_base64_is_told_by_its_place(server: Served, content: str) -
             "messages[0].images is of Ollama's API",
         ),
         ({"messages": [{"role": "user", "content": "x"}], "files": [{"url": URL}]}, "files is of a front end's own"),
+        (
+            {"messages": [{"role": "user", "content": "x", "files": [{"type": "image", "url": URL}]}]},
+            "messages[0].files is Open WebUI's own",
+        ),
+        (
+            {"messages": [{"role": "user", "content": f"What is this? ![a]({URL})"}]},
+            "messages[0].content holds a data URL as text",
+        ),
         ({"messages": []}, "messages should have at least 1 of them"),
         ({"model": None}, "model should be text in quotes"),
         ({"max_tokens": 1.5}, "max_tokens should be a whole number"),

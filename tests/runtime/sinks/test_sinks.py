@@ -26,7 +26,7 @@ from stts_runtime.sinks.mqtt import Mqtt
 from stts_runtime.sinks.screen import ScreenSink, text_line
 from stts_runtime.sinks.secret import Secret
 from stts_runtime.sinks.spool import Backlog, Spool
-from stts_runtime.sinks.spooled import Courier, Pauses, SpooledSink
+from stts_runtime.sinks.spooled import AwayError, Courier, Pauses, SpooledSink
 from stts_runtime.sinks.webhook import Webhook
 from tests.support.places import DATA, ROOT
 from tests.support.receivers import Broker, answer, mqtt_broker, until, web_receiver
@@ -379,6 +379,25 @@ def test_write_does_not_wait_for_a_slow_receiver_nor_for_one_that_is_down(tmp_pa
         slow._thread.join(5)
     assert told[0] == "there: no connection: Connection refused; records wait in the spool"
     assert told[1] == "there: 20 records wait in the spool for the next start"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("REQUESTS_CA_BUNDLE", "/nowhere.pem", "no connection: Could not find a suitable TLS CA certificate bundle"),
+        ("HTTPS_PROXY", "ftp://127.0.0.1:1", "no connection: Proxy URL had unsupported scheme ftp"),
+        ("HTTPS_PROXY", "http://u:hunter2@:x", "no connection"),
+    ],
+)
+def test_what_the_environment_says_wrong_is_told(
+    variable: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(AwayError, match=words) as caught:
+        Webhook(WebhookConfig(to=f"https://127.0.0.1:{free_port()}/x")).deliver(b"{}")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_receiver_that_is_too_slow_is_told_as_such(tmp_path: Path) -> None:
