@@ -52,7 +52,7 @@ def first_problem(error: ValidationError) -> str:
     """The first problem as `field.subfield: what is wrong`."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"]) or "the file"
-    return f"{place}: {first['msg']}"
+    return f"{place}: {first['msg'].removeprefix('Value error, ')}"
 
 
 class _Versioned(BaseModel):

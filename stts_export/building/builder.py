@@ -27,7 +27,7 @@ from stts_export.lowering import CPU, Lowering
 from stts_export.precision import PrecisionPlan, plan_precision, scan, to_half
 from stts_runtime.budget import IncrementalBudget
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.contract import LANGUAGE, PREFILL, VISION
+from stts_runtime.bundle.contract import LANGUAGE, PREFILL, VISION, variant_of, vision_part
 from stts_runtime.bundle.manifest import Graph
 from stts_runtime.bundle.publish import Replaceable, check_apart, check_free, published
 from stts_runtime.errors import BundleError
@@ -179,10 +179,10 @@ class _Builder:
             for budget in self.plan.budgets:
                 self.tell(f"exporting vision {budget.name}{_for(lowering)}")
                 model = export_vision(vision, budget, lowering)
-                exported.append(Exported(f"{VISION}.{budget.name}", lowering, model))
+                exported.append(Exported(vision_part(budget.name), lowering, model))
             for live in self._incremental_budgets:
                 self.tell(f"exporting vision {live.name}{_for(lowering)}")
-                exported.append(Exported(f"{VISION}.{live.name}", lowering, export_incremental(vision, live, lowering)))
+                exported.append(Exported(vision_part(live.name), lowering, export_incremental(vision, live, lowering)))
             self.tell(f"exporting the language model with a context of {self.plan.context}{_for(lowering)}")
             exported.extend(self._exported_language(lowering))
         for one in exported:
@@ -223,7 +223,7 @@ class _Builder:
             prefill = self.writer.written(_PREFILL, one.lowering)
             calls = LanguageCalls(path, weights, self.writer.folder / prefill.graph if prefill else None)
             return check_language(calls, self.expected_language, formats.language)
-        name = one.part.removeprefix(f"{VISION}.")
+        name = variant_of(one.part)
         precision = "bf16" if formats.vision_wide else formats.vision
         for live in self._incremental_budgets:
             if name == live.name:

@@ -14,7 +14,8 @@ from stts_export.lowering import LOWERINGS, TARGETS, Lowering
 from stts_export.molmo2.marks import prompt_record
 from stts_export.options import Half
 from stts_runtime.budget import IncrementalBudget, Scope, TokenBudget
-from stts_runtime.bundle.manifest import MAX_FRAMES, Positions, Prompt
+from stts_runtime.bundle.fields import MAX_FRAMES
+from stts_runtime.bundle.manifest import Positions, Prompt
 from stts_runtime.errors import UserError
 from stts_runtime.prompt import PromptBuilder, Tokens
 

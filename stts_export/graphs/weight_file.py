@@ -6,11 +6,8 @@ a length, so the same file serves both: every graph shares it, and any tool can 
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import onnx_ir as ir
 from onnx import ModelProto, TensorProto
@@ -21,6 +18,7 @@ from stts_export.graphs.casts import cast_where_used
 from stts_export.graphs.derived import Derivation, DerivedTensor
 from stts_export.graphs.join import join_products
 from stts_runtime.bundle.contract import JOINED_BY
+from stts_runtime.bundle.weight_layout import read_layout
 
 _DTYPES = {"F32": ir.DataType.FLOAT, "F16": ir.DataType.FLOAT16, "BF16": ir.DataType.BFLOAT16}
 
@@ -46,21 +44,20 @@ def refer_to_weight_file(model: ir.Model, path: Path, prefix: str) -> None:
 
     A weight that is stored in another type than the graph computes in is cast where it is used.
     """
-    header_bytes, header = _header(path)
+    layout, data = read_layout(path)
     for name, value in list(model.graph.initializers.items()):
-        stored = header.get(name.removeprefix(prefix))
-        if stored is None or value.const_value is None or not name.startswith(prefix):
+        placed = layout.get(name.removeprefix(prefix))
+        if placed is None or value.const_value is None or not name.startswith(prefix):
             continue
-        begin, end = stored["data_offsets"]
-        dtype = _DTYPES[stored["dtype"]]
+        dtype = _DTYPES[placed.stored.dtype]
         if dtype != value.const_value.dtype:
             cast_where_used(model, value, dtype)
         value.const_value = ir.ExternalTensor(
             path.name,
-            offset=8 + header_bytes + begin,
-            length=end - begin,
+            offset=data + placed.begin,
+            length=placed.end - placed.begin,
             dtype=dtype,
-            shape=ir.Shape(stored["shape"]),
+            shape=ir.Shape(placed.stored.shape),
             name=name.removeprefix(prefix),
             base_dir=path.parent,
         )
@@ -73,12 +70,12 @@ def take_weights_as_inputs(model: ir.Model, path: Path, prefix: str) -> None:
 
     Raises `ExportError` for a weight that the file has in another type.
     """
-    _, header = _header(path)
+    layout, _ = read_layout(path)
     names = [
-        name for name in model.graph.initializers if name.startswith(prefix) and name.removeprefix(prefix) in header
+        name for name in model.graph.initializers if name.startswith(prefix) and name.removeprefix(prefix) in layout
     ]
     for name in names:
-        stored, dtype = header[name.removeprefix(prefix)]["dtype"], model.graph.initializers[name].dtype
+        stored, dtype = layout[name.removeprefix(prefix)].stored.dtype, model.graph.initializers[name].dtype
         if _DTYPES[stored] != dtype:
             raise ExportError(f"{name} is stored as {stored}, and the graph computes in {dtype}")
     take_as_inputs(model, names, prefix)
@@ -96,22 +93,15 @@ def take_as_inputs(model: ir.Model, names: Sequence[str], prefix: str) -> None:
 
 def refer_from_inputs(model: ModelProto, path: Path) -> None:
     """Undoes `take_weights_as_inputs` in a loaded model, for whoever runs it outside of a CUDA engine."""
-    header_bytes, header = _header(path)
-    weights = [value for value in model.graph.input if value.name.partition(JOINED_BY)[0] in header]
+    layout, data = read_layout(path)
+    weights = [value for value in model.graph.input if value.name.partition(JOINED_BY)[0] in layout]
     for value in weights:
-        parts = [header[name]["data_offsets"] for name in value.name.split(JOINED_BY)]
-        (begin, _), (_, end) = parts[0], parts[-1]
+        parts = [layout[name] for name in value.name.split(JOINED_BY)]
+        begin, end = parts[0].begin, parts[-1].end
         tensor = model.graph.initializer.add(name=value.name, data_location=TensorProto.EXTERNAL)
         tensor.data_type = value.type.tensor_type.elem_type
         tensor.dims.extend(size.dim_value for size in value.type.tensor_type.shape.dim)
-        place = {"location": path.name, "offset": str(8 + header_bytes + begin), "length": str(end - begin)}
+        place = {"location": path.name, "offset": str(data + begin), "length": str(end - begin)}
         for key, content in place.items():
             tensor.external_data.add(key=key, value=content)
         model.graph.input.remove(value)
-
-
-def _header(path: Path) -> tuple[int, dict[str, Any]]:
-    """Bytes of a safetensors file's header, and what it says of every weight."""
-    with path.open("rb") as stream:
-        (header_bytes,) = struct.unpack("<Q", stream.read(8))
-        return header_bytes, json.loads(stream.read(header_bytes))

@@ -6,13 +6,13 @@ numbers that sizes are made of are bounded. This module reads and writes no file
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stts_runtime.budget import IncrementalBudget, Scope, TokenBudget
 from stts_runtime.bundle.contract import LANGUAGE, vision_part
+from stts_runtime.bundle.fields import Command, Count, FileName, Label, Sha256, Small, TokenId, Version
 from stts_runtime.errors import UserError
 
 SCHEMA_VERSION: Final = 6
@@ -21,23 +21,6 @@ SCHEMA_VERSION: Final = 6
 1: the first. 2: variants with the budget `given`. 3: graphs in several lowerings. 4: a prefill
 graph of its own, work that grows with the square of the tokens. 5: frames of a stream. 6: quantized graphs."""
 
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
-
-
-def _plain_name(name: str) -> str:
-    if not _FILE_NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is not a plain file name")
-    return name
-
-
-FileName = Annotated[str, AfterValidator(_plain_name)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=1, le=1 << 20)]
-MAX_FRAMES: Final = 1 << 12
-Small = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
-TokenId = Annotated[int, Field(ge=0, le=1 << 31)]
-Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-Version = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=30)]
 Positions = Literal["original", "compact"]
 Precision = Literal["fp32", "fp16", "bf16"]
 Format = Literal["int8", "fp8", "int4"]
@@ -202,7 +185,7 @@ class Manifest(_Record):
     created: str
     producer: str
     built_with: dict[str, str]
-    build_command: str
+    build_command: Command
     checkpoint: str
     checkpoint_config_sha256: Sha256
     random_weights: bool

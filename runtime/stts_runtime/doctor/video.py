@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import re
 from collections.abc import Callable
 from typing import Any
 
+import av
 import cv2
 
 from stts_runtime.device import Device
@@ -15,11 +15,12 @@ from stts_runtime.doctor.report import Fact
 from stts_runtime.video.decoding import LIBRARY
 
 _DECODER = "nvv4l2decoder"
-_FFMPEG = re.compile(r"^\s*avcodec:\s+YES \(([\d.]+)\)", re.MULTILINE)
+_CODECS = ("h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg")
+"""Of cameras, phones and browsers."""
 
 
 def video_facts(device: Device, load: Callable[[str], Any] = ctypes.CDLL) -> list[Fact]:
-    return [_nvdec(device, load), _gstreamer(), *_opencv()]
+    return [_nvdec(device, load), _gstreamer(), *_pyav(), Fact.of("OpenCV", cv2.__version__, None)]
 
 
 def _nvdec(device: Device, load: Callable[[str], Any]) -> Fact:
@@ -42,9 +43,12 @@ def _gstreamer() -> Fact:
     return Fact.of("GStreamer", said.partition("\n")[0].rpartition(" ")[2] if said else None, "not installed")
 
 
-def _opencv() -> list[Fact]:
-    codec = _FFMPEG.search(cv2.getBuildInformation())
+def _pyav() -> list[Fact]:
+    """What reads every file and stream but GStreamer's."""
+    codec = av.library_versions.get("libavcodec")
+    missing = [name for name in _CODECS if name not in av.codecs_available]
+    decodes = "avcodec " + ".".join(map(str, codec or ())) + (f", without {', '.join(missing)}" if missing else "")
     return [
-        Fact.of("OpenCV", cv2.__version__, None),
-        Fact.of("OpenCV's FFmpeg", f"avcodec {codec[1]}" if codec else None, "this OpenCV was built without it"),
+        Fact.of("PyAV", av.__version__, None),
+        Fact.of("PyAV's FFmpeg", decodes if codec else None, "this PyAV does not say which"),
     ]

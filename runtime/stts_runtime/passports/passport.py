@@ -11,7 +11,8 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stts_runtime.bundle.contract import FlavourName
-from stts_runtime.bundle.manifest import Label, Precision, Sha256
+from stts_runtime.bundle.fields import Label, Sha256
+from stts_runtime.bundle.manifest import Precision
 
 PASSPORT_SCHEMA: Final = 2
 """2: `builder_flags` and `inspected`, which passports of schema 1 lack."""

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import cv2
 import psutil
 import pytest
@@ -566,18 +567,19 @@ def test_workstation_decodes_through_the_driver(own_commands: Path) -> None:
     assert because(video_facts(BARE, asked.append), "NVDEC") == "there is no GPU"
 
 
-def test_gstreamer_and_opencv_give_their_versions(own_commands: Path) -> None:
+def test_gstreamer_pyav_and_opencv_give_their_versions(own_commands: Path) -> None:
     assert because(video_facts(BARE), "GStreamer") == "not installed"
     command(own_commands, "gst-launch-1.0", "echo gst-launch-1.0 version 1.20.3; echo GStreamer 1.20.3; echo https://x")
     facts = video_facts(BARE)
     assert value(facts, "GStreamer") == "1.20.3"
     assert value(facts, "OpenCV") == cv2.__version__
-    assert str(value(facts, "OpenCV's FFmpeg")).startswith("avcodec ")
+    assert value(facts, "PyAV") == av.__version__
+    assert str(value(facts, "PyAV's FFmpeg")).startswith("avcodec ")
 
 
-def test_opencv_without_ffmpeg_is_said_to_be_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  Video I/O:\n    FFMPEG:                      NO\n")
-    assert because(video_facts(BARE), "OpenCV's FFmpeg") == "this OpenCV was built without it"
+def test_codecs_that_this_pyav_lacks_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"hevc", "av1"})
+    assert str(value(video_facts(BARE), "PyAV's FFmpeg")).endswith(", without hevc, av1")
 
 
 # The program
