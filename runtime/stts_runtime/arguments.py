@@ -63,6 +63,12 @@ def as_questions(given: object) -> list[str]:
     return list(questions)
 
 
+def check_callable(name: str, given: object) -> None:
+    """None is fine."""
+    if given is not None and not callable(given):
+        raise UserError(f"{name} should be a function, got {_kind(given)}")
+
+
 def stream_config(
     bundle: Path, source: object, arguments: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> StreamConfig:

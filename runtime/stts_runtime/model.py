@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stts_runtime.answering import TextStream, go_on
-from stts_runtime.arguments import as_count, as_keep, as_path, as_questions, stream_config
+from stts_runtime.arguments import as_count, as_keep, as_path, as_questions, check_callable, stream_config
 from stts_runtime.bundle import Bundle
 from stts_runtime.device import gpu_of, selected_gpu
 from stts_runtime.engines import EngineName, choose_engine
@@ -61,6 +61,7 @@ class Viewing(Pictured):
     def ask(self, question: str, *, max_tokens: int = 64, on_token: Callable[[str], None] | None = None) -> Answer:
         """As `Model.ask`. Raises `UserError` if the model has looked at something else since."""
         (text,), longest = as_questions([question]), as_count("max_tokens", max_tokens)
+        check_callable("on_token", on_token)
         if on_token is None:
             return self._session.ask(self._watched, text, longest, go_on)
         growing = TextStream(self._session.text, (), on_token)
@@ -137,6 +138,7 @@ class Model:
         `on_token` is called with new text as it is generated. Raises `UserError` for what the caller can put right.
         """
         questions, longest = as_questions(question), as_count("max_tokens", max_tokens)
+        check_callable("on_token", on_token)
         sessions, clip = self._opened(), self._clip(source, keep, frames, times)
         sessions.conversation.check(questions)
         viewing = self.watch(clip)

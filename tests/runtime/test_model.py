@@ -171,6 +171,7 @@ def test_leaving_a_stream_closes_its_source(model: Model, clip: Path) -> None:
         ({"frames": 2.5}, "frames should be a whole number"),
         ({"max_tokens": 0}, "max_tokens should be a whole number"),
         ({"times": [0, 1]}, "a file has its own"),
+        ({"on_token": 5}, "on_token should be a function, got int"),
         ({"source": 17}, "should be a path, got int"),
         ({"source": "none.mp4"}, "no such file"),
         ({"source": [FRAMES]}, "should be a path, got list"),

@@ -62,8 +62,9 @@ def hide_other_gpus(number: int) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": visible.split(",")[number].strip() if visible else str(number)}
 
 
-def _number_of(name: str) -> int:
-    match = _NAME.fullmatch(name)
+def _number_of(name: object) -> int:
+    # From Python a number may come, as torch takes one.
+    match = _NAME.fullmatch(name) if isinstance(name, str) else None
     if match is None:
         raise UserError(f"a GPU is named cuda:0, cuda:1 and so on, got {name!r}")
     first = _read(0)

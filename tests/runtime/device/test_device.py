@@ -258,10 +258,11 @@ def test_a_gpu_is_selected_by_its_name(two_gpus: None) -> None:
         ("1", r"a GPU is named cuda:0, cuda:1 and so on, got '1'"),
         ("cuda:-1", "got 'cuda:-1'"),
         ("gpu", "got 'gpu'"),
+        (0, "got 0"),
         ("cuda:2", "there is no cuda:2 here, but cuda:0 to cuda:1; CUDA_VISIBLE_DEVICES"),
     ],
 )
-def test_a_gpu_that_is_not_there_is_one_sentence(two_gpus: None, name: str, message: str) -> None:
+def test_a_gpu_that_is_not_there_is_one_sentence(two_gpus: None, name: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         select_gpu(name)
 
