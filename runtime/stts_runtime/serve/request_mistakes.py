@@ -77,6 +77,9 @@ _WRITTEN_OUT = re.compile(r"data:(?:image|video)/[\w.+-]+;base64,", re.IGNORECAS
 
 def first_mistake(errors: Sequence[Any], body: object) -> tuple[str, str | None]:
     """The sentence and the place of the first mistake in `body`. Of a union the form that was meant is judged."""
+    if "UploadFile" in errors[0]["msg"]:
+        # FastAPI's words for a field of a form that came without the name of a file.
+        return "file should be a file with a name, not text: curl -F file=@clip.mp4", "file"
     placed = [(_walked(one["loc"], body, one["type"]), one) for one in errors]
     path, error = placed[0]
     within = [(place, one) for place, one in placed if place[: len(path)] == path]

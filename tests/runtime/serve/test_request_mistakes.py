@@ -262,3 +262,9 @@ def test_every_chunk_has_a_finish_reason_and_null_before_the_last(server: Served
     assert reasons[:-1] == [None] * (len(reasons) - 1)
     assert not any(None in choice["delta"].values() for choice in choices), "what is not said is left out of a delta"
     assert ("usage" in chunks[-1]) == usage
+
+
+def test_an_upload_without_the_name_of_a_file_is_told_as_such(server: Served) -> None:
+    reply = requests.post(f"{server.address}/v1/files", files={"file": (None, b"junk")}, timeout=10)
+    assert reply.status_code == 400
+    assert reply.json()["error"]["message"] == "file should be a file with a name, not text: curl -F file=@clip.mp4"
