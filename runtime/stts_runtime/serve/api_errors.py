@@ -92,7 +92,8 @@ def handle_errors(app: FastAPI, tell: Tell) -> None:
 
     async def framework(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        message = unread_body(error.__cause__) or str(error.detail)
+        kind = request.headers.get("content-type", "") if error.status_code == 400 else ""
+        message = unread_body(error.__cause__, kind) or str(error.detail)
         response = error_response(ApiError(error.status_code, message))
         if error.status_code == 405:
             response.headers["Allow"] = ", ".join(_allowed(request))

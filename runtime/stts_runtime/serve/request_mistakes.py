@@ -103,8 +103,12 @@ def other_apis(body: Any) -> str | None:
     return f"files is of a front end's own; here a part of `content` is {_PICTURE} or {_FILE}" if body.files else None
 
 
-def unread_body(error: BaseException | None) -> str | None:
+def unread_body(error: BaseException | None, content_type: str) -> str | None:
     """Why the framework could not make anything of a body, if it is known."""
+    if content_type.startswith("application/x-www-form-urlencoded"):
+        return (
+            f"the body came as {content_type[:_LONGEST_NAME]}, as curl -d sends it; send a file with -F file=@clip.mp4"
+        )
     if isinstance(error, UnicodeDecodeError):
         return "the body is not JSON in UTF-8; compressed bodies are not read"
     if isinstance(error, RecursionError):

@@ -268,3 +268,5 @@ def test_an_upload_without_the_name_of_a_file_is_told_as_such(server: Served) ->
     reply = requests.post(f"{server.address}/v1/files", files={"file": (None, b"junk")}, timeout=10)
     assert reply.status_code == 400
     assert reply.json()["error"]["message"] == "file should be a file with a name, not text: curl -F file=@clip.mp4"
+    reply = requests.post(f"{server.address}/v1/files", data=b"a&" * 2000, headers=FORM, timeout=10)
+    assert "as curl -d sends it; send a file with -F file=@clip.mp4" in reply.json()["error"]["message"]
