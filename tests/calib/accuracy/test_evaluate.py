@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from stts_calib.accuracy import AccuracyReport, Evaluation, report_of, settings_
 from stts_calib.accuracy.evaluate import Answers, Asked
 from stts_calib.accuracy.intervals import Interval, accuracy_interval, difference_interval
 from stts_calib.accuracy.settings import Setting
-from stts_calib.clips import Question, Split
+from stts_calib.clips import ClipSet, Question, Split
 from stts_export.building import BuildRequest, build_bundle
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
@@ -157,7 +158,7 @@ def test_differences_are_those_of_paired_answers(controls: Bundle) -> None:
         "full-t3": ["red", "no", "blue", "yes"],
     }
     evaluation.answers = {name: Answers(texts=texts, vision_ms=[1.0], clip_ms=[2.0]) for name, texts in said.items()}
-    report = report_of(evaluation, "2026-01-01T00:00:00+00:00", 0.1)
+    report = report_of(evaluation, "2026-01-01T00:00:00+00:00")
     points = {(one.setting, one.against, one.questions): one.points.value for one in report.differences}
     assert points == {
         ("clip-t6-k0.5", "full-t6", "all"): -25,
@@ -171,10 +172,64 @@ def test_differences_are_those_of_paired_answers(controls: Bundle) -> None:
     assert {kind.kind: (kind.questions, kind.chance) for kind in report.kinds} == {"colour": (2, 50), "stop": (2, 50)}
 
 
-def evaluated(bundle: Bundle, clips: int) -> AccuracyReport:
-    evaluation = Evaluation(bundle, settings_of(bundle, []), clips, 4, Split.test)
-    evaluation.run()
-    return report_of(evaluation, "2026-01-01T00:00:00+00:00", 0.1)
+BOTH = (ClipSet.plain, ClipSet.hard)
+
+
+def lasting(report: AccuracyReport) -> dict[str, Any]:
+    """All that does not depend on the machine and its day."""
+    changing = {"created", "jobs", "minutes", "machine"}
+    found = report.model_dump(exclude=changing | {"settings"})
+    return {**found, "settings": [one.model_dump(exclude={"vision_ms", "clip_ms"}) for one in report.settings]}
+
+
+def test_several_processes_find_what_one_finds(controls: Bundle) -> None:
+    one, three = (evaluated(controls, clips=7, clip_sets=BOTH, jobs=jobs) for jobs in (1, 3))
+    assert lasting(one) == lasting(three)
+    assert three.jobs == 3
+    assert list(three.settings[0].by_set) == ["plain", "hard"]
+
+
+def test_a_journal_goes_on_where_it_was_cut(controls: Bundle, tmp_path: Path) -> None:
+    journal, done = tmp_path / "seen.jsonl", list[int]()
+    whole = evaluated(controls, clips=5, clip_sets=BOTH, journal=journal)
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 6, "who answers, and a line a clip"
+    journal.write_bytes(b"".join(lines[:3]) + lines[3][:50])
+    cut = Evaluation(controls, settings_of(controls, []), 5, 4, Split.test, clip_sets=BOTH, jobs=2)
+    cut.run(done.append, journal)
+    assert done == [2, 3, 4, 5]
+    assert lasting(report_of(cut, whole.created)) == lasting(whole)
+    assert len(journal.read_bytes().splitlines()) == 6
+    fewer = evaluated(controls, clips=2, clip_sets=BOTH, journal=journal)
+    assert lasting(fewer) == lasting(evaluated(controls, clips=2, clip_sets=BOTH))
+    assert fewer.minutes == pytest.approx(cut.seconds / 60, abs=0.05), "of what is written, and no engine was loaded"
+
+
+def test_a_journal_of_something_else_is_refused(controls: Bundle, tmp_path: Path) -> None:
+    journal = tmp_path / "seen.jsonl"
+    evaluated(controls, clips=2, journal=journal)
+    before = journal.read_bytes()
+    with pytest.raises(UserError, match="of another evaluation"):
+        evaluated(controls, clips=2, clip_sets=BOTH, journal=journal)
+    assert journal.read_bytes() == before
+    notes = tmp_path / "notes.jsonl"
+    for text in ('{"to do": "everything"}\n', "everything"):
+        notes.write_text(text)
+        with pytest.raises(UserError, match="is no journal"):
+            evaluated(controls, clips=2, journal=notes)
+        assert notes.read_text() == text
+
+
+def evaluated(
+    bundle: Bundle,
+    clips: int,
+    clip_sets: Sequence[ClipSet] = (ClipSet.plain,),
+    jobs: int = 1,
+    journal: Path | None = None,
+) -> AccuracyReport:
+    evaluation = Evaluation(bundle, settings_of(bundle, []), clips, 4, Split.test, clip_sets=clip_sets, jobs=jobs)
+    evaluation.run(journal=journal)
+    return report_of(evaluation, "2026-01-01T00:00:00+00:00")
 
 
 def test_the_command_writes_report_and_picture(controls: Bundle, tmp_path: Path) -> None:
