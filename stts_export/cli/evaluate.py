@@ -60,14 +60,14 @@ def evaluate_command(
     from stts_runtime.cli.show import show_note
     from stts_runtime.engines import check_engine, choose_engine
 
+    if jobs > 1 and engine != "cpu":
+        raise UserError(f"--jobs spreads clips over CPU cores, and the engine is {engine}; leave one of them out")
     select_gpu(gpu_of(device))
     _check_places(report, plot, answers, journal, bundle)
     opened = Bundle.open(bundle)
     for note in choose_engine(opened, engine, device).notes:
         show_note(note)
     check_engine(opened, engine)
-    if jobs > 1 and engine != "cpu":
-        raise UserError(f"--jobs spreads clips over CPU cores, and the engine is {engine}; leave one of them out")
     settings = settings_of(opened, setting or [])
     evaluation = Evaluation(opened, settings, clips, questions, Split.test, engine, _clip_sets(clip_set), jobs)
     with steps(quiet=as_json) as tell:

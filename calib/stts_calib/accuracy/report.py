@@ -50,6 +50,8 @@ class SettingRecord(_Part):
     by_kind: dict[str, float]
     by_kind_intervals: dict[str, Interval] = Field(default_factory=dict)
     """The same with intervals, for kinds that were asked about two clips or more."""
+    by_kind_lost: dict[str, Interval] = Field(default_factory=dict)
+    """By kind, points less than unpruned, paired by question: than with as many frames, or else with the most."""
     vision_ms: float
     clip_ms: float
     """Vision, prefill and all questions."""
@@ -163,6 +165,7 @@ def _setting(evaluation: Evaluation, setting: Setting, timed: NDArray[np.bool_])
             for kind in sorted(set(kinds))
             if len(set(clips[kinds == kind])) > 1
         },
+        by_kind_lost=_by_kind_lost(evaluation, setting, kinds, clips),
         vision_ms=round(float(np.median(answers.vision_ms)), 2),
         clip_ms=round(float(np.median(answers.clip_ms)), 2),
         kept_of_moving=answers.moving.percent,
@@ -170,6 +173,23 @@ def _setting(evaluation: Evaluation, setting: Setting, timed: NDArray[np.bool_])
         lost_objects=answers.objects.percent_lost,
         answers_sha256=answers.sha256,
     )
+
+
+def _by_kind_lost(
+    evaluation: Evaluation, setting: Setting, kinds: NDArray[np.str_], clips: NDArray[np.int64]
+) -> dict[str, Interval]:
+    variants = evaluation.bundle.manifest.variants
+    frames = {one.name: variants[one.variant].frames for one in evaluation.settings}
+    unpruned = [name for name in frames if name.startswith("full-")]
+    if not unpruned or setting.name in unpruned:
+        return {}
+    against = max(unpruned, key=lambda name: (frames[name] == frames[setting.name], frames[name]))
+    hits = [evaluation.answers[name].hits(evaluation.asked) for name in (against, setting.name)]
+    return {
+        str(kind): difference_interval((hits[0] - hits[1])[kinds == kind], clips[kinds == kind])
+        for kind in sorted(set(kinds))
+        if len(set(clips[kinds == kind])) > 1
+    }
 
 
 def _by_set(evaluation: Evaluation, hits: NDArray[np.float64], clips: NDArray[np.int64]) -> dict[str, Interval]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from stts_runtime.errors import EngineError, UserError
 from tests.support.places import TINY
 from tests.support.programs import assert_refused, run
 
+TABLES = TINY.parents[1] / "scripts" / "accuracy_tables.py"
 BUDGET = TokenBudget(6, 4, 0.5, "given")
 
 
@@ -241,6 +244,38 @@ def test_the_command_writes_report_and_picture(controls: Bundle, tmp_path: Path)
     assert report == AccuracyReport.model_validate(json.loads(out.read_text()))
     assert report.questions == 8
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_tables_of_the_docs_are_made_from_a_report(controls: Bundle, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    made = evaluated(controls, clips=6, clip_sets=BOTH)
+    report.write_text(made.model_dump_json())
+    done = subprocess.run([sys.executable, TABLES, report], capture_output=True, text=True, check=True, timeout=60)
+    figures, _, differences, by_kind, breaks = [part.splitlines() for part in done.stdout.split("\n\n")[1:10:2]]
+    assert [len(table) - 2 for table in (figures, differences)] == [len(made.settings), len(made.differences)]
+    assert len(by_kind) == len(breaks) == len(made.kinds) + 2
+    pruned = next(one for one in made.settings if one.setting == "clip-t6-k0.5")
+    assert f"| `clip-t6-k0.5` | 12 | {pruned.by_set['plain'].value:.1f} (" in done.stdout
+    for table in (figures, differences, by_kind, breaks):
+        assert len({line.count("|") for line in table}) == 1, "every row has a cell for each column"
+    refused = subprocess.run([sys.executable, TABLES, TABLES], capture_output=True, text=True, check=False, timeout=60)
+    assert refused.returncode == 2
+    assert "is no report of `stts-export evaluate`" in refused.stderr
+
+
+def test_points_lost_by_kind_are_those_against_unpruned(controls: Bundle) -> None:
+    made = {one.setting: one for one in evaluated(controls, clips=6, clip_sets=BOTH).settings}
+    lost = made["clip-t3-k0.5"].by_kind_lost
+    assert lost
+    for kind, points in lost.items():
+        expected = made["full-t3"].by_kind[kind] - made["clip-t3-k0.5"].by_kind[kind]
+        assert points.value == pytest.approx(expected, abs=0.11)
+    assert made["full-t3"].by_kind_lost == {}
+
+
+def test_processes_are_for_the_cpu(controls: Bundle) -> None:
+    done = run("stts-export", "evaluate", controls.folder, "--engine", "cuda", "--jobs", "2")
+    assert_refused(done, "--jobs spreads clips over CPU cores")
 
 
 def test_the_command_refuses_a_wrong_ending_before_it_starts(controls: Bundle, tmp_path: Path) -> None:
