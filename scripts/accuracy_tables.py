@@ -40,13 +40,13 @@ def figures(report: AccuracyReport) -> Iterator[str]:
     """Every setting."""
     against = {one.setting: one.points for one in report.differences if one.against.startswith("full-t16")}
     columns = [*report.clip_sets, "both", "both, against unpruned, points", "needs time"]
-    yield from _head("setting", "tokens", *columns, "kept of what moves / of the rest", "objects lost", "vision ms")
-    for one in report.settings:
+    yield from _head("setting", "tokens", *columns, "kept of what moves / of the rest", "objects lost")
+    for one in _in_order(report):
         sets = [_accuracy(one.by_set[name]) for name in report.clip_sets] if one.by_set else [_accuracy(one.accuracy)]
         points = _points(against[one.setting]) if one.setting in against else ""
         timed = _accuracy(one.needs_time) if one.needs_time else ""
         kept = f"{one.kept_of_moving} / {one.kept_of_others}"
-        rest = [_accuracy(one.accuracy), points, timed, kept, f"{one.lost_objects}", f"{one.vision_ms:.0f}"]
+        rest = [_accuracy(one.accuracy), points, timed, kept, f"{one.lost_objects}"]
         yield _row(f"`{one.setting}`", str(one.visual_tokens), *sets, *rest)
 
 
@@ -56,12 +56,12 @@ def scaling(report: AccuracyReport) -> Iterator[str]:
     chosen = [one for one in report.settings if one.visual_tokens == tokens and not _is_control(one)]
     chosen.sort(key=lambda one: one.frames)
     timed = {(one.setting, one.against): one.points for one in report.differences if one.questions == "needs time"}
-    yield from _head("frames", "keep", "all", "needs time", "against half of the frames, needs time", "vision ms")
+    yield from _head("frames", "keep", "all", "needs time", "against half of the frames, needs time")
     for before, one in zip([None, *chosen], chosen, strict=False):
         gain = timed.get((one.setting, before.setting)) if before else None
         needs = _accuracy(one.needs_time) if one.needs_time else ""
         points = _points(gain) if gain else ""
-        yield _row(str(one.frames), f"{one.keep:g}", _accuracy(one.accuracy), needs, points, f"{one.vision_ms:.0f}")
+        yield _row(str(one.frames), f"{one.keep:g}", _accuracy(one.accuracy), needs, points)
 
 
 def differences(report: AccuracyReport) -> Iterator[str]:
@@ -73,10 +73,11 @@ def differences(report: AccuracyReport) -> Iterator[str]:
 
 def by_kind(report: AccuracyReport) -> Iterator[str]:
     """A line a kind, a column a setting."""
-    yield from _head("kind", "needs time", "questions", "chance", *(f"`{one.setting}`" for one in report.settings))
+    settings = _in_order(report)
+    yield from _head("kind", "needs time", "questions", "chance", *(f"`{one.setting}`" for one in settings))
     for kind in report.kinds:
         about = kind.kind, "yes" if kind.needs_time else "no", str(kind.questions), f"{kind.chance:.1f}"
-        yield _row(*about, *(f"{one.by_kind[kind.kind]:.1f}" for one in report.settings))
+        yield _row(*about, *(f"{one.by_kind[kind.kind]:.1f}" for one in settings))
 
 
 def breaks(report: AccuracyReport) -> Iterator[str]:
@@ -91,6 +92,11 @@ def breaks(report: AccuracyReport) -> Iterator[str]:
     yield from _head("kind", *(f"`{one.setting}`" for one in pruned))
     for kind in sorted((one.kind for one in report.kinds), key=breaks_at):
         yield _row(kind, *(_lost(one, kind) for one in pruned))
+
+
+def _in_order(report: AccuracyReport) -> list[SettingRecord]:
+    """From few frames to many, from unpruned to the least kept, and controls behind what they are controls of."""
+    return sorted(report.settings, key=lambda one: (one.frames, -one.keep, _is_control(one)))
 
 
 def _broken(setting: SettingRecord, kind: str) -> bool:

@@ -44,7 +44,7 @@ def evaluate_command(
         typer.Option(help="What was seen, clip by clip, .jsonl; the same command goes on where this one stopped."),
     ] = None,
     report: Annotated[Optional[Path], typer.Option(help="Report to write, .json.")] = None,
-    plot: Annotated[Optional[Path], typer.Option(help="Picture of accuracy over latency, .png.")] = None,
+    plot: Annotated[Optional[Path], typer.Option(help="Picture of accuracy over visual tokens, .png.")] = None,
     answers: Annotated[
         Optional[Path], typer.Option(help="Every answer, .jsonl; scripts/compare_answers.py compares two of these.")
     ] = None,

@@ -254,6 +254,8 @@ def test_the_tables_of_the_docs_are_made_from_a_report(controls: Bundle, tmp_pat
     figures, _, differences, by_kind, breaks = [part.splitlines() for part in done.stdout.split("\n\n")[1:10:2]]
     assert [len(table) - 2 for table in (figures, differences)] == [len(made.settings), len(made.differences)]
     assert len(by_kind) == len(breaks) == len(made.kinds) + 2
+    frames = [line.split("`")[1].split("-")[1] for line in figures[2:]]
+    assert frames == sorted(frames), "from t3 to t6"
     pruned = next(one for one in made.settings if one.setting == "clip-t6-k0.5")
     assert f"| `clip-t6-k0.5` | 12 | {pruned.by_set['plain'].value:.1f} (" in done.stdout
     for table in (figures, differences, by_kind, breaks):
