@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws what a pruned run keeps of some test clips, a row of frames each, and prints what it answers about them.
+"""Draws what pruned runs keep of some test clips, a row of frames each, and prints what they answer about them.
 
 Needs a bundle with 16 frames. Example: kept_sheet.py out/tiny kept-sheet.jpg --clip plain:0 --clip hard:14
 """
@@ -38,7 +38,7 @@ def draw(
     bundle: BundleArgument,
     out: Annotated[Path, typer.Argument(help="Picture to write, .jpg.")],
     clips: Annotated[list[str], typer.Option("--clip", help="SET:NUMBER of a test clip.")],
-    keep: Annotated[float, typer.Option(help="A keep ratio of the bundle.")] = 0.5,
+    keep: Annotated[list[float], typer.Option(help="A keep ratio of the bundle; repeatable.")] = [0.5],  # noqa: B006
     columns: Annotated[int, typer.Option(min=2, max=FRAMES, help="Frames in a row; evenly spaced ones.")] = 8,
 ) -> None:
     check_place(out, [".jpg"])
@@ -49,9 +49,11 @@ def draw(
         for clip in chosen:
             window = clip.window(FRAMES, size)
             questions = [question.text for question in clip.questions]
-            answers = model.ask(window.frames, questions, keep=keep, frames=FRAMES, times=window.times_seconds)
-            print(told(clip, answers))
-            rows.append(row(clip.name, answers[0], columns))
+            for ratio in keep:
+                answers = model.ask(window.frames, questions, keep=ratio, frames=FRAMES, times=window.times_seconds)
+                name = f"{clip.name}, keep {ratio:g}"
+                print(told(name, clip, answers))
+                rows.append(row(name, answers[0], columns))
     picture = cv2.imencode(".jpg", np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
     with written_whole(out) as scratch:
         scratch.write_bytes(picture.tobytes())
@@ -64,15 +66,15 @@ def clip_of(name: str) -> Clip:
     return Clip.make(Split.test, int(number), ClipSet[kind])
 
 
-def told(clip: Clip, answers: list[Answer]) -> str:
+def told(name: str, clip: Clip, answers: list[Answer]) -> str:
     """How often somebody who moves lost all groups, and the questions that were answered wrongly."""
     kept = answers[0].kept
     sightings = clip.moving_objects(answers[0].window.times_seconds, round(kept.shape[1] ** 0.5))
     lost = int((~(sightings & kept).any(axis=(1, 2))).sum())
     pairs = [(one, answer.answer) for one, answer in zip(clip.questions, answers, strict=True)]
-    wrong = [f"{one.text} {said} (right: {one.answer})" for one, said in pairs if said != one.answer]
+    wrong = [f"{one.text} {said} (right: {one.answer})" for one, said in pairs if not one.is_right(said)]
     moving = f"{lost} of {len(sightings)} sightings of a moving object lost all groups"
-    return "\n  ".join([f"{clip.name}: {moving}, {len(pairs) - len(wrong)} of {len(pairs)} answers right", *wrong])
+    return "\n  ".join([f"{name}: {moving}, {len(pairs) - len(wrong)} of {len(pairs)} answers right", *wrong])
 
 
 def row(name: str, answer: Answer, columns: int) -> NDArray[np.uint8]:

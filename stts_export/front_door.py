@@ -32,6 +32,7 @@ def build(
     frames: int | Iterable[int] = 8,
     keep: float | Iterable[float] = (1.0, 0.5),
     budget: Scope | Iterable[Scope] = "clip",
+    variant: str | Iterable[str] | None = None,
     target: Target | Iterable[Target] = "cpu",
     precision: Half = "fp16",
     frames_from: PathLike | None = None,
@@ -42,9 +43,10 @@ def build(
 ) -> Bundle:
     """Builds a bundle: every frames x keep x budget is one vision variant over the same weights.
 
-    `on_step` is called with a line for each step and each note. Raises `UserError` for what the caller can put right,
-    before any weight is read where that is possible, and `ExportError` if a graph is not right; nothing is left behind
-    in either case. Raises `MissingExtraError` where torch is not installed.
+    `variant` names more of them, such as `clip-t32-k0.25`. `on_step` is called with a line for each step and each note.
+    Raises `UserError` for what the caller can put right, before any weight is read where that is possible, and
+    `ExportError` if a graph is not right; nothing is left behind in either case. Raises `MissingExtraError` where
+    torch is not installed.
     """
     check_export_extra("building a bundle")
     targets = [as_known("target", one, get_args(Target)) for one in as_list("target", target)]
@@ -58,6 +60,7 @@ def build(
         frames=[as_count("frames", one) for one in as_list("frames", frames)],
         keeps=[as_keep_ratio(one) for one in as_list("keep", keep)],
         budgets=[as_known("budget", one, get_args(Scope)) for one in as_list("budget", budget)],
+        variants=[] if variant is None else [str(one) for one in as_list("variant", variant)],
         targets=targets,
         half=half,
         frames_from=as_video(frames_from),

@@ -5,8 +5,9 @@ Source of the rounding: the reference implementation of arXiv 2603.18004 (it com
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 import numpy as np
 
@@ -18,6 +19,8 @@ AnsweringScope = Literal["clip", "frame"]
 
 KEY_FRAMES: Final = "live-key"
 """Name of the vision variant for a stream's key frames."""
+
+_NAME = re.compile(r"(full|clip|frame|given)-t(\d+)(?:-k(\d*\.?\d+))?")
 
 
 def check_keep(keep: float) -> None:
@@ -83,6 +86,17 @@ class TokenBudget:
         """Name of the vision variant, such as `clip-t8-k0.5`."""
         prefix = "full" if self.keep == 1 else self.scope
         return f"{prefix}-t{self.frames}" + ("" if self.keep == 1 else f"-k{self.keep:g}")
+
+    @classmethod
+    def named(cls, name: str, groups: int) -> TokenBudget:
+        """The budget of this name, for frames with `groups` groups."""
+        parts = _NAME.fullmatch(name)
+        scope, frames, keep = parts.groups() if parts else ("full", "1", None)
+        full = scope == "full"
+        found = cls(int(frames), groups, float(keep or 1), cast("Scope", "clip" if full else scope))
+        if parts is None or found.name != name:
+            raise UserError(f"{name!r} names no variant; names are like full-t16, clip-t32-k0.25 and frame-t16-k0.5")
+        return found
 
 
 @dataclass(frozen=True)

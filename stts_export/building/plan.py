@@ -105,12 +105,15 @@ def _budgets(request: BuildRequest, checkpoint: Checkpoint) -> list[TokenBudget]
     groups = checkpoint.config.vision.groups
     budgets: dict[str, TokenBudget] = {}
     for frames in request.frames:
-        if frames > MAX_FRAMES:
-            raise UserError(f"a window holds at most {MAX_FRAMES} frames, got {frames}")
         for keep in request.keeps:
             for scope in _scopes(request, keep):
                 budget = TokenBudget(frames, groups, keep, scope)
                 budgets[budget.name] = budget
+    for name in request.variants:
+        budgets[name] = TokenBudget.named(name, groups)
+    longest = max(budget.frames for budget in budgets.values())
+    if longest > MAX_FRAMES:
+        raise UserError(f"a window holds at most {MAX_FRAMES} frames, got {longest}")
     if checkpoint.config.scorer is None and any(budget.keep < 1 for budget in budgets.values()):
         raise CheckpointError(
             f"{checkpoint.path} has no token scorer (or no `stts` settings in config.json), so it builds at "

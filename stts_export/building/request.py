@@ -21,6 +21,8 @@ class BuildRequest:
     frames: Sequence[int]
     keeps: Sequence[float]
     budgets: Sequence[Scope]
+    variants: Sequence[str] = ()
+    """More vision variants by name, beside every frames x keep x budget."""
     targets: Sequence[str] = ("cpu",)
     half: Half = "fp16"
     """What targets in 16 bits compute in, but for what does not fit it."""
@@ -34,7 +36,7 @@ class BuildRequest:
     def command(self) -> str:
         """The command line that asks for the same, with names in place of paths: the bundle will travel."""
         words = ["stts-export", "build", self.checkpoint.resolve().name, "--out", self.out.resolve().name]
-        for option, values in (("--frames", self.frames), ("--keep", self.keeps), ("--budget", self.budgets)):
+        for option, values in self._repeatable:
             for value in values:
                 words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
         if self.max_context is not None:
@@ -48,3 +50,12 @@ class BuildRequest:
         if self.frames_from is not None:
             words += ["--frames-from", self.frames_from.name]
         return shlex.join(words)
+
+    @property
+    def _repeatable(self) -> Sequence[tuple[str, Sequence[object]]]:
+        return (
+            ("--frames", self.frames),
+            ("--keep", self.keeps),
+            ("--budget", self.budgets),
+            ("--variant", self.variants),
+        )

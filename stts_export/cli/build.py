@@ -48,6 +48,10 @@ BudgetOption = Annotated[
     Optional[list[BudgetName]],
     typer.Option(help="Budget, repeatable; `given` is a control for `evaluate`. Default: clip."),
 ]
+VariantOption = Annotated[
+    Optional[list[str]],
+    typer.Option(help="Another variant by name, such as clip-t32-k0.25, repeatable.", metavar="<name>"),
+]
 TargetOption = Annotated[
     Optional[list[TargetName]],
     typer.Option(help="What the graphs are made for, repeatable. Default: cpu; cpu-16bit for large models."),
@@ -69,6 +73,7 @@ def build_command(
     frames: FramesOption = None,
     keep: KeepOption = None,
     budget: BudgetOption = None,
+    variant: VariantOption = None,
     target: TargetOption = None,
     precision: Annotated[Half, typer.Option(help="Of targets in 16 bits.")] = "fp16",
     frames_from: FramesFromOption = None,
@@ -89,6 +94,7 @@ def build_command(
             frames=frames or 8,
             keep=keep or (1.0, 0.5),
             budget=[name.value for name in budget or [BudgetName.clip]],
+            variant=variant or None,
             target=targets,
             precision=precision,
             frames_from=frames_from,

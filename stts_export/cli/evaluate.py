@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -16,7 +15,6 @@ from stts_runtime.device import gpu_of, select_gpu
 from stts_runtime.engines import EngineName
 from stts_runtime.errors import UserError
 from stts_runtime.outputs import check_output, written_whole
-from stts_runtime.tell import TellStep
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,8 +36,15 @@ def evaluate_command(
     ] = None,
     engine: Annotated[EngineName, typer.Option(help="What runs the model.")] = "cpu",
     device: DeviceOption = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, max=256, help="Clips at the same time, each in a process with one thread.")
+    ] = 1,
+    journal: Annotated[
+        Optional[Path],
+        typer.Option(help="What was seen, clip by clip, .jsonl; the same command goes on where this one stopped."),
+    ] = None,
     report: Annotated[Optional[Path], typer.Option(help="Report to write, .json.")] = None,
-    plot: Annotated[Optional[Path], typer.Option(help="Picture of accuracy over latency, .png.")] = None,
+    plot: Annotated[Optional[Path], typer.Option(help="Picture of accuracy over visual tokens, .png.")] = None,
     answers: Annotated[
         Optional[Path], typer.Option(help="Every answer, .jsonl; scripts/compare_answers.py compares two of these.")
     ] = None,
@@ -55,17 +60,19 @@ def evaluate_command(
     from stts_runtime.cli.show import show_note
     from stts_runtime.engines import check_engine, choose_engine
 
+    if jobs > 1 and engine != "cpu":
+        raise UserError(f"--jobs spreads clips over CPU cores, and the engine is {engine}; leave one of them out")
     select_gpu(gpu_of(device))
-    _check_places(report, plot, answers, bundle)
+    _check_places(report, plot, answers, journal, bundle)
     opened = Bundle.open(bundle)
     for note in choose_engine(opened, engine, device).notes:
         show_note(note)
     check_engine(opened, engine)
     settings = settings_of(opened, setting or [])
-    evaluation = Evaluation(opened, settings, clips, questions, Split.test, engine, _clip_sets(clip_set))
+    evaluation = Evaluation(opened, settings, clips, questions, Split.test, engine, _clip_sets(clip_set), jobs)
     with steps(quiet=as_json) as tell:
-        minutes = _run(evaluation, tell)
-    made = report_of(evaluation, datetime.now(timezone.utc).isoformat(timespec="seconds"), minutes)
+        evaluation.run(lambda done: tell("asking about clips", done, clips if done else 0), journal)
+    made = report_of(evaluation, datetime.now(timezone.utc).isoformat(timespec="seconds"))
     # First what it found: a disk may be full.
     if as_json:
         print(made.model_dump_json(), flush=True)
@@ -87,14 +94,17 @@ def _clip_sets(wanted: list[str] | None) -> list[ClipSet]:
     return [named[name] for name in dict.fromkeys(wanted or [ClipSet.plain.value])]
 
 
-def _check_places(report: Path | None, plot: Path | None, answers: Path | None, bundle: Path) -> None:
+def _check_places(
+    report: Path | None, plot: Path | None, answers: Path | None, journal: Path | None, bundle: Path
+) -> None:
     """Refuses what could not be written, before the minutes are spent."""
     from stts_calib.accuracy import check_plot_library
 
     if report is not None:
         check_output(report, (".json",), None, bundle)
-    if answers is not None:
-        check_output(answers, (".jsonl",), None, bundle)
+    for lines in (answers, journal):
+        if lines is not None:
+            check_output(lines, (".jsonl",), None, bundle)
     if plot is not None:
         check_output(plot, (".png",), None, bundle)
         check_plot_library()
@@ -117,13 +127,6 @@ def _write_answers(evaluation: Evaluation, answers: Path | None) -> list[Path]:
     with written_whole(answers) as scratch:
         scratch.write_text("".join(json.dumps(one) + "\n" for one in evaluation.records()))
     return [answers]
-
-
-def _run(evaluation: Evaluation, tell: TellStep) -> float:
-    """Minutes that it took."""
-    started = time.perf_counter()
-    evaluation.run(lambda done: tell("asking about clips", done, evaluation.clips if done else 0))
-    return (time.perf_counter() - started) / 60
 
 
 def _show(report: AccuracyReport) -> None:
@@ -166,7 +169,7 @@ def _by_setting(report: AccuracyReport) -> Table:
         timed = "-" if one.needs_time is None else f"{one.needs_time.value:.1f}"
         accuracy = f"{one.accuracy.value:.1f} ({one.accuracy.low:.1f} to {one.accuracy.high:.1f})"
         kept = "-" if one.kept_of_moving is None else f"{one.kept_of_moving:.1f} / {one.kept_of_others:.1f}"
-        lost = "-" if one.lost_objects is None else f"{one.lost_objects:.1f}"
+        lost = "-" if one.lost_objects is None else f"{one.lost_objects:.2f}"
         milliseconds = f"{one.vision_ms:.1f}", f"{one.clip_ms:.1f}"
         table.add_row(one.setting, str(one.visual_tokens), accuracy, timed, kept, lost, *milliseconds)
     return table

@@ -57,3 +57,16 @@ def test_a_single_frame_cannot_be_pruned() -> None:
     for scope in ("clip", "frame"):
         with pytest.raises(UserError):
             TokenBudget(1, 81, 0.5, scope)
+
+
+@pytest.mark.parametrize("name", ["full-t16", "clip-t64-k0.125", "frame-t16-k0.5", "given-t3-k0.7"])
+def test_a_name_is_read_as_it_is_written(name: str) -> None:
+    assert TokenBudget.named(name, 36).name == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "clip", "clip-t8", "full-t8-k0.5", "clip-t8-k1", "clip-t08-k0.5", "clip-t8-k.5", "live-k0.5"]
+)
+def test_what_names_no_budget_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match="names no variant"):
+        TokenBudget.named(name, 36)

@@ -1,25 +1,30 @@
-"""Asks every setting the same questions about the same clips, in turn, through the engines."""
+"""Asks every setting the same questions about the same clips, and keeps all answers."""
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from stts_calib.accuracy.exam import Exam
+from stts_calib.accuracy.journal import Circumstances, Journal
+from stts_calib.accuracy.seen import ClipSeen, KeptShare, SettingSeen
 from stts_calib.accuracy.settings import Setting
-from stts_calib.clips import Clip, ClipSet, Question, Split
-from stts_runtime.answering import Conversation
+from stts_calib.accuracy.workers import watch_clips
+from stts_calib.clips import ClipSet, Question, Split
+from stts_runtime.bench import machine
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines import EngineName
-from stts_runtime.session import Session
-from stts_runtime.video import Window
-
-_ANSWER_TOKENS = {ClipSet.plain: 8, ClipSet.hard: 24}
-"""At most. A point takes 16."""
+from stts_runtime.bundle.contract import LANGUAGE, vision_part
+from stts_runtime.engines import BACKENDS, EngineName
+from stts_runtime.errors import UserError
 
 
 class Asked(NamedTuple):
@@ -32,33 +37,6 @@ class Asked(NamedTuple):
     @property
     def kind(self) -> str:
         return self.question.kind
-
-
-class Shown(NamedTuple):
-    """A clip as settings with so many frames see it."""
-
-    clip: int
-    window: Window
-    moving: NDArray[np.bool_]
-    """(T, G): where something moves."""
-    objects: NDArray[np.bool_]
-    """(sightings, T, G): where each moving object is, one frame at a time."""
-
-
-@dataclass
-class KeptShare:
-    """How many of some groups were kept."""
-
-    kept: int = 0
-    groups: int = 0
-
-    def add(self, kept: NDArray[np.bool_]) -> None:
-        self.kept += int(kept.sum())
-        self.groups += kept.size
-
-    @property
-    def percent(self) -> float | None:
-        return round(100 * self.kept / self.groups, 1) if self.groups else None
 
 
 @dataclass
@@ -74,6 +52,14 @@ class Answers:
     others: KeptShare = field(default_factory=KeptShare)
     objects: KeptShare = field(default_factory=KeptShare)
     """Of the moving objects, frame by frame, those of which a group was kept."""
+
+    def add(self, seen: SettingSeen) -> None:
+        self.texts += seen.answers
+        self.vision_ms.append(seen.vision_ms)
+        self.clip_ms.append(seen.clip_ms)
+        self.moving += seen.moving
+        self.others += seen.others
+        self.objects += seen.objects
 
     def hits(self, asked: list[Asked]) -> NDArray[np.float64]:
         """1 where the answer is right, to the letter or as a point, else 0."""
@@ -98,27 +84,30 @@ class Evaluation:
         split: Split,
         engine: EngineName = "cpu",
         clip_sets: Sequence[ClipSet] = (ClipSet.plain,),
+        jobs: int = 1,
     ) -> None:
-        """`clips` of all `clip_sets` together, which take turns."""
-        self.bundle, self.settings, self.clips, self.split, self.engine = bundle, settings, clips, split, engine
-        self.clip_sets = tuple(clip_sets)
-        self.lowering = "cpu"
-        """Of the graphs that answer, known once they are loaded."""
-        self._questions = questions
+        """`clips` of all `clip_sets` together, which take turns; `jobs` of them are watched at the same time."""
+        self.bundle, self.settings, self.clips, self.jobs = bundle, settings, clips, jobs
+        self.exam = Exam(tuple(settings), questions, split, engine, tuple(clip_sets))
         self.asked: list[Asked] = []
         self.answers = {setting.name: Answers() for setting in settings}
+        self.seconds = 0.0
+        """What it took, over all runs of a journal."""
+        self.circumstances = self._circumstances()
 
-    def run(self, on_clip: Callable[[int], None] = lambda _: None) -> None:
-        """Asks everything; `on_clip` is called with the number of clips done: 0 once the engines are loaded."""
-        conversation = Conversation.open(self.bundle, self.engine)
-        self.lowering = conversation.lowering
-        variants = {setting.variant for setting in self.settings}
-        sessions = {name: Session.open(self.bundle, name, conversation, self.engine) for name in variants}
-        on_clip(0)
-        for number in range(self.clips):
-            turn, chosen = divmod(number, len(self.clip_sets))
-            self._watch(number, Clip.make(self.split, turn, self.clip_sets[chosen]), sessions)
-            on_clip(number + 1)
+    def run(self, on_clip: Callable[[int], None] = lambda _: None, journal: Path | None = None) -> None:
+        """Asks everything that the journal does not hold yet, and writes it there.
+
+        `on_clip` is called with the number of clips done: first with what the journal holds, before engines are loaded.
+        """
+        if journal is None:
+            self._watch(on_clip, lambda *_: None)
+            return
+        with Journal.opened(journal, self.circumstances) as opened:
+            self.circumstances, self.seconds = opened.circumstances, opened.seconds
+            for seen in opened.clips[: self.clips]:
+                self._add(seen)
+            self._watch(on_clip, opened.append, len(opened.clips))
 
     def records(self) -> Iterator[dict[str, str | int]]:
         """Every answer with its question, setting by setting."""
@@ -132,32 +121,39 @@ class Evaluation:
                 }
                 yield {**about, "right": asked.question.answer, "answer": text}
 
-    def _watch(self, number: int, clip: Clip, sessions: dict[str, Session]) -> None:
-        """Every setting sees the clip before the next one is made, so that all meet the same noise of the machine."""
-        questions = clip.some_questions(self._questions)
-        self.asked += [Asked(question, number) for question in questions]
-        manifest, shown = self.bundle.manifest, dict[int, Shown]()
-        # In another order for every clip, so that none always comes first, on a cold cache.
-        for turn in np.random.default_rng(number).permutation(len(self.settings)).tolist():
-            setting = self.settings[turn]
-            frames = manifest.variants[setting.variant].frames
-            if frames not in shown:
-                window = clip.window(frames, manifest.vision.image_size)
-                about = window.times_seconds.tolist(), manifest.vision.groups_per_side
-                shown[frames] = Shown(number, window, clip.moving(*about), clip.moving_objects(*about))
-            self._ask(setting, sessions[setting.variant], shown[frames], questions, _ANSWER_TOKENS[clip.clip_set])
-
-    def _ask(
-        self, setting: Setting, session: Session, shown: Shown, questions: list[Question], answer_tokens: int
+    def _watch(
+        self, on_clip: Callable[[int], None], on_seen: Callable[[ClipSeen, float], None], first: int = 0
     ) -> None:
-        manifest, answers = self.bundle.manifest, self.answers[setting.name]
-        given = setting.choice(manifest.budget(manifest.variants[setting.variant]), shown.clip)
-        watched = session.watch(shown.window, given=given)
-        kept_later, moving_later = watched.vision.kept[1:], shown.moving[1:]
-        answers.moving.add(kept_later[moving_later])
-        answers.others.add(kept_later[~moving_later])
-        answers.objects.add(np.any(shown.objects & watched.vision.kept, axis=(1, 2)))
-        got = [session.ask(watched, question.text, answer_tokens) for question in questions]
-        answers.texts += [answer.answer for answer in got]
-        answers.vision_ms.append(got[0].milliseconds.vision)
-        answers.clip_ms.append(sum(answer.milliseconds.total for answer in got))
+        on_clip(min(first, self.clips))
+        if first >= self.clips:
+            return
+        before = time.perf_counter()
+        for seen in watch_clips(self.bundle, self.exam, range(first, self.clips), self.jobs):
+            now = time.perf_counter()
+            on_seen(seen, now - before)
+            self.seconds, before = self.seconds + now - before, now
+            self._add(seen)
+            on_clip(seen.clip + 1)
+
+    def _add(self, seen: ClipSeen) -> None:
+        questions = self.exam.clip(seen.clip).some_questions(self.exam.questions)
+        if [question.text for question in questions] != seen.questions:
+            raise UserError(f"clip {seen.clip} was asked other questions: the clips have changed since; start anew")
+        self.asked += [Asked(question, seen.clip) for question in questions]
+        for name, answers in self.answers.items():
+            answers.add(seen.settings[name])
+
+    def _circumstances(self) -> Circumstances:
+        parts = [LANGUAGE, *(vision_part(setting.variant) for setting in self.settings)]
+        weights = [BACKENDS[self.exam.engine].graph(self.bundle, part).weights for part in parts]
+        return Circumstances(
+            settings=[setting.name for setting in self.settings],
+            questions=self.exam.questions,
+            split=self.exam.split.name,
+            clip_sets=[one.value for one in self.exam.clip_sets],
+            engine=self.exam.engine,
+            weights_sha256={name: self.bundle.manifest.files[name].sha256 for name in weights},
+            versions={name: version(name) for name in ("stts-export", "numpy")} | {"opencv": cv2.__version__},
+            jobs=self.jobs,
+            machine=machine(),
+        )

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from importlib.metadata import version
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,7 +14,7 @@ from stts_calib.accuracy.evaluate import Evaluation
 from stts_calib.accuracy.intervals import Interval, accuracy_interval, difference_interval
 from stts_calib.accuracy.settings import Setting
 from stts_calib.clips import ALL_KINDS, Kind
-from stts_runtime.bench import Machine, machine
+from stts_runtime.bench import Machine
 
 QuestionSet = Literal["all", "needs time"]
 
@@ -45,11 +43,15 @@ class SettingRecord(_Part):
     keep: float
     visual_tokens: int
     accuracy: Interval
+    by_set: dict[str, Interval] = Field(default_factory=dict)
+    """The same for each set of clips, where there are several."""
     needs_time: Interval | None
     """Over the kinds that one frame cannot answer."""
     by_kind: dict[str, float]
     by_kind_intervals: dict[str, Interval] = Field(default_factory=dict)
     """The same with intervals, for kinds that were asked about two clips or more."""
+    by_kind_lost: dict[str, Interval] = Field(default_factory=dict)
+    """By kind, points less than unpruned, paired by question: than with as many frames, or else with the most."""
     vision_ms: float
     clip_ms: float
     """Vision, prefill and all questions."""
@@ -86,33 +88,33 @@ class AccuracyReport(_Part):
     versions: dict[str, str]
     """Of what makes and draws clips, and of this package."""
     machine: Machine
+    jobs: int = 1
+    """Clips watched at the same time; several have one thread each, and the milliseconds are theirs."""
     minutes: float
     kinds: list[KindRecord]
     settings: list[SettingRecord]
     differences: list[Difference]
 
 
-def report_of(evaluation: Evaluation, created: str, minutes: float) -> AccuracyReport:
+def report_of(evaluation: Evaluation, created: str) -> AccuracyReport:
     """Everything that was found, with each setting's difference to what it has to be measured by."""
-    manifest = evaluation.bundle.manifest
+    manifest, met = evaluation.bundle.manifest, evaluation.circumstances
     timed = _needs_time(evaluation)
     return AccuracyReport(
         created=created,
         bundle=evaluation.bundle.folder.name,
         checkpoint=manifest.checkpoint,
-        engine=evaluation.engine,
-        split=evaluation.split.name,
-        clip_sets=[one.value for one in evaluation.clip_sets],
+        engine=met.engine,
+        split=met.split,
+        clip_sets=met.clip_sets,
         clips=evaluation.clips,
         questions=len(evaluation.asked),
         random_weights=manifest.random_weights,
-        weights_sha256={
-            graphs[evaluation.lowering].weights: manifest.files[graphs[evaluation.lowering].weights].sha256
-            for graphs in manifest.parts().values()
-        },
-        versions={name: version(name) for name in ("stts-export", "numpy")} | {"opencv": cv2.__version__},
-        machine=machine(),
-        minutes=round(minutes, 1),
+        weights_sha256=met.weights_sha256,
+        versions=met.versions,
+        machine=met.machine,
+        jobs=met.jobs,
+        minutes=round(evaluation.seconds / 60, 1),
         kinds=[_kind(evaluation, kind) for kind in ALL_KINDS if kind.name in {one.kind for one in evaluation.asked}],
         settings=[_setting(evaluation, setting, timed) for setting in evaluation.settings],
         differences=_differences(evaluation, timed),
@@ -155,6 +157,7 @@ def _setting(evaluation: Evaluation, setting: Setting, timed: NDArray[np.bool_])
         keep=variant.keep,
         visual_tokens=variant.kept_groups,
         accuracy=accuracy_interval(hits, clips),
+        by_set=_by_set(evaluation, hits, clips),
         needs_time=accuracy_interval(hits[timed], clips[timed]) if len(set(clips[timed])) > 1 else None,
         by_kind={str(kind): round(100 * float(hits[kinds == kind].mean()), 1) for kind in sorted(set(kinds))},
         by_kind_intervals={
@@ -162,13 +165,43 @@ def _setting(evaluation: Evaluation, setting: Setting, timed: NDArray[np.bool_])
             for kind in sorted(set(kinds))
             if len(set(clips[kinds == kind])) > 1
         },
+        by_kind_lost=_by_kind_lost(evaluation, setting, kinds, clips),
         vision_ms=round(float(np.median(answers.vision_ms)), 2),
         clip_ms=round(float(np.median(answers.clip_ms)), 2),
         kept_of_moving=answers.moving.percent,
         kept_of_others=answers.others.percent,
-        lost_objects=None if answers.objects.percent is None else round(100 - answers.objects.percent, 1),
+        lost_objects=answers.objects.percent_lost,
         answers_sha256=answers.sha256,
     )
+
+
+def _by_kind_lost(
+    evaluation: Evaluation, setting: Setting, kinds: NDArray[np.str_], clips: NDArray[np.int64]
+) -> dict[str, Interval]:
+    variants = evaluation.bundle.manifest.variants
+    frames = {one.name: variants[one.variant].frames for one in evaluation.settings}
+    unpruned = [name for name in frames if name.startswith("full-")]
+    if not unpruned or setting.name in unpruned:
+        return {}
+    against = max(unpruned, key=lambda name: (frames[name] == frames[setting.name], frames[name]))
+    hits = [evaluation.answers[name].hits(evaluation.asked) for name in (against, setting.name)]
+    return {
+        str(kind): difference_interval((hits[0] - hits[1])[kinds == kind], clips[kinds == kind])
+        for kind in sorted(set(kinds))
+        if len(set(clips[kinds == kind])) > 1
+    }
+
+
+def _by_set(evaluation: Evaluation, hits: NDArray[np.float64], clips: NDArray[np.int64]) -> dict[str, Interval]:
+    sets = evaluation.exam.clip_sets
+    if len(sets) == 1:
+        return {}
+    of_set = {one.value: clips % len(sets) == place for place, one in enumerate(sets)}
+    return {
+        name: accuracy_interval(hits[chosen], clips[chosen])
+        for name, chosen in of_set.items()
+        if len(set(clips[chosen])) > 1
+    }
 
 
 def _differences(evaluation: Evaluation, timed: NDArray[np.bool_]) -> list[Difference]:

@@ -19,6 +19,7 @@ from stts_runtime.engines.interfaces import (
     VisionEngine,
     VisionOutput,
 )
+from stts_runtime.engines.onnxruntime_session import cpu_threads
 
 __all__ = [
     "BACKENDS",
@@ -33,6 +34,7 @@ __all__ = [
     "VisionOutput",
     "check_engine",
     "choose_engine",
+    "cpu_threads",
     "load_incremental",
     "load_language",
     "load_vision",

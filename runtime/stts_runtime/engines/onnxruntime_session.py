@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,21 @@ _HIDES_QUANTIZED = ["MatMulAddFusion"]
 COMPUTES_WIDE = ("session.disable_quant_qdq", "1")
 """For FP8: values are rounded to it, and products are float32; ONNX Runtime would make products of 8 bits of them and
 then refuse these."""
+_AS_MANY_AS_CORES = 0
+_THREADS = ContextVar("threads of a session on the CPU", default=_AS_MANY_AS_CORES)
+
 Signature = dict[str, tuple[type[np.generic], tuple[int | None, ...]]]
 """Names of inputs or outputs with their element type and shape; None stands for a symbolic size."""
+
+
+@contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """Engines for the CPU that are loaded meanwhile have so many threads each; otherwise one for every core."""
+    before = _THREADS.set(count)
+    try:
+        yield
+    finally:
+        _THREADS.reset(before)
 
 
 def onnxruntime_for(engines: str, extra: str) -> Any:
@@ -83,6 +97,7 @@ def cpu_session(bundle: Bundle, graphs: Graphs, lowering: str, inputs: Signature
     ort = cpu_runtime()
     options = ort.SessionOptions()
     options.log_severity_level = SILENT
+    options.intra_op_num_threads = _THREADS.get()
     # Vision and language are sessions with threads of their own, and idle threads that spin take the cores away from
     # the session whose turn it is. A decode step pays a little for it, vision gains much more (docs/performance.md).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from stts_calib.accuracy import AccuracyReport, Evaluation, report_of, settings_
 from stts_calib.accuracy.evaluate import Answers, Asked
 from stts_calib.accuracy.intervals import Interval, accuracy_interval, difference_interval
 from stts_calib.accuracy.settings import Setting
-from stts_calib.clips import Question, Split
+from stts_calib.clips import ClipSet, Question, Split
 from stts_export.building import BuildRequest, build_bundle
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
@@ -23,6 +26,7 @@ from stts_runtime.errors import EngineError, UserError
 from tests.support.places import TINY
 from tests.support.programs import assert_refused, run
 
+TABLES = TINY.parents[1] / "scripts" / "accuracy_tables.py"
 BUDGET = TokenBudget(6, 4, 0.5, "given")
 
 
@@ -157,7 +161,7 @@ def test_differences_are_those_of_paired_answers(controls: Bundle) -> None:
         "full-t3": ["red", "no", "blue", "yes"],
     }
     evaluation.answers = {name: Answers(texts=texts, vision_ms=[1.0], clip_ms=[2.0]) for name, texts in said.items()}
-    report = report_of(evaluation, "2026-01-01T00:00:00+00:00", 0.1)
+    report = report_of(evaluation, "2026-01-01T00:00:00+00:00")
     points = {(one.setting, one.against, one.questions): one.points.value for one in report.differences}
     assert points == {
         ("clip-t6-k0.5", "full-t6", "all"): -25,
@@ -171,10 +175,64 @@ def test_differences_are_those_of_paired_answers(controls: Bundle) -> None:
     assert {kind.kind: (kind.questions, kind.chance) for kind in report.kinds} == {"colour": (2, 50), "stop": (2, 50)}
 
 
-def evaluated(bundle: Bundle, clips: int) -> AccuracyReport:
-    evaluation = Evaluation(bundle, settings_of(bundle, []), clips, 4, Split.test)
-    evaluation.run()
-    return report_of(evaluation, "2026-01-01T00:00:00+00:00", 0.1)
+BOTH = (ClipSet.plain, ClipSet.hard)
+
+
+def lasting(report: AccuracyReport) -> dict[str, Any]:
+    """All that does not depend on the machine and its day."""
+    changing = {"created", "jobs", "minutes", "machine"}
+    found = report.model_dump(exclude=changing | {"settings"})
+    return {**found, "settings": [one.model_dump(exclude={"vision_ms", "clip_ms"}) for one in report.settings]}
+
+
+def test_several_processes_find_what_one_finds(controls: Bundle) -> None:
+    one, three = (evaluated(controls, clips=7, clip_sets=BOTH, jobs=jobs) for jobs in (1, 3))
+    assert lasting(one) == lasting(three)
+    assert three.jobs == 3
+    assert list(three.settings[0].by_set) == ["plain", "hard"]
+
+
+def test_a_journal_goes_on_where_it_was_cut(controls: Bundle, tmp_path: Path) -> None:
+    journal, done = tmp_path / "seen.jsonl", list[int]()
+    whole = evaluated(controls, clips=5, clip_sets=BOTH, journal=journal)
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 6, "who answers, and a line a clip"
+    journal.write_bytes(b"".join(lines[:3]) + lines[3][:50])
+    cut = Evaluation(controls, settings_of(controls, []), 5, 4, Split.test, clip_sets=BOTH, jobs=2)
+    cut.run(done.append, journal)
+    assert done == [2, 3, 4, 5]
+    assert lasting(report_of(cut, whole.created)) == lasting(whole)
+    assert len(journal.read_bytes().splitlines()) == 6
+    fewer = evaluated(controls, clips=2, clip_sets=BOTH, journal=journal)
+    assert lasting(fewer) == lasting(evaluated(controls, clips=2, clip_sets=BOTH))
+    assert fewer.minutes == pytest.approx(cut.seconds / 60, abs=0.05), "of what is written, and no engine was loaded"
+
+
+def test_a_journal_of_something_else_is_refused(controls: Bundle, tmp_path: Path) -> None:
+    journal = tmp_path / "seen.jsonl"
+    evaluated(controls, clips=2, journal=journal)
+    before = journal.read_bytes()
+    with pytest.raises(UserError, match="of another evaluation"):
+        evaluated(controls, clips=2, clip_sets=BOTH, journal=journal)
+    assert journal.read_bytes() == before
+    notes = tmp_path / "notes.jsonl"
+    for text in ('{"to do": "everything"}\n', "everything"):
+        notes.write_text(text)
+        with pytest.raises(UserError, match="is no journal"):
+            evaluated(controls, clips=2, journal=notes)
+        assert notes.read_text() == text
+
+
+def evaluated(
+    bundle: Bundle,
+    clips: int,
+    clip_sets: Sequence[ClipSet] = (ClipSet.plain,),
+    jobs: int = 1,
+    journal: Path | None = None,
+) -> AccuracyReport:
+    evaluation = Evaluation(bundle, settings_of(bundle, []), clips, 4, Split.test, clip_sets=clip_sets, jobs=jobs)
+    evaluation.run(journal=journal)
+    return report_of(evaluation, "2026-01-01T00:00:00+00:00")
 
 
 def test_the_command_writes_report_and_picture(controls: Bundle, tmp_path: Path) -> None:
@@ -186,6 +244,40 @@ def test_the_command_writes_report_and_picture(controls: Bundle, tmp_path: Path)
     assert report == AccuracyReport.model_validate(json.loads(out.read_text()))
     assert report.questions == 8
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_tables_of_the_docs_are_made_from_a_report(controls: Bundle, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    made = evaluated(controls, clips=6, clip_sets=BOTH)
+    report.write_text(made.model_dump_json())
+    done = subprocess.run([sys.executable, TABLES, report], capture_output=True, text=True, check=True, timeout=60)
+    figures, _, differences, by_kind, breaks = [part.splitlines() for part in done.stdout.split("\n\n")[1:10:2]]
+    assert [len(table) - 2 for table in (figures, differences)] == [len(made.settings), len(made.differences)]
+    assert len(by_kind) == len(breaks) == len(made.kinds) + 2
+    frames = [line.split("`")[1].split("-")[1] for line in figures[2:]]
+    assert frames == sorted(frames), "from t3 to t6"
+    pruned = next(one for one in made.settings if one.setting == "clip-t6-k0.5")
+    assert f"| `clip-t6-k0.5` | 12 | {pruned.by_set['plain'].value:.1f} (" in done.stdout
+    for table in (figures, differences, by_kind, breaks):
+        assert len({line.count("|") for line in table}) == 1, "every row has a cell for each column"
+    refused = subprocess.run([sys.executable, TABLES, TABLES], capture_output=True, text=True, check=False, timeout=60)
+    assert refused.returncode == 2
+    assert "is no report of `stts-export evaluate`" in refused.stderr
+
+
+def test_points_lost_by_kind_are_those_against_unpruned(controls: Bundle) -> None:
+    made = {one.setting: one for one in evaluated(controls, clips=6, clip_sets=BOTH).settings}
+    lost = made["clip-t3-k0.5"].by_kind_lost
+    assert lost
+    for kind, points in lost.items():
+        expected = made["full-t3"].by_kind[kind] - made["clip-t3-k0.5"].by_kind[kind]
+        assert points.value == pytest.approx(expected, abs=0.11)
+    assert made["full-t3"].by_kind_lost == {}
+
+
+def test_processes_are_for_the_cpu(controls: Bundle) -> None:
+    done = run("stts-export", "evaluate", controls.folder, "--engine", "cuda", "--jobs", "2")
+    assert_refused(done, "--jobs spreads clips over CPU cores")
 
 
 def test_the_command_refuses_a_wrong_ending_before_it_starts(controls: Bundle, tmp_path: Path) -> None:

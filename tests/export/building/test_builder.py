@@ -103,6 +103,9 @@ def test_a_plain_molmo2_builds_at_keep_1_only(plain_checkpoint: Path, tmp_path: 
         ({"keeps": [1.5]}, "keep ratio must lie above 0"),
         ({"frames": [0]}, "at least 1 frame"),
         ({"frames": [4097]}, "at most 4096 frames"),
+        ({"variants": ["full-t4097"]}, "at most 4096 frames"),
+        ({"variants": ["clip-t4"]}, "'clip-t4' names no variant"),
+        ({"variants": ["clip-t4-k0.1"]}, "keep 0.1 is impossible for 4 frames"),
         ({"targets": ["npu"]}, "unknown target 'npu'"),
         ({"max_context": 10}, "does not hold a video"),
     ],
@@ -113,6 +116,12 @@ def test_impossible_requests_leave_nothing(
     with pytest.raises(UserError, match=message):
         build_bundle(request(micro_checkpoint, tmp_path / "bundle", **changes))
     assert not list(tmp_path.iterdir())
+
+
+def test_variants_are_built_by_name_beside_the_others(micro_checkpoint: Path, tmp_path: Path) -> None:
+    bundle = build_bundle(request(micro_checkpoint, tmp_path / "named", keeps=[1.0], variants=["clip-t4-k0.25"]))
+    assert list(bundle.manifest.variants) == ["full-t2", "clip-t4-k0.25"]
+    assert "--keep 1 --budget clip --variant clip-t4-k0.25 --target" in bundle.manifest.build_command
 
 
 def test_an_existing_bundle_is_replaced_only_on_demand(micro_checkpoint: Path, tmp_path: Path) -> None:
