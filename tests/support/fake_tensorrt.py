@@ -263,10 +263,10 @@ class FakeCuda:
         self.launched = 0
 
     def array(self, address: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """The array at an address, which must be that of an allocation."""
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        assert size <= ctypes.sizeof(self.memory[address])
-        return np.frombuffer(self.memory[address], dtype=dtype, count=int(np.prod(shape))).reshape(shape)
+        """The array at an address, which must lie in an allocation."""
+        count = int(np.prod(shape))
+        (start,) = (it for it, held in self.memory.items() if it <= address < it + ctypes.sizeof(held))
+        return np.frombuffer(self.memory[start], dtype, count, address - start).reshape(shape)
 
     def holds(self, address: int, count: int) -> bool:
         """Whether so many bytes from an address on lie in one allocation."""

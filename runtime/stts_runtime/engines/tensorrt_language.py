@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,9 @@ from stts_runtime.engines.cuda_memory import DeviceArray, PinnedArray
 from stts_runtime.engines.interfaces import check_room
 from stts_runtime.engines.tensorrt_context import LoadedEngine
 from stts_runtime.prompt import Tokens
+
+_ALIGNMENT = 256
+"""Bytes; TensorRT wants addresses of tensors to be multiples of it."""
 
 
 class TensorRtLanguage:
@@ -25,10 +30,10 @@ class TensorRtLanguage:
         self.length = 0
         caches = [name for name in loaded.names if f"new_{name}" in loaded.names]
         self.context = loaded.shape(caches[0])[-2]
+        self._arrays = {name: loaded.array(name) for name in ("visual_tokens", "logits", "next_token")}
         of_a_call = [name for name in ("token_ids", "positions", *INDICES) if name in loaded.names]
-        others = ("visual_tokens", "logits", "next_token")
-        self._arrays = {name: loaded.array(name, longest=self.context) for name in (*of_a_call, *others)}
-        self._host = {name: self._pinned(self._arrays[name]) for name in of_a_call}
+        self._inputs = _Inputs(loaded, of_a_call, self.context)
+        self._next = PinnedArray(loaded.stream.cuda, (1,), _whole_numbers(self._arrays["next_token"]))
         self._calls = self._calls_over(caches, caches_in_place)
         self._turn = 0
 
@@ -37,11 +42,7 @@ class TensorRtLanguage:
         first = {name: self._loaded.array(name) for name in caches}
         second = first if in_place else {name: self._loaded.array(name) for name in caches}
         ways = [(first, first)] if in_place else [(first, second), (second, first)]
-        return [_Calls(self._loaded, self._arrays, old, new) for old, new in ways]
-
-    def _pinned(self, array: DeviceArray) -> PinnedArray:
-        assert array.dtype is not None, "whole numbers have a type in numpy"
-        return PinnedArray(self._loaded.stream.cuda, array.shape, array.dtype)
+        return [_Calls(self._loaded, self._inputs, self._arrays, old, new) for old, new in ways]
 
     def show(self, visual_tokens: DeviceArray | NDArray[Any]) -> None:
         self._loaded.stream.put(self._arrays["visual_tokens"], visual_tokens)
@@ -52,23 +53,16 @@ class TensorRtLanguage:
 
     def forward(self, tokens: Tokens) -> int:
         check_room(self, tokens)
-        self._upload(tokens)
+        values = indices_of(tokens.ids, self.length, self._image_patch_id)
+        self._inputs.upload({**values, "token_ids": tokens.ids, "positions": tokens.positions}, len(tokens))
         self._calls[self._turn].run(len(tokens))
-        next_token = int(self._loaded.stream.download(self._arrays["next_token"])[0])
+        self._loaded.stream.download_pinned(self._next, self._arrays["next_token"])
+        self._loaded.stream.synchronize()
         self._turn = (self._turn + 1) % len(self._calls)
         self.length += len(tokens)
         # Prefills and single tokens have kernels of their own.
         self._loaded.keep_kernels("single token" if len(tokens) == 1 else "prefill")
-        return next_token
-
-    def _upload(self, tokens: Tokens) -> None:
-        """Waits for nothing: the last call ended with a download, so its numbers in pinned memory have been read."""
-        values = indices_of(tokens.ids, self.length, self._image_patch_id)
-        values |= {"token_ids": tokens.ids, "positions": tokens.positions}
-        for name, host in self._host.items():
-            count = len(values[name])
-            host.values[:count] = values[name]
-            self._loaded.stream.upload_pinned(self._arrays[name], host, end=count)
+        return int(self._next.values[0])
 
     def logits(self) -> NDArray[np.float32]:
         return self._loaded.stream.download(self._arrays["logits"]).astype(np.float32).reshape(-1)
@@ -77,20 +71,60 @@ class TensorRtLanguage:
         self.length = length
 
 
+class _Inputs:
+    """The whole numbers of a call. Those of a single token lie in one block, so that they go up in one copy."""
+
+    def __init__(self, loaded: LoadedEngine, names: list[str], longest: int) -> None:
+        self._stream = stream = loaded.stream
+        self.arrays = {name: loaded.array(name, longest) for name in names}
+        """For calls of up to `longest` tokens."""
+        kinds = {name: _whole_numbers(array) for name, array in self.arrays.items()}
+        self._host = {name: PinnedArray(stream.cuda, array.shape, kinds[name]) for name, array in self.arrays.items()}
+        of_one = (len(names), _ALIGNMENT)
+        self._one = stream.zeros(of_one, 1, np.dtype(np.uint8))
+        self._one_host = PinnedArray(stream.cuda, of_one, np.dtype(np.uint8))
+        self._one_values = {name: row.view(kinds[name]) for name, row in zip(names, self._one_host.values, strict=True)}
+
+    def of_one(self) -> dict[str, DeviceArray]:
+        """The arrays of a single token, each at an address that TensorRT takes."""
+        return {
+            name: replace(array, address=self._one.address + place * _ALIGNMENT, shape=(1,), owner=self._one)
+            for place, (name, array) in enumerate(self.arrays.items())
+        }
+
+    def upload(self, values: Mapping[str, NDArray[np.int64]], length: int) -> None:
+        """Waits for nothing: every call ends with a download, so its numbers in pinned memory have been read."""
+        if length == 1:
+            for name, row in self._one_values.items():
+                row[0] = values[name][0]
+            self._stream.upload_pinned(self._one, self._one_host)
+            return
+        for name, host in self._host.items():
+            count = len(values[name])
+            host.values[:count] = values[name]
+            self._stream.upload_pinned(self.arrays[name], host, end=count)
+
+
+def _whole_numbers(array: DeviceArray) -> np.dtype[Any]:
+    assert array.dtype is not None, "whole numbers have a type in numpy"
+    return array.dtype
+
+
 class _Calls:
     """The two kinds of calls over one pair of caches: of any length, and of a single token."""
 
     def __init__(
         self,
         loaded: LoadedEngine,
+        inputs: _Inputs,
         arrays: dict[str, DeviceArray],
         old: dict[str, DeviceArray],
         new: dict[str, DeviceArray],
     ) -> None:
-        bindings = {**arrays, **old, **{f"new_{name}": array for name, array in new.items()}}
+        shared = {**arrays, **old, **{f"new_{name}": array for name, array in new.items()}}
         self._any, one = loaded.context(), loaded.context()
-        for context in (self._any, one):
-            context.bind(bindings)
+        self._any.bind({**shared, **inputs.arrays})
+        one.bind({**shared, **inputs.of_one()})
         one.set_length(1)
         self._one = one.repeated()
 
