@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -280,6 +281,28 @@ def test_swaps_in_16_bits_are_allowed_near_the_cut_only() -> None:
     far = swapped(50)
     assert far.status == "missed"
     assert "from the cut" in (far.detail or "")
+
+
+@pytest.mark.parametrize(("error", "status"), [(2e-4, "ok"), (0.0, "missed")])
+def test_as_many_swaps_as_the_error_of_the_scores_explains_are_allowed(error: float, status: str) -> None:
+    """Where nearly everything moves, hundreds of scores lie closer to the cut than 16 bits can tell."""
+    frames, groups = 4, 81
+    budget = TokenBudget(frames, groups, 0.5)
+    generator = np.random.default_rng(0)
+    scores = (1 - 1e-5 * generator.random((frames, groups))).astype(np.float32)
+
+    def chosen(ours: NDArray[np.float32], shown: NDArray[np.float32]) -> VisionOutput:
+        kept = np.zeros(frames * groups, dtype=np.bool_)
+        order = np.argsort(ours[1:].ravel()) + groups
+        kept[:groups], kept[order[-(budget.kept - groups) :]] = True, True
+        return VisionOutput(None, kept.reshape(frames, groups), shown)
+
+    rounded = scores - np.float32(2e-4) * generator.random((frames, groups), dtype=np.float32)
+    got = chosen(rounded, rounded if error else scores)
+    found = compare_choice("engine", budget.name, budget, got, chosen(scores, scores), BARS["fp16"])
+    assert found.value is not None
+    assert found.value < BARS["fp16"].overlap
+    assert found.status == status
 
 
 def test_the_first_different_token_comes_with_both_probabilities() -> None:
