@@ -2,21 +2,24 @@
 """Compiles the kernels of `stts_runtime.cuda_decode` to the PTX that the wheel carries.
 
     pip install 'nvidia-cuda-nvrtc-cu12==12.2.*'
-    scripts/compile_kernels.py [--nvrtc libnvrtc.so.12] [--check]
+    scripts/compile_kernels.py [--nvrtc libnvrtc.so.12] [--check] [--sweep FOLDER]
 
-NVRTC 12.2 writes PTX 8.2, which the drivers of JetPack 6 load. Needs no GPU. `--check` compares instead of writing.
+NVRTC 12.2 writes PTX 8.2, which the drivers of JetPack 6 load. Needs no GPU. `--check` compares instead of writing;
+`--sweep` writes what scripts/bench_decode.py may choose from instead of what the wheel carries.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import gzip
 import sys
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from stts_runtime.cuda_decode.variants import ARCHITECTURES, KERNELS, PTX, VARIANTS, fingerprint
+from stts_runtime.cuda_decode.variants import ARCHITECTURES, KERNELS, Module, fingerprint, packaged_modules, read_ptx
+from stts_tools.decode_bench.candidates import sweep_modules
 
 _LIBRARY = "lib/libnvrtc.so.12"
 
@@ -72,31 +75,38 @@ def installed_library() -> Path:
     return Path(found.submodule_search_locations[0]) / _LIBRARY
 
 
-def compiled(nvrtc: Nvrtc, architecture: str, defines: Mapping[str, object]) -> str:
-    """All kernels of a variant, as PTX."""
+def compiled(nvrtc: Nvrtc, module: Module, architecture: int) -> str:
+    """PTX, without the compiler's comments; the first line names the sources."""
     headers = {path.name: path.read_text() for path in sorted(KERNELS.glob("*.cuh"))}
-    source = "".join(f'#include "{path.name}"\n' for path in sorted(KERNELS.glob("*.cu")))
-    headers |= {path.name: path.read_text() for path in sorted(KERNELS.glob("*.cu"))}
     options = [f"--gpu-architecture=compute_{architecture}", "--std=c++17", "-default-device"]
-    return nvrtc.ptx(source, "all.cu", headers, [*options, *(f"-D{name}={value}" for name, value in defines.items())])
+    options += [f"-D{name}={value}" for name, value in module.defines.items()]
+    ptx = nvrtc.ptx((KERNELS / module.source).read_text(), module.source, headers, options)
+    lines = (line.partition("//")[0].strip() for line in ptx.rstrip("\0").splitlines())
+    return "\n".join([f"// {fingerprint(module)}", *filter(None, lines), ""])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nvrtc", type=Path, help="the library; the installed package's if left out")
     parser.add_argument("--check", action="store_true", help="fail if what is there is not what would be written")
+    parser.add_argument("--sweep", type=Path, help="write the benchmark's candidates for compute_90 into this folder")
     arguments = parser.parse_args()
     nvrtc = Nvrtc(arguments.nvrtc or installed_library())
     if nvrtc.version() != (12, 2):
         sys.exit(f"NVRTC is {nvrtc.version()}, and PTX that old drivers load takes 12.2")
-    for variant in VARIANTS:
-        for architecture in ARCHITECTURES:
-            text = f"// {fingerprint(variant)}\n{compiled(nvrtc, architecture, variant.defines())}"
-            path = PTX / f"{variant.name}.sm{architecture}.ptx"
-            if arguments.check and (not path.exists() or path.read_text() != text):
-                sys.exit(f"{path} is not what its sources give; run this without --check")
-            path.write_text(text)
-            print(f"{path.name}: {len(text)} bytes")
+    if arguments.sweep:
+        arguments.sweep.mkdir(parents=True, exist_ok=True)
+        wanted = [(module, 90, arguments.sweep / module.path(90).name) for module in sweep_modules()]
+    else:
+        wanted = [(module, one, module.path(one)) for module in packaged_modules() for one in ARCHITECTURES]
+    for module, architecture, path in wanted:
+        text = compiled(nvrtc, module, architecture)
+        if arguments.check and (not path.exists() or read_ptx(path) != text):
+            sys.exit(f"{path} is not what its sources give; run this without --check")
+        path.parent.mkdir(exist_ok=True)
+        # Without a date and a name, so that the same sources give the same file.
+        path.write_bytes(gzip.compress(text.encode(), mtime=0))
+        print(f"{path.name}: {len(text)} bytes, {path.stat().st_size} compressed")
 
 
 if __name__ == "__main__":

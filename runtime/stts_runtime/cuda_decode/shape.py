@@ -37,7 +37,9 @@ class DecoderShape:
         if self.head_dim not in HEAD_WIDTHS:
             return f"heads are {self.head_dim} wide, and the kernels know {' and '.join(map(str, HEAD_WIDTHS))}"
         if self.heads % self.kv_heads or self.heads_of_key > MAX_HEADS_OF_KEY:
-            return f"{self.heads} query heads for {self.kv_heads} key heads, and at most {MAX_HEADS_OF_KEY} may share one"
+            return (
+                f"{self.heads} query heads for {self.kv_heads} key heads, and at most {MAX_HEADS_OF_KEY} may share one"
+            )
         for name, columns in (("width", self.width), ("mlp width", self.mlp_width)):
             if columns % COLUMN_STEP:
                 return f"the {name} {columns} is no multiple of {COLUMN_STEP}"

@@ -151,16 +151,18 @@ def step(
     tables: tuple[Array, Array],
     bfloat: bool = False,
 ) -> Step:
-    """x (B, width); a cache's keys and values (KV, slots, D), filled below a sequence's slot; `tables` cosines and
-    sines (B, D / 2) of their positions.
+    """Takes x (B, width), a cache's keys and values (KV, slots, D), filled below a sequence's slot, and as `tables`
+    cosines and sines (B, D / 2) of their positions.
     """
 
     def rounded(values: Array) -> Array:
-        return widened(narrowed(values, bfloat), bfloat).astype(np.float64)
+        wide: Array = widened(narrowed(values, bfloat), bfloat).astype(np.float64)
+        return wide
 
     def normed(values: Array, weight: NDArray[np.uint16]) -> Array:
         mean = np.mean(np.square(values, dtype=np.float64), -1, keepdims=True)
-        return values / np.sqrt(mean + shape.eps) * widened(weight, bfloat)
+        scaled: Array = values / np.sqrt(mean + shape.eps) * widened(weight, bfloat)
+        return scaled
 
     def turned(heads: Array) -> Array:
         cos, sin = (table[:, None, :].astype(np.float64) for table in tables)

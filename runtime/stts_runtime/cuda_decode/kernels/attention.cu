@@ -185,6 +185,7 @@ KERNEL(WARPS * WARP, 1) attention(const float* raw, const Bits16* q_norm, const 
 
     float* of_head = partial + (sequence * key_heads + key_head) * static_cast<long>(splits * heads_of_key * STATE);
     auto shared = [](const float* x) { return *x; };
+#pragma unroll 1
     for (int i = threadIdx.x; i < heads_of_key * D; i += THREADS) {
         int head = i / D, channel = i % D;
         float* state = of_head + (split * heads_of_key + head) * STATE;
@@ -198,6 +199,7 @@ KERNEL(WARPS * WARP, 1) attention(const float* raw, const Bits16* q_norm, const 
     barrier();
     if (!*last) return;
 
+#pragma unroll 1
     for (int i = threadIdx.x; i < heads_of_key * D; i += THREADS) {
         int head = i / D, channel = i % D;
         Floats joined = join_states(of_head + head * STATE, splits, heads_of_key * STATE, channel, load_from_blocks);

@@ -3,7 +3,7 @@
 // A weight matrix is (rows N, columns K), a row's values side by side. Of a tile of 16 rows, lane 4g + t of a warp
 // reads 16 bytes of row g and of row g + 8. A product sums over columns, in any order as long as both operands have
 // the same: so lane t takes PER_LANE columns that follow each other, a step of a warp is 4 x PER_LANE columns, and
-// nothing is moved between lanes.
+// nothing is moved between lanes. `arranged` is the order of eight activations that a format's words ask for.
 //
 // | format | 16 bytes hold | a step of a warp | scales |
 // | --- | --- | --- | --- |
@@ -30,7 +30,7 @@ template <class T> struct Dense {
     static constexpr int PER_LANE = 8, BITS = 16;
     struct Scales {};
     struct ScaleRows {};
-    static DEVICE int place(int column) { return column; }
+    static DEVICE Chunk arranged(const Chunk& x) { return x; }
     static DEVICE ScaleRows scale_rows(const Weights&, int, int) { return {}; }
     static DEVICE void load_scales(Scales&, const ScaleRows&, int) {}
     static DEVICE void add(float (&sum)[4], const Chunk& low, const Chunk& high, const Scales&, const Chunk* x) {
@@ -49,7 +49,7 @@ template <class T> struct Float8 {
     static constexpr int PER_LANE = 16, BITS = 8, BLOCK = 128;
     struct Scales { float low, high; };
     struct ScaleRows { const float *low, *high; };
-    static DEVICE int place(int column) { return column; }
+    static DEVICE Chunk arranged(const Chunk& x) { return x; }
     static DEVICE ScaleRows scale_rows(const Weights& weights, int low, int high) {
         const float* all = reinterpret_cast<const float*>(weights.scales);
         long blocks = (weights.columns + BLOCK - 1) / BLOCK;
@@ -79,8 +79,11 @@ template <class T> struct Int4 {
     static constexpr int PER_LANE = 32, BITS = 4, BLOCK = 32;
     struct Scales { Bits16 low, high; };
     struct ScaleRows { const Bits16 *low, *high; };
-    // A mask takes every fourth nibble of a word: activations lie in the order 0 4 1 5 2 6 3 7.
-    static DEVICE int place(int column) { return (column & ~7) | (column & 3) << 1 | (column & 4) >> 2; }
+    // A mask takes every fourth nibble of a word, so eight activations lie in the order 0 4 1 5 2 6 3 7.
+    static DEVICE Chunk arranged(const Chunk& x) {
+        return {bytes_of(x.word[0], x.word[2], 0x5410), bytes_of(x.word[0], x.word[2], 0x7632),
+                bytes_of(x.word[1], x.word[3], 0x5410), bytes_of(x.word[1], x.word[3], 0x7632)};
+    }
     static DEVICE ScaleRows scale_rows(const Weights& weights, int low, int high) {
         const Bits16* all = reinterpret_cast<const Bits16*>(weights.scales);
         long blocks = weights.columns / BLOCK;

@@ -56,11 +56,11 @@ template <class T> DEVICE Pair pair_of(float low, float high) {
 // Bytes of a (numbers 0 to 3) and b (4 to 7), one number in every four bits of `order`, the lowest byte first.
 DEVICE unsigned int bytes_of(unsigned int a, unsigned int b, unsigned int order) { return __byte_perm(a, b, order); }
 
-// Weights: read once, by this block alone, so they pass by the L1 cache. Volatile, so that they stay where they are
-// issued: ahead of waiting for the kernel before.
+// Weights: read once, by this block alone, so they pass by the L1 cache. Not by the path for constants (.nc), although
+// they are: the assembler moves such loads behind `wait_for_previous`, and being ahead of it is the point of them.
 DEVICE Chunk load_weights(const void* address) {
     Chunk x;
-    asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0,%1,%2,%3}, [%4];"
+    asm volatile("ld.global.L1::no_allocate.L2::256B.v4.u32 {%0,%1,%2,%3}, [%4];"
                  : "=r"(x.word[0]), "=r"(x.word[1]), "=r"(x.word[2]), "=r"(x.word[3]) : "l"(address));
     return x;
 }

@@ -28,6 +28,7 @@ DEVICE void run_block(Product& product, int rows, int batch, Bring bring, Finish
     product.run(activations, batch);
     product.share(sums);
     barrier();
+#pragma unroll 1
     for (int i = threadIdx.x; i < rows * batch; i += blockDim.x) finish(sums, i % rows, i / rows);
 }
 
