@@ -20,9 +20,9 @@ from typing import Any
 
 from stts_tools.decode_bench.run import KINDS, attempt, deadline, run_section
 
-_SHARES = {"machine": 0.05, "checks": 0.25, "dense": 0.27, "float8": 0.2, "int4": 0.23}
+_SHARES = {"machine": 0.05, "checks": 0.23, "dense": 0.28, "float8": 0.21, "int4": 0.23}
 """Of the time."""
-_GRACE_S = 12.0
+_GRACE_S = 14.0
 """For what a section still has to do when its search is over."""
 
 
@@ -49,7 +49,7 @@ def _parent(sweep: Path | None, seconds: float, output: Path, sections: list[str
         if sweep is not None:
             command += ["--sweep", str(sweep)]
         begin = time.monotonic()
-        ended = attempt(lambda: subprocess.run(command, check=False, timeout=share + 15).returncode)  # noqa: B023
+        ended = attempt(lambda: subprocess.run(command, check=False, timeout=share + 8).returncode)  # noqa: B023
         results[section] = json.loads(partial.read_text()) if partial.exists() else {}
         results[section]["ended"], results[section]["seconds"] = ended, round(time.monotonic() - begin, 1)
         partial.unlink(missing_ok=True)
@@ -60,7 +60,7 @@ def _parent(sweep: Path | None, seconds: float, output: Path, sections: list[str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sweep", type=Path, help="the folder with candidates; the packaged tilings alone if left out")
-    parser.add_argument("--seconds", type=float, default=200, help="of all sections together")
+    parser.add_argument("--seconds", type=float, default=200.0, help="of all sections together")
     parser.add_argument("--output", type=Path, default=Path("decode.json"))
     parser.add_argument("--only", nargs="*", choices=list(_SHARES), default=list(_SHARES), help="sections to run")
     parser.add_argument("--section", choices=list(_SHARES), help=argparse.SUPPRESS)

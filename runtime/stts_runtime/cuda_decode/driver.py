@@ -35,18 +35,20 @@ class Driver:
 
     def architecture(self, device: int) -> int:
         """The device's compute capability, as 87 for 8.7."""
-        attribute = self.api.CUdevice_attribute
-        major = self.call(
-            "cuDeviceGetAttribute",
-            attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
-            self.call("cuDeviceGet", device),
+        return 10 * self._attribute("COMPUTE_CAPABILITY_MAJOR", device) + self._attribute(
+            "COMPUTE_CAPABILITY_MINOR", device
         )
-        minor = self.call(
-            "cuDeviceGetAttribute",
-            attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
-            self.call("cuDeviceGet", device),
-        )
-        return 10 * int(major) + int(minor)
+
+    def multiprocessors(self, device: int) -> int:
+        return self._attribute("MULTIPROCESSOR_COUNT", device)
+
+    def version(self) -> int:
+        """Of CUDA that the driver knows, as 12030 for 12.3."""
+        return int(self.call("cuDriverGetVersion"))
+
+    def _attribute(self, name: str, device: int) -> int:
+        attribute = getattr(self.api.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
+        return int(self.call("cuDeviceGetAttribute", attribute, self.call("cuDeviceGet", device)))
 
 
 def load_driver() -> Driver:

@@ -47,7 +47,7 @@ class Caches(ctypes.Structure):
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """A layer's matrices, and addresses of its norms, which are of the activations' type."""
+    """A layer's matrices, and addresses of its norms, which are of the activations' type, and rotary tables."""
 
     qkv: Weights
     output: Weights
@@ -58,6 +58,9 @@ class LayerWeights:
     mlp_norm: int
     q_norm: int
     k_norm: int
+    cos: int
+    """Of every position, (positions, D / 2) float32, and `sin` likewise."""
+    sin: int
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,6 @@ class Workspace:
     partial: int
     tickets: int
     """Zero before the first layer; each leaves it so."""
-    cos: int
-    sin: int
     positions: int
     slots: int
 
@@ -83,6 +84,24 @@ class Product:
 
     kernel: Kernel
     tiling: Tiling
+    paired: bool = False
+    """Half of a block's tiles are of a second matrix."""
+
+    def launch(
+        self, stream: int, batch: int, weights: Weights, arguments: Sequence[Argument], prefetched: int, dependent: bool
+    ) -> None:
+        tiles = self.tiling.tiles
+        rows = _TILE * (tiles // 2 if self.paired else tiles)
+        columns = -(-weights.columns // _WIDEST_STEP) * _WIDEST_STEP + _APART
+        sums = self.tiling.warps * tiles * _TILE * _SEQUENCES * 4
+        self.kernel.launch(
+            stream,
+            (-(-weights.rows // rows), 1, 1),
+            self.tiling.threads,
+            batch * columns * 2 + sums,
+            (*arguments, ctypes.c_uint(prefetched // 16 * 16)),
+            dependent,
+        )
 
 
 @dataclass(frozen=True)
@@ -134,26 +153,14 @@ class LayerKernels:
     def _product(
         self, name: ProductName, stream: int, batch: int, weights: Weights, arguments: Sequence[Argument]
     ) -> None:
-        product = self.products[name]
-        tiles = product.tiling.tiles
-        rows = _TILE * (tiles // 2 if name == "gated" else tiles)
-        columns = -(-weights.columns // _WIDEST_STEP) * _WIDEST_STEP + _APART
-        sums = product.tiling.warps * tiles * _TILE * _SEQUENCES * 4
-        product.kernel.launch(
-            stream,
-            (-(-weights.rows // rows), 1, 1),
-            product.tiling.threads,
-            batch * columns * 2 + sums,
-            (*arguments, ctypes.c_uint(self.prefetched.get(name, 0) // 16 * 16)),
-            self.dependent,
-        )
+        self.products[name].launch(stream, batch, weights, arguments, self.prefetched.get(name, 0), self.dependent)
 
     def _attention(
         self, stream: int, batch: int, layer: LayerWeights, caches: Caches, slots: int, work: Workspace
     ) -> None:
         shape = self.shape
         addresses = (work.raw, layer.q_norm, layer.k_norm)
-        behind = (work.cos, work.sin, work.positions, work.slots)
+        behind = (layer.cos, layer.sin, work.positions, work.slots)
         arguments: list[Argument] = [*map(ctypes.c_void_p, addresses), ctypes.c_float(shape.eps)]
         arguments += [*map(ctypes.c_void_p, behind), caches, ctypes.c_long(slots), ctypes.c_int(shape.heads_of_key)]
         arguments += map(ctypes.c_void_p, (work.partial, work.tickets, work.attended))

@@ -61,6 +61,8 @@ TILINGS: Mapping[WeightKind, Mapping[ProductName, Tiling]] = {
     "int4": {"qkv": Tiling(4, 1, 5), "output": Tiling(8, 1, 4), "gated": Tiling(4, 2, 3), "down": Tiling(8, 1, 5)},
 }
 ATTENTION_WARPS = 4
+PREFETCHED = 1 << 20
+"""Bytes of a block's weights that are asked for while the kernel before runs: all of them."""
 
 
 def products_module(
@@ -80,6 +82,10 @@ def attention_module(
     return Module(name or f"attention-{head_width}-{activation}", "attention.cu", defines)
 
 
+def ends_module(activation: Activation) -> Module:
+    return Module(f"ends-{activation}", "ends.cu", {"ACTIVATION": _TYPES[activation]})
+
+
 def read_ptx(path: Path) -> str:
     """Raises `OSError` if there is none, or if it is damaged."""
     return gzip.decompress(path.read_bytes()).decode()
@@ -91,6 +97,7 @@ def packaged_modules() -> list[Module]:
     return [
         *(products_module(kind, activation, TILINGS[kind]) for kind in TILINGS for activation in activations),
         *(attention_module(width, activation) for width in HEAD_WIDTHS for activation in activations),
+        *(ends_module(activation) for activation in activations),
     ]
 
 

@@ -40,6 +40,9 @@ class HostDriver:
 
     modules: list[Module]
     capability: int = 90
+    version: int = 13000
+    do: Callable[[Callable[[], None]], None] = lambda work: work()
+    """Runs work now, or where work is being captured, whenever the graph is launched."""
     launches: list[tuple[str, bool]] = field(default_factory=list)
     """Names of kernels, and whether each might start before its turn."""
     _sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -92,9 +95,11 @@ class HostDriver:
         shape = (ctypes.c_int * 4)(config.gridDimX, config.gridDimY, config.gridDimZ, config.blockDimX)
         launch = getattr(function.library, f"launch_{function.name}")
         launch.argtypes, launch.restype = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p), None
-        # The driver copies what the addresses point at within the call; so what is captured is run at once, and a
-        # graph of it runs nothing more than once here.
-        launch(shape, config.sharedMemBytes, parameters)
+        # The driver copies the arguments within the call; here a thunk does, once it is known what they are.
+        copied = function.library[f"copied_{function.name}"]
+        copied.argtypes, copied.restype = (ctypes.c_void_p,), ctypes.c_void_p
+        arguments = copied(parameters)
+        self.do(lambda: launch(shape, config.sharedMemBytes, arguments))
         return (_OK,)
 
     def cuMemAlloc(self, size: int) -> tuple[int, int]:  # noqa: N802
@@ -123,6 +128,9 @@ class HostDriver:
     def cuMemcpyDtoDAsync(self, target: int, source: int, size: int, stream: object) -> tuple[int]:  # noqa: N802
         return self.cuMemcpyHtoD(target, source, size)
 
+    def cuDriverGetVersion(self) -> tuple[int, int]:  # noqa: N802
+        return _OK, self.version
+
     def cuDeviceGetAttribute(self, attribute: str, device: int) -> tuple[int, int]:  # noqa: N802
         return _OK, {"major": self.capability // 10, "minor": self.capability % 10}.get(attribute, 1)
 
@@ -145,7 +153,6 @@ class HostDriver:
             "cuDevicePrimaryCtxRetain",
             "cuStreamCreate",
             "cuStreamEndCapture",
-            "cuDriverGetVersion",
         }
         without = {
             *("cuInit", "cuCtxSetCurrent", "cuStreamBeginCapture", "cuGraphDestroy", "cuGraphLaunch"),

@@ -15,7 +15,19 @@ void launch_kernel(void (*kernel)(Parameters...), const int* grid_and_threads, s
                      [&] { call_kernel(kernel, arguments, std::index_sequence_for<Parameters...>{}); });
 }
 
+// A copy of the arguments that stays for the life of the process, as the driver makes one of a launch.
+template <class... Parameters, size_t... Numbers>
+void** copy_arguments(void (*)(Parameters...), void** arguments, std::index_sequence<Numbers...>) {
+    return new void*[sizeof...(Parameters)]{
+        new std::remove_reference_t<Parameters>(*static_cast<std::remove_reference_t<Parameters>*>(arguments[Numbers]))...};
+}
+
+template <class... Parameters> void** copy_all(void (*kernel)(Parameters...), void** arguments) {
+    return copy_arguments(kernel, arguments, std::index_sequence_for<Parameters...>{});
+}
+
 #define LAUNCHED(kernel)                                                                                         \
     extern "C" void launch_##kernel(const int* grid_and_threads, size_t shared_bytes, void** arguments) {        \
         launch_kernel(kernel, grid_and_threads, shared_bytes, arguments);                                        \
-    }
+    }                                                                                                            \
+    extern "C" void** copied_##kernel(void** arguments) { return copy_all(kernel, arguments); }

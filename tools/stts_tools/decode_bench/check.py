@@ -38,7 +38,8 @@ def check(
     tables = rotary_tables(shape, size)
     wide = [(widened(keys, bfloat), widened(values, bfloat)) for keys, values in caches]
     expected = step(shape, layer, x, wide, slots, (tables[0][slots], tables[1][slots]), bfloat)
-    room, weights = Room.of(gpu, shape, size), uploaded(gpu, layer)
+    room = Room.of(gpu, shape, size)
+    weights = uploaded(gpu, layer, room.tables)
     places = [(gpu.upload(keys), gpu.upload(values)) for keys, values in caches]
 
     def run(how: LayerKernels) -> dict[str, NDArray[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from stts_runtime.cuda_decode.layer import Caches, LayerKernels, LayerWeights, Weights, Workspace, partial_floats
 from stts_runtime.cuda_decode.shape import MAX_BATCH, DecoderShape
+from stts_runtime.cuda_decode.step import CHOOSING_BLOCKS, DecoderWeights, Ends, StepKernels
 from stts_runtime.cuda_decode.variants import WeightKind
 from stts_tools.decode_bench.gpu import Gpu
 from stts_tools.decode_bench.reference import FLOAT8_BLOCK, INT4_BLOCK, Layer, Packed, pack
@@ -63,6 +65,8 @@ class Room:
     gpu: Gpu
     shape: DecoderShape
     work: Workspace
+    tables: tuple[int, int]
+    """Addresses of cosines and sines."""
 
     @classmethod
     def of(cls, gpu: Gpu, shape: DecoderShape, positions: int) -> Room:
@@ -78,7 +82,7 @@ class Room:
         }
         places = {name: gpu.zeros(MAX_BATCH * size) for name, size in sizes.items()}
         partial = gpu.zeros(partial_floats(shape, MOST_SPLITS, MAX_BATCH) * 4)
-        return cls(gpu, shape, Workspace(partial=partial, cos=gpu.upload(cos), sin=gpu.upload(sin), **places))
+        return cls(gpu, shape, Workspace(partial=partial, **places), (gpu.upload(cos), gpu.upload(sin)))
 
     def start(self, x: NDArray[np.float32], slots: list[int], positions: list[int]) -> None:
         self.gpu.upload(x.astype(np.float32), self.work.x)
@@ -86,7 +90,7 @@ class Room:
         self.gpu.upload(np.array(positions, np.int32), self.work.positions)
 
 
-def uploaded(gpu: Gpu, layer: Layer) -> LayerWeights:
+def uploaded(gpu: Gpu, layer: Layer, tables: tuple[int, int]) -> LayerWeights:
     def matrix(packed: Packed) -> Weights:
         scales = gpu.upload(packed.scales) if packed.scales.size else 0
         return Weights(gpu.upload(packed.values), scales, *packed.meant.shape)
@@ -101,6 +105,7 @@ def uploaded(gpu: Gpu, layer: Layer) -> LayerWeights:
         gpu.upload(layer.mlp_norm),
         gpu.upload(layer.q_norm),
         gpu.upload(layer.k_norm),
+        *tables,
     )
 
 
@@ -123,6 +128,18 @@ class Model:
     def start(self, length: int, batch: int) -> None:
         """The next token goes to slot `length`."""
         self.room.start(self.x[:batch], [length] * batch, [length] * batch)
+
+    def whole_step(self, kernels: StepKernels, vocabulary: int) -> Callable[[], None]:
+        """Everything from a token's number to the next one, for one sequence, with an fp16 head."""
+        width = self.shape.width
+        rows = self._take(vocabulary * width * 2, self._normal * np.float16(_SPREAD))
+        norm = self.gpu.upload(np.ones(width, np.float16))
+        head = Weights(rows, 0, vocabulary, width)
+        weights = DecoderWeights(rows, rows, vocabulary, norm, head, tuple(self.layers))
+        sizes = (4, vocabulary * 4, CHOOSING_BLOCKS * 8, 4, 8)
+        ends = Ends(*map(self.gpu.zeros, sizes))
+        stream, work = int(self.gpu.stream), self.room.work
+        return lambda: kernels.enqueue(stream, 1, weights, self.caches, self.slots, work, ends)
 
     def close(self) -> None:
         for address in self._owned:
@@ -154,13 +171,13 @@ class Model:
                 scales += sizes[name][1]
             places = (norms, norms + width, norms + 2 * width, norms + 2 * width + head)
             q, o, gate, up, down = (of_layer[name] for name in matrices(self.shape))
-            self.layers.append(LayerWeights(q, o, gate, up, down, *places))
+            self.layers.append(LayerWeights(q, o, gate, up, down, *places, *self.room.tables))
             norms += 2 * (width + head)
 
     def _fill_caches(self, rng: np.random.Generator, batch: int) -> None:
-        template = rng.standard_normal(_TEMPLATE_VALUES).astype(np.float16)
+        self._normal = rng.standard_normal(_TEMPLATE_VALUES).astype(np.float16)
         size = cache_bytes(self.shape, self.slots) // 2
-        address = self._take(2 * size * self.shape.layers * batch, template)
+        address = self._take(2 * size * self.shape.layers * batch, self._normal)
         self.caches = []
         for _ in range(self.shape.layers):
             pairs = [(address + 2 * size * one, address + 2 * size * one + size) for one in range(batch)]

@@ -105,7 +105,7 @@ class Kernels:
             module = self._packaged(products_module(plan.kind, activation, TILINGS[plan.kind]))
         else:
             module = self._swept(sweep_name(plan.kind, number))
-        return Product(module.kernel(name), plan.tiling(name))
+        return Product(module.kernel(name), plan.tiling(name), name == "gated")
 
     def _packaged(self, module: Module) -> LoadedModule:
         if module.name not in self._loaded:

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from stts_runtime.cuda_decode.layer import ORDER, KernelName, LayerKernels
 from stts_runtime.cuda_decode.shape import MAX_BATCH, DecoderShape
+from stts_runtime.cuda_decode.step import StepKernels
 from stts_runtime.cuda_decode.variants import Activation, ProductName, WeightKind
 from stts_tools.decode_bench.check import check
 from stts_tools.decode_bench.gpu import Gpu
@@ -21,6 +22,7 @@ from stts_tools.decode_bench.tune import Tuner, beside_bound
 
 LENGTHS = (772, 3052)
 KINDS: tuple[WeightKind, ...] = get_args(WeightKind)
+VOCABULARY = 151_936
 _COPIED = 1 << 30
 _SMALL = replace(MOLMO2_4B, heads=8, kv_heads=2, mlp_width=2464)
 """As wide as the model and a tenth of its weights, for formats that numpy packs slowly."""
@@ -79,6 +81,7 @@ def timings(gpu: Gpu, kernels: Kernels, kind: WeightKind, until: float, note: No
     note("best plan", plan.described())
     note("best", behind_all(plan))
     note("best, one after the other", behind_all(replace(plan, dependent=False)))
+    note("whole step, ms", attempt(lambda: whole_steps(gpu, kernels, model, plan)))
     note("best, batches", [attempt(lambda: timed(plan, LENGTHS[0], batch)) for batch in (1, 2, 4, MAX_BATCH)])  # noqa: B023
     note("best, splits", {splits: behind_all(replace(plan, splits=splits)) for splits in (8, 16, 32)})
     note("kernels alone", attempt(lambda: alone(gpu, kernels, model, plan)))
@@ -99,6 +102,20 @@ def alone(gpu: Gpu, kernels: Kernels, model: Model, plan: Plan) -> dict[str, Any
         results[name] = {"us": round(taken, 3)}
         if name != "attention":
             results[name]["terabytes_a_second"] = round(_bytes_of(model, name) / taken / 1e6, 3)
+    return results
+
+
+def whole_steps(gpu: Gpu, kernels: Kernels, model: Model, plan: Plan) -> dict[str, Any]:
+    """Milliseconds of one token, head and choice included, behind each length."""
+    step = StepKernels(gpu.driver, 0, model.shape, model.kind, "half")
+    step.layer = kernels.of(plan, model.shape)
+    work, results = model.whole_step(step, VOCABULARY), {}
+    for length in LENGTHS:
+        model.start(length, 1)
+        graph = gpu.graph(work)
+        gpu.milliseconds(graph.launch, 1, 2)
+        results[f"behind {length}"] = round(statistics.median(gpu.milliseconds(graph.launch, 7, 4)), 4)
+        graph.close()
     return results
 
 
