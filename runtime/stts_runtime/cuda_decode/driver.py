@@ -52,9 +52,15 @@ class Driver:
 
 
 def load_driver() -> Driver:
-    from cuda.bindings import driver  # noqa: PLC0415  # optional
+    """Raises `EngineError` where there is none, or no binding for it."""
+    try:
+        from cuda.bindings import driver  # noqa: PLC0415  # optional
 
-    return Driver(driver)
+        loaded = Driver(driver)
+        loaded.call("cuInit", 0)
+    except (ImportError, OSError, RuntimeError) as error:
+        raise EngineError(f"CUDA's driver cannot be called ({error})") from None
+    return loaded
 
 
 def best_architecture(capability: int) -> int | None:
