@@ -23,8 +23,15 @@ _NODE, _INITIALIZER = 1, 5
 _INPUT, _OUTPUT, _TYPE, _ATTRIBUTE = 1, 2, 4, 5
 _NAME, _FLOAT, _INTEGER = 1, 2, 3
 _DIMENSIONS, _ELEMENT, _TENSOR_NAME, _RAW = 1, 2, 8, 9
-_DTYPES = {1: np.dtype(np.float32), 6: np.dtype(np.int32), 7: np.dtype(np.int64), 10: np.dtype(np.float16)}
 _BFLOAT16 = 16
+_DTYPES: dict[int, np.dtype[Any]] = {
+    1: np.dtype(np.float32),
+    6: np.dtype(np.int32),
+    7: np.dtype(np.int64),
+    10: np.dtype(np.float16),
+    _BFLOAT16: np.dtype(np.uint16),
+}
+"""By number of onnx.proto, as they are stored."""
 _SIGN = 1 << 63
 
 _Field = tuple[int, "int | bytes"]
@@ -129,7 +136,7 @@ def _constants(messages: Iterator[bytes]) -> Iterator[tuple[str, NDArray[Any]]]:
             continue
         shape = tuple(_dimensions(fields))
         name, raw, element = _bytes(single[_TENSOR_NAME]).decode(), _bytes(single[_RAW]), single[_ELEMENT]
-        dtype = np.dtype(np.uint16) if element == _BFLOAT16 else _DTYPES.get(_integer(element))
+        dtype = _DTYPES.get(_integer(element))
         if dtype is None:
             continue
         if prod(shape) * dtype.itemsize != len(raw):

@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stts_runtime.cuda_decode.driver import Driver, LoadedModule, best_architecture
+from stts_runtime.cuda_decode.driver import Argument, Driver, LoadedModule, best_architecture
 from stts_runtime.cuda_decode.layer import Caches, LayerKernels, LayerWeights, Product, Weights, Workspace
 from stts_runtime.cuda_decode.shape import DecoderShape
 from stts_runtime.cuda_decode.variants import (
@@ -103,9 +103,8 @@ class StepKernels:
 
     def _enqueue_embedding(self, stream: int, batch: int, weights: DecoderWeights, work: Workspace, ends: Ends) -> None:
         # The first of a step starts in its turn: what is behind it may then read numbers of this step ahead of waiting.
-        addresses = map(ctypes.c_void_p, (ends.tokens, weights.base, weights.extra))
-        counts = ctypes.c_int(weights.vocabulary), ctypes.c_int(self.layer.shape.width)
-        arguments = (*addresses, *counts, ctypes.c_void_p(work.x))
+        arguments: list[Argument] = [*map(ctypes.c_void_p, (ends.tokens, weights.base, weights.extra))]
+        arguments += [ctypes.c_int(weights.vocabulary), ctypes.c_int(self.layer.shape.width), ctypes.c_void_p(work.x)]
         self._embed.launch(stream, (batch, 1, 1), _THREADS, 0, arguments, dependent=False)
 
     def _enqueue_choice(self, stream: int, batch: int, weights: DecoderWeights, work: Workspace, ends: Ends) -> None:

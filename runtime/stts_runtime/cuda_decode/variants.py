@@ -61,8 +61,8 @@ TILINGS: Mapping[WeightKind, Mapping[ProductName, Tiling]] = {
     "int4": {"qkv": Tiling(4, 1, 5), "output": Tiling(8, 1, 4), "gated": Tiling(4, 2, 3), "down": Tiling(8, 1, 5)},
 }
 ATTENTION_WARPS = 4
-PREFETCHED = 1 << 20
-"""Bytes of a block's weights that are asked for while the kernel before runs: all of them."""
+PREFETCHED = 1 << 16
+"""Bytes of a block's weights that are asked for while the kernel before runs."""
 
 
 def products_module(

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stts_runtime.bundle.onnx_file import read_onnx
+from stts_runtime.cuda_decode import KERNELS, VARIABLE
 from stts_runtime.cuda_decode.driver import Driver, load_driver
 from stts_runtime.cuda_decode.layer import Caches, LayerWeights, Workspace, partial_floats
 from stts_runtime.cuda_decode.step import CHOOSING_BLOCKS, DecoderWeights, Ends, StepKernels
@@ -23,8 +23,6 @@ from stts_runtime.engines.cuda_memory import DeviceArray, PinnedArray, RepeatedW
 from stts_runtime.engines.decoder_fit import FittedDecoder, LayerArrays, Misfit, device_weights, fitted_decoder
 from stts_runtime.errors import SttsError
 
-VARIABLE = "STTS_CUDA_DECODE"
-KERNELS = "kernels"
 _INT32, _INT64, _FLOAT32 = np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.float32)
 _ATTEMPTS = 1
 
@@ -116,21 +114,15 @@ class CudaStep:
         return work, ends
 
     def _decoder_weights(self, fitted: FittedDecoder) -> DecoderWeights:
-        tables: dict[int, DeviceArray] = {}
-
-        def uploaded(table: NDArray[np.float32]) -> int:
-            # Layers share them.
-            key = hash(table.tobytes())
-            if key not in tables:
-                tables[key] = self._zeros(table.shape, _FLOAT32)
-                self._stream.upload(tables[key], table)
-            return tables[key].address
+        tables = {name: self._zeros(table.shape, _FLOAT32) for name, table in fitted.tables.items()}
+        for name, table in fitted.tables.items():
+            self._stream.upload(tables[name], table)
 
         def layer(arrays: LayerArrays) -> LayerWeights:
             matrices = (arrays.qkv, arrays.output, arrays.gate, arrays.up, arrays.down)
             qkv, output, gate, up, down = (device_weights(*one, fitted.kind) for one in matrices)
             input_norm, mlp_norm, q_norm, k_norm = (norm.address for norm in arrays.norms)
-            cos, sin = map(uploaded, arrays.tables)
+            cos, sin = (tables[name].address for name in arrays.tables)
             return LayerWeights(qkv, output, gate, up, down, input_norm, mlp_norm, q_norm, k_norm, cos, sin)
 
         return DecoderWeights(

@@ -45,8 +45,8 @@ class LayerArrays:
     down: tuple[DeviceArray, DeviceArray | None]
     norms: tuple[DeviceArray, ...]
     """Of the input, of the MLP, of queries, of keys."""
-    tables: tuple[NDArray[np.float32], NDArray[np.float32]]
-    """Cosines and sines (positions, D / 2)."""
+    tables: tuple[str, str]
+    """Names of cosines and sines."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class FittedDecoder:
     extra: DeviceArray
     norm: DeviceArray
     head: DeviceArray
+    tables: Mapping[str, NDArray[np.float32]]
+    """Of rotary positions, (positions, D / 2), by name; layers share them."""
 
 
 def fitted_decoder(graph: OnnxFile, weights: Mapping[str, DeviceArray]) -> FittedDecoder:
@@ -96,11 +98,15 @@ def _fitted(graph: OnnxFile, attentions: Sequence[Node], weights: Mapping[str, D
         shape,
         kind,
         "bfloat" if norm.dtype is None else "half",
-        tuple(_layer(graph, node, number, weights, kind) for number, node in enumerate(attentions)),
+        tuple(_layer(node, number, weights, kind) for number, node in enumerate(attentions)),
         base,
         weights[f"{_DECODER}.embed_tokens.extra"],
         norm,
         weights.get("lm_head.weight", base),
+        {
+            name: graph.constants[name].astype(np.float32)
+            for name in {node.inputs[number] for node in attentions for number in (_COS, _SIN)}
+        },
     )
     _check_types(fitted)
     _check_sizes(fitted)
@@ -133,9 +139,7 @@ def _check_alike(graph: OnnxFile, attentions: Sequence[Node], shape: DecoderShap
         raise Misfit("its norms are not ahead of attention and MLP")
 
 
-def _layer(
-    graph: OnnxFile, node: Node, number: int, weights: Mapping[str, DeviceArray], kind: WeightKind
-) -> LayerArrays:
+def _layer(node: Node, number: int, weights: Mapping[str, DeviceArray], kind: WeightKind) -> LayerArrays:
     layer = f"layers.{number}"
 
     def matrix(*parts: str) -> tuple[DeviceArray, DeviceArray | None]:
@@ -149,7 +153,7 @@ def _layer(
         matrix("mlp.up"),
         matrix("mlp.down"),
         tuple(weights[f"{_DECODER}.{layer}.{name}.weight"] for name in norms),
-        (graph.constants[node.inputs[_COS]].astype(np.float32), graph.constants[node.inputs[_SIN]].astype(np.float32)),
+        (node.inputs[_COS], node.inputs[_SIN]),
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.contract import CUDA
 from stts_runtime.bundle.onnx_file import OnnxFile, read_onnx
-from stts_runtime.cuda_decode import shape
+from stts_runtime.cuda_decode import KERNELS, VARIABLE, shape
 from stts_runtime.cuda_decode.driver import Driver
 from stts_runtime.cuda_decode.shape import DecoderShape
 from stts_runtime.cuda_decode.variants import packaged_modules
@@ -53,7 +53,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOnnxRuntime]:
-    monkeypatch.setenv(cuda_step.VARIABLE, cuda_step.KERNELS)
+    monkeypatch.setenv(VARIABLE, KERNELS)
     with fake_gpu(monkeypatch) as module:
         yield module
 
@@ -138,7 +138,7 @@ def test_a_driver_that_is_not_there_is_a_reason_and_no_error(
 
 
 def test_unless_asked_for_they_are_not_used(bundle: Bundle, host: HostDriver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(cuda_step.VARIABLE)
+    monkeypatch.delenv(VARIABLE)
     engine = load_language(bundle, "cuda")
     assert isinstance(engine, CudaLanguage)
     assert engine.step_choice.because == "STTS_CUDA_DECODE=kernels is not set"
@@ -153,7 +153,8 @@ def _graph_and_weights(bundle: Bundle) -> tuple[OnnxFile, DeviceWeights]:
 def test_a_decoder_is_read_from_its_graph(bundle: Bundle) -> None:
     fitted = fitted_decoder(*_graph_and_weights(bundle))
     assert (fitted.kind, fitted.activation) == ("dense", "half")
-    assert fitted.shape == DecoderShape(128, 2, 4, 2, 64, 192, eps=pytest.approx(1e-6))
+    assert fitted.shape == DecoderShape(128, 2, 4, 2, 64, 192, eps=fitted.shape.eps)
+    assert fitted.shape.eps == pytest.approx(1e-6)
     assert fitted.layers[0].qkv[0].shape == (512, 128)
 
 

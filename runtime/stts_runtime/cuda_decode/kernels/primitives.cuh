@@ -65,10 +65,10 @@ DEVICE Chunk load_weights(const void* address) {
     return x;
 }
 DEVICE float load_scale(const float* address) {
-    float x; asm volatile("ld.global.nc.f32 %0, [%1];" : "=f"(x) : "l"(address)); return x;
+    float x; asm volatile("ld.global.f32 %0, [%1];" : "=f"(x) : "l"(address)); return x;
 }
 DEVICE Bits16 load_scale(const Bits16* address) {
-    Bits16 x; asm volatile("ld.global.nc.u16 %0, [%1];" : "=h"(x) : "l"(address)); return x;
+    Bits16 x; asm volatile("ld.global.u16 %0, [%1];" : "=h"(x) : "l"(address)); return x;
 }
 // Caches: written by this block at times, so not by the path for what never changes.
 DEVICE Chunk load_cached(const void* address) {
