@@ -110,7 +110,6 @@ template <class T> Pair fma_pairs(Pair a, Pair b, Pair c) {
 }
 
 struct Half {
-    static constexpr Pair ONES = 0x3c003c00, INT4_OFFSET = 0x64006400, MINUS_INT4_OFFSET = 0xe408e408;
     static float wide(Bits16 x) { _Float16 y; std::memcpy(&y, &x, 2); return y; }
     static Bits16 narrow(float x) { _Float16 y = x; Bits16 z; std::memcpy(&z, &y, 2); return z; }
     static Pair fma(Pair a, Pair b, Pair c) { return fma_pairs<Half>(a, b, c); }
@@ -121,7 +120,6 @@ struct Half {
 };
 
 struct Bfloat {
-    static constexpr Pair ONES = 0x3f803f80, INT4_OFFSET = 0x43004300, MINUS_INT4_OFFSET = 0xc308c308;
     static float wide(Bits16 x) { unsigned int y = x << 16; float z; std::memcpy(&z, &y, 4); return z; }
     static Bits16 narrow(float x) {
         unsigned int y; std::memcpy(&y, &x, 4);

@@ -3,7 +3,8 @@
 // A weight matrix is (rows N, columns K), a row's values side by side. Of a tile of 16 rows, lane 4g + t of a warp
 // reads 16 bytes of row g and of row g + 8. A product sums over columns, in any order as long as both operands have
 // the same: so lane t takes PER_LANE columns that follow each other, a step of a warp is 4 x PER_LANE columns, and
-// nothing is moved between lanes. `arranged` is the order of eight activations that a format's words ask for.
+// nothing is moved between lanes. `arranged` is the order of eight activations that a format's words ask for. Sums are
+// FACTOR times too small until they are read.
 //
 // | format | 16 bytes hold | a step of a warp | scales |
 // | --- | --- | --- | --- |
@@ -28,6 +29,7 @@ template <class T> DEVICE void add_chunks(float (&sum)[4], const Chunk& low, con
 template <class T> struct Dense {
     typedef T Type;
     static constexpr int PER_LANE = 8, BITS = 16;
+    static constexpr float FACTOR = 1;
     struct Scales {};
     struct ScaleRows {};
     static DEVICE Chunk arranged(const Chunk& x) { return x; }
@@ -47,6 +49,7 @@ DEVICE Pair e4m3_over_256(unsigned int four, unsigned int order) {
 template <class T> struct Float8 {
     typedef T Type;
     static constexpr int PER_LANE = 16, BITS = 8, BLOCK = 128;
+    static constexpr float FACTOR = 256;
     struct Scales { float low, high; };
     struct ScaleRows { const float *low, *high; };
     static DEVICE Chunk arranged(const Chunk& x) { return x; }
@@ -68,15 +71,48 @@ template <class T> struct Float8 {
         float part[4] = {0, 0, 0, 0};
         add_chunks<T>(part, widened(low.word[0], low.word[1]), widened(high.word[0], high.word[1]), x[0]);
         add_chunks<T>(part, widened(low.word[2], low.word[3]), widened(high.word[2], high.word[3]), x[1]);
-        float of_low = scales.low * 256, of_high = scales.high * 256;
-        sum[0] += of_low * part[0]; sum[1] += of_low * part[1];
-        sum[2] += of_high * part[2]; sum[3] += of_high * part[3];
+        sum[0] += scales.low * part[0]; sum[1] += scales.low * part[1];
+        sum[2] += scales.high * part[2]; sum[3] += scales.high * part[3];
+    }
+};
+
+DEVICE Pair both(Bits16 x) { return x | static_cast<Pair>(x) << 16; }
+constexpr Pair NOTHING = 0x80008000;   // -0, which added changes nothing
+
+// (nibble - 8) x scale / FACTOR as 16 bits, rounded once; pair i of a word has its nibbles i and i + 4.
+template <class T> struct Nibbles;
+
+// A nibble in bits 6 to 9 is a subnormal number, 2^-18 of it. Scales may be up to 0.999, and as little as one likes.
+template <> struct Nibbles<Half> {
+    static constexpr float FACTOR = 4;
+    Pair scale, zero;
+    DEVICE explicit Nibbles(Bits16 one) {
+        constexpr Pair TIMES_256 = 0x5c005c00, TIMES_MINUS_2 = 0xc000c000;
+        scale = Half::fma(Half::fma(both(one), TIMES_256, NOTHING), TIMES_256, NOTHING);
+        zero = Half::fma(both(one), TIMES_MINUS_2, NOTHING);
+    }
+    DEVICE Pair pair(unsigned int eight, int i) const {
+        unsigned int shifted = i < 2 ? eight << (6 - 4 * i) : eight >> (4 * i - 6);
+        return Half::fma(shifted & 0x03c003c0, scale, zero);
+    }
+};
+
+// bfloat16 has too few digits for that. A nibble is the last digits of 128 + itself; taking 136 away is exact.
+template <> struct Nibbles<Bfloat> {
+    static constexpr float FACTOR = 1;
+    Pair scale;
+    DEVICE explicit Nibbles(Bits16 one) : scale(both(one)) {}
+    DEVICE Pair pair(unsigned int eight, int i) const {
+        constexpr Pair TIMES_1 = 0x3f803f80, OF_128 = 0x43004300, MINUS_136 = 0xc308c308;
+        Pair offset = ((eight >> 4 * i) & 0x000f000f) | OF_128;
+        return Bfloat::fma(Bfloat::fma(offset, TIMES_1, MINUS_136), scale, NOTHING);
     }
 };
 
 template <class T> struct Int4 {
     typedef T Type;
     static constexpr int PER_LANE = 32, BITS = 4, BLOCK = 32;
+    static constexpr float FACTOR = Nibbles<T>::FACTOR;
     struct Scales { Bits16 low, high; };
     struct ScaleRows { const Bits16 *low, *high; };
     // A mask takes every fourth nibble of a word, so eight activations lie in the order 0 4 1 5 2 6 3 7.
@@ -93,20 +129,13 @@ template <class T> struct Int4 {
         scales.low = load_scale(rows.low + column / BLOCK);
         scales.high = load_scale(rows.high + column / BLOCK);
     }
-    // Nibbles become mantissas of a number whose last bit is worth one; taking that number and 8 away is exact.
-    static DEVICE Chunk widened(unsigned int eight, Bits16 scale) {
-        Pair scales = scale | static_cast<Pair>(scale) << 16;
-        Chunk pairs;
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            Pair offset = ((eight >> 4 * i) & 0x000f000f) | T::INT4_OFFSET;
-            pairs.word[i] = T::fma(T::fma(offset, T::ONES, T::MINUS_INT4_OFFSET), scales, 0x80008000);
-        }
-        return pairs;
+    static DEVICE Chunk widened(const Nibbles<T>& nibbles, unsigned int eight) {
+        return {nibbles.pair(eight, 0), nibbles.pair(eight, 1), nibbles.pair(eight, 2), nibbles.pair(eight, 3)};
     }
     static DEVICE void add(float (&sum)[4], const Chunk& low, const Chunk& high, const Scales& scales, const Chunk* x) {
+        Nibbles<T> of_low(scales.low), of_high(scales.high);
 #pragma unroll
         for (int i = 0; i < 4; ++i)
-            add_chunks<T>(sum, widened(low.word[i], scales.low), widened(high.word[i], scales.high), x[i]);
+            add_chunks<T>(sum, widened(of_low, low.word[i]), widened(of_high, high.word[i]), x[i]);
     }
 };

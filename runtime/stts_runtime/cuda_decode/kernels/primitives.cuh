@@ -19,7 +19,6 @@ struct __align__(16) Floats { float value[4]; };
 struct __align__(8) Pairs { Pair word[2]; };
 
 struct Half {                    // IEEE binary16
-    static constexpr Pair ONES = 0x3c003c00, INT4_OFFSET = 0x64006400, MINUS_INT4_OFFSET = 0xe408e408;  // 1024, -1032
     static DEVICE float wide(Bits16 x) { float y; asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x)); return y; }
     static DEVICE Bits16 narrow(float x) { Bits16 y; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x)); return y; }
     static DEVICE Pair fma(Pair a, Pair b, Pair c) {
@@ -34,7 +33,6 @@ struct Half {                    // IEEE binary16
 };
 
 struct Bfloat {                  // the upper half of a float32
-    static constexpr Pair ONES = 0x3f803f80, INT4_OFFSET = 0x43004300, MINUS_INT4_OFFSET = 0xc308c308;  // 128, -136
     static DEVICE float wide(Bits16 x) { return __uint_as_float(static_cast<unsigned int>(x) << 16); }
     static DEVICE Bits16 narrow(float x) { Bits16 y; asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x)); return y; }
     static DEVICE Pair fma(Pair a, Pair b, Pair c) {

@@ -86,7 +86,7 @@ template <class Format, int TILES, int WARPS, int AHEAD> struct Product {
         float all = 0;
 #pragma unroll
         for (int warp = 0; warp < WARPS; ++warp) all += sums[(warp * TILES * TILE + row) * BATCH + sequence];
-        return all;
+        return all * Format::FACTOR;
     }
 
 private:
