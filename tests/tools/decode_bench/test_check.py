@@ -35,7 +35,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
 @pytest.mark.parametrize("kind", get_args(WeightKind))
 def test_a_layer_is_what_numpy_says(gpu: Gpu, kind: WeightKind, activation: Activation) -> None:
     plan = Plan.packaged(kind, dependent=False)
-    result = check(gpu, Kernels(gpu, None), ODD, plan, activation, [5, 0, 70])
+    result = check(gpu, Kernels(gpu, None), ODD, plan, activation, [5, 0, 70], layers=1)
     assert result["within_bar"], result
     assert result["same_bits_twice"]
     assert result["same_bits_dependent"]
@@ -43,7 +43,7 @@ def test_a_layer_is_what_numpy_says(gpu: Gpu, kind: WeightKind, activation: Acti
 
 def test_eight_heads_share_a_key(gpu: Gpu) -> None:
     plan = Plan.packaged("dense", dependent=False)
-    result = check(gpu, Kernels(gpu, None), WIDE_HEADS, plan, "half", [300])
+    result = check(gpu, Kernels(gpu, None), WIDE_HEADS, plan, "half", [300], layers=1)
     assert result["within_bar"], result
 
 
@@ -51,11 +51,11 @@ def test_eight_heads_share_a_key(gpu: Gpu) -> None:
 def test_any_number_of_stretches_gives_the_same_attention(gpu: Gpu, splits: int) -> None:
     """Of 40, most are empty."""
     plan = replace(Plan.packaged("dense", dependent=False), splits=splits)
-    result = check(gpu, Kernels(gpu, None), ODD, plan, "half", [131, 16])
+    result = check(gpu, Kernels(gpu, None), ODD, plan, "half", [131, 16], layers=1)
     assert result["within_bar"], result
 
 
 def test_a_batch_of_eight(gpu: Gpu) -> None:
     plan = Plan.packaged("int4", dependent=False)
-    result = check(gpu, Kernels(gpu, None), ODD, plan, "half", [0, 1, 2, 15, 16, 17, 47, 48])
+    result = check(gpu, Kernels(gpu, None), ODD, plan, "half", [0, 1, 2, 15, 16, 17, 47, 48], layers=1)
     assert result["within_bar"], result
