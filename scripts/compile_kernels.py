@@ -101,8 +101,10 @@ def main() -> None:
         wanted = [(module, one, module.path(one)) for module in packaged_modules() for one in ARCHITECTURES]
     for module, architecture, path in wanted:
         text = compiled(nvrtc, module, architecture)
-        if arguments.check and (not path.exists() or read_ptx(path) != text):
-            sys.exit(f"{path} is not what its sources give; run this without --check")
+        if arguments.check:
+            if not path.exists() or read_ptx(path) != text:
+                sys.exit(f"{path} is not what its sources give; run this without --check")
+            continue
         path.parent.mkdir(exist_ok=True)
         # Without a date and a name, so that the same sources give the same file.
         path.write_bytes(gzip.compress(text.encode(), mtime=0))
