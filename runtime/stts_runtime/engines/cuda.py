@@ -61,7 +61,7 @@ class CudaBackend:
         step, prefill = _check(bundle, model.graphs), model.prefill.get(CUDA)
         if prefill is None:
             raise BundleError(f"{bundle.folder} has no graph of the image prefix for the cuda engine; build it again")
-        return CudaLanguage(_session(bundle, prefill), _session(bundle, step), bundle.file(step.graph))
+        return CudaLanguage(_session(bundle, prefill), _session(bundle, step))
 
 
 def _check(bundle: Bundle, graphs: Graphs) -> Graph:

@@ -6,7 +6,6 @@ Caches are written in place, and single tokens run as CUDA graphs.
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,8 +32,7 @@ class CudaLanguage:
 
     lowering = CUDA
 
-    def __init__(self, prefix: CudaSession, behind: CudaSession, graph: Path) -> None:
-        """`graph`: the file of `behind`."""
+    def __init__(self, prefix: CudaSession, behind: CudaSession) -> None:
         self._stream = stream = behind.stream
         self.length = 0
         caches = {name: behind.array(name) for name in behind.inputs if f"new_{name}" in behind.outputs}
@@ -52,7 +50,7 @@ class CudaLanguage:
         self._one = one.repeated()
         outputs = StepOutputs(self._outputs["logits"], self._outputs["next_token"])
         self._step: CudaStep | None = None
-        self.step_choice = self._agreed(choose_step(graph, behind.weights, caches, outputs, stream))
+        self.step_choice = self._agreed(choose_step(behind.graph, behind.weights, caches, outputs, stream))
         """What runs single tokens, and why."""
         self._step = self.step_choice.step
 
