@@ -14,12 +14,17 @@ from numpy.typing import NDArray
 from stts_runtime.bundle.contract import CUDA
 from stts_runtime.engines.cuda_memory import DeviceArray, PinnedArray, Stream
 from stts_runtime.engines.cuda_session import CudaSession
+from stts_runtime.engines.cuda_step import CudaStep, StepChoice, StepOutputs, choose_step
 from stts_runtime.engines.interfaces import check_room
-from stts_runtime.errors import EngineError
+from stts_runtime.errors import EngineError, SttsError
 from stts_runtime.prompt import Tokens
 
 _PREFILL_STEP = 64
 """Prefixes are padded to a multiple, since the attention kernel is planned anew for every length."""
+_SAMPLE = 8
+"""Tokens ahead of the one that both ways of a single token are tried with."""
+_ALIKE = 0.03
+"""Of the norm of logits, what the two may differ by: ONNX Runtime keeps the residual stream in 16 bits, we do not."""
 
 
 class CudaLanguage:
@@ -43,6 +48,11 @@ class CudaLanguage:
             call.bind({**in_place, **self._outputs})
         one.bind(self._inputs.tokens(1))
         self._one = one.repeated()
+        outputs = StepOutputs(self._outputs["logits"], self._outputs["next_token"])
+        self._step: CudaStep | None = None
+        self.step_choice = self._agreed(choose_step(behind.graph, behind.weights, caches, outputs, stream))
+        """What runs single tokens, and why."""
+        self._step = self.step_choice.step
 
     def show(self, visual_tokens: DeviceArray | NDArray[Any]) -> None:
         self._stream.put(self._visual, visual_tokens)
@@ -61,22 +71,54 @@ class CudaLanguage:
 
     def forward(self, tokens: Tokens) -> int:
         check_room(self, tokens)
+        if len(tokens) == 1 and self._step is not None:
+            self._step(int(tokens.ids[0]), int(tokens.positions[0]), self.length)
+        else:
+            self._enqueue(tokens)
+        self._stream.download_pinned(self._next, self._outputs["next_token"])
+        self._stream.synchronize()
+        self.length += len(tokens)
+        return int(self._next.values[0])
+
+    def _enqueue(self, tokens: Tokens) -> None:
         self._inputs.set(tokens, self.length, len(tokens))
         if len(tokens) == 1:
             self._one()
         else:
             self._any.bind(self._inputs.tokens(len(tokens)))
             self._any.enqueue()
-        self._stream.download_pinned(self._next, self._outputs["next_token"])
-        self._stream.synchronize()
-        self.length += len(tokens)
-        return int(self._next.values[0])
+
+    def _agreed(self, choice: StepChoice) -> StepChoice:
+        """The choice, if both ways answer alike: a few made-up tokens are run, and forgotten."""
+        if choice.step is None:
+            return choice
+        numbers = np.arange(_SAMPLE + 1, dtype=np.int64)
+        first, last = (Tokens(part, part, _SAMPLE + 1) for part in (numbers[:-1], numbers[-1:]))
+        logits = []
+        try:
+            for step in (None, choice.step):
+                self.rewind(0)
+                self.forward(first)
+                self._step = step
+                self.forward(last)
+                logits.append(self.logits())
+        except SttsError as error:
+            return StepChoice(None, str(error))
+        finally:
+            self._step = None
+            self.rewind(0)
+        return choice if _alike(*logits) else StepChoice(None, "its logits are not those of ONNX Runtime")
 
     def logits(self) -> NDArray[np.float32]:
         return self._stream.download(self._outputs["logits"]).astype(np.float32).reshape(-1)
 
     def rewind(self, length: int) -> None:
         self.length = length
+
+
+def _alike(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    """Whether logits differ by no more than rounding in 16 bits does."""
+    return float(np.linalg.norm(one - other)) <= _ALIKE * float(np.linalg.norm(one))
 
 
 class _Inputs:

@@ -84,7 +84,7 @@ class CudaSession:
     def __init__(self, graph: Path, weights: Mapping[str, DeviceArray], stream: Stream) -> None:
         """Inputs that have the name of a weight are bound to it. Raises `BundleError` if the graph does not load."""
         onnxruntime = cuda_runtime()
-        self.stream, self._weights = stream, weights
+        self.graph, self.stream, self.weights = graph, stream, weights
         options = onnxruntime.SessionOptions()
         options.log_severity_level = SILENT
         # With a pattern it allocates all of a run once more, in one piece, and keeps what the first run took.
@@ -119,7 +119,7 @@ class CudaSession:
     def call(self) -> CudaCall:
         """A way to run the graph, with its weights bound."""
         call = CudaCall(self)
-        call.bind({name: self._weights[name] for name in self.signature if name in self._weights})
+        call.bind({name: self.weights[name] for name in self.signature if name in self.weights})
         return call
 
 

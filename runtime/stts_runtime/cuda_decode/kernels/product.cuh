@@ -1,0 +1,116 @@
+// Rows of weights times up to eight rows of activations: what every kernel but attention is made of.
+//
+// A block owns TILES tiles of 16 weight rows and all their columns. Its warps take the steps of columns in turn, so
+// that together they read lines that follow each other; their sums meet in shared memory and are added in the order of
+// the warps, whichever was first. A warp has AHEAD steps of weights under way, in registers. They do not depend on the
+// kernel before, so `begin` comes ahead of waiting for it.
+//
+// Lane 4g + t of a warp holds, of a tile's sums: row g, batch 2t and 2t + 1; row g + 8, batch 2t and 2t + 1.
+//
+// Shared memory: activations, 2 bytes each, (batch, stride_of(columns)); behind them, sums (warps, 16 x TILES, 8) float32.
+#pragma once
+#include "formats.cuh"
+
+constexpr int BATCH = 8;         // columns of a tensor-core product
+constexpr int TILE = 16;         // rows of one
+
+// Activations of a sequence: columns up to whole steps of the widest format, and half a line of 128 bytes, so that two
+// sequences lie in different banks.
+DEVICE int padded(int columns) { return (columns + 127) / 128 * 128; }
+DEVICE int stride_of(int columns) { return padded(columns) + 32; }
+
+template <class Format, int TILES, int WARPS, int AHEAD> struct Product {
+    static constexpr int STEP = 4 * Format::PER_LANE;
+    struct Part { Chunk low, high; typename Format::Scales scales; };
+
+    int columns, group, lane, warp;
+    struct Rows { const char *low, *high; typename Format::ScaleRows scales; } rows[TILES];
+    Part ahead[AHEAD][TILES];
+    float sum[TILES][4];
+
+    DEVICE Product() {
+        lane = threadIdx.x % WARP; warp = threadIdx.x / WARP; group = lane / 4;
+    }
+
+    // Tile number `tile` begins with row `first`. Rows behind the last are read as the last; nobody asks for their sums.
+    DEVICE void take(int tile, const Weights& weights, int first) {
+        columns = weights.columns;
+        int low = min(first + group, weights.rows - 1), high = min(first + group + 8, weights.rows - 1);
+        long row_bytes = static_cast<long>(columns) * Format::BITS / 8;
+        rows[tile].low = weights.values + low * row_bytes + lane % 4 * sizeof(Chunk);
+        rows[tile].high = weights.values + high * row_bytes + lane % 4 * sizeof(Chunk);
+        rows[tile].scales = Format::scale_rows(weights, low, high);
+        for (int i = 0; i < 4; ++i) sum[tile][i] = 0;
+    }
+
+    // Asks for the bytes of rows ahead of their loads; one thread does it for the block.
+    static DEVICE void prefetch_rows(const Weights& weights, int first, int rows, unsigned int at_most) {
+        if (first >= weights.rows) return;
+        long row_bytes = static_cast<long>(weights.columns) * Format::BITS / 8;
+        long bytes = min(rows, weights.rows - first) * row_bytes;
+        prefetch(weights.values + first * row_bytes, static_cast<unsigned int>(bytes < at_most ? bytes : at_most));
+    }
+
+    // Issues the first loads.
+    DEVICE void begin() {
+#pragma unroll
+        for (int i = 0; i < AHEAD; ++i) load(ahead[i], warp + i * WARPS);
+    }
+
+    // `activations` are complete in shared memory.
+    DEVICE void run(const Bits16* activations, int batch) {
+        const Bits16* x = activations + min(group, batch - 1) * stride_of(columns) + lane % 4 * Format::PER_LANE;
+        for (int step = warp; step * STEP < columns; step += AHEAD * WARPS) {
+#pragma unroll
+            for (int i = 0; i < AHEAD; ++i) {
+                int now = step + i * WARPS;
+                if (now * STEP >= columns) break;
+                add(ahead[i], x + now * STEP);
+                load(ahead[i], now + AHEAD * WARPS);
+            }
+        }
+    }
+
+    // Puts each warp's sums where `total` finds them.
+    DEVICE void share(float* sums) const {
+        float* mine = sums + warp * TILES * TILE * BATCH + group * BATCH + lane % 4 * 2;
+#pragma unroll
+        for (int tile = 0; tile < TILES; ++tile, mine += TILE * BATCH) {
+            mine[0] = sum[tile][0]; mine[1] = sum[tile][1];
+            mine[8 * BATCH] = sum[tile][2]; mine[8 * BATCH + 1] = sum[tile][3];
+        }
+    }
+
+    // Of row `row` of the block's 16 x TILES, behind a barrier.
+    static DEVICE float total(const float* sums, int row, int sequence) {
+        float all = 0;
+#pragma unroll
+        for (int warp = 0; warp < WARPS; ++warp) all += sums[(warp * TILES * TILE + row) * BATCH + sequence];
+        return all * Format::FACTOR;
+    }
+
+private:
+    DEVICE void load(Part (&part)[TILES], int step) {
+        int column = step * STEP + lane % 4 * Format::PER_LANE;
+        long offset = static_cast<long>(step) * (4 * sizeof(Chunk));
+#pragma unroll
+        for (int tile = 0; tile < TILES; ++tile) {
+            part[tile] = Part{};
+            if (step * STEP >= columns) continue;
+            // A lane behind the last column has sums all the same, and they are scaled.
+            Format::load_scales(part[tile].scales, rows[tile].scales, min(column, columns - 1));
+            if (column >= columns) continue;
+            part[tile].low = load_weights(rows[tile].low + offset);
+            part[tile].high = load_weights(rows[tile].high + offset);
+        }
+    }
+
+    DEVICE void add(const Part (&part)[TILES], const Bits16* x) {
+        Chunk chunks[Format::PER_LANE / 8];
+#pragma unroll
+        for (int i = 0; i < Format::PER_LANE / 8; ++i) chunks[i] = reinterpret_cast<const Chunk*>(x)[i];
+#pragma unroll
+        for (int tile = 0; tile < TILES; ++tile)
+            Format::add(sum[tile], part[tile].low, part[tile].high, part[tile].scales, chunks);
+    }
+};

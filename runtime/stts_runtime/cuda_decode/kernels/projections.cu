@@ -1,0 +1,110 @@
+// The four products of a decoder layer in Qwen3's form. Shapes at Molmo2-4B's size, B sequences of one token each:
+//
+// | kernel | in | weights | out | bytes of weights in 16 bits |
+// | --- | --- | --- | --- | --- |
+// | qkv    | x (B, 2560) float32       | (6144, 2560)     | raw (B, 6144) float32          | 31.5 MB |
+// | output | attended (B, 4096) 16 bit | (2560, 4096)     | x += (B, 2560) float32         | 21.0 MB |
+// | gated  | x (B, 2560) float32       | 2 x (9728, 2560) | hidden (B, 9728) 16 bit        | 99.6 MB |
+// | down   | hidden (B, 9728) 16 bit   | (2560, 9728)     | x += (B, 2560) float32         | 49.8 MB |
+//
+// x is the residual stream. Grid: rows / (16 x TILES) blocks. FORMAT, and of each kernel WARPS, TILES (of 16 rows; of
+// `gated` half of them are of gate, half of up) and AHEAD (steps under way) come from the compiler's command line.
+// `prefetched`: so many bytes of a block's weights are asked for while the kernel before still runs.
+#include "activations.cuh"
+
+#define PRODUCT_KERNEL(warps) KERNEL(warps * WARP, 16 / warps)
+
+// Everything but what a kernel does with the sums: `finish(row, sequence)` for each of the block's first `rows`, where
+// `product.total` has its sum. `bring(activations, scratch)` is called once the kernel before is done.
+template <class Product, class Bring, class Finish>
+DEVICE void run_block(Product& product, int rows, int batch, Bring bring, Finish finish) {
+    Bits16* activations = reinterpret_cast<Bits16*>(shared_memory());
+    float* sums = reinterpret_cast<float*>(activations + batch * stride_of(product.columns));
+    let_next_start();
+    product.begin();
+    wait_for_previous();
+    bring(activations, sums);
+    barrier();
+    product.run(activations, batch);
+    product.share(sums);
+    barrier();
+#pragma unroll 1
+    for (int i = threadIdx.x; i < rows * batch; i += blockDim.x) finish(sums, i % rows, i / rows);
+}
+
+template <class Product>
+DEVICE int take_tiles(Product& product, const Weights& weights, int tiles, unsigned int prefetched) {
+    int first = blockIdx.x * tiles * TILE;
+#pragma unroll
+    for (int tile = 0; tile < tiles; ++tile) product.take(tile, weights, first + tile * TILE);
+    if (threadIdx.x == 0) product.prefetch_rows(weights, first, tiles * TILE, prefetched);
+    return first;
+}
+
+PRODUCT_KERNEL(QKV_WARPS) qkv(Weights weights, const float* x, const Bits16* norm, float eps, float* raw, int batch,
+                              unsigned int prefetched) {
+    typedef Product<FORMAT, QKV_TILES, QKV_WARPS, QKV_AHEAD> Rows;
+    Rows product;
+    int first = take_tiles(product, weights, QKV_TILES, prefetched);
+    prefetch_norm(norm, weights.columns);
+    run_block(product, QKV_TILES * TILE, batch,
+        [&](Bits16* activations, float* scratch) {
+            bring_normed<FORMAT, QKV_WARPS * WARP>(activations, scratch, x, norm, eps, weights.columns, batch);
+        },
+        [&](const float* sums, int row, int sequence) {
+            if (first + row < weights.rows)
+                raw[sequence * weights.rows + first + row] = Rows::total(sums, row, sequence);
+        });
+}
+
+template <int TILES, int WARPS, int AHEAD>
+DEVICE void add_product(const Weights& weights, const Bits16* input, float* x, int batch, unsigned int prefetched) {
+    typedef Product<FORMAT, TILES, WARPS, AHEAD> Rows;
+    Rows product;
+    int first = take_tiles(product, weights, TILES, prefetched);
+    run_block(product, TILES * TILE, batch,
+        [&](Bits16* activations, float*) {
+            bring<FORMAT, WARPS * WARP>(activations, input, weights.columns, batch);
+        },
+        [&](const float* sums, int row, int sequence) {
+            if (first + row < weights.rows)
+                x[sequence * weights.rows + first + row] += Rows::total(sums, row, sequence);
+        });
+}
+
+PRODUCT_KERNEL(OUTPUT_WARPS) output(Weights weights, const Bits16* attended, float* x, int batch,
+                                    unsigned int prefetched) {
+    add_product<OUTPUT_TILES, OUTPUT_WARPS, OUTPUT_AHEAD>(weights, attended, x, batch, prefetched);
+}
+
+PRODUCT_KERNEL(DOWN_WARPS) down(Weights weights, const Bits16* hidden, float* x, int batch, unsigned int prefetched) {
+    add_product<DOWN_TILES, DOWN_WARPS, DOWN_AHEAD>(weights, hidden, x, batch, prefetched);
+}
+
+PRODUCT_KERNEL(GATED_WARPS) gated(Weights gate, Weights up, const float* x, const Bits16* norm, float eps,
+                                  Bits16* hidden, int batch, unsigned int prefetched) {
+    typedef Product<FORMAT, GATED_TILES, GATED_WARPS, GATED_AHEAD> Rows;
+    constexpr int HALF = GATED_TILES / 2, ROWS = HALF * TILE;
+    Rows product;
+    int first = blockIdx.x * ROWS;
+#pragma unroll
+    for (int tile = 0; tile < HALF; ++tile) {
+        product.take(tile, gate, first + tile * TILE);
+        product.take(HALF + tile, up, first + tile * TILE);
+    }
+    if (threadIdx.x == 0) {
+        product.prefetch_rows(gate, first, ROWS, prefetched / 2);
+        product.prefetch_rows(up, first, ROWS, prefetched / 2);
+    }
+    prefetch_norm(norm, gate.columns);
+    run_block(product, ROWS, batch,
+        [&](Bits16* activations, float* scratch) {
+            bring_normed<FORMAT, GATED_WARPS * WARP>(activations, scratch, x, norm, eps, gate.columns, batch);
+        },
+        [&](const float* sums, int row, int sequence) {
+            if (first + row >= gate.rows) return;
+            float of_gate = Rows::total(sums, row, sequence), of_up = Rows::total(sums, ROWS + row, sequence);
+            float silu = of_gate / (1 + exp2_of(of_gate * -1.44269504f));
+            hidden[sequence * gate.rows + first + row] = FORMAT::Type::narrow(silu * of_up);
+        });
+}

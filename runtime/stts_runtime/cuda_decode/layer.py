@@ -1,0 +1,186 @@
+"""One decoder layer as five launches. Addresses in, launches out: it owns no memory."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from stts_runtime.cuda_decode.driver import Argument, Kernel
+from stts_runtime.cuda_decode.shape import MAX_BATCH, DecoderShape
+from stts_runtime.cuda_decode.variants import ProductName, Tiling
+
+_TILE, _SEQUENCES = 16, 8
+_WIDEST_STEP, _APART = 128, 32
+"""Of product.cuh: columns that activations are filled up to, and what lies between two sequences."""
+
+
+KernelName = Literal["qkv", "attention", "output", "gated", "down"]
+ORDER: tuple[KernelName, ...] = get_args(KernelName)
+
+
+class Weights(ctypes.Structure):
+    """A matrix (rows, columns) on the device, as formats.cuh has it."""
+
+    _fields_ = (
+        ("values", ctypes.c_void_p),
+        ("scales", ctypes.c_void_p),
+        ("rows", ctypes.c_int),
+        ("columns", ctypes.c_int),
+    )
+
+
+class Caches(ctypes.Structure):
+    """Of a layer, each sequence's keys and values (KV, slots, D), as attention.cu has them."""
+
+    _fields_ = (("keys", ctypes.c_void_p * MAX_BATCH), ("values", ctypes.c_void_p * MAX_BATCH))
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[int, int]]) -> Caches:
+        """From the addresses of keys and values of each sequence."""
+        caches = cls()
+        for number, (keys, values) in enumerate(pairs):
+            caches.keys[number], caches.values[number] = keys, values
+        return caches
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """A layer's matrices, and addresses of its norms, which are of the activations' type, and rotary tables."""
+
+    qkv: Weights
+    output: Weights
+    gate: Weights
+    up: Weights
+    down: Weights
+    input_norm: int
+    mlp_norm: int
+    q_norm: int
+    k_norm: int
+    cos: int
+    """Of every position, (positions, D / 2) float32, and `sin` likewise."""
+    sin: int
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Addresses of what goes from kernel to kernel; shapes in projections.cu and attention.cu."""
+
+    x: int
+    raw: int
+    attended: int
+    hidden: int
+    partial: int
+    tickets: int
+    """Zero before the first layer; each leaves it so."""
+    positions: int
+    slots: int
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product kernel with what it was compiled for."""
+
+    kernel: Kernel
+    tiling: Tiling
+    paired: bool = False
+    """Half of a block's tiles are of a second matrix."""
+
+    def launch(
+        self, stream: int, batch: int, weights: Weights, arguments: Sequence[Argument], prefetched: int, dependent: bool
+    ) -> None:
+        tiles = self.tiling.tiles
+        rows = _TILE * (tiles // 2 if self.paired else tiles)
+        columns = -(-weights.columns // _WIDEST_STEP) * _WIDEST_STEP + _APART
+        sums = self.tiling.warps * tiles * _TILE * _SEQUENCES * 4
+        self.kernel.launch(
+            stream,
+            (-(-weights.rows // rows), 1, 1),
+            self.tiling.threads,
+            batch * columns * 2 + sums,
+            (*arguments, ctypes.c_uint(prefetched // 16 * 16)),
+            dependent,
+        )
+
+
+@dataclass(frozen=True)
+class LayerKernels:
+    """The kernels of a shape, and how they are launched."""
+
+    shape: DecoderShape
+    products: Mapping[ProductName, Product]
+    attention: Kernel
+    attention_warps: int
+    splits: int
+    dependent: bool = True
+    prefetched: Mapping[ProductName, int] = field(default_factory=dict)
+    """Bytes of a block's weights that are asked for while the kernel before runs."""
+
+    def enqueue(
+        self, stream: int, batch: int, layer: LayerWeights, caches: Caches, slots: int, work: Workspace
+    ) -> None:
+        """`slots`: of a cache. The sequences' own numbers lie in the workspace."""
+        for name in ORDER:
+            self.enqueue_one(name, stream, batch, layer, caches, slots, work)
+
+    def enqueue_one(
+        self,
+        name: KernelName,
+        stream: int,
+        batch: int,
+        layer: LayerWeights,
+        caches: Caches,
+        slots: int,
+        work: Workspace,
+    ) -> None:
+        """One of the layer's kernels."""
+        eps, count = ctypes.c_float(self.shape.eps), ctypes.c_int(batch)
+        x, raw = ctypes.c_void_p(work.x), ctypes.c_void_p(work.raw)
+        attended, hidden = ctypes.c_void_p(work.attended), ctypes.c_void_p(work.hidden)
+        input_norm, mlp_norm = ctypes.c_void_p(layer.input_norm), ctypes.c_void_p(layer.mlp_norm)
+        if name == "qkv":
+            self._product(name, stream, batch, layer.qkv, (layer.qkv, x, input_norm, eps, raw, count))
+        elif name == "attention":
+            self._attention(stream, batch, layer, caches, slots, work)
+        elif name == "output":
+            self._product(name, stream, batch, layer.output, (layer.output, attended, x, count))
+        elif name == "gated":
+            self._product(name, stream, batch, layer.gate, (layer.gate, layer.up, x, mlp_norm, eps, hidden, count))
+        else:
+            self._product(name, stream, batch, layer.down, (layer.down, hidden, x, count))
+
+    def _product(
+        self, name: ProductName, stream: int, batch: int, weights: Weights, arguments: Sequence[Argument]
+    ) -> None:
+        self.products[name].launch(stream, batch, weights, arguments, self.prefetched.get(name, 0), self.dependent)
+
+    def _attention(
+        self, stream: int, batch: int, layer: LayerWeights, caches: Caches, slots: int, work: Workspace
+    ) -> None:
+        shape = self.shape
+        addresses = (work.raw, layer.q_norm, layer.k_norm)
+        behind = (layer.cos, layer.sin, work.positions, work.slots)
+        arguments: list[Argument] = [*map(ctypes.c_void_p, addresses), ctypes.c_float(shape.eps)]
+        arguments += [*map(ctypes.c_void_p, behind), caches, ctypes.c_long(slots), ctypes.c_int(shape.heads_of_key)]
+        arguments += map(ctypes.c_void_p, (work.partial, work.tickets, work.attended))
+        queries = _SEQUENCES * shape.head_dim * 2
+        states = self.attention_warps * shape.heads_of_key * state_floats(shape) * 4
+        self.attention.launch(
+            stream,
+            (self.splits, shape.kv_heads, batch),
+            32 * self.attention_warps,
+            queries + states,
+            arguments,
+            self.dependent,
+        )
+
+
+def state_floats(shape: DecoderShape) -> int:
+    """Of a head in `partial`: a maximum, a sum of weights, and the weighted values."""
+    return shape.head_dim + 2
+
+
+def partial_floats(shape: DecoderShape, splits: int, batch: int) -> int:
+    """What `Workspace.partial` holds."""
+    return batch * splits * shape.heads * state_floats(shape)

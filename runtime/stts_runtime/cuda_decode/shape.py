@@ -1,0 +1,52 @@
+"""The shape of a decoder as the kernels see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DecoderShape:
+    """Qwen3's form: norms before products, q and k normed by head."""
+
+    width: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    mlp_width: int
+    eps: float = 1e-6
+
+    @property
+    def channels(self) -> int:
+        """Of all query heads."""
+        return self.heads * self.head_dim
+
+    @property
+    def raw_channels(self) -> int:
+        """Of queries, keys and values."""
+        return (self.heads + 2 * self.kv_heads) * self.head_dim
+
+    @property
+    def heads_of_key(self) -> int:
+        """Query heads that share a key head."""
+        return self.heads // self.kv_heads
+
+    def misfit(self) -> str | None:
+        """Why the kernels cannot run it; None if they can."""
+        if self.head_dim not in HEAD_WIDTHS:
+            return f"heads are {self.head_dim} wide, and the kernels know {' and '.join(map(str, HEAD_WIDTHS))}"
+        if self.heads % self.kv_heads or self.heads_of_key > MAX_HEADS_OF_KEY:
+            return (
+                f"{self.heads} query heads for {self.kv_heads} key heads, and at most {MAX_HEADS_OF_KEY} may share one"
+            )
+        for name, columns in (("width", self.width), ("mlp width", self.mlp_width)):
+            if columns % COLUMN_STEP:
+                return f"the {name} {columns} is no multiple of {COLUMN_STEP}"
+        return None
+
+
+HEAD_WIDTHS = (64, 128)
+MAX_HEADS_OF_KEY = 8
+COLUMN_STEP = 32
+MAX_BATCH = 8

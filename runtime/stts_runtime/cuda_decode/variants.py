@@ -1,0 +1,110 @@
+"""Which modules of kernels there are, how each is compiled, and where its PTX lies. Knows neither compiler nor driver.
+
+A module is one source, compiled for one kind of weights and of activations.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from stts_runtime.cuda_decode.shape import HEAD_WIDTHS
+
+KERNELS = Path(__file__).parent / "kernels"
+PTX = Path(__file__).parent / "ptx"
+ARCHITECTURES = (80, 90)
+"""Of compute_80 is what runs on every GPU from an A100 and an Orin on, of compute_90 what starts before its turn."""
+
+WeightKind = Literal["dense", "float8", "int4"]
+Activation = Literal["half", "bfloat"]
+ProductName = Literal["qkv", "output", "gated", "down"]
+PRODUCTS: tuple[ProductName, ...] = ("qkv", "output", "gated", "down")
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a block of a product kernel works."""
+
+    warps: int
+    tiles: int
+    """Of 16 rows, a block; `gated` has half of them of the gate and half of what it gates."""
+    ahead: int
+    """Steps of columns that are under way, a warp."""
+
+    @property
+    def threads(self) -> int:
+        return 32 * self.warps
+
+
+@dataclass(frozen=True)
+class Module:
+    """A source and the words that it is compiled with."""
+
+    name: str
+    source: str
+    defines: Mapping[str, str]
+
+    def path(self, architecture: int) -> Path:
+        return PTX / f"{self.name}.compute_{architecture}.ptx.gz"
+
+
+_FORMATS = {"dense": "Dense", "float8": "Float8", "int4": "Int4"}
+_TYPES = {"half": "Half", "bfloat": "Bfloat"}
+
+TILINGS: Mapping[WeightKind, Mapping[ProductName, Tiling]] = {
+    "dense": {"qkv": Tiling(8, 1, 8), "output": Tiling(8, 1, 8), "gated": Tiling(8, 2, 4), "down": Tiling(8, 1, 8)},
+    "float8": {"qkv": Tiling(8, 1, 5), "output": Tiling(8, 1, 4), "gated": Tiling(8, 2, 4), "down": Tiling(8, 1, 5)},
+    "int4": {"qkv": Tiling(4, 1, 5), "output": Tiling(8, 1, 4), "gated": Tiling(4, 2, 3), "down": Tiling(8, 1, 5)},
+}
+ATTENTION_WARPS = 4
+PREFETCHED = 1 << 16
+"""Bytes of a block's weights that are asked for while the kernel before runs."""
+
+
+def products_module(
+    kind: WeightKind, activation: Activation, tilings: Mapping[ProductName, Tiling], name: str | None = None
+) -> Module:
+    defines = {"FORMAT": f"{_FORMATS[kind]}<{_TYPES[activation]}>"}
+    for kernel, tiling in tilings.items():
+        for word, value in (("WARPS", tiling.warps), ("TILES", tiling.tiles), ("AHEAD", tiling.ahead)):
+            defines[f"{kernel.upper()}_{word}"] = str(value)
+    return Module(name or f"products-{kind}-{activation}", "projections.cu", defines)
+
+
+def attention_module(
+    head_width: int, activation: Activation, warps: int = ATTENTION_WARPS, name: str | None = None
+) -> Module:
+    defines = {"ACTIVATION": _TYPES[activation], "HEAD_WIDTH": str(head_width), "ATTENTION_WARPS": str(warps)}
+    return Module(name or f"attention-{head_width}-{activation}", "attention.cu", defines)
+
+
+def ends_module(activation: Activation) -> Module:
+    return Module(f"ends-{activation}", "ends.cu", {"ACTIVATION": _TYPES[activation]})
+
+
+def read_ptx(path: Path) -> str:
+    """Raises `OSError` if there is none, or if it is damaged."""
+    return gzip.decompress(path.read_bytes()).decode()
+
+
+def packaged_modules() -> list[Module]:
+    """Everything that the wheel carries."""
+    activations: tuple[Activation, ...] = ("half", "bfloat")
+    return [
+        *(products_module(kind, activation, TILINGS[kind]) for kind in TILINGS for activation in activations),
+        *(attention_module(width, activation) for width in HEAD_WIDTHS for activation in activations),
+        *(ends_module(activation) for activation in activations),
+    ]
+
+
+def fingerprint(module: Module) -> str:
+    """Of all sources and the words of a module: the first line of its PTX has it."""
+    digest = hashlib.sha256()
+    for path in sorted(KERNELS.iterdir()):
+        digest.update(path.read_bytes())
+    digest.update(repr((module.source, sorted(module.defines.items()))).encode())
+    return digest.hexdigest()

@@ -1,0 +1,184 @@
+"""Single tokens through our own kernels in the cuda engine: the fakes' memory, the kernels on the CPU."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.contract import CUDA
+from stts_runtime.bundle.onnx_file import OnnxFile, read_onnx
+from stts_runtime.cuda_decode import KERNELS, VARIABLE, shape
+from stts_runtime.cuda_decode.driver import Driver
+from stts_runtime.cuda_decode.shape import DecoderShape
+from stts_runtime.cuda_decode.variants import packaged_modules
+from stts_runtime.engines import cuda_language, cuda_step, load_language
+from stts_runtime.engines.cuda_language import CudaLanguage
+from stts_runtime.engines.cuda_memory import Cuda, Stream
+from stts_runtime.engines.cuda_weights import DeviceWeights, Weights
+from stts_runtime.engines.decoder_fit import Misfit, fitted_decoder
+from stts_runtime.engines.interfaces import LanguageEngine
+from stts_runtime.prompt import Tokens
+from tests.support.cuda_on_cpu.host_driver import HostDriver
+from tests.support.cuda_on_cpu.host_library import compiler
+from tests.support.fake_onnxruntime import FakeOnnxRuntime, fake_gpu
+from tests.support.fake_tensorrt import FakeCuda
+from tests.support.installed import HAS_TORCH
+
+pytestmark = [
+    pytest.mark.onnxruntime,
+    pytest.mark.skipif(not HAS_TORCH, reason="builds a bundle, which takes torch"),
+    pytest.mark.skipif(compiler() is None, reason="there is no g++, which compiles the kernels for the CPU"),
+]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Heads of 64, which the micro checkpoint lacks."""
+    from stts_export.building import BuildRequest, build_bundle
+    from stts_tools.checkpoints.random import write_random_checkpoint
+    from stts_tools.checkpoints.sizes import SIZES
+
+    folder = tmp_path_factory.mktemp("decode")
+    size = replace(SIZES["micro"], text_width=128, text_head_dim=64, text_mlp=192)
+    write_random_checkpoint(folder / "checkpoint", size, seed=0)
+    request = BuildRequest(folder / "checkpoint", folder / "bundle", [3], [0.5], ["clip"], targets=["cpu", "cuda"])
+    return build_bundle(request)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOnnxRuntime]:
+    monkeypatch.setenv(VARIABLE, KERNELS)
+    with fake_gpu(monkeypatch) as module:
+        yield module
+
+
+@pytest.fixture
+def host(fake: FakeOnnxRuntime, monkeypatch: pytest.MonkeyPatch) -> HostDriver:
+    driver = HostDriver(packaged_modules(), do=fake.cuda.do)
+    monkeypatch.setattr(cuda_step, "load_driver", lambda: Driver(driver))
+    return driver
+
+
+def text_behind(engine: LanguageEngine, tokens: int) -> tuple[list[int], np.ndarray]:
+    """The greedy text behind a few tokens, at positions with a gap, and the last logits."""
+    ids = np.array([1, 2, 3, 4, 5, 6, 7, 9, 11])
+    engine.rewind(0)
+    text = [engine.forward(Tokens(ids, np.arange(len(ids)), len(ids)))]
+    for place in range(len(ids), len(ids) + tokens):
+        text.append(engine.forward(Tokens(np.array(text[-1:]), np.array([place + 3]), place + 4)))
+    return text, engine.logits()
+
+
+def test_text_and_logits_are_those_of_the_cpu(bundle: Bundle, fake: FakeOnnxRuntime, host: HostDriver) -> None:
+    engine = load_language(bundle, "cuda")
+    assert isinstance(engine, CudaLanguage)
+    assert engine.step_choice.step is not None, engine.step_choice.because
+    runs = len(fake.runs)
+    (text, logits), (expected, wanted) = (text_behind(one, 6) for one in (engine, load_language(bundle)))
+    assert text == expected
+    assert np.linalg.norm(logits - wanted) < 5e-3 * np.linalg.norm(wanted)
+    assert len(fake.runs) == runs + 1, "ONNX Runtime ran the tokens that came together, and no other"
+    assert fake.cuda.launched == 6, "every step is one launch of what was captured at the first"
+
+
+def test_all_but_the_first_launch_may_start_before_their_turn(bundle: Bundle, host: HostDriver) -> None:
+    load_language(bundle, "cuda")
+    layer = ["qkv", "attention", "output", "gated", "down"]
+    assert host.launches == [("embed", False), *((name, True) for name in (*layer * 2, "qkv", "choose"))]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"capability": 75}, "compute capability 7.5, and 8.0 is the least"),
+        ({"modules": []}, "cuModuleLoadData failed with 209"),
+    ],
+)
+def test_a_device_or_driver_that_does_not_fit_leaves_it_to_onnxruntime(
+    bundle: Bundle, fake: FakeOnnxRuntime, host: HostDriver, change: dict[str, object], reason: str
+) -> None:
+    vars(host).update(change)
+    engine = load_language(bundle, "cuda")
+    assert isinstance(engine, CudaLanguage)
+    assert engine.step_choice.step is None
+    assert reason in engine.step_choice.because
+    assert text_behind(engine, 2)[0] == text_behind(load_language(bundle), 2)[0]
+    assert not host.launches
+
+
+def test_kernels_whose_logits_differ_are_not_used(
+    bundle: Bundle, host: HostDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda_language, "_ALIKE", 1e-9)
+    engine = load_language(bundle, "cuda")
+    assert isinstance(engine, CudaLanguage)
+    assert engine.step_choice == cuda_step.StepChoice(None, "its logits are not those of ONNX Runtime")
+    assert engine.length == 0
+
+
+def test_a_driver_that_is_not_there_is_a_reason_and_no_error(
+    bundle: Bundle, fake: FakeOnnxRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Bindings(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise RuntimeError("libcuda.so.1 is not found")
+
+    monkeypatch.setitem(sys.modules, "cuda.bindings.driver", Bindings("cuda.bindings.driver"))
+    monkeypatch.setattr("cuda.bindings.driver", sys.modules["cuda.bindings.driver"], raising=False)
+    engine = load_language(bundle, "cuda")
+    assert isinstance(engine, CudaLanguage)
+    reason = "CUDA's driver cannot be called (libcuda.so.1 is not found)"
+    assert engine.step_choice == cuda_step.StepChoice(None, reason)
+
+
+def test_unless_asked_for_they_are_not_used(bundle: Bundle, host: HostDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE)
+    engine = load_language(bundle, "cuda")
+    assert isinstance(engine, CudaLanguage)
+    assert engine.step_choice.because == "STTS_CUDA_DECODE=kernels is not set"
+    assert not host.launches
+
+
+def _graph_and_weights(bundle: Bundle) -> tuple[OnnxFile, DeviceWeights]:
+    graph = bundle.manifest.language.graphs[CUDA]
+    return read_onnx(bundle.file(graph.graph)), DeviceWeights(bundle.file(graph.weights), Stream(Cuda(FakeCuda())))
+
+
+def test_a_decoder_is_read_from_its_graph(bundle: Bundle) -> None:
+    fitted = fitted_decoder(*_graph_and_weights(bundle))
+    assert (fitted.kind, fitted.activation) == ("dense", "half")
+    assert fitted.shape == DecoderShape(128, 2, 4, 2, 64, 192, eps=fitted.shape.eps)
+    assert fitted.shape.eps == pytest.approx(1e-6)
+    assert fitted.layers[0].qkv[0].shape == (512, 128)
+
+
+def test_heads_that_the_kernels_do_not_know_are_no_fit(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shape, "HEAD_WIDTHS", (96, 128))
+    with pytest.raises(Misfit, match="heads are 64 wide, and the kernels know 96 and 128"):
+        fitted_decoder(*_graph_and_weights(bundle))
+
+
+def test_another_operator_is_no_fit(bundle: Bundle) -> None:
+    graph, weights = _graph_and_weights(bundle)
+    with pytest.raises(Misfit, match="operators that the kernels do not know: Tanh"):
+        fitted_decoder(replace(graph, nodes=(*graph.nodes, replace(graph.nodes[0], type="Tanh"))), weights)
+
+
+def test_another_epsilon_is_no_fit(bundle: Bundle) -> None:
+    graph, weights = _graph_and_weights(bundle)
+    nodes = [replace(node, attributes={**node.attributes, "epsilon": 1e-3}) for node in graph.nodes[-4:]]
+    with pytest.raises(Misfit, match="its norms have epsilons"):
+        fitted_decoder(replace(graph, nodes=(*graph.nodes[:-4], *nodes)), weights)
+
+
+def test_a_missing_weight_is_no_fit(bundle: Bundle) -> None:
+    graph, weights = _graph_and_weights(bundle)
+    left = {name: weights[name] for name in weights if "layers.1.mlp.up_proj" not in name}
+    with pytest.raises(Misfit, match="up_proj"):
+        fitted_decoder(graph, Weights(left))

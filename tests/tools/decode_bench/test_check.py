@@ -1,0 +1,61 @@
+"""The kernels' arithmetic, their sources compiled for the CPU, against numpy. The same check runs on a GPU."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+
+from stts_runtime.cuda_decode.driver import Driver
+from stts_runtime.cuda_decode.shape import DecoderShape
+from stts_runtime.cuda_decode.variants import Activation, WeightKind, packaged_modules
+from stts_tools.decode_bench import gpu as gpu_module
+from stts_tools.decode_bench.check import check
+from stts_tools.decode_bench.gpu import Gpu
+from stts_tools.decode_bench.plan import Kernels, Plan
+from tests.support.cuda_on_cpu.host_driver import HostDriver
+from tests.support.cuda_on_cpu.host_library import compiler
+
+pytestmark = pytest.mark.skipif(compiler() is None, reason="there is no g++, which compiles the kernels for the CPU")
+
+ODD = DecoderShape(width=96, layers=1, heads=4, kv_heads=2, head_dim=64, mlp_width=160)
+"""No columns are whole steps of any format, and no rows are whole blocks."""
+WIDE_HEADS = DecoderShape(width=160, layers=1, heads=8, kv_heads=1, head_dim=128, mlp_width=288)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    host = HostDriver(packaged_modules())
+    monkeypatch.setattr(gpu_module, "load_driver", lambda: Driver(host))
+    return Gpu()
+
+
+@pytest.mark.parametrize("activation", get_args(Activation))
+@pytest.mark.parametrize("kind", get_args(WeightKind))
+def test_a_layer_is_what_numpy_says(gpu: Gpu, kind: WeightKind, activation: Activation) -> None:
+    plan = Plan.packaged(kind, dependent=False)
+    result = check(gpu, Kernels(gpu, None), ODD, plan, activation, [5, 0, 70], layers=1)
+    assert result["within_bar"], result
+    assert result["same_bits_twice"]
+    assert result["same_bits_dependent"]
+
+
+def test_eight_heads_share_a_key(gpu: Gpu) -> None:
+    plan = Plan.packaged("dense", dependent=False)
+    result = check(gpu, Kernels(gpu, None), WIDE_HEADS, plan, "half", [300], layers=1)
+    assert result["within_bar"], result
+
+
+@pytest.mark.parametrize("splits", [1, 3, 40])
+def test_any_number_of_stretches_gives_the_same_attention(gpu: Gpu, splits: int) -> None:
+    """Of 40, most are empty."""
+    plan = replace(Plan.packaged("dense", dependent=False), splits=splits)
+    result = check(gpu, Kernels(gpu, None), ODD, plan, "half", [131, 16], layers=1)
+    assert result["within_bar"], result
+
+
+def test_a_batch_of_eight(gpu: Gpu) -> None:
+    plan = Plan.packaged("int4", dependent=False)
+    result = check(gpu, Kernels(gpu, None), ODD, plan, "half", [0, 1, 2, 15, 16, 17, 47, 48], layers=1)
+    assert result["within_bar"], result

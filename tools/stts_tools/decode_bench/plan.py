@@ -1,0 +1,121 @@
+"""A choice of kernels and of how they are launched, and what it costs: the benchmark tries many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from stts_runtime.cuda_decode.driver import LoadedModule
+from stts_runtime.cuda_decode.layer import LayerKernels, Product
+from stts_runtime.cuda_decode.shape import DecoderShape
+from stts_runtime.cuda_decode.variants import (
+    ATTENTION_WARPS,
+    PRODUCTS,
+    TILINGS,
+    Activation,
+    Module,
+    ProductName,
+    Tiling,
+    WeightKind,
+    attention_module,
+    products_module,
+    read_ptx,
+)
+from stts_tools.decode_bench.candidates import CANDIDATES, sweep_name, tilings
+from stts_tools.decode_bench.gpu import Gpu
+
+PACKAGED = -1
+"""In place of a candidate's number: what the wheel carries."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    kind: WeightKind
+    products: Mapping[ProductName, int]
+    """Numbers of candidates, or `PACKAGED`."""
+    attention_warps: int
+    splits: int
+    dependent: bool
+    prefetched: Mapping[ProductName, int]
+
+    @classmethod
+    def packaged(cls, kind: WeightKind, dependent: bool) -> Plan:
+        return cls(kind, dict.fromkeys(PRODUCTS, PACKAGED), ATTENTION_WARPS, 16, dependent, dict.fromkeys(PRODUCTS, 0))
+
+    def with_product(self, name: ProductName, number: int) -> Plan:
+        return replace(self, products={**self.products, name: number})
+
+    def with_prefetched(self, name: ProductName, size: int) -> Plan:
+        return replace(self, prefetched={**self.prefetched, name: size})
+
+    def tiling(self, name: ProductName) -> Tiling:
+        number = self.products[name]
+        return TILINGS[self.kind][name] if number == PACKAGED else tilings(self.kind, number)[name]
+
+    def described(self) -> dict[str, Any]:
+        of_products = {}
+        for name in PRODUCTS:
+            one = self.tiling(name)
+            of_products[name] = {
+                "warps": one.warps,
+                "tiles": one.tiles,
+                "ahead": one.ahead,
+                "prefetched_bytes": self.prefetched[name],
+            }
+        return {
+            "products": of_products,
+            "attention_warps": self.attention_warps,
+            "splits": self.splits,
+            "dependent": self.dependent,
+        }
+
+
+class Kernels:
+    """Compiled modules by name, each loaded once."""
+
+    def __init__(self, gpu: Gpu, sweep: Path | None) -> None:
+        self._gpu, self._sweep = gpu, sweep
+        self._loaded: dict[str, LoadedModule] = {}
+
+    def of(self, plan: Plan, shape: DecoderShape, activation: Activation = "half") -> LayerKernels:
+        products = {name: self._product(plan, name, activation) for name in PRODUCTS}
+        if plan.attention_warps == ATTENTION_WARPS:
+            attention = self._packaged(attention_module(shape.head_dim, activation))
+        else:
+            attention = self._swept(f"sweep-attention-{plan.attention_warps}")
+        return LayerKernels(
+            shape,
+            products,
+            attention.kernel("attention"),
+            plan.attention_warps,
+            plan.splits,
+            plan.dependent,
+            plan.prefetched,
+        )
+
+    def candidates(self, kind: WeightKind) -> list[int]:
+        """Numbers of what can be tried beside the packaged one."""
+        return list(range(len(CANDIDATES[kind]))) if self._sweep else []
+
+    def _product(self, plan: Plan, name: ProductName, activation: Activation) -> Product:
+        number = plan.products[name]
+        if number == PACKAGED:
+            module = self._packaged(products_module(plan.kind, activation, TILINGS[plan.kind]))
+        else:
+            module = self._swept(sweep_name(plan.kind, number))
+        return Product(module.kernel(name), plan.tiling(name), name == "gated")
+
+    def _packaged(self, module: Module) -> LoadedModule:
+        if module.name not in self._loaded:
+            architecture = 90 if self._gpu.architecture >= 90 else 80
+            self._loaded[module.name] = LoadedModule.packaged(self._gpu.driver, module, architecture)
+        return self._loaded[module.name]
+
+    def _swept(self, name: str) -> LoadedModule:
+        if name not in self._loaded:
+            assert self._sweep is not None
+            text = read_ptx(self._sweep / Module(name, "", {}).path(90).name)
+            self._loaded[name] = LoadedModule(self._gpu.driver, text)
+        return self._loaded[name]
