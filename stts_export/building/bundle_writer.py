@@ -25,6 +25,7 @@ from stts_export.graphs.weight_file import (
     used_weights,
 )
 from stts_export.lowering import CPU, Lowering
+from stts_export.modules.config import ScorerConfig
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import MANIFEST
 from stts_runtime.bundle.contract import LANGUAGE, PREFILL, VISION
@@ -37,6 +38,7 @@ from stts_runtime.bundle.manifest import (
     Live,
     Manifest,
     Precision,
+    Scorer,
     VisionModel,
     VisionVariant,
 )
@@ -150,6 +152,7 @@ class BundleWriter:
                 groups_per_side=vision.groups_per_side,
                 pool=vision.pool,
             ),
+            scorer=self._scorer(),
             variants={budget.name: self._variant(budget) for budget in self.plan.budgets},
             live=None if self.plan.live is None else self._live(self.plan.live),
             language=self._language_model(),
@@ -157,6 +160,13 @@ class BundleWriter:
             files={path.name: record_of(path) for path in own_files(self.folder)},
         )
         (self.folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+
+    def _scorer(self) -> Scorer | None:
+        config = self.checkpoint.config.scorer
+        if config is None or all(budget.keep == 1 for budget in self.plan.budgets):
+            return None
+        trained = isinstance(config, ScorerConfig)
+        return Scorer(kind="trained" if trained else "change", trained=trained, prune_at=config.prune_at)
 
     def _variant(self, budget: TokenBudget) -> VisionVariant:
         return VisionVariant(
@@ -174,8 +184,15 @@ class BundleWriter:
             )
             for budget in plan.budgets
         }
-        width = self.checkpoint.config.vision.width
-        return Live(frames=plan.frames, key_every=plan.key_every, pooled_width=width, variants=variants)
+        scorer = self.checkpoint.config.scorer
+        assert scorer is not None
+        return Live(
+            frames=plan.frames,
+            key_every=plan.key_every,
+            pooled_width=scorer.feature_width(self.checkpoint.config.vision),
+            pooled_precision=scorer.feature_precision,
+            variants=variants,
+        )
 
     def _language_model(self) -> LanguageModel:
         config = self.checkpoint.config.text

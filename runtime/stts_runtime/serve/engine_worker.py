@@ -113,6 +113,7 @@ class EngineWorker:
             variant=KEY_FRAMES,
             keep=1.0,
             budget="frame",
+            scorer=None,
             watching={"read": 0.0, "vision": seen.vision_ms},
             notes=[ONE_FRAME],
         )

@@ -14,7 +14,7 @@ from stts_runtime.device import gpu_of, select_gpu
 from stts_runtime.engines import EngineChoice, choose_engine, load_incremental
 from stts_runtime.errors import PromptError, SourceError, UserError
 from stts_runtime.places import check_makeable, reason, shown
-from stts_runtime.session import NOISE
+from stts_runtime.session import notes_about
 from stts_runtime.sinks.open import Sink, open_sink
 from stts_runtime.sinks.spooled import SpooledSink
 from stts_runtime.sources import LiveSettings, open_source
@@ -40,7 +40,8 @@ def open_bundle(config: Cameras, tell: Tell) -> tuple[Bundle, EngineChoice]:
     select_gpu(gpu_of(config.device))
     bundle = Bundle.open(config.bundle)
     choice = choose_engine(bundle, config.engine, config.device)
-    for note in (*choice.notes, *([NOISE] if bundle.manifest.random_weights else [])):
+    keep = bundle.manifest.default_keep if config.keep is None else config.keep
+    for note in (*choice.notes, *notes_about(bundle.manifest, keep)):
         tell(f"note: {note}")
     if config.nvdec and not has_nvdec():
         tell(f"note: {MISSING}")
