@@ -13,6 +13,7 @@ import onnx_ir as ir
 from torch import Tensor
 
 from stts_export.building.plan import TOKENIZER, IncrementalPlan, Plan
+from stts_export.building.scorer import features_record, scorer_record
 from stts_export.checkpoint import Checkpoint
 from stts_export.checkpoint.lazy_weights import Read
 from stts_export.checkpoint.safetensors_writer import write_safetensors
@@ -25,7 +26,6 @@ from stts_export.graphs.weight_file import (
     used_weights,
 )
 from stts_export.lowering import CPU, Lowering
-from stts_export.modules.config import ScorerConfig
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import MANIFEST
 from stts_runtime.bundle.contract import LANGUAGE, PREFILL, VISION
@@ -38,7 +38,6 @@ from stts_runtime.bundle.manifest import (
     Live,
     Manifest,
     Precision,
-    Scorer,
     VisionModel,
     VisionVariant,
 )
@@ -152,7 +151,7 @@ class BundleWriter:
                 groups_per_side=vision.groups_per_side,
                 pool=vision.pool,
             ),
-            scorer=self._scorer(),
+            scorer=scorer_record(self.checkpoint.config) if self.plan.prunes else None,
             variants={budget.name: self._variant(budget) for budget in self.plan.budgets},
             live=None if self.plan.live is None else self._live(self.plan.live),
             language=self._language_model(),
@@ -160,13 +159,6 @@ class BundleWriter:
             files={path.name: record_of(path) for path in own_files(self.folder)},
         )
         (self.folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
-
-    def _scorer(self) -> Scorer | None:
-        config = self.checkpoint.config.scorer
-        if config is None or all(budget.keep == 1 for budget in self.plan.budgets):
-            return None
-        trained = isinstance(config, ScorerConfig)
-        return Scorer(kind="trained" if trained else "change", trained=trained, prune_at=config.prune_at)
 
     def _variant(self, budget: TokenBudget) -> VisionVariant:
         return VisionVariant(
@@ -184,15 +176,8 @@ class BundleWriter:
             )
             for budget in plan.budgets
         }
-        scorer = self.checkpoint.config.scorer
-        assert scorer is not None
-        return Live(
-            frames=plan.frames,
-            key_every=plan.key_every,
-            pooled_width=scorer.feature_width(self.checkpoint.config.vision),
-            pooled_precision=scorer.feature_precision,
-            variants=variants,
-        )
+        features = features_record(self.checkpoint.config)
+        return Live(frames=plan.frames, key_every=plan.key_every, **features, variants=variants)
 
     def _language_model(self) -> LanguageModel:
         config = self.checkpoint.config.text

@@ -65,6 +65,10 @@ class Plan:
     notes: list[str]
 
     @property
+    def prunes(self) -> bool:
+        return any(budget.keep < 1 for budget in self.budgets)
+
+    @property
     def visual_rows(self) -> int:
         """Visual tokens of the largest window."""
         return max([budget.kept for budget in self.budgets] + ([self.live.kept] if self.live else []))

@@ -130,6 +130,18 @@ class IncrementalVariant(_Record):
     graphs: Graphs
 
 
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Novelty(_Record):
+    """What the novelty of a frame means, which depends on the scorer whose features it is made of."""
+
+    news: Share = 0.2
+    """Above it something came that is worth an answer."""
+    jump: Share = 0.5
+    """Above it the next frame is a key frame."""
+
+
 class Live(_Record):
     """What looks at streams, a frame at a time: key frames, and at least one keep ratio for those between."""
 
@@ -141,6 +153,7 @@ class Live(_Record):
     """Of the features that a frame hands on to the next: (groups, width)."""
     pooled_precision: Literal["fp32", "fp16"] = "fp32"
     """Of the same."""
+    novelty: Novelty = Novelty()
     variants: Annotated[dict[Label, IncrementalVariant], Field(min_length=2)]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.manifest import Novelty
 from stts_runtime.device import gpu_of, select_gpu
 from stts_runtime.engines import EngineChoice, choose_engine, load_incremental
 from stts_runtime.errors import PromptError, SourceError, UserError
@@ -74,7 +75,7 @@ def open_channels(config: Cameras, engines: Engines, events: Events, metrics: St
             with _naming(entry):
                 source = open_source(entry.source, on_status, settings, frames_per_second=max_fps)
             opened.callback(source.close)
-            orders = _orders(config, entry, max_fps)
+            orders = _orders(config, entry, max_fps, live.novelty)
             channels.append(Channel(entry.name, source, watcher, orders))
         # From here on the pipeline closes them.
         opened.pop_all()
@@ -90,10 +91,10 @@ def _naming(entry: StreamEntry) -> Iterator[None]:
         raise type(error)(f"{entry.name}: {error}") from None
 
 
-def _orders(config: Cameras, entry: StreamEntry, frames_per_second: float) -> Orders:
+def _orders(config: Cameras, entry: StreamEntry, frames_per_second: float, novelty: Novelty) -> Orders:
     asking = config.asking(entry)
     longest = math.inf if asking.longest_pause is None else asking.longest_pause
-    gate = Gate(asking.when.novelty if asking.when else None, asking.shortest_pause, longest)
+    gate = Gate(asking.when.above(novelty) if asking.when else None, asking.shortest_pause, longest)
     return Orders(asking.questions, gate, config.max_tokens, frames_per_second)
 
 
@@ -113,7 +114,7 @@ def _key_rule(config: Cameras, engines: Engines, frames: int) -> KeyRule:
             f"key_every {every} is too often for {engines.bundle.folder}: its language model takes a key frame every "
             f"{live.key_every} frames; build it with more --frames"
         )
-    return KeyRule(every=every, at_least=live.key_every)
+    return KeyRule(every=every, at_least=live.key_every, jump=live.novelty.jump)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ class KeyRule:
 
     every: int
     at_least: int
-    jump: float = 0.5
+    jump: float
     """Novelty of a frame above which the next is a key frame."""
 
     def is_key(self, since_key: int | None, last_novelty: float) -> bool:

@@ -18,6 +18,8 @@ from stts_export.graphs.on_cpu import make_runnable_on_cpu
 from stts_export.graphs.to_onnx import to_onnx
 from stts_export.lowering import LOWERINGS, TARGETS, Lowering
 from stts_export.modules import operators
+from stts_export.modules.change import ChangeScorer
+from stts_export.modules.config import ChangeConfig, VisionConfig
 from stts_export.modules.operators import cache_merge, cache_write, keep_highest, masked_attention
 from stts_export.modules.packing import packed_self_attention
 from stts_export.modules.slots import Indices, slots_of
@@ -76,6 +78,17 @@ CALLS: dict[str, tuple[Call, tuple[Tensor, ...]]] = {
         (tokens(14, 16), *WEIGHTS, torch.tensor([0, 0, 0, 0, 2, 2, 2])),
     ),
 }
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS.values(), ids=lambda lowering: lowering.name)
+def test_change_is_scored_alike_by_every_lowering(lowering: Lowering) -> None:
+    """Frames that are alike score exactly 0 in all of them."""
+    vision = VisionConfig(width=32, layers=5, heads=2, mlp_width=48, grid=6, patch_values=588, feature_layers=(4, 2))
+    scorer, hidden = ChangeScorer(vision, ChangeConfig(1)), tokens(1, 4, 4, 9, 32)
+    hidden[:, 2] = hidden[:, 1]
+    scores = through_onnx(lowering, scorer, hidden)
+    assert (scores[:, 2] == 0).all()
+    np.testing.assert_allclose(scores, scorer(hidden).numpy(), atol=1e-5)
 
 
 class Step(nn.Module):
