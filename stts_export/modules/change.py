@@ -62,8 +62,8 @@ def _unlike(features_BTGF: Tensor) -> Tensor:
 
 
 def _half_square(difference_BTGF: Tensor) -> Tensor:
-    """(B, T, G). For vectors of one length this is 1 - their cosine, without the cancellation in that: 0 for equal ones,
-    whatever the precision.
+    """(B, T, G). For vectors of one length this is 1 - their cosine, without the cancellation in that: equal ones have
+    exactly 0, whatever the precision.
     """
     # Not a power: engines may take the logarithm of what is raised.
     square: Tensor = (difference_BTGF * difference_BTGF).mean(dim=-1) / 2
