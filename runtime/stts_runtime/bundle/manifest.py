@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stts_runtime.budget import IncrementalBudget, Scope, TokenBudget
 from stts_runtime.bundle.contract import LANGUAGE, vision_part
-from stts_runtime.bundle.fields import Command, Count, FileName, Label, Sha256, Small, TokenId, Version
+from stts_runtime.bundle.fields import Command, Count, FileName, Label, Layer, Sha256, Share, Small, TokenId, Version
 from stts_runtime.errors import UserError
 
 SCHEMA_VERSION: Final = 7
@@ -112,7 +112,7 @@ class Scorer(_Record):
     kind: ScorerName
     trained: bool
     """Whether it has weights that were trained for it."""
-    prune_at: Annotated[int, Field(ge=0, le=MAX_FRAMES)] | None = None
+    prune_at: Layer | None = None
     """The layer of the tower whose output it reads; None in bundles of before schema 7."""
 
     @model_validator(mode="after")
@@ -128,9 +128,6 @@ class IncrementalVariant(_Record):
     keep: Annotated[float, Field(gt=0, le=1)]
     kept_groups: Count
     graphs: Graphs
-
-
-Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Novelty(_Record):
