@@ -47,6 +47,11 @@ def write_overlay(path: Path, window: Window, kept: NDArray[np.bool_], variant: 
         scratch.write_bytes(content)
 
 
+def in_words(variant: str, *, trained: bool) -> str:
+    """What kept groups, for the title."""
+    return variant if trained else f"{variant}, without a trained scorer"
+
+
 def dimmed(image: Image, kept: NDArray[np.bool_]) -> Image:
     """A BGR picture (H, W, 3) with its dropped groups dark; `kept` is (G,), G a square, row by row."""
     side = math.isqrt(kept.size)

@@ -16,7 +16,7 @@ from stts_runtime import clock
 from stts_runtime.answering.conversation import Finish, Reply
 from stts_runtime.bundle.manifest import Scorer, ScorerName
 from stts_runtime.errors import UserError
-from stts_runtime.overlay import Pictured
+from stts_runtime.overlay import Pictured, in_words
 from stts_runtime.video import Window
 
 
@@ -64,6 +64,10 @@ class ScorerRecord(RecordPart):
     trained: bool
     """Whether it has weights that were trained for it."""
 
+    @classmethod
+    def of(cls, scorer: Scorer | None) -> ScorerRecord | None:
+        return None if scorer is None else cls(kind=scorer.kind, trained=scorer.trained)
+
 
 class AnswerRecord(RecordPart):
     """What all answers have in common. Each kind lists its fields in the order of its JSON."""
@@ -83,7 +87,6 @@ class AnswerRecord(RecordPart):
     @staticmethod
     def _common(reply: Reply, kept: NDArray[np.bool_], scorer: Scorer | None) -> dict[str, Any]:
         """Fields that all answers have, for a reply about a window of which `kept` (T, G) was kept by `scorer`."""
-        chose = None if scorer is None or kept.all() else ScorerRecord(kind=scorer.kind, trained=scorer.trained)
         tokens = TokenRecord(
             visual_in=kept.size,
             visual_kept=int(kept.sum()),
@@ -94,7 +97,7 @@ class AnswerRecord(RecordPart):
             "question": reply.question,
             "answer": reply.text,
             "finish": reply.finish,
-            "scorer": chose,
+            "scorer": None if kept.all() else ScorerRecord.of(scorer),
             "kept_per_frame": kept.sum(axis=1).tolist(),
             "tokens": tokens,
         }
@@ -165,8 +168,7 @@ class Answer(AnswerRecord, Pictured):
         return self._window
 
     def _looked_at(self) -> tuple[Window, NDArray[np.bool_], str]:
-        is_trained = self.scorer is None or self.scorer.trained
-        return self.seen, self.kept, self.variant if is_trained else f"{self.variant}, without a trained scorer"
+        return self.seen, self.kept, in_words(self.variant, trained=self.scorer is None or self.scorer.trained)
 
 
 class AgeRecord(RecordPart):

@@ -108,6 +108,8 @@ class Session:
         self._bundle, self.variant = bundle, variant
         self._budget = bundle.manifest.budget(bundle.manifest.variants[variant])
         self._vision, self._conversation = vision, conversation
+        self.scorer = None if self._budget.scope == "given" or self._budget.keep == 1 else bundle.manifest.scorer
+        """What chooses the groups that are kept; None where all are, or a control is told which."""
         self._notes = notes_about(bundle.manifest, self._budget.keep)
 
     @classmethod
@@ -169,7 +171,7 @@ class Session:
             variant=self.variant,
             keep=self._budget.keep,
             budget=self._budget.scope,
-            scorer=None if self._budget.scope == "given" else self._bundle.manifest.scorer,
+            scorer=self.scorer,
             watching=watched.spent,
             notes=watched.notes,
         )

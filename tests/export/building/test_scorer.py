@@ -13,6 +13,7 @@ from stts_export.building.scorer import usual_layer, with_scorer
 from stts_export.checkpoint import open_checkpoint
 from stts_export.errors import CheckpointError
 from stts_export.modules.config import ChangeConfig, VisionConfig
+from stts_runtime import load, overlay
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Scorer
 from stts_runtime.engines import load_incremental, load_vision
@@ -51,12 +52,19 @@ def test_a_stream_scored_by_change_gives_what_its_window_gives(change_bundle: Bu
     np.testing.assert_allclose(tokens, window.visual_tokens, rtol=1e-4, atol=1e-5)
 
 
-def test_every_answer_says_that_nothing_was_trained(change_bundle: Bundle, clip: Path) -> None:
+def test_every_answer_and_its_picture_say_that_nothing_was_trained(
+    change_bundle: Bundle, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     window = window_of_file(VideoFile(str(clip)), 3, 2.0, 84)
     pruned, whole = (Session.open(change_bundle, name) for name in ("clip-t3-k0.5", "full-t3"))
     answer = pruned.ask(pruned.watch(window), "What happens?", 4)
     assert json.loads(answer.model_dump_json())["scorer"] == {"kind": "change", "trained": False}
     assert UNTRAINED in answer.notes
+    titles: list[str] = []
+    monkeypatch.setattr(overlay, "write_overlay", lambda *about: titles.append(about[-1]))
+    answer.write_picture(tmp_path / "kept.png")
+    load(change_bundle.folder, engine="cpu").watch(str(clip), keep=0.5).write_picture(tmp_path / "kept.png")
+    assert titles == ["clip-t3-k0.5, without a trained scorer"] * 2
     unpruned = whole.ask(whole.watch(window), "What happens?", 4)
     assert unpruned.scorer is None
     assert UNTRAINED not in unpruned.notes
