@@ -17,6 +17,7 @@ import torch
 import typer
 
 from stts_export.options import Half
+from stts_runtime.bundle.manifest import ScorerName
 from stts_runtime.cli.entry import run_app
 from stts_runtime.errors import UserError
 from stts_runtime.outputs import check_place, written_whole
@@ -48,6 +49,7 @@ Folder = Annotated[Path, typer.Argument(help="Folder of the graphs.")]
 Out = Annotated[Path, typer.Option(help="Report, .json.")]
 Rounds = Annotated[int, typer.Option(min=3)]
 Windows = Annotated[Optional[list[str]], typer.Option("--window", help="Frames and keep, as in 64:0.5; repeatable.")]
+ScorerOption = Annotated[ScorerName, typer.Option(help="Of pruned windows; change has no weights.")]
 
 
 @app.command()
@@ -55,11 +57,12 @@ def graphs(
     folder: Folder,
     size: Annotated[str, typer.Option(help="As in scripts/random_checkpoint.py.")] = "molmo2-4b",
     precision: Annotated[Half, typer.Option()] = "fp16",
+    scorer: ScorerOption = "trained",
     window: Windows = None,
 ) -> None:
     """Exports the graphs, without weights: a few MB."""
     windows = [_window(text) for text in window] if window else WINDOWS
-    export_graphs(Settings(size=size, windows=windows, precision=precision), GraphFolder(folder), _say)
+    export_graphs(Settings(size=size, windows=windows, precision=precision, scorer=scorer), GraphFolder(folder), _say)
 
 
 @app.command("tensorrt-graphs")
@@ -67,11 +70,13 @@ def tensorrt_graphs(
     folder: Folder,
     size: Annotated[str, typer.Option(help="As in scripts/random_checkpoint.py.")] = "molmo2-4b",
     text_layers: Annotated[int, typer.Option(min=1, help="Of the language model; its builds take long.")] = 4,
+    scorer: ScorerOption = "trained",
     window: Windows = None,
 ) -> None:
     """Exports graphs for scripts/bench_tensorrt.py, without weights."""
     windows = [_window(text) for text in window] if window else [one for one in WINDOWS if one[0] <= LONGEST_TENSORRT]
-    export_tensorrt_graphs(Settings(size=size, windows=windows, precision="fp16"), text_layers, folder, _say)
+    settings = Settings(size=size, windows=windows, precision="fp16", scorer=scorer)
+    export_tensorrt_graphs(settings, text_layers, folder, _say)
 
 
 @app.command()

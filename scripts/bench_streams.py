@@ -101,7 +101,7 @@ def measure(engines: Engines, video: Path, number: int, every: float, seconds: f
     manifest, ages = engines.bundle.manifest, Ages()
     assert manifest.live is not None
     frames, rate = manifest.live.frames, manifest.max_fps
-    keys = KeyRule(every=frames, at_least=manifest.live.key_every)
+    keys = KeyRule(every=frames, at_least=manifest.live.key_every, jump=manifest.live.novelty.jump)
     orders = Orders([QUESTION], Gate(shortest_pause=every), MAX_TOKENS, rate)
     channels = [
         Channel(f"stream-{one}", open_source(f"loop:{video}"), Watcher(engines, frames, keys), orders)

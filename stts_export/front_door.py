@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from stts_export.extras import check_export_extra
-from stts_export.options import Half, Target, as_keep_ratio, as_known, as_list, as_video, check_of_use
+from stts_export.options import Half, Target, as_keep_ratio, as_known, as_layer, as_list, as_video, check_of_use
 from stts_runtime.arguments import as_count, as_path, as_questions
 from stts_runtime.budget import Scope
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import Positions
+from stts_runtime.bundle.manifest import Positions, ScorerName
 from stts_runtime.tell import tell_nobody
 
 if TYPE_CHECKING:
@@ -38,12 +38,17 @@ def build(
     frames_from: PathLike | None = None,
     max_context: int | None = None,
     positions: Positions | None = None,
+    scorer: ScorerName | None = None,
+    prune_at: int | None = None,
     force: bool = False,
     on_step: Callable[[str], None] = tell_nobody,
 ) -> Bundle:
     """Builds a bundle: every frames x keep x budget is one vision variant over the same weights.
 
-    `variant` names more of them, such as `clip-t32-k0.25`. `on_step` is called with a line for each step and each note.
+    `variant` names more of them, such as `clip-t32-k0.25`. `scorer` "change" prunes without a trained scorer, by what
+    changed at the output of layer `prune_at` (None: the checkpoint's, or one that fits the tower); None takes the
+    trained one where there is one. `on_step` is called with a line for each step and each note.
+
     Raises `UserError` for what the caller can put right, before any weight is read where that is possible, and
     `ExportError` if a graph is not right; nothing is left behind in either case. Raises `MissingExtraError` where
     torch is not installed.
@@ -66,6 +71,8 @@ def build(
         frames_from=as_video(frames_from),
         max_context=None if max_context is None else as_count("max_context", max_context),
         positions=None if positions is None else as_known("positions", positions, get_args(Positions)),
+        scorer=None if scorer is None else as_known("scorer", scorer, get_args(ScorerName)),
+        prune_at=None if prune_at is None else as_layer("prune_at", prune_at),
         replace=force,
     )
     return build_bundle(request, on_step)

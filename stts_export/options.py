@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -45,6 +45,13 @@ def as_keep_ratio(given: object) -> float:
         raise UserError(f"keep should be a number above 0 and at most 1, got {given!r}")
     check_keep(float(given))
     return float(given)
+
+
+def as_layer(name: str, given: object) -> int:
+    """The number of a layer, counted from 0, of Python or numpy."""
+    if isinstance(given, bool) or not isinstance(given, Integral) or given < 0:
+        raise UserError(f"{name} should be a layer's number, counted from 0, got {given!r}")
+    return int(given)
 
 
 def as_video(given: object) -> Path | None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.manifest import ScorerName
 from tests.support.clips import write_clip
 from tests.support.frozen import thaw
 from tests.support.installed import HAS_ONNXRUNTIME, HAS_TORCH
@@ -63,6 +64,12 @@ def targets_bundle(request: pytest.FixtureRequest) -> Bundle:
     return _built_once(request, "targets", [3], ["cpu", "cuda", "tensorrt"])
 
 
+@pytest.fixture(scope="session")
+def change_bundle(request: pytest.FixtureRequest) -> Bundle:
+    """Of a plain Molmo2, scored without training: 3 frames at keep 1 and 0.5, both budgets; do not change it."""
+    return _built_once(request, "change", [3], ["cpu"], checkpoint="plain_checkpoint", scorer="change")
+
+
 def _checkpoint(factory: pytest.TempPathFactory, name: str, size: str, **options: Any) -> Path:
     if not HAS_TORCH:
         pytest.skip("makes a checkpoint, which takes torch")
@@ -74,7 +81,14 @@ def _checkpoint(factory: pytest.TempPathFactory, name: str, size: str, **options
     return path
 
 
-def _built_once(request: pytest.FixtureRequest, name: str, frames: list[int], targets: list[str]) -> Bundle:
+def _built_once(
+    request: pytest.FixtureRequest,
+    name: str,
+    frames: list[int],
+    targets: list[str],
+    checkpoint: str = "micro_checkpoint",
+    scorer: ScorerName | None = None,
+) -> Bundle:
     """By the first of all processes that run tests which needs it; thawed where nothing can be built."""
     factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
     if not HAS_TORCH:
@@ -84,7 +98,7 @@ def _built_once(request: pytest.FixtureRequest, name: str, frames: list[int], ta
     from stts_export.building import BuildRequest, build_bundle
 
     base = factory.getbasetemp()
-    checkpoint = request.getfixturevalue("micro_checkpoint")
+    source = request.getfixturevalue(checkpoint)
     # In a folder of their own: a bundle is called by its folder's name, in its build command and by `serve`.
     shared = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "shared"
     shared.mkdir(exist_ok=True)
@@ -92,7 +106,8 @@ def _built_once(request: pytest.FixtureRequest, name: str, frames: list[int], ta
     with FileLock(out.with_suffix(".lock")):
         if out.exists():
             return Bundle.open(out)
-        return build_bundle(BuildRequest(checkpoint, out, frames, [1.0, 0.5], ["clip", "frame"], targets=targets))
+        wanted = BuildRequest(source, out, frames, [1.0, 0.5], ["clip", "frame"], targets=targets, scorer=scorer)
+        return build_bundle(wanted)
 
 
 @pytest.fixture(scope="session")

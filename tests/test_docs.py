@@ -39,6 +39,7 @@ else:
 PROGRAMS = {"stts-export": export_app, "stts-runtime": runtime_app}
 SHELL_SCRIPTS = {
     "scripts/accuracy",
+    "scripts/accuracy_scorers",
     "scripts/demo",
     "scripts/fault_lab",
     "scripts/install",

@@ -141,7 +141,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(shutil.copytree(DATA / "bundle-v6", tmp_path_factory.mktemp("fuzz") / "bundle"))
 
 
-@pytest.mark.parametrize("version", [1, 3, 6])
+@pytest.mark.parametrize("version", [1, 3, 6, 7])
 def test_a_manifest(bundle: Path, version: int) -> None:
     @tried(120)
     @given(either(json.loads((DATA / f"bundle-v{version}" / "manifest.json").read_text())))

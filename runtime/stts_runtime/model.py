@@ -19,7 +19,7 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.device import gpu_of, selected_gpu
 from stts_runtime.engines import EngineName, choose_engine
 from stts_runtime.errors import SourceError, UserError
-from stts_runtime.overlay import Pictured
+from stts_runtime.overlay import Pictured, in_words
 from stts_runtime.records import Answer, StreamAnswer, StreamEvent
 from stts_runtime.session import Clip, Session, Sessions, Wanted, Watched
 from stts_runtime.stream.assemble import incremental_engines
@@ -52,7 +52,8 @@ class Viewing(Pictured):
         """The frames, and which of their groups (T, G) were kept."""
 
     def _looked_at(self) -> tuple[Window, NDArray[np.bool_], str]:
-        return self.window, self.kept, self._session.variant
+        scorer = self._session.scorer
+        return self.window, self.kept, in_words(self._session.variant, trained=scorer is None or scorer.trained)
 
     def check(self, questions: Sequence[str]) -> None:
         """Raises `PromptError` if a question cannot be asked about this clip."""

@@ -33,7 +33,7 @@ _DARK = (24, 24, 24)
 def write_overlay(path: Path, window: Window, kept: NDArray[np.bool_], variant: str) -> None:
     """Writes a sheet of all frames (.png) or a slide show at two frames a second (.mp4).
 
-    `kept` is (T, G). Raises `UserError` if `path` is no place for one of them.
+    `kept` is (T, G), `variant` what kept it, in words. Raises `UserError` if `path` is no place for one of them.
     """
     check_place(path, SUFFIXES)
     title = f"{variant}: {kept.sum()} of {kept.size} groups kept"
@@ -45,6 +45,11 @@ def write_overlay(path: Path, window: Window, kept: NDArray[np.bool_], variant: 
     # Neither OpenCV nor its FFmpeg would say that the disk is full.
     with written_whole(path) as scratch:
         scratch.write_bytes(content)
+
+
+def in_words(variant: str, *, trained: bool) -> str:
+    """What kept groups, for the title."""
+    return variant if trained else f"{variant}, without a trained scorer"
 
 
 def dimmed(image: Image, kept: NDArray[np.bool_]) -> Image:
@@ -86,7 +91,7 @@ def sheet(window: Window, kept: NDArray[np.bool_]) -> Image:
 
 
 class Pictured:
-    """Something that knows a window, the variant that looked at it, and what that kept."""
+    """Something that knows a window, what was kept of it, and the variant that looked at it, in words."""
 
     def _looked_at(self) -> tuple[Window, NDArray[np.bool_], str]:
         raise NotImplementedError

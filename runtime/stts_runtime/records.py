@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from stts_runtime import clock
 from stts_runtime.answering.conversation import Finish, Reply
+from stts_runtime.bundle.manifest import Scorer, ScorerName
 from stts_runtime.errors import UserError
-from stts_runtime.overlay import Pictured
+from stts_runtime.overlay import Pictured, in_words
 from stts_runtime.video import Window
 
 
@@ -56,6 +57,18 @@ class MillisecondRecord(RecordPart):
         return cls(**rounded, total=round(sum(spent.values()), 3))
 
 
+class ScorerRecord(RecordPart):
+    """What chose the groups that were kept."""
+
+    kind: ScorerName
+    trained: bool
+    """Whether it has weights that were trained for it."""
+
+    @classmethod
+    def of(cls, scorer: Scorer | None) -> ScorerRecord | None:
+        return None if scorer is None else cls(kind=scorer.kind, trained=scorer.trained)
+
+
 class AnswerRecord(RecordPart):
     """What all answers have in common. Each kind lists its fields in the order of its JSON."""
 
@@ -72,8 +85,8 @@ class AnswerRecord(RecordPart):
         return self._kept
 
     @staticmethod
-    def _common(reply: Reply, kept: NDArray[np.bool_]) -> dict[str, Any]:
-        """Fields that all answers have, for a reply about a window of which `kept` (T, G) was kept."""
+    def _common(reply: Reply, kept: NDArray[np.bool_], scorer: Scorer | None) -> dict[str, Any]:
+        """Fields that all answers have, for a reply about a window of which `kept` (T, G) was kept by `scorer`."""
         tokens = TokenRecord(
             visual_in=kept.size,
             visual_kept=int(kept.sum()),
@@ -84,6 +97,7 @@ class AnswerRecord(RecordPart):
             "question": reply.question,
             "answer": reply.text,
             "finish": reply.finish,
+            "scorer": None if kept.all() else ScorerRecord.of(scorer),
             "kept_per_frame": kept.sum(axis=1).tolist(),
             "tokens": tokens,
         }
@@ -101,6 +115,8 @@ class Answer(AnswerRecord, Pictured):
     variant: str
     keep: float
     budget: str
+    scorer: ScorerRecord | None = None
+    """None where all groups were kept, or a control was told which."""
     kept_per_frame: list[int]
     tokens: TokenRecord
     milliseconds: MillisecondRecord
@@ -120,13 +136,14 @@ class Answer(AnswerRecord, Pictured):
         variant: str,
         keep: float,
         budget: str,
+        scorer: Scorer | None,
         watching: Mapping[str, float],
         notes: Sequence[str],
     ) -> Answer:
         """`watching` are the milliseconds before the prefill, which the first question about a window pays."""
         before = dict.fromkeys(watching, 0.0) if reply.reused_prefix else watching
         answer = cls(
-            **cls._common(reply, kept),
+            **cls._common(reply, kept, scorer),
             source=window.source,
             window=WindowRecord(
                 frames=len(window.frames),
@@ -151,7 +168,7 @@ class Answer(AnswerRecord, Pictured):
         return self._window
 
     def _looked_at(self) -> tuple[Window, NDArray[np.bool_], str]:
-        return self.seen, self.kept, self.variant
+        return self.seen, self.kept, in_words(self.variant, trained=self.scorer is None or self.scorer.trained)
 
 
 class AgeRecord(RecordPart):
@@ -194,6 +211,8 @@ class StreamAnswer(AnswerRecord):
     times_seconds: list[float]
     """Of the window's frames, on the stream's own time line."""
     key_frames: list[bool]
+    scorer: ScorerRecord | None = None
+    """None where all groups were kept."""
     kept_per_frame: list[int]
     tokens: TokenRecord
     milliseconds: StageRecord
@@ -209,6 +228,7 @@ class StreamAnswer(AnswerRecord):
         *,
         times_seconds: Sequence[float],
         key_frames: Sequence[bool],
+        scorer: Scorer | None,
         captured: float,
         vision_ms: float,
         novelty: float,
@@ -221,7 +241,7 @@ class StreamAnswer(AnswerRecord):
         first, last = (round((moment - captured) * 1000, 1) for moment in moments)
         spent = {name: round(value, 3) for name, value in reply.milliseconds.items()}
         answer = cls(
-            **cls._common(reply, kept),
+            **cls._common(reply, kept, scorer),
             created=now(),
             novelty=round(novelty, 4),
             times_seconds=[round(seconds, 3) for seconds in times_seconds],

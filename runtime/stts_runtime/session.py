@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stts_runtime.answering import Conversation, OnToken, Prefix, go_on
 from stts_runtime.answering.conversation import Stopwatch
-from stts_runtime.bundle import Bundle
+from stts_runtime.bundle import Bundle, Manifest
 from stts_runtime.device import selected_gpu
 from stts_runtime.engines import EngineName, VisionEngine, VisionOutput, load_vision
 from stts_runtime.records import Answer
@@ -78,6 +78,14 @@ class Clip:
 
 
 NOISE = "this checkpoint has random weights: its answers are noise"
+UNTRAINED = "no scorer was trained for this model: groups are kept by how much they changed since the frame before"
+
+
+def notes_about(manifest: Manifest, keep: float) -> list[str]:
+    """What goes with every answer at this keep ratio."""
+    scorer = manifest.scorer
+    untrained = [UNTRAINED] if keep < 1 and scorer is not None and not scorer.trained else []
+    return [*untrained, *([NOISE] if manifest.random_weights else [])]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +108,9 @@ class Session:
         self._bundle, self.variant = bundle, variant
         self._budget = bundle.manifest.budget(bundle.manifest.variants[variant])
         self._vision, self._conversation = vision, conversation
+        self.scorer = None if self._budget.scope == "given" or self._budget.keep == 1 else bundle.manifest.scorer
+        """What chooses the groups that are kept; None where all are, or a control is told which."""
+        self._notes = notes_about(bundle.manifest, self._budget.keep)
 
     @classmethod
     def open(
@@ -147,9 +158,8 @@ class Session:
         with stopwatch.stage("vision"):
             vision = self._vision.run(window.frames, given)
         prefix = self._conversation.watch(vision.visual_tokens, window.times_seconds.tolist(), vision.kept)
-        noise = [NOISE] if self._bundle.manifest.random_weights else []
         spent = {"read": read_milliseconds, **stopwatch.milliseconds}
-        return Watched(window, vision, prefix, spent, [*notes, *window.notes, *noise])
+        return Watched(window, vision, prefix, spent, [*notes, *window.notes, *self._notes])
 
     def ask(self, watched: Watched, question: str, max_tokens: int = 64, on_token: OnToken = go_on) -> Answer:
         """Answers a question about the window that was watched last; `on_token` is called after every token."""
@@ -161,6 +171,7 @@ class Session:
             variant=self.variant,
             keep=self._budget.keep,
             budget=self._budget.scope,
+            scorer=self.scorer,
             watching=watched.spent,
             notes=watched.notes,
         )

@@ -15,6 +15,7 @@ from stts_export.building.plan import Plan, plan_bundle
 from stts_export.building.proof_writer import write_proof
 from stts_export.building.request import BuildRequest
 from stts_export.building.scan_run import ScanRun, scan_lines
+from stts_export.building.scorer import with_scorer
 from stts_export.checkpoint import Checkpoint, LazyModules, open_checkpoint
 from stts_export.checkpoint.lazy_weights import real_weights
 from stts_export.graphs.check import LanguageCalls, check_incremental, check_language, check_vision
@@ -47,7 +48,7 @@ def build_bundle(request: BuildRequest, tell: Tell = tell_nobody) -> Bundle:
     `ExportError` if a graph is not right. Nothing is left behind in either case.
     """
     started = time.perf_counter()
-    checkpoint = open_checkpoint(request.checkpoint)
+    checkpoint, notes = with_scorer(request, open_checkpoint(request.checkpoint))
     check_apart(request.out, request.checkpoint)
     replaceable = Replaceable("a bundle", _is_bundle, request.replace)
     check_free(request.out, replaceable)
@@ -56,7 +57,7 @@ def build_bundle(request: BuildRequest, tell: Tell = tell_nobody) -> Bundle:
     with published(request.out, replaceable) as folder:
         tell(f"reading {request.checkpoint}")
         modules = checkpoint.lazy()
-        for note in (*plan.notes, *modules.notes):
+        for note in (*notes, *plan.notes, *modules.notes):
             tell(f"note: {note}")
         _Builder(request, checkpoint, modules, plan, folder, tell).run()
     minutes = (time.perf_counter() - started) / 60

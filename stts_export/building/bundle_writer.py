@@ -13,6 +13,7 @@ import onnx_ir as ir
 from torch import Tensor
 
 from stts_export.building.plan import TOKENIZER, IncrementalPlan, Plan
+from stts_export.building.scorer import features_record, scorer_record
 from stts_export.checkpoint import Checkpoint
 from stts_export.checkpoint.lazy_weights import Read
 from stts_export.checkpoint.safetensors_writer import write_safetensors
@@ -150,6 +151,7 @@ class BundleWriter:
                 groups_per_side=vision.groups_per_side,
                 pool=vision.pool,
             ),
+            scorer=scorer_record(self.checkpoint.config) if self.plan.prunes else None,
             variants={budget.name: self._variant(budget) for budget in self.plan.budgets},
             live=None if self.plan.live is None else self._live(self.plan.live),
             language=self._language_model(),
@@ -174,8 +176,8 @@ class BundleWriter:
             )
             for budget in plan.budgets
         }
-        width = self.checkpoint.config.vision.width
-        return Live(frames=plan.frames, key_every=plan.key_every, pooled_width=width, variants=variants)
+        features = features_record(self.checkpoint.config)
+        return Live(frames=plan.frames, key_every=plan.key_every, **features, variants=variants)
 
     def _language_model(self) -> LanguageModel:
         config = self.checkpoint.config.text

@@ -11,6 +11,7 @@ from stts_export.building.request import BuildRequest
 from stts_export.checkpoint import Checkpoint
 from stts_export.errors import CheckpointError
 from stts_export.lowering import LOWERINGS, TARGETS, Lowering
+from stts_export.modules.config import ChangeConfig, ScorerConfig
 from stts_export.molmo2.marks import prompt_record
 from stts_export.options import Half
 from stts_runtime.budget import IncrementalBudget, Scope, TokenBudget
@@ -24,6 +25,7 @@ TOKENIZER = "tokenizer.json"
 _QUESTION_AND_ANSWER_TOKENS = 512
 _LATEST_TIME_SECONDS = 99999.9
 _CONTEXT_STEP = 64
+_UNTRAINED_KEEP = 0.5
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class Plan:
     command: str
     """What rebuilds the bundle, with the names of folders and not their paths: a bundle travels."""
     notes: list[str]
+
+    @property
+    def prunes(self) -> bool:
+        return any(budget.keep < 1 for budget in self.budgets)
 
     @property
     def visual_rows(self) -> int:
@@ -116,8 +122,8 @@ def _budgets(request: BuildRequest, checkpoint: Checkpoint) -> list[TokenBudget]
         raise UserError(f"a window holds at most {MAX_FRAMES} frames, got {longest}")
     if checkpoint.config.scorer is None and any(budget.keep < 1 for budget in budgets.values()):
         raise CheckpointError(
-            f"{checkpoint.path} has no token scorer (or no `stts` settings in config.json), so it builds at "
-            "keep 1 only: pass --keep 1"
+            f"{checkpoint.path} has no token scorer (or no `stts` settings in config.json): pass --scorer change, "
+            "which prunes without a trained one, or --keep 1"
         )
     return list(budgets.values())
 
@@ -145,7 +151,7 @@ def _positions(request: BuildRequest, checkpoint: Checkpoint) -> tuple[Positions
         return request.positions, []
     if stts is not None and stts.positions is not None:
         return stts.positions, []
-    if checkpoint.config.scorer is None:
+    if not isinstance(checkpoint.config.scorer, ScorerConfig):
         return "original", []
     note = (
         "config.json has no stts.positions; taking 'original' (a kept token keeps its place in the unpruned prompt), "
@@ -175,10 +181,12 @@ def _context(request: BuildRequest, longest_prefix: int) -> int:
 
 
 def _default_keep(checkpoint: Checkpoint, budgets: list[TokenBudget]) -> float:
-    """The keep ratio nearest to the one that the checkpoint was trained at."""
+    """The keep ratio nearest to the one that the checkpoint was trained at, or else to half."""
     scorer = checkpoint.config.scorer
-    trained = 1 if scorer is None else 1 - scorer.trained_prune_fraction
+    wanted = _UNTRAINED_KEEP if isinstance(scorer, ChangeConfig) else 1.0
+    if isinstance(scorer, ScorerConfig):
+        wanted = 1 - scorer.trained_prune_fraction
     answering = [budget.keep for budget in budgets if budget.scope != "given"]
     if not answering:
         raise UserError("the budget `given` makes controls, which cannot answer; add another --budget, or --keep 1")
-    return min(answering, key=lambda keep: abs(keep - trained))
+    return min(answering, key=lambda keep: abs(keep - wanted))

@@ -68,7 +68,9 @@ def geometry_of(checkpoint: Checkpoint, plan: Plan) -> Geometry:
     if plan.live is None:
         return geometry
     live = {budget.name: budget for budget in plan.live.budgets}
-    return replace(geometry, live=live, live_frames=plan.live.frames, pooled_width=config.vision.width)
+    assert config.scorer is not None
+    width = config.scorer.feature_width(config.vision)
+    return replace(geometry, live=live, live_frames=plan.live.frames, pooled_width=width)
 
 
 def about_proof(geometry: Geometry, checkpoint_config_sha256: str, language: Sequence[Expectation]) -> About:

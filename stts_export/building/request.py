@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stts_export.options import Half
 from stts_runtime.budget import Scope
-from stts_runtime.bundle.manifest import Positions
+from stts_runtime.bundle.manifest import Positions, ScorerName
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,10 @@ class BuildRequest:
     """A video to look for values on that fp16 cannot hold; None: made-up frames."""
     max_context: int | None = None
     positions: Positions | None = None
+    scorer: ScorerName | None = None
+    """None: the trained one where there is one."""
+    prune_at: int | None = None
+    """The layer that a scorer without weights reads; None: the checkpoint's, or one that fits the tower."""
     replace: bool = False
 
     @property
@@ -39,10 +43,14 @@ class BuildRequest:
         for option, values in self._repeatable:
             for value in values:
                 words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
-        if self.max_context is not None:
-            words += ["--max-context", str(self.max_context)]
-        if self.positions is not None:
-            words += ["--positions", self.positions]
+        single = {
+            "--max-context": self.max_context,
+            "--positions": self.positions,
+            "--scorer": self.scorer,
+            "--prune-at": self.prune_at,
+        }
+        for option, given in single.items():
+            words += [] if given is None else [option, str(given)]
         for target in self.targets:
             words += ["--target", target]
         if self.half != "fp16":

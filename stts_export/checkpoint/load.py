@@ -15,7 +15,7 @@ from stts_export.checkpoint.tokenizer import TextSide, read_text_side
 from stts_export.checkpoint.weight_source import WeightSource
 from stts_export.checkpoint.weights import Stored, checked, head_is_embedding, stored_weights
 from stts_export.errors import CheckpointError
-from stts_export.modules.config import ModelConfig
+from stts_export.modules.config import ChangeConfig, ModelConfig
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
 from stts_export.molmo2.hf_config import HfConfig
@@ -53,6 +53,15 @@ class Checkpoint:
     max_fps: float
     config_sha256: str
     files: WeightSource
+
+    def scored_by_change(self, prune_at: int) -> Checkpoint:
+        """The same, scored without weights; what it has as a scorer is left out.
+
+        Raises `CheckpointError` if there is no such layer.
+        """
+        scorer = ChangeConfig(prune_at)
+        scorer.check_against(self.config.vision)
+        return replace(self, config=replace(self.config, scorer=scorer))
 
     def load(self) -> Modules:
         """Raises `CheckpointError` unless the weights fit the configuration whole and exactly."""

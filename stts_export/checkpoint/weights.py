@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stts_export.checkpoint.weight_source import WeightSource
 from stts_export.errors import CheckpointError
-from stts_export.modules.config import ModelConfig
+from stts_export.modules.config import ModelConfig, ScorerConfig
 from stts_export.molmo2.names import BASE_EMBEDDING, EXTRA_EMBEDDING, HEAD, SCORER, fused_parts, own_name
 
 _ROWS_AT_ONCE = 1 << 13
@@ -109,11 +109,12 @@ def _ignorable(found: Mapping[str, Stored], config: ModelConfig) -> tuple[set[st
     deeper = {
         name for name in found if (match := _VIT_LAYER.match(name)) and int(match.group(1)) >= config.vision.layers
     }
-    scorer = {name for name in found if config.scorer is None and name.startswith(SCORER)}
+    is_scored = isinstance(config.scorer, ScorerConfig)
+    scorer = {name for name in found if not is_scored and name.startswith(SCORER)}
     notes = []
     if deeper:
         notes.append(f"ignored {len(deeper)} weights of vision layers deeper than {config.vision.layers - 1}")
-    if scorer:
+    if scorer and config.scorer is None:
         notes.append("ignored the scorer's weights, since config.json asks for no pruning")
     tied = {HEAD} & found.keys() if config.text.tied else set()
     if tied and not head_is_embedding(found):

@@ -13,7 +13,7 @@ import stts_export
 from stts_export.options import Half, Target
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.contract import FLAVOURS
-from stts_runtime.bundle.manifest import Positions
+from stts_runtime.bundle.manifest import Positions, ScorerName
 from stts_runtime.cli.compile import ArchOption, Listener, split_architectures
 from stts_runtime.cli.options import JsonOption
 from stts_runtime.cli.steps import steps
@@ -66,6 +66,14 @@ ContextOption = Annotated[
     Optional[int], typer.Option(min=1, max=1 << 20, help="Slots of the cache. Default: as needed.")
 ]
 
+ScorerOption = Annotated[
+    Optional[ScorerName],
+    typer.Option(help="change: prune by what changed, without a trained scorer. Default: the trained one, if any."),
+]
+PruneAtOption = Annotated[
+    Optional[int], typer.Option(min=0, help="Layer that --scorer change reads. Default: the checkpoint's, else 3.")
+]
+
 
 def build_command(
     checkpoint: CheckpointArgument,
@@ -81,6 +89,8 @@ def build_command(
     arch: ArchOption = None,
     max_context: ContextOption = None,
     positions: Annotated[Optional[Positions], typer.Option(help="Overrides the checkpoint's choice.")] = None,
+    scorer: ScorerOption = None,
+    prune_at: PruneAtOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -100,6 +110,8 @@ def build_command(
             frames_from=frames_from,
             max_context=max_context,
             positions=positions,
+            scorer=scorer,
+            prune_at=prune_at,
             force=force,
             on_step=tell,
         )

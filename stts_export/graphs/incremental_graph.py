@@ -28,10 +28,12 @@ class IncrementalGraph(nn.Module):
 
 
 def example_call(vision: Vision) -> tuple[Tensor, Tensor]:
-    """A frame (1, H, W, 3) uint8, and features (G, D) float32 of the length that normalised ones have."""
-    config = vision.config.vision
-    previous = example_features(config.groups, config.width)
-    return torch.from_numpy(example_frames(vision, 1)), torch.from_numpy(previous)
+    """A frame (1, H, W, 3) uint8, and features (G, F) of the length that normalised ones have."""
+    config, scorer = vision.config.vision, vision.config.scorer
+    assert scorer is not None
+    previous = torch.from_numpy(example_features(config.groups, scorer.feature_width(config)))
+    is_half = scorer.feature_precision == "fp16"
+    return torch.from_numpy(example_frames(vision, 1)), previous.half() if is_half else previous
 
 
 def export_incremental(vision: Vision, budget: IncrementalBudget, lowering: Lowering) -> ir.Model:

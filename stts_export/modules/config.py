@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from stts_export.errors import CheckpointError
 
@@ -72,21 +73,49 @@ class VisionConfig:
 
 
 @dataclass(frozen=True)
-class ScorerConfig:
-    """The token scorer: it reads the output of layer `prune_at`; layers after `prune_at + 1` see kept patches only."""
+class PruningConfig:
+    """What all scorers have in common: they read the output of layer `prune_at`, and layers after `prune_at + 1` see
+    kept patches only.
+    """
 
     prune_at: int
+    feature_precision: ClassVar[Literal["fp32", "fp16"]]
+    """Of what a frame hands on to the next."""
+
+    def feature_width(self, vision: VisionConfig) -> int:
+        """Values that a frame hands on to the next, a group."""
+        raise NotImplementedError
+
+    def check_against(self, vision: VisionConfig) -> None:
+        if not 0 <= self.prune_at < vision.layers - 1:
+            raise CheckpointError(
+                f"prune_at is {self.prune_at}, but pruning needs a layer after it that still sees every patch, "
+                f"and this vision tower runs layers 0 to {vision.layers - 1}"
+            )
+
+
+@dataclass(frozen=True)
+class ScorerConfig(PruningConfig):
+    """The trained token scorer."""
+
+    feature_precision = "fp32"
     mlp_width: int
     trained_prune_fraction: float
     """p, the fraction of groups that the checkpoint was trained to drop."""
     rescale_minimum: float = RESCALE_MINIMUM
 
-    def check_against(self, vision: VisionConfig) -> None:
-        if not 0 <= self.prune_at < vision.layers - 1:
-            raise CheckpointError(
-                f"prune_at is {self.prune_at}, but pruning needs a layer after it to carry the bias, "
-                f"and this vision tower runs layers 0 to {vision.layers - 1}"
-            )
+    def feature_width(self, vision: VisionConfig) -> int:
+        return vision.width
+
+
+@dataclass(frozen=True)
+class ChangeConfig(PruningConfig):
+    """A scorer without weights: what changed since the frame before is worth keeping."""
+
+    feature_precision = "fp16"
+
+    def feature_width(self, vision: VisionConfig) -> int:
+        return vision.patches_per_group * vision.width
 
 
 @dataclass(frozen=True)
@@ -191,5 +220,5 @@ class ModelConfig:
     connector: ConnectorConfig
     text: TextConfig
     markers: MarkerIds
-    scorer: ScorerConfig | None
+    scorer: ScorerConfig | ChangeConfig | None
     """None: a plain Molmo2, which runs at keep 1 only."""

@@ -3,7 +3,7 @@
 A stream of such frames gives what a window of the budget `frame` gives that begins with the same key frame: behind the
 cut a frame sees nothing but itself, and the scorer looks back by one frame only.
 
-Shape suffixes: G groups, K kept groups, D channels of the tower, W of the language model.
+Shape suffixes: G groups, K kept groups, F channels of a group's features, W of the language model.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class IncrementalTensors(NamedTuple):
     scores_G: Tensor
     kept_K: Tensor
     """Ascending numbers of the kept groups, int64."""
-    pooled_GD: Tensor
-    """What the next frame needs of this one, float32."""
+    features_GF: Tensor
+    """What the next frame needs of this one, in the type that the scorer hands on."""
     change_G: Tensor
-    """How far each group's pooled features are from the frame before, 0 to 1, float32."""
+    """How far each group's features are from the frame before, 0 to 1, float32."""
 
 
-def see_frame(vision: Vision, budget: IncrementalBudget, frame_1HWC: Tensor, previous_GD: Tensor) -> IncrementalTensors:
-    """A uint8 RGB frame (1, H, W, 3), and the pooled features of the frame before: zeros for a stream's first.
+def see_frame(vision: Vision, budget: IncrementalBudget, frame_1HWC: Tensor, previous_GF: Tensor) -> IncrementalTensors:
+    """A uint8 RGB frame (1, H, W, 3), and the scorer's features of the frame before: zeros for a stream's first.
 
     Raises `ValueError` for a model without a scorer.
     """
@@ -44,8 +44,8 @@ def see_frame(vision: Vision, budget: IncrementalBudget, frame_1HWC: Tensor, pre
     everywhere = whole_frames(1, config.heads)
     x = vision.vision_tower.embed(patches_of_frames(frame_1HWC, config))
     before, x = vision.run_blocks(x, range(cut), everywhere, layers)
-    pooled_GD = scorer.pooled(by_group(x, 1, config)).flatten(0, 2)
-    scores_G = scorer.scored(previous_GD[None, None], pooled_GD[None, None]).flatten()
+    features_GF = scorer.features(by_group(x, 1, config)).flatten(0, 2)
+    scores_G = scorer.scored(previous_GF[None, None], features_GF[None, None]).flatten()
     if budget.is_key:
         # As a window's first frame: whole, and without a bias.
         after, _ = vision.run_blocks(x, range(cut, config.layers), everywhere, layers)
@@ -55,13 +55,13 @@ def see_frame(vision: Vision, budget: IncrementalBudget, frame_1HWC: Tensor, pre
         after = _pruned(vision, x, scores_G, kept_K, range(cut, config.layers), layers)
         hidden = Hidden({**before, **after}, None, kept_K.unsqueeze(0))
     tokens = vision.visual_tokens(hidden, budget.pair)
-    return IncrementalTensors(tokens, scores_G, kept_K, pooled_GD, change(previous_GD, pooled_GD))
+    return IncrementalTensors(tokens, scores_G, kept_K, features_GF, change(previous_GF.float(), features_GF.float()))
 
 
 def _pruned(
     vision: Vision, x: Tensor, scores_G: Tensor, kept_K: Tensor, blocks: range, layers: frozenset[int]
 ) -> dict[int, Tensor]:
-    """The first of the blocks sees all patches under the scores' bias, the others those that are kept."""
+    """The first of the blocks sees all patches, under the scores' bias if they have one, the others those kept."""
     config = vision.config.vision
     attend = vision.biased(scores_G[None, None], spare_first=False)
     biased, x = vision.run_blocks(x, blocks[:1], attend, layers)
@@ -70,8 +70,8 @@ def _pruned(
     return {**biased, **after}
 
 
-def change(previous_GD: Tensor, pooled_GD: Tensor) -> Tensor:
+def change(previous_GF: Tensor, features_GF: Tensor) -> Tensor:
     """Distance over the sum of lengths: 0 for equal features, 1 for opposite ones or where nothing was before."""
-    distance_G: Tensor = (pooled_GD - previous_GD).norm(dim=-1)
-    lengths_G: Tensor = pooled_GD.norm(dim=-1) + previous_GD.norm(dim=-1)
+    distance_G: Tensor = (features_GF - previous_GF).norm(dim=-1)
+    lengths_G: Tensor = features_GF.norm(dim=-1) + previous_GF.norm(dim=-1)
     return distance_G / (lengths_G + _TINY)

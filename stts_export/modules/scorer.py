@@ -1,4 +1,4 @@
-"""The token scorer and the attention bias made of its scores.
+"""The trained token scorer and the attention bias made of its scores; `modules.change` has one without weights.
 
 Source: "Unified Spatio-Temporal Token Scoring for Efficient Video VLMs", arXiv 2603.18004.
 """
@@ -13,6 +13,24 @@ from stts_export.modules.config import ScorerConfig, VisionConfig
 from stts_export.modules.layers import GroupPooling
 
 
+class Scorer(nn.Module):
+    """Scores every group by itself and its predecessor in the frame before."""
+
+    def forward(self, hidden_BTGPD: Tensor) -> Tensor:
+        """Output of layer `prune_at`, not normed, by group -> scores (B, T, G) float32; high is important."""
+        features_BTGF = self.features(hidden_BTGPD)
+        previous_BTGF = torch.cat((torch.zeros_like(features_BTGF[:, :1]), features_BTGF[:, :-1]), dim=1)
+        return self.scored(previous_BTGF, features_BTGF)
+
+    def features(self, hidden_BTGPD: Tensor) -> Tensor:
+        """One vector a group, (B, T, G, F): all that the next frame needs to know of this one."""
+        raise NotImplementedError
+
+    def scored(self, previous_BTGF: Tensor, features_BTGF: Tensor) -> Tensor:
+        """Scores (B, T, G); `previous_BTGF` are zeros for a first frame."""
+        raise NotImplementedError
+
+
 class ScorerMlp(nn.Module):
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -25,30 +43,24 @@ class ScorerMlp(nn.Module):
         return score
 
 
-class TokenScorer(nn.Module):
-    """Scores every group by itself and its predecessor in the frame before. Runs in float32 in every precision."""
+class TokenScorer(Scorer):
+    """The trained scorer: scores in (0, 1), features (B, T, G, D). Runs in float32 in every precision."""
 
     def __init__(self, vision: VisionConfig, config: ScorerConfig) -> None:
         super().__init__()
         self.patch_token_pooler = GroupPooling(vision.width, vision.width, vision.width, vision.heads)
         self.mlp = ScorerMlp(vision.width, config.mlp_width)
 
-    def forward(self, hidden_BTGPD: Tensor) -> Tensor:
-        """Output of layer `prune_at`, not normed, by group -> scores (B, T, G) float32 in (0, 1); high is important."""
-        pooled_BTGD = self.pooled(hidden_BTGPD)
-        previous_BTGD = torch.cat((torch.zeros_like(pooled_BTGD[:, :1]), pooled_BTGD[:, :-1]), dim=1)
-        return self.scored(previous_BTGD, pooled_BTGD)
-
-    def pooled(self, hidden_BTGPD: Tensor) -> Tensor:
-        """One vector a group, (B, T, G, D) float32: all that the next frame needs to know of this one."""
+    def features(self, hidden_BTGPD: Tensor) -> Tensor:
+        """Each group's patches pooled, float32."""
         pooled: Tensor = self.patch_token_pooler(hidden_BTGPD.float().flatten(0, 2)).unflatten(
             0, hidden_BTGPD.shape[:3]
         )
         return pooled
 
-    def scored(self, previous_BTGD: Tensor, pooled_BTGD: Tensor) -> Tensor:
-        pairs = torch.cat((previous_BTGD, pooled_BTGD), dim=-1).flatten(0, 2)
-        return torch.sigmoid(self.mlp(pairs)).reshape(pooled_BTGD.shape[:3])
+    def scored(self, previous_BTGF: Tensor, features_BTGF: Tensor) -> Tensor:
+        pairs = torch.cat((previous_BTGF, features_BTGF), dim=-1).flatten(0, 2)
+        return torch.sigmoid(self.mlp(pairs)).reshape(features_BTGF.shape[:3])
 
 
 def key_bias(scores_BTG: Tensor, groups_per_side: int, patches_per_group: int, rescale_minimum: float) -> Tensor:

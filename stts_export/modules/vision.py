@@ -14,14 +14,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from stts_export.modules.config import ModelConfig, VisionConfig
+from stts_export.modules.change import ChangeScorer
+from stts_export.modules.config import ModelConfig, ScorerConfig, VisionConfig
 from stts_export.modules.connector import Connector
 from stts_export.modules.layers import SelfAttend
 from stts_export.modules.operators import attention, biased_self_attention, key_biased_attention
 from stts_export.modules.packing import packed_self_attention
 from stts_export.modules.projection import Projection
 from stts_export.modules.refill import with_refill
-from stts_export.modules.scorer import TokenScorer, key_bias, without_first
+from stts_export.modules.scorer import Scorer, TokenScorer, key_bias, without_first
 from stts_export.modules.selection import kept_groups
 from stts_export.modules.vit import VisionTransformer, patches_of_frames
 from stts_runtime.budget import TokenBudget
@@ -125,7 +126,7 @@ class Vision(nn.Module):
         self.config = config
         self.vision_tower = VisionTransformer(config.vision)
         self.multi_modal_projector = Connector(config.vision, config.connector)
-        self.temporal_token_scorer = TokenScorer(config.vision, config.scorer) if config.scorer else None
+        self.temporal_token_scorer = _scorer(config)
 
     def forward(
         self, frames_THWC: Tensor, budget: TokenBudget, given_K: Tensor | None = None, refill: bool = False
@@ -194,9 +195,13 @@ class Vision(nn.Module):
         return Hidden({**before, **biased, **after}, scores_BTG, kept_BK)
 
     def biased(self, scores_BTG: Tensor, *, spare_first: bool) -> SelfAttend:
-        """The attention of the layer that scores bias; a clip's first frame, which is kept whole, is spared."""
+        """The attention of the layer that a trained scorer's scores bias; a clip's first frame, which is kept whole, is
+        spared.
+        """
         vision, scorer = self.config.vision, self.config.scorer
-        assert scorer is not None
+        if not isinstance(scorer, ScorerConfig):
+            # No layer was trained with a bias.
+            return whole_frames(scores_BTG.shape[:2].numel(), vision.heads)
         bias_BTN = key_bias(scores_BTG, vision.groups_per_side, vision.patches_per_group, scorer.rescale_minimum)
         return biased_frames((without_first(bias_BTN) if spare_first else bias_BTN).flatten(0, 1), vision.heads)
 
@@ -239,6 +244,14 @@ class Vision(nn.Module):
         if hidden.kept_BK is None or scorer is None or layer > scorer.prune_at + 1:
             return rows
         return take_groups(rows, across_clips(hidden.kept_BK, budget), self.config.vision)
+
+
+def _scorer(config: ModelConfig) -> Scorer | None:
+    if config.scorer is None:
+        return None
+    if isinstance(config.scorer, ScorerConfig):
+        return TokenScorer(config.vision, config.scorer)
+    return ChangeScorer(config.vision, config.scorer)
 
 
 def by_group(rows: Tensor, frames: int, vision: VisionConfig) -> Tensor:

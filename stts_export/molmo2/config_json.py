@@ -49,7 +49,7 @@ def config_json(
     }
     if random_weights:
         content["random_weights"] = True
-    if model.scorer is not None:
+    if isinstance(model.scorer, ScorerConfig):
         content["stts"] = _stts(model.scorer, positions)
     return content
 

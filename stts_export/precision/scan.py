@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stts_export.modules.layers import RmsNorm
-from stts_export.modules.scorer import TokenScorer
+from stts_export.modules.scorer import Scorer
 from stts_export.modules.vision import Vision
 from stts_export.options import Half
 from stts_export.precision.half import LANGUAGE_MODEL, PrecisionPlan
@@ -27,7 +27,7 @@ FP16_LARGEST = 65504.0
 HEADROOM = 2.0
 """Other frames than those looked at may reach higher: what comes within this factor of the end counts as too large."""
 
-_WIDE_INSIDE = (nn.LayerNorm, RmsNorm, TokenScorer)
+_WIDE_INSIDE = (nn.LayerNorm, RmsNorm, Scorer)
 """Modules that compute in float32 in every graph; only what comes out of them has to fit."""
 
 _CONNECTOR = "multi_modal_projector"

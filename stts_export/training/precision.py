@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stts_export.modules.scorer import TokenScorer
+from stts_export.modules.scorer import Scorer
 
 
 def reduced(device: torch.device) -> AbstractContextManager[object]:
@@ -16,7 +16,7 @@ def reduced(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
-def keep_in_float32(scorer: TokenScorer) -> None:
+def keep_in_float32(scorer: Scorer) -> None:
     """The scorer runs in float32 in every precision, in training too."""
     forward = scorer.forward
 

@@ -33,7 +33,7 @@ def verify_bundle(request: VerifyRequest, tell: Tell = tell_nobody) -> VerifyRep
     if request.write_reference is not None:
         source = str(request.frames_from) if request.frames_from else None
         check_output(request.write_reference, (".npz",), source, bundle.folder)
-    checkpoint = open_checkpoint(request.checkpoint)
+    checkpoint = _scored_alike(bundle, open_checkpoint(request.checkpoint))
     _check_same_model(bundle, checkpoint)
     modules = checkpoint.lazy()
     verifier = Verifier(request, bundle, checkpoint, modules, tell)
@@ -62,6 +62,15 @@ def _check_writable(bundle: Bundle) -> None:
         raise UserError(f"{place} is read-only, and the report is stored in it: copy the bundle elsewhere")
 
 
+def _scored_alike(bundle: Bundle, checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with the scorer that the bundle was built with. Raises `CheckpointError` if it cannot have it."""
+    scorer = bundle.manifest.scorer
+    if scorer is None or scorer.trained:
+        return checkpoint
+    assert scorer.prune_at is not None
+    return checkpoint.scored_by_change(scorer.prune_at)
+
+
 def _check_same_model(bundle: Bundle, checkpoint: Checkpoint) -> None:
     manifest, config = bundle.manifest, checkpoint.config
     markers = config.markers
@@ -79,7 +88,7 @@ def _check_same_model(bundle: Bundle, checkpoint: Checkpoint) -> None:
             raise UserError(
                 f"{bundle.folder} was not built from {checkpoint.path}: {name} is {built} there and {given} here"
             )
-    if config.scorer is None and any(variant.is_pruned for variant in manifest.variants.values()):
+    if manifest.scorer is not None and config.scorer is None:
         raise UserError(f"{bundle.folder} was not built from {checkpoint.path}, which has no token scorer")
 
 

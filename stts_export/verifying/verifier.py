@@ -11,6 +11,7 @@ from stts_export.building.frames import Frames, frames_from
 from stts_export.checkpoint import Checkpoint, LazyModules
 from stts_export.checkpoint.layouts import HUGGING_FACE
 from stts_export.checkpoint.lazy_weights import real_weights
+from stts_export.modules.config import ScorerConfig
 from stts_export.molmo2 import compare as molmo2
 from stts_export.verifying.deviations import half_finding, other_positions, positions_finding, refill_finding
 from stts_export.verifying.overflow import scan_for_overflow
@@ -183,12 +184,12 @@ class Verifier:
         yield from scan_for_overflow(self.bundle, self.modules, run)
 
     def _deviations(self, one: Expected) -> Iterator[Finding]:
-        """Nothing deviates at keep 1."""
+        """Nothing deviates at keep 1, and nobody was trained with refill where no scorer was trained."""
         budget, vision = one.budget, self.modules.vision
         if budget.keep == 1:
             return
         self.tell(f"measuring what refill and positions change, {budget.name}")
-        if budget.scope == "clip":
+        if budget.scope == "clip" and isinstance(self.checkpoint.config.scorer, ScorerConfig):
             refilled = reference_vision(vision, one.frames.pixels, budget, refill=True)
             answer = self._said(one.frames, refilled)
             yield refill_finding(budget, one.seen, refilled, one.said, answer, self._text)

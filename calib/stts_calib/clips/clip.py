@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_calib.clips.director import Director
-from stts_calib.clips.hard_director import HardDirector
+from stts_calib.clips.hard_director import Condition, HardDirector
 from stts_calib.clips.hard_questions import hard_questions_about
 from stts_calib.clips.motion import moving_groups, moving_objects, worth_of_groups
 from stts_calib.clips.questions import Question, questions_about
@@ -49,6 +49,8 @@ class Clip:
     scene: Scene
     questions: tuple[Question, ...]
     clip_set: ClipSet = ClipSet.plain
+    condition: Condition = Condition.clear
+    """What is in the way of seeing: how the camera moves, night, rain."""
 
     @classmethod
     def make(cls, split: Split, number: int, clip_set: ClipSet = ClipSet.plain) -> Clip:
@@ -56,7 +58,7 @@ class Clip:
             scene = Director(np.random.default_rng((split.value, number))).scene()
             return cls(split, number, scene, tuple(questions_about(scene)))
         drawn = HardDirector(np.random.default_rng((split.value, number, _HARD_SEED))).hard_scene()
-        return cls(split, number, drawn.scene, tuple(hard_questions_about(drawn)), clip_set)
+        return cls(split, number, drawn.scene, tuple(hard_questions_about(drawn)), clip_set, drawn.condition)
 
     @property
     def name(self) -> str:

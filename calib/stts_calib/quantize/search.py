@@ -43,8 +43,9 @@ def search_blocks(
     `graph` is a pruned variant's. The scorer and the layer that its scores bias are never quantized.
     """
     model = onnx.load(graph, load_external_data=False)
-    protected = [block for block in (SCORER, biased_layer(model)) if block is not None]
-    blocks = sorted(blocks_of(model) - set(protected), key=in_order)
+    there = blocks_of(model)
+    protected = [block for block in (SCORER, biased_layer(model)) if block is not None and block in there]
+    blocks = sorted(there - set(protected), key=in_order)
     wanted = choices(graph, windows)
 
     def agrees(some: frozenset[str]) -> Agreement:

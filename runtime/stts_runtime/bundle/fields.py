@@ -27,6 +27,9 @@ MAX_FRAMES: Final = 1 << 12
 Small = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
 TokenId = Annotated[int, Field(ge=0, le=1 << 31)]
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Layer = Annotated[int, Field(ge=0, lt=MAX_FRAMES)]
+"""Its number, counted from 0."""
+Share = Annotated[float, Field(ge=0, lt=1)]
 Version = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=30)]
 
 

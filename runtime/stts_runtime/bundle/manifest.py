@@ -12,17 +12,20 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stts_runtime.budget import IncrementalBudget, Scope, TokenBudget
 from stts_runtime.bundle.contract import LANGUAGE, vision_part
-from stts_runtime.bundle.fields import Command, Count, FileName, Label, Sha256, Small, TokenId, Version
+from stts_runtime.bundle.fields import Command, Count, FileName, Label, Layer, Sha256, Share, Small, TokenId, Version
 from stts_runtime.errors import UserError
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 """Raised whenever an older runtime could not use a newer bundle; older bundles keep working (`upgrade.py`).
 
 1: the first. 2: variants with the budget `given`. 3: graphs in several lowerings. 4: a prefill
-graph of its own, work that grows with the square of the tokens. 5: frames of a stream. 6: quantized graphs."""
+graph of its own, work that grows with the square of the tokens. 5: frames of a stream. 6: quantized graphs. 7: what
+scores groups, features of a frame in fp16."""
 
 Positions = Literal["original", "compact"]
 Precision = Literal["fp32", "fp16", "bf16"]
+ScorerName = Literal["trained", "change"]
+"""`change` has no weights: what changed since the frame before is worth keeping."""
 Format = Literal["int8", "fp8", "int4"]
 """In vision graphs (`int8`, `fp8`) of weights and activations; in the language model (`int8`, `int4`) of weights alone,
 by blocks."""
@@ -103,12 +106,37 @@ class VisionVariant(_Record):
         return self.budget == "given"
 
 
+class Scorer(_Record):
+    """What scores groups, in variants that do not keep all of them."""
+
+    kind: ScorerName
+    trained: bool
+    """Whether it has weights that were trained for it."""
+    prune_at: Layer | None = None
+    """The layer of the tower whose output it reads; None in bundles of before schema 7."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Scorer:
+        if self.trained != (self.kind == "trained"):
+            raise ValueError(f"a scorer of kind {self.kind!r} that is trained: {self.trained}")
+        return self
+
+
 class IncrementalVariant(_Record):
     """The vision graph of one frame of a stream: key frames have keep 1."""
 
     keep: Annotated[float, Field(gt=0, le=1)]
     kept_groups: Count
     graphs: Graphs
+
+
+class Novelty(_Record):
+    """What the novelty of a frame means, which depends on the scorer whose features it is made of."""
+
+    news: Share = 0.2
+    """Above it something came that is worth an answer."""
+    jump: Share = 0.5
+    """Above it the next frame is a key frame."""
 
 
 class Live(_Record):
@@ -119,7 +147,10 @@ class Live(_Record):
     key_every: Small
     """Two key frames lie at least so many frames apart, or such a window does not fit the language model."""
     pooled_width: Count
-    """Of the features that a frame hands on to the next: (groups, width) float32."""
+    """Of the features that a frame hands on to the next: (groups, width)."""
+    pooled_precision: Literal["fp32", "fp16"] = "fp32"
+    """Of the same."""
+    novelty: Novelty = Novelty()
     variants: Annotated[dict[Label, IncrementalVariant], Field(min_length=2)]
 
 
@@ -181,7 +212,7 @@ class Quantization(_Record):
 
 
 class Manifest(_Record):
-    schema_version: Literal[6]
+    schema_version: Literal[7]
     created: str
     producer: str
     built_with: dict[str, str]
@@ -192,6 +223,8 @@ class Manifest(_Record):
     default_keep: float
     max_fps: Annotated[float, Field(gt=0, le=1000)]
     vision: VisionModel
+    scorer: Scorer | None = None
+    """None where every variant keeps everything."""
     variants: Annotated[dict[Label, VisionVariant], Field(min_length=1)]
     live: Live | None = None
     language: LanguageModel
@@ -204,6 +237,8 @@ class Manifest(_Record):
         for name, variant in self.variants.items():
             self._check_variant(name, variant)
         self._check_live()
+        if self.scorer is None and any(variant.is_pruned for variant in self.variants.values()):
+            raise ValueError("there are pruned variants, and nothing that scores groups")
         if any(graphs.keys() != self.language.graphs.keys() for graphs in self.parts().values()):
             raise ValueError("its parts are not all written in the same lowerings")
         if not self.language.prefill.keys() <= self.language.graphs.keys():

@@ -9,10 +9,16 @@ from stts_runtime.bundle.manifest import SCHEMA_VERSION
 _ONE_TARGET = 2
 """Up to this schema a part had one engine and no list of graphs."""
 _SAID_ONCE = ("built_with", "build_command")
+_TRAINED_SCORERS = 6
+"""Up to this schema there was no other scorer, and nothing was said of it."""
 
 
 def upgraded(content: dict[str, Any]) -> dict[str, Any]:
     """The manifest as a current one; a current one as it is. Raises KeyError or TypeError if it is none at all."""
+    if content["schema_version"] > _TRAINED_SCORERS:
+        return content
+    if any(variant["keep"] < 1 for variant in content["variants"].values()):
+        content = {**content, "scorer": {"kind": "trained", "trained": True}}
     if content["schema_version"] > _ONE_TARGET:
         return {**content, "schema_version": SCHEMA_VERSION}
     engine = content["language"]["engine"]

@@ -44,7 +44,10 @@ SourcesArgument = Annotated[
 ]
 WhenOption = Annotated[
     Optional[str],
-    typer.Option(metavar="CONDITION", help="Answer after a change: novelty>0.2. Default: after every window."),
+    typer.Option(
+        metavar="CONDITION",
+        help="Answer after a change: novelty, or novelty>0.2. Default: after every window.",
+    ),
 ]
 ShortestPauseOption = Annotated[
     Optional[str], typer.Option(metavar="TIME", help="Answer at most this often: 2, 2s, 1m. Default: no limit.")

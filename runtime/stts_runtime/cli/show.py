@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import Graph, Graphs
+from stts_runtime.bundle.manifest import Graph, Graphs, Scorer
 from stts_runtime.cli.options import BundleArgument, JsonOption
 from stts_runtime.cli.text import printable
 from stts_runtime.passports import Passport, verified_engines
@@ -71,12 +71,21 @@ def show_bundle(bundle: Bundle, engines: Sequence[Passport]) -> None:
         f"positions {manifest.prompt.positions}",
         soft_wrap=True,
     )
+    if manifest.scorer is not None:
+        console.print(f"  {_scorer(manifest.scorer)}", soft_wrap=True)
     if manifest.random_weights:
         console.print("  note: the checkpoint has random weights: its answers are noise")
     console.print(_variants(bundle))
     console.print(_files(bundle))
     if engines:
         console.print(_engines(engines))
+
+
+def _scorer(scorer: Scorer) -> str:
+    layer = "" if scorer.prune_at is None else f", at layer {scorer.prune_at}"
+    if scorer.trained:
+        return f"scored by the checkpoint's trained scorer{layer}"
+    return f"scored without training, by what changed since the frame before{layer}"
 
 
 def _variants(bundle: Bundle) -> Table:

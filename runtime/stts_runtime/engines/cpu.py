@@ -125,20 +125,22 @@ class CpuFrame:
         manifest, live = bundle.manifest, bundle.manifest.live
         assert live is not None
         variant, size, groups = live.variants[name], manifest.vision.image_size, manifest.vision.groups
-        features = groups, live.pooled_width
-        inputs: Signature = {"frames": (np.uint8, (1, size, size, 3)), "previous": (np.float32, features)}
+        kind = np.float16 if live.pooled_precision == "fp16" else np.float32
+        features = kind, (groups, live.pooled_width)
+        inputs: Signature = {"frames": (np.uint8, (1, size, size, 3)), "previous": features}
         outputs: Signature = {
             "visual_tokens": (np.float32, (variant.kept_groups, manifest.language.visual_width)),
             "scores": (np.float32, (groups,)),
             "kept_groups": (np.int64, (variant.kept_groups,)),
-            "pooled": (np.float32, features),
+            "pooled": features,
             "change": (np.float32, (groups,)),
         }
         self._session = cpu_session(bundle, variant.graphs, _lowering(bundle, variant.graphs), inputs, outputs)
-        self._nothing = np.zeros(features, dtype=np.float32)
+        self._previous = np.zeros((groups, live.pooled_width), dtype=kind)
 
-    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.float32] | None) -> IncrementalOutput:
-        inputs = {"frames": frame[None], "previous": self._nothing if previous is None else previous}
+    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.floating] | None) -> IncrementalOutput:
+        self._previous[:] = 0 if previous is None else previous
+        inputs = {"frames": frame[None], "previous": self._previous}
         with foreign_errors_as(EngineError, "vision"):
             tokens, scores, kept_groups, pooled, change = self._session.run(FRAME_OUTPUTS, inputs)
         kept = np.zeros(len(scores), dtype=np.bool_)

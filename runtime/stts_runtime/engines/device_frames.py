@@ -34,7 +34,7 @@ class DeviceFrame:
             for name, array in arrays.items()
         }
 
-    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.float32] | None) -> IncrementalOutput:
+    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.floating] | None) -> IncrementalOutput:
         host, stream = self._host, self._stream
         if frame[None].shape != host["frames"].values.shape:
             raise EngineError(f"a frame is {frame.shape} and the engine takes {host['frames'].values.shape[1:]}")

@@ -26,7 +26,9 @@ class VisionOutput:
     kept: NDArray[np.bool_]
     """(T, G): which groups have a visual token."""
     scores: NDArray[np.float32] | None
-    """(T, G) in (0, 1); None where nothing was scored (keep 1)."""
+    """(T, G), high is important: a trained scorer's in (0, 1), those of change in 0..2. None where nothing was scored
+    (keep 1).
+    """
 
 
 class VisionEngine(Protocol):
@@ -53,17 +55,17 @@ class IncrementalOutput:
     kept: NDArray[np.bool_]
     """(G,): which groups have a visual token."""
     scores: NDArray[np.float32]
-    """(G,) in (0, 1)."""
+    """(G,): high is important."""
     change: NDArray[np.float32]
     """(G,), 0 to 1: how far each group is from the frame before."""
-    pooled: NDArray[np.float32]
-    """(G, D): what the next frame of the same stream is given as `previous`."""
+    pooled: NDArray[np.floating]
+    """(G, D), float32 or float16 as the bundle has it: what the stream's next frame is given as `previous`."""
 
 
 class IncrementalVisionEngine(Protocol):
     """Frames of streams, one at a time. It keeps nothing between two runs, so streams can share it."""
 
-    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.float32] | None, *, key: bool) -> IncrementalOutput:
+    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.floating] | None, *, key: bool) -> IncrementalOutput:
         """An RGB frame (H, W, 3) of exactly the model's size; `previous` is None for a stream's first."""
         ...
 
@@ -71,7 +73,7 @@ class IncrementalVisionEngine(Protocol):
 class FrameEngine(Protocol):
     """One variant for frames of streams, loaded."""
 
-    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.float32] | None) -> IncrementalOutput: ...
+    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.floating] | None) -> IncrementalOutput: ...
 
 
 class IncrementalVision:
@@ -82,7 +84,7 @@ class IncrementalVision:
         engines = {name: load(name) for name in set(names.values())}
         self._engines = {key: engines[name] for key, name in names.items()}
 
-    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.float32] | None, *, key: bool) -> IncrementalOutput:
+    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.floating] | None, *, key: bool) -> IncrementalOutput:
         return self._engines[key].run(frame, previous)
 
 

@@ -21,7 +21,12 @@ SILENT = 4
 _REMEDY = "stop other programs, or use fewer frames, a lower keep or a smaller --max-context"
 _MEMORY_IS_FULL = ("Failed to allocate memory", "out of memory", "CUDA failure 2:")
 
-_TYPES = {"tensor(uint8)": np.uint8, "tensor(int64)": np.int64, "tensor(float)": np.float32}
+_TYPES = {
+    "tensor(uint8)": np.uint8,
+    "tensor(int64)": np.int64,
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+}
 
 # What would widen all of the weights in 16 bits when the graph is loaded, and keep them so.
 _WIDENS_ONCE = ["ConstantFolding", "FuseFp16InitializerToFp32NodeTransformer"]

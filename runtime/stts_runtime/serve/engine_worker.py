@@ -103,7 +103,7 @@ class EngineWorker:
     def _about_key_frame(self, image: Image, asked: Asked, on_token: OnToken) -> Answer:
         """A stream's first frame is a window of one frame that is kept whole."""
         assert self._live is not None, "`picture` comes first"
-        watcher = Watcher(self._live, 1, KeyRule(every=1, at_least=1))
+        watcher = Watcher(self._live, 1, KeyRule(every=1, at_least=1, jump=1.0))
         watcher.check_questions([asked.text])
         seen = watcher.see(Frame(image, 0.0, clock.now()))
         return Answer.about(
@@ -113,6 +113,7 @@ class EngineWorker:
             variant=KEY_FRAMES,
             keep=1.0,
             budget="frame",
+            scorer=None,
             watching={"read": 0.0, "vision": seen.vision_ms},
             notes=[ONE_FRAME],
         )

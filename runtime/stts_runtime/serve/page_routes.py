@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from stts_runtime.bundle import Bundle
 from stts_runtime.overlay import sheet
-from stts_runtime.records import Answer, AnyAnswer
+from stts_runtime.records import Answer, AnyAnswer, ScorerRecord
 from stts_runtime.serve.answer_service import AnswerService, Media, Question, Stream
 from stts_runtime.serve.api_errors import ApiError, refusals
 from stts_runtime.serve.events import EventBroker, Subscription
@@ -62,6 +62,8 @@ class StateRecord(BaseModel):
     """What may be uploaded, for people."""
     clip_formats: str
     random_weights: bool
+    scorer: ScorerRecord | None
+    """None where nothing is dropped."""
     variants: list[VariantRecord]
     limits: Limits
     streams: list[StreamRecord]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stts_runtime.bundle import Bundle
+from stts_runtime.records import ScorerRecord
 from stts_runtime.serve import media
 from stts_runtime.serve.answer_service import AnswerService
 from stts_runtime.serve.chat_request import ModelChoice, model_choices
@@ -78,6 +79,7 @@ class Parts:
             picture_formats=media.PICTURES,
             clip_formats=media.CLIPS,
             random_weights=manifest.random_weights,
+            scorer=ScorerRecord.of(manifest.scorer),
             variants=variant_records(self.bundle, self.worker.variants),
             limits=self.settings.limits,
             streams=[view.record() for view in self.hub.streams.values()],

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.manifest import Novelty
 from stts_runtime.device import gpu_of, select_gpu
 from stts_runtime.engines import EngineChoice, choose_engine, load_incremental
 from stts_runtime.errors import PromptError, SourceError, UserError
 from stts_runtime.places import check_makeable, reason, shown
-from stts_runtime.session import NOISE
+from stts_runtime.session import notes_about
 from stts_runtime.sinks.open import Sink, open_sink
 from stts_runtime.sinks.spooled import SpooledSink
 from stts_runtime.sources import LiveSettings, open_source
@@ -40,7 +41,8 @@ def open_bundle(config: Cameras, tell: Tell) -> tuple[Bundle, EngineChoice]:
     select_gpu(gpu_of(config.device))
     bundle = Bundle.open(config.bundle)
     choice = choose_engine(bundle, config.engine, config.device)
-    for note in (*choice.notes, *([NOISE] if bundle.manifest.random_weights else [])):
+    keep = bundle.manifest.default_keep if config.keep is None else config.keep
+    for note in (*choice.notes, *notes_about(bundle.manifest, keep)):
         tell(f"note: {note}")
     if config.nvdec and not has_nvdec():
         tell(f"note: {MISSING}")
@@ -73,7 +75,7 @@ def open_channels(config: Cameras, engines: Engines, events: Events, metrics: St
             with _naming(entry):
                 source = open_source(entry.source, on_status, settings, frames_per_second=max_fps)
             opened.callback(source.close)
-            orders = _orders(config, entry, max_fps)
+            orders = _orders(config, entry, max_fps, live.novelty)
             channels.append(Channel(entry.name, source, watcher, orders))
         # From here on the pipeline closes them.
         opened.pop_all()
@@ -89,10 +91,10 @@ def _naming(entry: StreamEntry) -> Iterator[None]:
         raise type(error)(f"{entry.name}: {error}") from None
 
 
-def _orders(config: Cameras, entry: StreamEntry, frames_per_second: float) -> Orders:
+def _orders(config: Cameras, entry: StreamEntry, frames_per_second: float, novelty: Novelty) -> Orders:
     asking = config.asking(entry)
     longest = math.inf if asking.longest_pause is None else asking.longest_pause
-    gate = Gate(asking.when.novelty if asking.when else None, asking.shortest_pause, longest)
+    gate = Gate(asking.when.above(novelty) if asking.when else None, asking.shortest_pause, longest)
     return Orders(asking.questions, gate, config.max_tokens, frames_per_second)
 
 
@@ -112,7 +114,7 @@ def _key_rule(config: Cameras, engines: Engines, frames: int) -> KeyRule:
             f"key_every {every} is too often for {engines.bundle.folder}: its language model takes a key frame every "
             f"{live.key_every} frames; build it with more --frames"
         )
-    return KeyRule(every=every, at_least=live.key_every)
+    return KeyRule(every=every, at_least=live.key_every, jump=live.novelty.jump)
 
 
 @contextmanager

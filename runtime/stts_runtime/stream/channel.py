@@ -155,6 +155,7 @@ class Channel:
             ring.kept,
             times_seconds=[frame.seconds for frame in frames],
             key_frames=[frame.is_key for frame in frames],
+            scorer=self._watcher.scorer,
             captured=frames[-1].captured,
             vision_ms=frames[-1].vision_ms,
             novelty=self._highest_novelty,

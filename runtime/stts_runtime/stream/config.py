@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 
+from stts_runtime.bundle.manifest import Novelty
 from stts_runtime.engines import EngineName
 from stts_runtime.errors import UserError
 from stts_runtime.mistakes import mistakes
@@ -27,13 +28,16 @@ def _list_of(example: str) -> Callable[[object], object]:
     return check
 
 
-_RULE = re.compile(r"\s*novelty\s*>\s*(\d+(?:\.\d+)?|\.\d+)\s*")
+_RULE = re.compile(r"\s*novelty\s*(?:>\s*(\d+(?:\.\d+)?|\.\d+)\s*)?")
 
 
 class When(Settings):
-    """An answer is due when the novelty of a frame is above `novelty`, in 0..1."""
+    """An answer is due when the novelty of a frame is above `novelty`, in 0..1; None: above what the bundle says."""
 
-    novelty: float = Field(ge=0, lt=1)
+    novelty: float | None = Field(ge=0, lt=1)
+
+    def above(self, novelty: Novelty) -> float:
+        return novelty.news if self.novelty is None else self.novelty
 
     @model_validator(mode="before")
     @classmethod
@@ -42,8 +46,8 @@ class When(Settings):
             return given
         found = _RULE.fullmatch(given) if isinstance(given, str) else None
         if found is None:
-            raise ValueError("it should be novelty>NUMBER, with a number from 0 to 1: novelty>0.3")
-        return {"novelty": float(found[1])}
+            raise ValueError("it should be novelty, or novelty>NUMBER with a number from 0 to 1: novelty>0.3")
+        return {"novelty": None if found[1] is None else float(found[1])}
 
 
 def _camera_number(given: object) -> object:

@@ -31,7 +31,7 @@ class KeyRule:
 
     every: int
     at_least: int
-    jump: float = 0.5
+    jump: float
     """Novelty of a frame above which the next is a key frame."""
 
     def is_key(self, since_key: int | None, last_novelty: float) -> bool:
@@ -133,7 +133,7 @@ class Watcher:
                 f"it with --budget frame --frames {frames}"
             )
         self._engines, self._keys = engines, keys
-        self._image_size = manifest.vision.image_size
+        self._image_size, self.scorer = manifest.vision.image_size, manifest.scorer
         self.ring = Ring(frames, manifest.language.visual_rows)
         self._since_key: int | None = None
 

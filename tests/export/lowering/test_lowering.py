@@ -18,6 +18,8 @@ from stts_export.graphs.on_cpu import make_runnable_on_cpu
 from stts_export.graphs.to_onnx import to_onnx
 from stts_export.lowering import LOWERINGS, TARGETS, Lowering
 from stts_export.modules import operators
+from stts_export.modules.change import ChangeScorer
+from stts_export.modules.config import ChangeConfig, VisionConfig
 from stts_export.modules.operators import cache_merge, cache_write, keep_highest, masked_attention
 from stts_export.modules.packing import packed_self_attention
 from stts_export.modules.slots import Indices, slots_of
@@ -76,6 +78,18 @@ CALLS: dict[str, tuple[Call, tuple[Tensor, ...]]] = {
         (tokens(14, 16), *WEIGHTS, torch.tensor([0, 0, 0, 0, 2, 2, 2])),
     ),
 }
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS.values(), ids=lambda lowering: lowering.name)
+def test_change_is_scored_alike_by_every_lowering(lowering: Lowering) -> None:
+    """Three frames that are alike: the later two score exactly the same in all of them."""
+    vision = VisionConfig(width=32, layers=5, heads=2, mlp_width=48, grid=6, patch_values=588, feature_layers=(4, 2))
+    scorer, hidden = ChangeScorer(vision, ChangeConfig(1)), tokens(1, 5, 4, 9, 32)
+    hidden[:, 2:4] = hidden[:, 1:2]
+    scores = through_onnx(lowering, scorer, hidden)
+    assert (scores[:, 2] == scores[:, 3]).all()
+    assert (scores[:, 1] > scores[:, 2]).all()
+    np.testing.assert_allclose(scores, scorer(hidden).numpy(), atol=1e-4)
 
 
 class Step(nn.Module):

@@ -15,6 +15,7 @@ from stts_calib.clips import Clip, Split
 from stts_export.building import BuildRequest
 from stts_export.building.plan import plan_bundle
 from stts_export.checkpoint import open_checkpoint
+from stts_export.modules.scorer import TokenScorer
 from stts_export.modules.vit import patches_of_frames
 from stts_export.training import state
 from stts_export.training.examples import Batch, batch_of
@@ -129,7 +130,7 @@ def test_the_answers_loss_reaches_the_scorer(recipe: Recipe) -> None:
     batch, objective = first_batch(run, 0.5), objective_of(run)
     objective(batch, batch.setting.budget(objective.vision.config.vision)).answer_loss.backward()
     scorer = objective.vision.temporal_token_scorer
-    assert scorer is not None
+    assert isinstance(scorer, TokenScorer)
     assert scorer.mlp.w3.weight.grad is not None
     assert scorer.mlp.w3.weight.grad.abs().max() > 0
 

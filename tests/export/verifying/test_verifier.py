@@ -79,6 +79,16 @@ def test_every_budget_is_verified(micro_bundle: Bundle, micro_checkpoint: Path, 
     assert {one.variant for one in of(report, "refill")} == {name for name in pruned if name.startswith("clip")}
 
 
+def test_what_is_scored_without_training_is_verified_as_well(
+    change_bundle: Bundle, plain_checkpoint: Path, tmp_path: Path, clip: Path
+) -> None:
+    copy = Path(shutil.copytree(change_bundle.folder, tmp_path / "bundle"))
+    report = verified(copy, plain_checkpoint, frames_from=clip)
+    assert not report.missed
+    assert {one.variant for one in of(report, "kept set", "ok")} == {"clip-t3-k0.5", "frame-t3-k0.5", "live-k0.5"}
+    assert not of(report, "refill"), "nothing was trained with it"
+
+
 @pytest.mark.parametrize("half", ["fp16", "bf16"])
 def test_weights_in_16_bits_are_held_to_what_rounding_them_does(
     micro_checkpoint: Path, tmp_path: Path, half: Half

@@ -267,6 +267,7 @@ def test_the_best_variant_is_chosen(micro_bundle: Bundle) -> None:
         (4, ["cpu", "cuda"]),
         (5, ["cpu"]),
         (6, ["cpu"]),
+        (7, ["cpu"]),
     ],
 )
 def test_a_frozen_bundle_of_every_schema_still_answers(clip: Path, schema: int, lowerings: list[str]) -> None:

@@ -113,7 +113,8 @@ def check_against_the_cpu(bundle: Bundle, engine: str) -> None:
 
 
 @pytest.mark.onnxruntime
-def test_a_frozen_bundle_still_looks_at_streams() -> None:
-    bundle = Bundle.open(DATA / "bundle-v5")
+@pytest.mark.parametrize("schema", [5, 7])
+def test_a_frozen_bundle_still_looks_at_streams(schema: int) -> None:
+    bundle = Bundle.open(DATA / f"bundle-v{schema}")
     outputs = watched(load_incremental(bundle, 0.5), pictures(2), key_every=2)
     assert [one.kept.sum() for one in outputs] == [GROUPS, GROUPS // 2]

@@ -101,7 +101,7 @@ def test_toml_says_the_same(tmp_path: Path) -> None:
         (LEAST.replace("source", "sorce"), "streams[0] (stream gate): no such setting: sorce; there are "),
         (LEAST + "keep: 2\n", "keep should be at most 1"),
         (LEAST + "engine: gpu\n", "engine should be 'cpu', 'cuda', 'tensorrt' or 'tensorrt-rtx'"),
-        (LEAST + "when: motion>3\n", "when: it should be novelty>NUMBER"),
+        (LEAST + "when: motion>3\n", "when: it should be novelty, or novelty>NUMBER"),
         (LEAST + "when: novelty>1.5\n", "when.novelty should be below 1"),
         (LEAST + "longest_pause: 5 minutes\n", "longest_pause: a time is a number of seconds, or a text such as 250ms"),
         (LEAST + "longest_pause: 1\nshortest_pause: 2\n", "longest_pause should not be below shortest_pause"),

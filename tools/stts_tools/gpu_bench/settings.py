@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from stts_export.modules.config import MarkerIds, ModelConfig
+from stts_export.modules.config import ChangeConfig, MarkerIds, ModelConfig
 from stts_runtime.budget import TokenBudget
-from stts_runtime.bundle.manifest import Format, Work
+from stts_runtime.bundle.manifest import Format, ScorerName, Work
 from stts_runtime.errors import UserError
 from stts_runtime.prompt import Tokens
 from stts_tools.checkpoints.byte_tokenizer import byte_level_tokenizer
@@ -49,12 +49,14 @@ class Settings(BaseModel):
     windows: list[tuple[int, float]]
     """Frames and keep ratio."""
     precision: str
+    scorer: ScorerName = "trained"
     work: dict[str, GraphWork] = {}
     """By graph, once they are exported."""
 
     def model(self) -> ModelConfig:
         size = size_named(self.size)
-        return model_config(size, byte_level_tokenizer(size.vocab), 0.5)
+        model = model_config(size, byte_level_tokenizer(size.vocab), 0.5)
+        return model if self.scorer == "trained" else replace(model, scorer=ChangeConfig(size.prune_at))
 
     def budgets(self) -> list[TokenBudget]:
         groups = self.model().vision.groups

@@ -305,6 +305,7 @@ function show(current) {
   at("bundle").textContent = current.bundle;
   document.title = `stts live: ${current.bundle}`;
   at("noise").hidden = !current.random_weights;
+  at("untrained").hidden = current.scorer === null || current.scorer.trained;
   at("no-sources").hidden = current.streams.length > 0;
   at("ask-live").hidden = at("views").hidden = current.streams.length === 0;
   showStreams(current.streams);

@@ -1,0 +1,63 @@
+"""What scores groups in a bundle: the checkpoint's trained scorer, or one without weights in its place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stts_export.building.request import BuildRequest
+from stts_export.checkpoint import Checkpoint
+from stts_export.errors import CheckpointError
+from stts_export.modules.config import ModelConfig, ScorerConfig, VisionConfig
+from stts_runtime.bundle.manifest import Novelty, Scorer
+from stts_runtime.errors import UserError
+
+_NOVELTY = {True: Novelty(news=0.2, jump=0.5), False: Novelty(news=0.15, jump=0.3)}
+"""By whether the scorer is trained. Measured on synthetic scenes (docs/streaming.md): with the first nobody who appears
+is missed, and above the second lie as many frames of either."""
+_USUAL_LAYER = 3
+"""That released checkpoints are pruned at, of 25."""
+_LAYERS_A_STEP = 5
+
+
+def with_scorer(request: BuildRequest, checkpoint: Checkpoint) -> tuple[Checkpoint, list[str]]:
+    """The checkpoint with the scorer that was asked for, and notes. Raises `UserError` if it cannot have it."""
+    is_trained = isinstance(checkpoint.config.scorer, ScorerConfig)
+    if request.scorer != "change":
+        if request.prune_at is not None:
+            raise UserError(
+                "--prune-at goes with --scorer change: a trained scorer reads the layer that it was trained on"
+            )
+        if request.scorer == "trained" and not is_trained:
+            raise CheckpointError(f"{checkpoint.path} has no trained scorer: pass --scorer change, which needs none")
+        return checkpoint, []
+    notes = [f"--scorer change: the scorer that {checkpoint.path} was trained with is left out"] if is_trained else []
+    return checkpoint.scored_by_change(_layer(request, checkpoint)), notes
+
+
+def _layer(request: BuildRequest, checkpoint: Checkpoint) -> int:
+    stts = checkpoint.hf_config.stts
+    if request.prune_at is not None:
+        return request.prune_at
+    return usual_layer(checkpoint.config.vision) if stts is None else stts.prune_at
+
+
+def scorer_record(model: ModelConfig) -> Scorer:
+    """What a manifest says of the scorer, which the model must have."""
+    assert model.scorer is not None
+    trained = isinstance(model.scorer, ScorerConfig)
+    return Scorer(kind="trained" if trained else "change", trained=trained, prune_at=model.scorer.prune_at)
+
+
+def features_record(model: ModelConfig) -> dict[str, Any]:
+    """What it says of that scorer's features, which frames of a stream hand on: the fields of `Live` about them."""
+    assert model.scorer is not None
+    return {
+        "pooled_width": model.scorer.feature_width(model.vision),
+        "pooled_precision": model.scorer.feature_precision,
+        "novelty": _NOVELTY[isinstance(model.scorer, ScorerConfig)],
+    }
+
+
+def usual_layer(vision: VisionConfig) -> int:
+    """The layer to prune at where nothing says which: 3 of a released tower's 25, 1 of a small one's."""
+    return min(_USUAL_LAYER, max(1, vision.layers // _LAYERS_A_STEP))
