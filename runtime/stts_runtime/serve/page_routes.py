@@ -89,7 +89,7 @@ class AskRequest(BaseModel):
 class AskReply(BaseModel):
     answer: AnyAnswer
     picture: str | None
-    """A JPEG in base64: the frames of a clip with the dropped groups dark."""
+    """A JPEG in base64: the frames of a clip with the dropped groups dark, and points marked."""
 
 
 def page_routes(state: Any, hub: Hub, answers: AnswerService, settings: ServerSettings) -> APIRouter:
@@ -206,7 +206,7 @@ def _file(path: Path) -> Any:
 def _reply(answer: AnyAnswer) -> AskReply:
     picture = None
     if isinstance(answer, Answer):
-        picture = base64.b64encode(jpeg(shrunk(sheet(answer.seen, answer.kept), _SHEET_WIDTH))).decode()
+        picture = base64.b64encode(jpeg(shrunk(sheet(answer.seen, answer.kept, answer.points), _SHEET_WIDTH))).decode()
     return AskReply(answer=answer, picture=picture)
 
 
