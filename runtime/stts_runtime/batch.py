@@ -112,7 +112,7 @@ class Batch:
         return Clip.open(self._model.bundle, one.name, self._wanted, self._nvdec)
 
     def _answers(self, clip: Clip, questions: Sequence[str], overlay: Path | None) -> Iterator[Answer]:
-        """The overlay is written as soon as all questions are known to fit, and again if the answers point anywhere."""
+        """The overlay is written as soon as all questions are known to fit, and anew once answers point."""
         viewing = self._model.watch(clip)
         viewing.check(questions)
         if overlay is not None:

@@ -1,4 +1,4 @@
-"""Points drawn into pictures: an open circle on each, so that what it points to stays in sight, and its name beside it."""
+"""Points drawn into pictures: an open circle around each, so that what is there stays in sight, its name beside it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ _COLOURS = (
     (110, 150, 255),
     (255, 255, 120),
 )
-"""BGR, all light: each lies between two dark rings, so that one of the two shows on any ground."""
+"""BGR, all light: each circle lies on a wider dark one, so that one of the two shows on any ground."""
 _DARK = (16, 16, 16)
 _FONT, _LETTERS = cv2.FONT_HERSHEY_SIMPLEX, 0.42
-_RADIUS = 0.035
+_RADIUS = 0.05
 """Of the picture's height."""
-_LEAST_RADIUS = 6
-_LONGEST_NAME = 24
+_LEAST_RADIUS = 8
+_LONGEST_NAME = 32
+_LONGEST_AGE_SECONDS = 10.0
 
 
 class _Box(NamedTuple):
@@ -54,13 +55,32 @@ def marked(image: NDArray[np.uint8], points: Sequence[PointRecord], frame: int) 
     centres = [_place(point, width, height) for point in here]
     for point in here:
         _way(drawn, points, point, colours[point.name])
+    inside = np.zeros((height, width), np.uint8)
+    for centre in centres:
+        cv2.circle(inside, centre, radius, 1, cv2.FILLED)
+    drawn[inside > 0] = image[inside > 0]
     for point, centre in zip(here, centres, strict=True):
-        cv2.circle(drawn, centre, radius, _DARK, 5, cv2.LINE_AA)
+        cv2.circle(drawn, centre, radius, _DARK, 4, cv2.LINE_AA)
         cv2.circle(drawn, centre, radius, colours[point.name], 2, cv2.LINE_AA)
     taken = [_around(centre, radius + 3) for centre in centres]
     for point, centre in zip(here, centres, strict=True):
         _name(drawn, point.name, centre, radius, taken)
     return drawn
+
+
+def fresh_points(points: Sequence[PointRecord], now: float) -> list[PointRecord]:
+    """Of an answer about a stream, those of its newest frame, as points of a frame 0 that came at `now`: their names
+    say how old they are, and what is older than ten seconds is left out, since the thing may be anywhere.
+    """
+    newest = max((point.seconds for point in points if point.frame is not None), default=now)
+    age = max(now - newest, 0.0)
+    if age > _LONGEST_AGE_SECONDS:
+        return []
+    return [
+        point.model_copy(update={"label": f"{point.name}, {age:.1f} s ago".lstrip(", "), "frame": 0, "track": None})
+        for point in points
+        if point.frame is not None and point.seconds == newest
+    ]
 
 
 def _colours(points: Sequence[PointRecord]) -> dict[str, tuple[int, int, int]]:

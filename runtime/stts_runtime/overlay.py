@@ -39,7 +39,8 @@ def write_overlay(
 ) -> None:
     """Writes a sheet of all frames (.png) or a slide show at two frames a second (.mp4).
 
-    `kept` is (T, G); `points` are those of answers about the window. Raises `UserError` if `path` is no place for one of them.
+    `kept` is (T, G); `points` are those of answers about the window. Raises `UserError` if `path` is no place for one
+    of them.
     """
     check_place(path, SUFFIXES)
     title = f"{variant}: {kept.sum()} of {kept.size} groups kept"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict
 
@@ -35,7 +36,8 @@ class PointRecord(BaseModel):
         return self.label if self.track is None else f"{self.label} {self.track}".strip()
 
 
-class Pointed(NamedTuple):
+@dataclass(frozen=True)
+class Pointed:
     points: list[PointRecord]
     count: int | None
     """How many things; None where the answer neither points nor says that there is nothing."""
@@ -72,6 +74,6 @@ def _nearest(seconds: float, times_seconds: Sequence[float]) -> int | None:
     """The frame that is meant: no further away than half the way from one frame to the next."""
     if not times_seconds:
         return None
-    widest = max((after - before for before, after in zip(times_seconds, times_seconds[1:])), default=0.0)  # noqa: B905  # pairs
+    widest = max((after - before for before, after in pairwise(times_seconds)), default=0.0)
     frame = min(range(len(times_seconds)), key=lambda number: abs(times_seconds[number] - seconds))
     return frame if abs(times_seconds[frame] - seconds) <= widest / 2 + _DIGIT else None

@@ -28,7 +28,7 @@ from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.session import Wanted
 
 _PAGE = Path(__file__).parent / "page"
-_FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
+_FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js", "/points.js": "points.js"}
 PICTURE = "/api/streams/{name}/picture"
 _ENCODERS = 2
 _SHEET_WIDTH = 1280
