@@ -112,10 +112,12 @@ class Batch:
         return Clip.open(self._model.bundle, one.name, self._wanted, self._nvdec)
 
     def _answers(self, clip: Clip, questions: Sequence[str], overlay: Path | None) -> Iterator[Answer]:
-        """The overlay is written as soon as all questions are known to fit."""
+        """The overlay is written as soon as all questions are known to fit, and anew once answers point."""
         viewing = self._model.watch(clip)
         viewing.check(questions)
         if overlay is not None:
             viewing.write_picture(overlay)
         for question in questions:
             yield viewing.ask(question, max_tokens=self._max_tokens)
+        if overlay is not None and viewing.points:
+            viewing.write_picture(overlay)

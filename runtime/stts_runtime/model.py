@@ -20,6 +20,7 @@ from stts_runtime.device import gpu_of, selected_gpu
 from stts_runtime.engines import EngineName, choose_engine
 from stts_runtime.errors import SourceError, UserError
 from stts_runtime.overlay import Pictured, in_words
+from stts_runtime.point_records import PointRecord
 from stts_runtime.records import Answer, StreamAnswer, StreamEvent
 from stts_runtime.session import Clip, Session, Sessions, Wanted, Watched
 from stts_runtime.stream.assemble import incremental_engines
@@ -50,6 +51,11 @@ class Viewing(Pictured):
         self._session, self._watched = session, watched
         self.window, self.kept = watched.window, watched.vision.kept
         """The frames, and which of their groups (T, G) were kept."""
+        self.points: list[PointRecord] = []
+        """What the answers so far point to; pictures show it."""
+
+    def _pointed_at(self) -> Sequence[PointRecord]:
+        return self.points
 
     def _looked_at(self) -> tuple[Window, NDArray[np.bool_], str]:
         scorer = self._session.scorer
@@ -64,11 +70,13 @@ class Viewing(Pictured):
         (text,), longest = as_questions([question]), as_count("max_tokens", max_tokens)
         check_callable("on_token", on_token)
         if on_token is None:
-            return self._session.ask(self._watched, text, longest, go_on)
-        growing = TextStream(self._session.text, (), on_token)
-        answer = self._session.ask(self._watched, text, longest, growing)
-        if rest := growing.rest(answer.answer):
-            on_token(rest)
+            answer = self._session.ask(self._watched, text, longest, go_on)
+        else:
+            growing = TextStream(self._session.text, (), on_token)
+            answer = self._session.ask(self._watched, text, longest, growing)
+            if rest := growing.rest(answer.answer):
+                on_token(rest)
+        self.points += answer.points
         return answer
 
 

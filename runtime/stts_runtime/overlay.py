@@ -1,4 +1,6 @@
-"""Pictures of what was kept: dropped groups are dimmed, and every frame says its time and its count."""
+"""Pictures of what was kept: dropped groups are dimmed, every frame says its time and its count, and what an answer
+points to is marked.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from stts_runtime.marks import marked
 from stts_runtime.outputs import check_place, written_whole
+from stts_runtime.point_records import PointRecord
 from stts_runtime.video import Window
 
 Image = NDArray[np.uint8]
@@ -30,18 +34,21 @@ _GAP = 4
 _DARK = (24, 24, 24)
 
 
-def write_overlay(path: Path, window: Window, kept: NDArray[np.bool_], variant: str) -> None:
+def write_overlay(
+    path: Path, window: Window, kept: NDArray[np.bool_], variant: str, points: Sequence[PointRecord] = ()
+) -> None:
     """Writes a sheet of all frames (.png) or a slide show at two frames a second (.mp4).
 
-    `kept` is (T, G), `variant` what kept it, in words. Raises `UserError` if `path` is no place for one of them.
+    `kept` is (T, G), `variant` what kept it, in words; `points` are those of answers about the window. Raises
+    `UserError` if `path` is no place for one of them.
     """
     check_place(path, SUFFIXES)
     title = f"{variant}: {kept.sum()} of {kept.size} groups kept"
     if path.suffix.lower() == ".png":
-        frames = sheet(window, kept)
+        frames = sheet(window, kept, points)
         content = cv2.imencode(".png", np.vstack([caption(frames.shape[1], [title]), frames]))[1].tobytes()
     else:
-        content = _video(list(_frames(window, kept)))
+        content = _video(list(_frames(window, kept, points)))
     # Neither OpenCV nor its FFmpeg would say that the disk is full.
     with written_whole(path) as scratch:
         scratch.write_bytes(content)
@@ -69,19 +76,21 @@ def caption(width: int, lines: Sequence[str]) -> Image:
     return strip
 
 
-def _frames(window: Window, kept: NDArray[np.bool_]) -> Iterator[Image]:
+def _frames(window: Window, kept: NDArray[np.bool_], points: Sequence[PointRecord]) -> Iterator[Image]:
     """BGR pictures with a caption strip, in the source's proportions."""
     width = min(_MAX_WIDTH, max(2, round(_HEIGHT * window.aspect / 2) * 2))
-    for pixels, time, row in zip(window.frames, window.times_seconds, kept, strict=True):
+    shown = zip(window.frames, window.times_seconds, kept, strict=True)
+    for number, (pixels, time, row) in enumerate(shown):
         frame = cv2.resize(pixels[..., ::-1], (width, _HEIGHT), interpolation=cv2.INTER_AREA).astype(np.uint8)
         text = f"{time:.1f} s  {int(row.sum())}/{row.size}"
-        yield np.vstack([caption(width, [text]), dimmed(frame, row)])
+        yield np.vstack([caption(width, [text]), marked(dimmed(frame, row), points, number)])
 
 
-def sheet(window: Window, kept: NDArray[np.bool_]) -> Image:
-    """All frames of a window in rows, with their dropped groups dark; `kept` is (T, G)."""
+def sheet(window: Window, kept: NDArray[np.bool_], points: Sequence[PointRecord] = ()) -> Image:
+    """All frames of a window in rows, with their dropped groups dark and `points` marked; `kept` is (T, G)."""
     frames = [
-        cv2.copyMakeBorder(one, 0, _GAP, 0, _GAP, cv2.BORDER_CONSTANT, value=_DARK) for one in _frames(window, kept)
+        cv2.copyMakeBorder(one, 0, _GAP, 0, _GAP, cv2.BORDER_CONSTANT, value=_DARK)
+        for one in _frames(window, kept, points)
     ]
     columns = math.ceil(math.sqrt(len(frames)))
     blank = np.full_like(frames[0], 24)
@@ -96,20 +105,24 @@ class Pictured:
     def _looked_at(self) -> tuple[Window, NDArray[np.bool_], str]:
         raise NotImplementedError
 
+    def _pointed_at(self) -> Sequence[PointRecord]:
+        """What to mark."""
+        raise NotImplementedError
+
     def picture(self) -> Image:
-        """All frames with their dropped patches dark, RGB (H, W, 3) uint8.
+        """All frames with their dropped patches dark and points marked, RGB (H, W, 3) uint8.
 
         Raises `UserError` for an answer that was read from a file, which has no frames.
         """
         window, kept, _ = self._looked_at()
-        return np.ascontiguousarray(sheet(window, kept)[..., ::-1])
+        return np.ascontiguousarray(sheet(window, kept, self._pointed_at())[..., ::-1])
 
     def write_picture(self, path: str | os.PathLike[str]) -> None:
         """Writes the picture (.png), or a slide show of the frames (.mp4).
 
         Raises `UserError` for other names, and as `picture` does.
         """
-        write_overlay(Path(path), *self._looked_at())
+        write_overlay(Path(path), *self._looked_at(), self._pointed_at())
 
 
 def _video(frames: list[Image]) -> bytes:

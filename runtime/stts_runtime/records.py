@@ -17,6 +17,7 @@ from stts_runtime.answering.conversation import Finish, Reply
 from stts_runtime.bundle.manifest import Scorer, ScorerName
 from stts_runtime.errors import UserError
 from stts_runtime.overlay import Pictured, in_words
+from stts_runtime.point_records import PointRecord, pointed_at
 from stts_runtime.video import Window
 
 
@@ -123,6 +124,10 @@ class Answer(AnswerRecord, Pictured):
     reused_prefix: bool
     """The video was prefilled for an earlier question about the same window."""
     notes: list[str]
+    points: list[PointRecord] = []
+    """What the answer points to, in the order of its text."""
+    count: int | None = None
+    """How many things it points to, as it says itself where it does; None where it does not point at all."""
 
     _window: Window | None = PrivateAttr(None)
 
@@ -142,6 +147,7 @@ class Answer(AnswerRecord, Pictured):
     ) -> Answer:
         """`watching` are the milliseconds before the prefill, which the first question about a window pays."""
         before = dict.fromkeys(watching, 0.0) if reply.reused_prefix else watching
+        pointed = pointed_at(reply.text, window.times_seconds.tolist())
         answer = cls(
             **cls._common(reply, kept, scorer),
             source=window.source,
@@ -155,7 +161,9 @@ class Answer(AnswerRecord, Pictured):
             budget=budget,
             milliseconds=MillisecondRecord.of({**before, **reply.milliseconds}),
             reused_prefix=reply.reused_prefix,
-            notes=list(notes),
+            notes=[*notes, *pointed.notes],
+            points=pointed.points,
+            count=pointed.count,
         )
         answer._kept, answer._window = kept, window
         return answer
@@ -169,6 +177,9 @@ class Answer(AnswerRecord, Pictured):
 
     def _looked_at(self) -> tuple[Window, NDArray[np.bool_], str]:
         return self.seen, self.kept, in_words(self.variant, trained=self.scorer is None or self.scorer.trained)
+
+    def _pointed_at(self) -> Sequence[PointRecord]:
+        return self.points
 
 
 class AgeRecord(RecordPart):
@@ -219,6 +230,10 @@ class StreamAnswer(AnswerRecord):
     age_ms: AgeRecord
     dropped: dict[str, int]
     """Frames not looked at since the last answer, by cause."""
+    points: list[PointRecord] = []
+    """As in `Answer`, as the next; `seconds` are on the stream's own time line."""
+    count: int | None = None
+    notes: list[str] = []
 
     @classmethod
     def about(
@@ -240,6 +255,7 @@ class StreamAnswer(AnswerRecord):
         moments = reply.generation.first_token_at, reply.generation.last_token_at
         first, last = (round((moment - captured) * 1000, 1) for moment in moments)
         spent = {name: round(value, 3) for name, value in reply.milliseconds.items()}
+        pointed = pointed_at(reply.text, times_seconds, begins=times_seconds[0])
         answer = cls(
             **cls._common(reply, kept, scorer),
             created=now(),
@@ -248,6 +264,9 @@ class StreamAnswer(AnswerRecord):
             key_frames=list(key_frames),
             milliseconds=StageRecord(vision=round(vision_ms, 3), **spent),
             age_ms=AgeRecord(at_first_token=first, at_last_token=last),
+            points=pointed.points,
+            count=pointed.count,
+            notes=pointed.notes,
             **rest,
         )
         answer._kept = kept

@@ -27,6 +27,10 @@ class Box(NamedTuple):
     right: float
     bottom: float
 
+    @property
+    def middle(self) -> Place:
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
 
 def box_around(place: Place, width: float, height: float) -> Box:
     return Box(place[0] - width / 2, place[1] - height / 2, place[0] + width / 2, place[1] + height / 2)

@@ -14,6 +14,8 @@ from stts_runtime.budget import AnsweringScope
 from stts_runtime.cli.options import BundleArgument, DeviceOption, EngineOption, JsonOption, NvdecOption
 from stts_runtime.cli.show import console, errors, show_answer, show_note
 from stts_runtime.cli.source_progress import SourceProgress, source_progress
+from stts_runtime.coco import SUFFIX as POINTS_SUFFIX
+from stts_runtime.coco import CocoKeypoints
 from stts_runtime.device import gpu_of, select_gpu
 from stts_runtime.errors import UserError
 from stts_runtime.inputs import Input, expand_sources
@@ -46,6 +48,10 @@ def run_command(
     device: DeviceOption = None,
     nvdec: NvdecOption = False,
     overlay: Annotated[Optional[Path], typer.Option(help="Picture of the kept patches, .png or .mp4.")] = None,
+    points: Annotated[
+        Optional[Path],
+        typer.Option(metavar="FILE", help="What the answers point to, as COCO keypoints, .json."),
+    ] = None,
     out: Annotated[
         Optional[Path],
         typer.Option(
@@ -62,33 +68,42 @@ def run_command(
     """
     select_gpu(gpu_of(device))
     inputs = expand_sources(sources)
-    _check_outputs(bundle, inputs, overlay, out)
+    _check_outputs(bundle, inputs, overlay, points, out)
     batch = Batch(load(bundle, engine, device), ask, Wanted(keep, budget, frames), max_tokens, nvdec)
     if nvdec and not has_nvdec():
         show_note(MISSING)
     with nullcontext() if out is None else open_results(out, batch.settings) as results:
-        failures = _run(batch, inputs, results, overlay, as_json)
-    if overlay is not None and not as_json:
-        console.print(f"overlay: {overlay}", soft_wrap=True)
+        failures = _run(batch, inputs, results, overlay, points, as_json)
+    for name, path in (("overlay", overlay), ("points", points)):
+        if path is not None and not as_json:
+            console.print(f"{name}: {path}", soft_wrap=True)
     if failures:
         _tell(_summary(failures, len(inputs)))
         raise typer.Exit(min(one.error.exit_code for one in failures))
 
 
 def _run(
-    batch: Batch, inputs: Sequence[Input], results: Results | None, overlay: Path | None, as_json: bool
+    batch: Batch,
+    inputs: Sequence[Input],
+    results: Results | None,
+    overlay: Path | None,
+    points: Path | None,
+    as_json: bool,
 ) -> list[Failure]:
     """Shows the answers. The error of a single source is raised; of several, it is shown and returned."""
-    done, failures = _already_done(batch, inputs, results), []
+    done, failures, pointed = _already_done(batch, inputs, results), [], CocoKeypoints()
     with source_progress(len(inputs), done) as progress:
         for outcome in batch.run(inputs, results, overlay, progress.begin):
             if isinstance(outcome, Answer):
                 _show(outcome, progress, as_json)
+                pointed.add(outcome)
             elif len(inputs) == 1:
                 raise outcome.error
             else:
                 progress.error(outcome.message)
                 failures.append(outcome)
+    if points is not None:
+        pointed.write(points)
     return failures
 
 
@@ -109,15 +124,18 @@ def _show(answer: Answer, progress: SourceProgress, as_json: bool) -> None:
         show_answer(answer, progress.console)
 
 
-def _check_outputs(bundle: Path, inputs: Sequence[Input], overlay: Path | None, out: Path | None) -> None:
+def _check_outputs(
+    bundle: Path, inputs: Sequence[Input], overlay: Path | None, points: Path | None, out: Path | None
+) -> None:
     """Refuses what cannot work before any engine is loaded."""
     if overlay is not None and len(inputs) > 1:
         raise UserError(f"--overlay takes one source, got {len(inputs)}")
+    if points is not None and out is not None:
+        raise UserError("--points takes no --out, whose answers of earlier runs it would lack")
     for one in inputs:
-        if overlay is not None:
-            check_output(overlay, SUFFIXES, one.name, bundle)
-        if out is not None:
-            check_output(out, (SUFFIX,), one.name, bundle)
+        for path, suffixes in ((overlay, SUFFIXES), (points, (POINTS_SUFFIX,)), (out, (SUFFIX,))):
+            if path is not None:
+                check_output(path, suffixes, one.name, bundle)
 
 
 def _summary(failures: Sequence[Failure], total: int) -> str:

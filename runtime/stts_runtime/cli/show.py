@@ -46,6 +46,9 @@ def show_answer(answer: Answer, to: Console = console) -> None:
     )
     to.print(f"  question  {printable(answer.question)}", soft_wrap=True)
     to.print(f"  answer    [bold]{printable(answer.answer)}[/bold]", soft_wrap=True)
+    for point in answer.points:
+        name = f"{printable(point.name)} " if point.name else ""
+        to.print(f"  point     {name}at {point.x:.1%} from the left, {point.y:.1%} from the top, {point.seconds:g} s")
     reused = " (video reused)" if answer.reused_prefix else ""
     to.print(
         f"  ms        read {spent.read:.1f}, vision {spent.vision:.1f}, prefill {spent.prefill_video:.1f} + "

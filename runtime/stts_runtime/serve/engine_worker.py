@@ -120,7 +120,8 @@ class EngineWorker:
 
     def _still(self, image: Image) -> Window:
         pixels = resize_to_square(image, self._bundle.manifest.vision.image_size)
-        return Window("picture", 0.0, np.zeros(1), pixels[None], image.shape[1] / image.shape[0])
+        height, width = image.shape[:2]
+        return Window("picture", 0.0, np.zeros(1), pixels[None], width / height, height=height)
 
 
 def answering_variants(bundle: Bundle) -> list[str]:

@@ -25,7 +25,7 @@ from stts_runtime.tell import Tell
 from stts_runtime.text import shortened
 
 UPLOADS = "/v1/files"
-PUBLIC = frozenset({"/", "/page.css", "/page.js", "/healthz", "/readyz"})
+PUBLIC = frozenset({"/", "/page.css", "/page.js", "/points.js", "/healthz", "/readyz"})
 """The page itself holds nothing; what it shows it asks for, with the token that was typed into it."""
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")

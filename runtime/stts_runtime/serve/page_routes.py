@@ -28,7 +28,7 @@ from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.session import Wanted
 
 _PAGE = Path(__file__).parent / "page"
-_FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
+_FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js", "/points.js": "points.js"}
 PICTURE = "/api/streams/{name}/picture"
 _ENCODERS = 2
 _SHEET_WIDTH = 1280
@@ -91,7 +91,7 @@ class AskRequest(BaseModel):
 class AskReply(BaseModel):
     answer: AnyAnswer
     picture: str | None
-    """A JPEG in base64: the frames of a clip with the dropped groups dark."""
+    """A JPEG in base64: the frames of a clip with the dropped groups dark, and points marked."""
 
 
 def page_routes(state: Any, hub: Hub, answers: AnswerService, settings: ServerSettings) -> APIRouter:
@@ -208,7 +208,7 @@ def _file(path: Path) -> Any:
 def _reply(answer: AnyAnswer) -> AskReply:
     picture = None
     if isinstance(answer, Answer):
-        picture = base64.b64encode(jpeg(shrunk(sheet(answer.seen, answer.kept), _SHEET_WIDTH))).decode()
+        picture = base64.b64encode(jpeg(shrunk(sheet(answer.seen, answer.kept, answer.points), _SHEET_WIDTH))).decode()
     return AskReply(answer=answer, picture=picture)
 
 

@@ -15,7 +15,7 @@ from stts_runtime.sinks.secret import Secret
 from stts_runtime.stream.config import Cameras, Listen, Sinks
 
 Count = Annotated[int, Field(ge=1)]
-_OURS = frozenset(("v1", "api", "healthz", "readyz", "metrics", "openapi.json", "page.css", "page.js"))
+_OURS = frozenset(("v1", "api", "healthz", "readyz", "metrics", "openapi.json", "page.css", "page.js", "points.js"))
 """How the paths of the server's routes begin."""
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 
 from stts_runtime import clock
 from stts_runtime.errors import SinkError
+from stts_runtime.marks import fresh_points, marked
 from stts_runtime.overlay import Image, caption, dimmed
 from stts_runtime.places import unwritable
+from stts_runtime.point_records import PointRecord
 from stts_runtime.records import Record, StreamAnswer
 from stts_runtime.sinks.line_file import Series
 from stts_runtime.stream.channel import Channel, Look
@@ -52,8 +54,16 @@ class Preview:
         self._segment: _Segment | None = None
         self._failures, self._again_at = 0, -math.inf
 
-    def show(self, image: NDArray[np.uint8], kept: NDArray[np.bool_], text: str, seconds: float) -> None:
-        """Adds a picture: `image` is BGR (H, W, 3), `kept` (G,), `seconds` on the stream's own time line.
+    def show(
+        self,
+        image: NDArray[np.uint8],
+        kept: NDArray[np.bool_],
+        text: str,
+        seconds: float,
+        points: Sequence[PointRecord] = (),
+    ) -> None:
+        """Adds a picture: `image` is BGR (H, W, 3), `kept` (G,), `seconds` on the stream's own time line; `points`, of
+        the frame 0, are marked.
 
         A picture that is no newer than the last is left out, and so are those that come while it waits. Raises
         `SinkError` if it cannot be written.
@@ -61,7 +71,7 @@ class Preview:
         if clock.now() < self._again_at:
             return
         try:
-            self._segment_at(seconds, image).add(dimmed(image, kept), text, seconds)
+            self._segment_at(seconds, image).add(dimmed(image, kept), text, seconds, points)
         except (OSError, av.error.FFmpegError) as error:
             raise SinkError(f"the preview: {unwritable(self._give_up(), error)}") from None
         self._failures = 0
@@ -101,19 +111,19 @@ class Previews:
 
     def __init__(self, previews: Mapping[str, Preview], tell: Tell) -> None:
         self._previews, self._say = previews, Seldom(tell)
-        self._answers: dict[str, str] = {}
+        self._answers: dict[str, StreamAnswer] = {}
 
     def saw(self, channel: Channel, look: Look) -> None:
-        seen = look.seen
-        text = self._answers.get(channel.name, "")
+        seen, answer = look.seen, self._answers.get(channel.name)
+        text, points = ("", []) if answer is None else (answer.answer, fresh_points(answer.points, seen.seconds))
         try:
-            self._previews[channel.name].show(look.frame.image, seen.output.kept, text, seen.seconds)
+            self._previews[channel.name].show(look.frame.image, seen.output.kept, text, seen.seconds, points)
         except SinkError as error:
             self._say(f"{channel.name}: {error}")
 
     def said(self, record: Record) -> None:
         if isinstance(record, StreamAnswer):
-            self._answers[record.stream] = record.answer
+            self._answers[record.stream] = record
 
     def close(self) -> None:
         for name, preview in self._previews.items():
@@ -152,12 +162,13 @@ class _Segment:
             else:
                 self.path.unlink()
 
-    def add(self, image: Image, text: str, seconds: float) -> None:
+    def add(self, image: Image, text: str, seconds: float, points: Sequence[PointRecord]) -> None:
         ticks = round((seconds - self.begins) * _TICKS)
         if ticks <= self._last:
             return
         self._last = ticks
         scaled = cv2.resize(image, (self._width, self._height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+        scaled = marked(scaled, points, 0)
         lines = textwrap.wrap(text, self._width // _LETTER_WIDTH)[:_LINES]
         picture = np.vstack([caption(self._width, lines + [""] * (_LINES - len(lines))), scaled])
         frame = av.VideoFrame.from_ndarray(picture, format="bgr24")

@@ -46,8 +46,8 @@ class FrameArray:
         pixels = [
             resize_to_square(self._frames[number][..., ::-1], size) for number in shown_at(times, self.pts_seconds)
         ]
-        aspect = self._frames.shape[2] / self._frames.shape[1]
-        return Window(self.name, self.duration_seconds, times, np.stack(pixels), aspect)
+        height, width = self._frames.shape[1:3]
+        return Window(self.name, self.duration_seconds, times, np.stack(pixels), width / height, height=height)
 
 
 def _times(given: ArrayLike, count: int) -> Times:

@@ -59,6 +59,14 @@ class Window:
     """Width over height of the source, which the square frames have lost."""
     notes: tuple[str, ...] = ()
     """What went wrong while they were read."""
+    height: int | None = None
+    """Of the source's frames as they are shown, in pixels; None: as of these frames."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the source's frames as they are shown, in pixels."""
+        height = self.frames.shape[1] if self.height is None else self.height
+        return round(height * self.aspect), height
 
 
 def window_of_file(video: VideoFile, frames: int, max_fps: float, size: int) -> Window:
@@ -68,19 +76,21 @@ def window_of_file(video: VideoFile, frames: int, max_fps: float, size: int) -> 
         raise SourceError(f"{video.name} holds {held}, fewer than the {frames} that are asked for")
     times = sample_times(video.duration_seconds, max_fps, frames)
     pixels: list[NDArray[np.uint8]] = []
-    aspect, missing, replaced, convert = 1.0, 0, 0, BgrConverter()
+    aspect, height, missing, replaced, convert = 1.0, 0, 0, 0, BgrConverter()
     for picture in video.pictures(shown_at(times, video.pts_seconds)):
         if picture.frame is None:
             missing += 1
             continue
         replaced += missing + int(not picture.is_exact)
         # Before the first that decodes there is nothing that could stand in.
-        pixels += [resize_to_square(convert(picture.frame), size)] * (missing + 1)
+        image = convert(picture.frame)
+        pixels += [resize_to_square(image, size)] * (missing + 1)
+        height = image.shape[0]
         aspect, missing = convert.aspect(picture.frame, video.pixel_aspect), 0
     if missing:
         raise SourceError(f"{video.name}: none of the {frames} frames that are wanted can be decoded")
     notes = (f"{replaced} of {frames} frames did not decode; those before them stand in",) if replaced else ()
-    return Window(video.name, video.duration_seconds, times, np.stack(pixels), aspect, notes)
+    return Window(video.name, video.duration_seconds, times, np.stack(pixels), aspect, notes, height)
 
 
 def synthetic_window(frames: int, size: int) -> Window:

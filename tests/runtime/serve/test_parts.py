@@ -628,7 +628,7 @@ def test_with_a_token_nothing_but_the_page_is_open(header: dict[str, str], statu
     headers = {"Host": "127.0.0.1:8080", "Origin": "https://cameras.example", **header}
     for path in ("/api/state", "/v1/models", "/metrics", "/api/events", "/nothing"):
         assert asked(ServerSettings(), "a-token-of-sixteen", headers, path=path)[0] == status
-    for path in ("/", "/page.js", "/healthz", "/readyz"):
+    for path in ("/", "/page.js", "/points.js", "/healthz", "/readyz"):
         assert asked(ServerSettings(), "a-token-of-sixteen", {"Host": "x"}, path=path)[0] == 200
 
 

@@ -1,5 +1,7 @@
 // The live page. Text of streams, models and users is only ever set as text, never as markup.
 
+import { drawPoints, placesOf, wordsOf } from "./points.js";
+
 const HELD_LOOKS = 120;
 const HELD_ANSWERS = 20;
 const PICTURES_AT_ONCE = 4; // browsers open six connections to a server, and the events keep one
@@ -168,10 +170,17 @@ class Card {
     if (!newest) return;
     this.node.toggleAttribute("data-answered", this.answers.length > 1);
     this.part(".asked").textContent = newest.question;
-    this.part(".answer").textContent = newest.answer || "(no words)";
+    this.part(".answer").textContent = wordsOf(newest) || "(no words)";
+    this.part(".places").textContent = newest.points.length ? placesOf(newest) : "";
+    this.showPoints();
     const after = (newest.age_ms.at_last_token / 1000).toFixed(2);
     this.part(".when").textContent = `${clock(newest.created)}, ${after} s after the frame: ${newest.trigger}`;
     this.part(".earlier").replaceChildren(...this.answers.slice(0, -1).reverse().map(listed));
+  }
+
+  showPoints() {
+    const look = this.looks.find((one) => one.number === this.shown);
+    drawPoints(this.part(".frame"), this.image, look && this.answers.at(-1), look?.seconds);
   }
 
   showAge() {
@@ -212,6 +221,7 @@ class Card {
     const look = this.looks.find((one) => one.number === this.shown);
     const key = look && look.is_key ? " (key frame)" : "";
     this.part(".kept").textContent = look ? `${look.kept} of ${look.groups} patches${key}` : "";
+    this.showPoints();
   }
 }
 
@@ -258,7 +268,7 @@ function listed(record) {
   time.dateTime = record.created;
   time.textContent = clock(record.created);
   const text = document.createElement("span");
-  text.textContent = record.answer || "(no words)";
+  text.textContent = wordsOf(record) || "(no words)";
   item.append(time, text);
   return item;
 }
@@ -341,6 +351,7 @@ function showStreams(streams) {
 }
 
 setInterval(() => cards.forEach((card) => card.showAge()), 1000);
+addEventListener("resize", () => cards.forEach((card) => card.showPoints()));
 document.addEventListener("visibilitychange", () => cards.forEach((card) => card.fetchPicture()));
 
 at("views").addEventListener("change", (event) => {
@@ -366,7 +377,7 @@ at("ask-live").addEventListener("submit", async (event) => {
   try {
     const body = { question: at("ask-question").value, stream: at("ask-stream").value };
     const { answer } = await (await post("api/ask", body)).json();
-    tellIn(box, answer.answer || "(no words)", `${answer.stream}, ${costOfStream(answer)}`);
+    tellIn(box, wordsOf(answer) || "(no words)", `${pointed(answer)}${answer.stream}, ${costOfStream(answer)}`);
   } catch (error) {
     tellIn(box, "", error.message);
   } finally {
@@ -378,6 +389,8 @@ function tellIn(box, text, cost) {
   box.querySelector(".text").textContent = text;
   box.querySelector(".cost").textContent = cost;
 }
+
+const pointed = (answer) => (answer.points.length ? `${placesOf(answer)}. ` : "");
 
 function costOfStream(answer) {
   const { tokens, milliseconds: ms } = answer;
@@ -452,7 +465,8 @@ class Side {
 
   showReply({ answer, picture }) {
     this.answer = answer;
-    tellIn(this.node, answer.answer || "(no words)", `${answer.variant}: ${answer.window.frames} frames`);
+    tellIn(this.node, wordsOf(answer) || "(no words)", `${answer.variant}: ${answer.window.frames} frames`);
+    this.node.querySelector(".places").textContent = answer.points.length ? placesOf(answer) : "";
     const image = this.node.querySelector("img");
     image.hidden = picture === null;
     if (picture !== null) {

@@ -1,0 +1,114 @@
+// Points of answers: in words, and as circles over a picture. Text is only ever set as text, never as markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+const COLOURS = ["#ffdc50", "#50c8ff", "#8cff8c", "#ff8cff", "#ff966e", "#78ffff"];
+const FRESH_SECONDS = 10; // a thing that moves may be anywhere after that
+const RADIUS = 11;
+const LETTER = 7.2; // the width of one, at the most usual
+const LINE = 18;
+
+const TAGS = /<(points|tracks)\b[^<>]*>([^<>]*)<\/\1>/g;
+
+const nameOf = (point) => (point.track === null ? point.label : `${point.label} ${point.track}`.trim());
+
+// The text of an answer with the names of its points in place of their coordinates.
+export function wordsOf(answer) {
+  return answer.points.length ? answer.answer.replace(TAGS, "$2").trim() : answer.answer;
+}
+
+// One line for each point of the newest frame that any is in, and how many more there are.
+export function placesOf(answer) {
+  const newest = Math.max(...answer.points.map((one) => one.seconds));
+  const there = answer.points.filter((one) => one.seconds === newest);
+  const lines = there.map((one) => `${nameOf(one) || "point"} at ${share(one.x)} across, ${share(one.y)} down`);
+  const earlier = answer.points.length - there.length;
+  return [...lines, ...(earlier ? [`and ${earlier} in frames before`] : [])].join("; ");
+}
+
+const share = (part) => `${Math.round(100 * part)} %`;
+
+// Circles over `image`, which lies in `frame` with object-fit: contain, for the points of the newest frame of an answer
+// about a stream. `now` is the picture's moment on the stream's time line.
+export function drawPoints(frame, image, answer, now) {
+  const svg = overlayOf(frame);
+  const points = answer ? freshPoints(answer.points, now) : [];
+  svg.toggleAttribute("hidden", !points.length);
+  if (!points.length || !image.naturalWidth) return;
+  const box = shownBox(frame, image);
+  svg.setAttribute("viewBox", `0 0 ${box.width} ${box.height}`);
+  Object.assign(svg.style, { left: `${box.left}px`, top: `${box.top}px`, width: `${box.width}px`, height: `${box.height}px` });
+  svg.setAttribute("aria-label", points.map(({ name }) => name).join("; "));
+  const placed = points.map((one) => ({ ...one, x: one.x * box.width, y: one.y * box.height }));
+  const taken = placed.map(({ x, y }) => boxAround(x, y, RADIUS + 2));
+  svg.replaceChildren(...placed.map(circle), ...placed.flatMap((one) => label(one, box, taken)));
+}
+
+function freshPoints(points, now) {
+  const there = points.filter((one) => one.frame !== null);
+  const newest = Math.max(...there.map((one) => one.seconds));
+  const age = Math.max(now - newest, 0);
+  if (age > FRESH_SECONDS) return [];
+  const names = [...new Set(there.map(nameOf))];
+  return there.filter((one) => one.seconds === newest).map((one) => ({
+    x: one.x,
+    y: one.y,
+    isOld: age > 0.05,
+    name: `${nameOf(one) || "point"}, ${age.toFixed(1)} s ago`,
+    colour: COLOURS[names.indexOf(nameOf(one)) % COLOURS.length],
+  }));
+}
+
+function overlayOf(frame) {
+  let svg = frame.querySelector("svg.points");
+  if (!svg) {
+    svg = document.createElementNS(SVG, "svg");
+    svg.classList.add("points");
+    svg.setAttribute("role", "img");
+    frame.append(svg);
+  }
+  return svg;
+}
+
+function shownBox(frame, image) {
+  const scale = Math.min(frame.clientWidth / image.naturalWidth, frame.clientHeight / image.naturalHeight);
+  const [width, height] = [image.naturalWidth * scale, image.naturalHeight * scale];
+  return { width, height, left: (frame.clientWidth - width) / 2, top: (frame.clientHeight - height) / 2 };
+}
+
+// A light ring on a wider dark one: one of the two shows on any ground. Dashed when the picture has moved on.
+function circle({ x, y, colour, isOld }) {
+  const group = made("g", {});
+  group.append(
+    made("circle", { cx: x, cy: y, r: RADIUS, class: "under" }),
+    made("circle", { cx: x, cy: y, r: RADIUS, stroke: colour, ...(isOld ? { "stroke-dasharray": "7 4.5" } : {}) }),
+  );
+  return group;
+}
+
+// Beside its circle, where it covers no circle and no other name; nowhere if there is no such place.
+function label({ x, y, name }, box, taken) {
+  const width = name.length * LETTER + 8;
+  const away = RADIUS + 5;
+  const columns = [x + away, x - away - width, x - width / 2];
+  const rows = [y - LINE / 2, y - away - LINE, y + away];
+  for (const [column, row] of [[0, 0], [1, 0], [2, 1], [2, 2], [0, 1], [1, 1], [0, 2], [1, 2]]) {
+    const place = { left: columns[column], top: rows[row], right: columns[column] + width, bottom: rows[row] + LINE };
+    const isInside = place.left >= 0 && place.top >= 0 && place.right <= box.width && place.bottom <= box.height;
+    if (!isInside || taken.some((other) => meet(place, other))) continue;
+    taken.push(place);
+    const text = made("text", { x: place.left + width / 2, y: place.top + LINE / 2 });
+    text.textContent = name;
+    return [made("rect", { x: place.left, y: place.top, width, height: LINE, rx: 4 }), text];
+  }
+  return [];
+}
+
+const boxAround = (x, y, reach) => ({ left: x - reach, top: y - reach, right: x + reach, bottom: y + reach });
+
+const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+
+function made(kind, attributes) {
+  const node = document.createElementNS(SVG, kind);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
+}
