@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from stts_runtime.cuda_decode.driver import Argument, Kernel
@@ -87,9 +87,7 @@ class Product:
     paired: bool = False
     """Half of a block's tiles are of a second matrix."""
 
-    def launch(
-        self, stream: int, batch: int, weights: Weights, arguments: Sequence[Argument], prefetched: int, dependent: bool
-    ) -> None:
+    def launch(self, stream: int, batch: int, weights: Weights, arguments: Sequence[Argument], dependent: bool) -> None:
         tiles = self.tiling.tiles
         rows = _TILE * (tiles // 2 if self.paired else tiles)
         columns = -(-weights.columns // _WIDEST_STEP) * _WIDEST_STEP + _APART
@@ -99,7 +97,7 @@ class Product:
             (-(-weights.rows // rows), 1, 1),
             self.tiling.threads,
             batch * columns * 2 + sums,
-            (*arguments, ctypes.c_uint(prefetched // 16 * 16)),
+            arguments,
             dependent,
         )
 
@@ -114,8 +112,6 @@ class LayerKernels:
     attention_warps: int
     splits: int
     dependent: bool = True
-    prefetched: Mapping[ProductName, int] = field(default_factory=dict)
-    """Bytes of a block's weights that are asked for while the kernel before runs."""
 
     def enqueue(
         self, stream: int, batch: int, layer: LayerWeights, caches: Caches, slots: int, work: Workspace
@@ -153,7 +149,7 @@ class LayerKernels:
     def _product(
         self, name: ProductName, stream: int, batch: int, weights: Weights, arguments: Sequence[Argument]
     ) -> None:
-        self.products[name].launch(stream, batch, weights, arguments, self.prefetched.get(name, 0), self.dependent)
+        self.products[name].launch(stream, batch, weights, arguments, self.dependent)
 
     def _attention(
         self, stream: int, batch: int, layer: LayerWeights, caches: Caches, slots: int, work: Workspace

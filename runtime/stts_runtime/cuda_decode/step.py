@@ -10,8 +10,8 @@ from stts_runtime.cuda_decode.driver import Argument, Driver, LoadedModule, best
 from stts_runtime.cuda_decode.layer import Caches, LayerKernels, LayerWeights, Product, Weights, Workspace
 from stts_runtime.cuda_decode.shape import DecoderShape
 from stts_runtime.cuda_decode.variants import (
+    ATTENTION_SPLITS,
     ATTENTION_WARPS,
-    PREFETCHED,
     PRODUCTS,
     TILINGS,
     Activation,
@@ -25,7 +25,6 @@ from stts_runtime.errors import EngineError
 
 CHOOSING_BLOCKS = 64
 _THREADS, _CHOICE_BYTES = 256, 8
-_MOST_SPLITS = 64
 _DEPENDENT_GRAPHS = 12030
 """The driver from which on a graph may hold launches that start before their turn."""
 
@@ -80,7 +79,6 @@ class StepKernels:
             ATTENTION_WARPS,
             splits_for(shape, driver.multiprocessors(device)),
             architecture >= 90 and driver.version() >= _DEPENDENT_GRAPHS,
-            dict.fromkeys(PRODUCTS, PREFETCHED),
         )
         self._head = Product(dense.kernel("qkv"), TILINGS["dense"]["qkv"])
         self._embed, self._choose = ends.kernel("embed"), ends.kernel("choose")
@@ -114,7 +112,7 @@ class StepKernels:
             ctypes.c_void_p(ends.logits),
         )
         arguments = (weights.head, ctypes.c_void_p(work.x), ctypes.c_void_p(weights.norm), eps, logits)
-        self._head.launch(stream, batch, weights.head, (*arguments, ctypes.c_int(batch)), PREFETCHED, dependent)
+        self._head.launch(stream, batch, weights.head, (*arguments, ctypes.c_int(batch)), dependent)
         places = map(ctypes.c_void_p, (ends.best, ends.tickets, ends.next_token))
         self._choose.launch(
             stream,
@@ -127,5 +125,5 @@ class StepKernels:
 
 
 def splits_for(shape: DecoderShape, multiprocessors: int) -> int:
-    """As many blocks of attention as the device runs at once, one each."""
-    return max(1, min(multiprocessors // shape.kv_heads, _MOST_SPLITS))
+    """No more blocks of attention than the device runs at once, one each."""
+    return max(1, min(multiprocessors // shape.kv_heads, ATTENTION_SPLITS))

@@ -65,7 +65,7 @@ def check(
         return _results(gpu, room, shape, places, slots, size, bfloat)
 
     apart = replace(plan, dependent=False)
-    overlapped = replace(plan, dependent=True, prefetched=dict.fromkeys(plan.products, 1 << 20))
+    overlapped = replace(plan, dependent=True)
     first = run(kernels.of(apart, shape, activation))
     deep, again = (run(kernels.of(apart, shape, activation), layers) for _ in range(2))
     at_once = run(kernels.of(overlapped, shape, activation), layers)

@@ -11,6 +11,7 @@ from stts_runtime.cuda_decode.driver import LoadedModule
 from stts_runtime.cuda_decode.layer import LayerKernels, Product
 from stts_runtime.cuda_decode.shape import DecoderShape
 from stts_runtime.cuda_decode.variants import (
+    ATTENTION_SPLITS,
     ATTENTION_WARPS,
     PRODUCTS,
     TILINGS,
@@ -38,17 +39,13 @@ class Plan:
     attention_warps: int
     splits: int
     dependent: bool
-    prefetched: Mapping[ProductName, int]
 
     @classmethod
     def packaged(cls, kind: WeightKind, dependent: bool) -> Plan:
-        return cls(kind, dict.fromkeys(PRODUCTS, PACKAGED), ATTENTION_WARPS, 16, dependent, dict.fromkeys(PRODUCTS, 0))
+        return cls(kind, dict.fromkeys(PRODUCTS, PACKAGED), ATTENTION_WARPS, ATTENTION_SPLITS, dependent)
 
     def with_product(self, name: ProductName, number: int) -> Plan:
         return replace(self, products={**self.products, name: number})
-
-    def with_prefetched(self, name: ProductName, size: int) -> Plan:
-        return replace(self, prefetched={**self.prefetched, name: size})
 
     def tiling(self, name: ProductName) -> Tiling:
         number = self.products[name]
@@ -62,7 +59,6 @@ class Plan:
                 "warps": one.warps,
                 "tiles": one.tiles,
                 "ahead": one.ahead,
-                "prefetched_bytes": self.prefetched[name],
             }
         return {
             "products": of_products,
@@ -92,7 +88,6 @@ class Kernels:
             plan.attention_warps,
             plan.splits,
             plan.dependent,
-            plan.prefetched,
         )
 
     def candidates(self, kind: WeightKind) -> list[int]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from stts_runtime.cuda_decode.variants import PRODUCTS, ProductName
+from stts_runtime.cuda_decode.variants import ProductName
 from stts_runtime.errors import SttsError
 from stts_tools.decode_bench.candidates import ATTENTION_WARPS
 from stts_tools.decode_bench.gpu import Gpu
@@ -22,7 +22,6 @@ _BETTER = 0.997
 """Less of a difference is noise."""
 _LARGEST_FIRST: tuple[ProductName, ...] = ("gated", "down", "qkv", "output")
 _SPLITS = (4, 8, 16, 32)
-_PREFETCHED = (0, 1 << 14, 1 << 16, 1 << 20)
 
 Change = Callable[[Plan], Plan]
 
@@ -77,8 +76,6 @@ class Tuner:
         yield "splits", [_changed("splits", one) for one in _SPLITS]
         if candidates:
             yield "attention warps", [_changed("attention_warps", one) for one in ATTENTION_WARPS]
-        for name in PRODUCTS:
-            yield f"prefetch {name}", [partial(Plan.with_prefetched, name=name, size=one) for one in _PREFETCHED]
 
     def _try(self, what: str, plan: Plan) -> float:
         try:

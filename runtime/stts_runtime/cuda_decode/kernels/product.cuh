@@ -43,14 +43,6 @@ template <class Format, int TILES, int WARPS, int AHEAD> struct Product {
         for (int i = 0; i < 4; ++i) sum[tile][i] = 0;
     }
 
-    // Asks for the bytes of rows ahead of their loads; one thread does it for the block.
-    static DEVICE void prefetch_rows(const Weights& weights, int first, int rows, unsigned int at_most) {
-        if (first >= weights.rows) return;
-        long row_bytes = static_cast<long>(weights.columns) * Format::BITS / 8;
-        long bytes = min(rows, weights.rows - first) * row_bytes;
-        prefetch(weights.values + first * row_bytes, static_cast<unsigned int>(bytes < at_most ? bytes : at_most));
-    }
-
     // Issues the first loads.
     DEVICE void begin() {
 #pragma unroll

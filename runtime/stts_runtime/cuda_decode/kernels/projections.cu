@@ -9,7 +9,6 @@
 //
 // x is the residual stream. Grid: rows / (16 x TILES) blocks. FORMAT, and of each kernel WARPS, TILES (of 16 rows; of
 // `gated` half of them are of gate, half of up) and AHEAD (steps under way) come from the compiler's command line.
-// `prefetched`: so many bytes of a block's weights are asked for while the kernel before still runs.
 #include "activations.cuh"
 
 #define PRODUCT_KERNEL(warps) KERNEL(warps * WARP, 16 / warps)
@@ -33,19 +32,18 @@ DEVICE void run_block(Product& product, int rows, int batch, Bring bring, Finish
 }
 
 template <class Product>
-DEVICE int take_tiles(Product& product, const Weights& weights, int tiles, unsigned int prefetched) {
+DEVICE int take_tiles(Product& product, const Weights& weights, int tiles) {
     int first = blockIdx.x * tiles * TILE;
 #pragma unroll
     for (int tile = 0; tile < tiles; ++tile) product.take(tile, weights, first + tile * TILE);
-    if (threadIdx.x == 0) product.prefetch_rows(weights, first, tiles * TILE, prefetched);
     return first;
 }
 
-PRODUCT_KERNEL(QKV_WARPS) qkv(Weights weights, const float* x, const Bits16* norm, float eps, float* raw, int batch,
-                              unsigned int prefetched) {
+PRODUCT_KERNEL(QKV_WARPS) qkv(Weights weights, const float* x, const Bits16* norm, float eps, float* raw,
+                              int batch) {
     typedef Product<FORMAT, QKV_TILES, QKV_WARPS, QKV_AHEAD> Rows;
     Rows product;
-    int first = take_tiles(product, weights, QKV_TILES, prefetched);
+    int first = take_tiles(product, weights, QKV_TILES);
     prefetch_norm(norm, weights.columns);
     run_block(product, QKV_TILES * TILE, batch,
         [&](Bits16* activations, float* scratch) {
@@ -58,10 +56,10 @@ PRODUCT_KERNEL(QKV_WARPS) qkv(Weights weights, const float* x, const Bits16* nor
 }
 
 template <int TILES, int WARPS, int AHEAD>
-DEVICE void add_product(const Weights& weights, const Bits16* input, float* x, int batch, unsigned int prefetched) {
+DEVICE void add_product(const Weights& weights, const Bits16* input, float* x, int batch) {
     typedef Product<FORMAT, TILES, WARPS, AHEAD> Rows;
     Rows product;
-    int first = take_tiles(product, weights, TILES, prefetched);
+    int first = take_tiles(product, weights, TILES);
     run_block(product, TILES * TILE, batch,
         [&](Bits16* activations, float*) {
             bring<FORMAT, WARPS * WARP>(activations, input, weights.columns, batch);
@@ -72,17 +70,16 @@ DEVICE void add_product(const Weights& weights, const Bits16* input, float* x, i
         });
 }
 
-PRODUCT_KERNEL(OUTPUT_WARPS) output(Weights weights, const Bits16* attended, float* x, int batch,
-                                    unsigned int prefetched) {
-    add_product<OUTPUT_TILES, OUTPUT_WARPS, OUTPUT_AHEAD>(weights, attended, x, batch, prefetched);
+PRODUCT_KERNEL(OUTPUT_WARPS) output(Weights weights, const Bits16* attended, float* x, int batch) {
+    add_product<OUTPUT_TILES, OUTPUT_WARPS, OUTPUT_AHEAD>(weights, attended, x, batch);
 }
 
-PRODUCT_KERNEL(DOWN_WARPS) down(Weights weights, const Bits16* hidden, float* x, int batch, unsigned int prefetched) {
-    add_product<DOWN_TILES, DOWN_WARPS, DOWN_AHEAD>(weights, hidden, x, batch, prefetched);
+PRODUCT_KERNEL(DOWN_WARPS) down(Weights weights, const Bits16* hidden, float* x, int batch) {
+    add_product<DOWN_TILES, DOWN_WARPS, DOWN_AHEAD>(weights, hidden, x, batch);
 }
 
 PRODUCT_KERNEL(GATED_WARPS) gated(Weights gate, Weights up, const float* x, const Bits16* norm, float eps,
-                                  Bits16* hidden, int batch, unsigned int prefetched) {
+                                  Bits16* hidden, int batch) {
     typedef Product<FORMAT, GATED_TILES, GATED_WARPS, GATED_AHEAD> Rows;
     constexpr int HALF = GATED_TILES / 2, ROWS = HALF * TILE;
     Rows product;
@@ -91,10 +88,6 @@ PRODUCT_KERNEL(GATED_WARPS) gated(Weights gate, Weights up, const float* x, cons
     for (int tile = 0; tile < HALF; ++tile) {
         product.take(tile, gate, first + tile * TILE);
         product.take(HALF + tile, up, first + tile * TILE);
-    }
-    if (threadIdx.x == 0) {
-        product.prefetch_rows(gate, first, ROWS, prefetched / 2);
-        product.prefetch_rows(up, first, ROWS, prefetched / 2);
     }
     prefetch_norm(norm, gate.columns);
     run_block(product, ROWS, batch,
