@@ -96,7 +96,7 @@ class Product:
             stream,
             (-(-weights.rows // rows), 1, 1),
             self.tiling.threads,
-            batch * columns * 2 + sums,
+            self.tiling.held_bytes + batch * columns * 2 + sums,
             arguments,
             dependent,
         )

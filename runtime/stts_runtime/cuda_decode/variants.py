@@ -22,6 +22,9 @@ ARCHITECTURES = (80, 90)
 WeightKind = Literal["dense", "float8", "int4"]
 Activation = Literal["half", "bfloat"]
 ProductName = Literal["qkv", "output", "gated", "down"]
+Held = Literal["InRegisters", "InShared"]
+_PART_BYTES = 32
+"""Of a lane's part of a tile and a step."""
 PRODUCTS: tuple[ProductName, ...] = ("qkv", "output", "gated", "down")
 
 
@@ -34,10 +37,17 @@ class Tiling:
     """Of 16 rows, a block; `gated` has half of them of the gate and half of what it gates."""
     ahead: int
     """Steps of columns that are under way, a warp."""
+    held: Held = "InRegisters"
+    """What product.cuh calls the place of weights that are under way."""
 
     @property
     def threads(self) -> int:
         return 32 * self.warps
+
+    @property
+    def held_bytes(self) -> int:
+        """Of shared memory, for weights that are under way."""
+        return self.ahead * self.tiles * self.threads * _PART_BYTES if self.held == "InShared" else 0
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,8 @@ TILINGS: Mapping[WeightKind, Mapping[ProductName, Tiling]] = {
 """The fastest of a sweep on an H200 at Molmo2-4B's size (benchmarks/h200/decode.json)."""
 ATTENTION_WARPS, ATTENTION_SPLITS = 8, 4
 """Of the same sweep. Behind 3,052 tokens 8 splits are 1 % faster than 4, behind 772 2 % slower."""
+ATTENTION_EARLY = False
+"""Whether a block reads of the cache before the kernel ahead is done: not measured yet."""
 
 
 def products_module(
@@ -70,15 +82,20 @@ def products_module(
 ) -> Module:
     defines = {"FORMAT": f"{_FORMATS[kind]}<{_TYPES[activation]}>"}
     for kernel, tiling in tilings.items():
-        for word, value in (("WARPS", tiling.warps), ("TILES", tiling.tiles), ("AHEAD", tiling.ahead)):
-            defines[f"{kernel.upper()}_{word}"] = str(value)
+        for word in ("warps", "tiles", "ahead", "held"):
+            defines[f"{kernel}_{word}".upper()] = str(getattr(tiling, word))
     return Module(name or f"products-{kind}-{activation}", "projections.cu", defines)
 
 
 def attention_module(
-    head_width: int, activation: Activation, warps: int = ATTENTION_WARPS, name: str | None = None
+    head_width: int,
+    activation: Activation,
+    warps: int = ATTENTION_WARPS,
+    early: bool = ATTENTION_EARLY,
+    name: str | None = None,
 ) -> Module:
-    defines = {"ACTIVATION": _TYPES[activation], "HEAD_WIDTH": str(head_width), "ATTENTION_WARPS": str(warps)}
+    defines = {"ACTIVATION": _TYPES[activation], "HEAD_WIDTH": str(head_width)}
+    defines |= {"ATTENTION_WARPS": str(warps), "ATTENTION_EARLY": str(int(early))}
     return Module(name or f"attention-{head_width}-{activation}", "attention.cu", defines)
 
 

@@ -40,6 +40,8 @@ def _compiled(print_of_module: str, source: str, defines: tuple[tuple[str, str],
     program.write_text(text)
     words = [f"-D{name}={value}" for name, value in defines]
     options = ["-std=c++17", "-O2", "-shared", "-fPIC", "-Wall", "-Werror", "-Wno-unknown-pragmas"]
+    # Functions of different templates that are folded into one make g++ warn of arrays' bounds.
+    options += ["-fno-ipa-icf"]
     places = [f"-I{_HERE}", f"-I{KERNELS}"]
     command = [str(compiler()), *options, *places, *words, str(program), "-o", str(library)]
     ended = subprocess.run(command, check=False, capture_output=True, text=True)

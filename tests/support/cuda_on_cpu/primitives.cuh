@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <limits>
 #include <vector>
@@ -33,7 +34,8 @@ inline Place threadIdx, blockIdx, blockDim, gridDim;
 namespace fibers {
 struct Sync { int arrived = 0, times = 0; };
 struct Lane { Pair a[4], b[2]; float shuffled; };
-struct Fiber { ucontext_t context; bool done; };
+struct Copy { void* to; Chunk what; };
+struct Fiber { ucontext_t context; bool done; std::deque<std::vector<Copy>> copies; std::vector<Copy> open; };
 
 inline ucontext_t scheduler;
 inline std::vector<Fiber> all;
@@ -144,6 +146,20 @@ inline unsigned int bytes_of(unsigned int a, unsigned int b, unsigned int order)
 inline Chunk load_weights(const void* address) {
     if (reinterpret_cast<size_t>(address) % sizeof(Chunk)) std::abort();   // the device faults
     Chunk x; std::memcpy(&x, address, sizeof x); return x;
+}
+// As late as the device may: when they are waited for.
+inline void copy_weights(void* shared, const void* address, bool there) {
+    fibers::all[threadIdx.x].open.push_back({shared, there ? load_weights(address) : Chunk{}});
+}
+inline void end_copies() {
+    fibers::Fiber& fiber = fibers::all[threadIdx.x];
+    fiber.copies.push_back(std::move(fiber.open));
+    fiber.open.clear();
+}
+template <int LATER> void wait_for_copies() {
+    auto& copies = fibers::all[threadIdx.x].copies;
+    for (; copies.size() > LATER; copies.pop_front())
+        for (const fibers::Copy& copy : copies.front()) std::memcpy(copy.to, &copy.what, sizeof copy.what);
 }
 inline Chunk load_cached(const void* address) { return load_weights(address); }
 inline float load_scale(const float* address) { return *address; }

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from stts_runtime.cuda_decode.driver import Driver
 from stts_runtime.cuda_decode.shape import DecoderShape
-from stts_runtime.cuda_decode.variants import Activation, WeightKind, packaged_modules
+from stts_runtime.cuda_decode.variants import PRODUCTS, Activation, WeightKind, fingerprint, packaged_modules
 from stts_tools.decode_bench import gpu as gpu_module
+from stts_tools.decode_bench.candidates import ATTENTIONS, CANDIDATES, sweep_modules
 from stts_tools.decode_bench.check import check
 from stts_tools.decode_bench.gpu import Gpu
 from stts_tools.decode_bench.plan import Kernels, Plan
@@ -23,10 +26,13 @@ ODD = DecoderShape(width=96, layers=1, heads=4, kv_heads=2, head_dim=64, mlp_wid
 """No columns are whole steps of any format, and no rows are whole blocks."""
 WIDE_HEADS = DecoderShape(width=160, layers=1, heads=8, kv_heads=1, head_dim=128, mlp_width=288)
 
+LONG_ROWS = replace(WIDE_HEADS, mlp_width=2720)
+"""More steps of columns than any candidate has under way."""
+
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
-    host = HostDriver(packaged_modules())
+    host = HostDriver([*packaged_modules(), *sweep_modules()])
     monkeypatch.setattr(gpu_module, "load_driver", lambda: Driver(host))
     return Gpu()
 
@@ -58,4 +64,28 @@ def test_any_number_of_stretches_gives_the_same_attention(gpu: Gpu, splits: int)
 def test_a_batch_of_eight(gpu: Gpu) -> None:
     plan = Plan.packaged("int4", dependent=False)
     result = check(gpu, Kernels(gpu, None), ODD, plan, "half", [0, 1, 2, 15, 16, 17, 47, 48], layers=1)
+    assert result["within_bar"], result
+
+
+@pytest.fixture
+def sweep(gpu: Gpu, tmp_path: Path) -> Kernels:
+    """What `scripts/compile_kernels.py --sweep` writes, as far as the host's driver looks at it."""
+    for module in sweep_modules():
+        (tmp_path / module.path(90).name).write_bytes(gzip.compress(f"// {fingerprint(module)}\n".encode()))
+    return Kernels(gpu, tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "candidate"), [("dense", "8.1.6s"), ("float8", "8.1.4s"), ("int4", "8.1.3s")])
+def test_weights_under_way_in_shared_memory(gpu: Gpu, sweep: Kernels, kind: WeightKind, candidate: str) -> None:
+    plan = Plan.packaged(kind, dependent=False)
+    plan = replace(plan, products=dict.fromkeys(PRODUCTS, CANDIDATES[kind].index(candidate)))
+    result = check(gpu, sweep, LONG_ROWS, plan, "half", [30, 7], layers=1)
+    assert result["within_bar"], result
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_every_form_of_attention(gpu: Gpu, sweep: Kernels, attention: tuple[int, bool]) -> None:
+    """Slots in the first group of a warp, in a later one, and alone in a stretch."""
+    plan = replace(Plan.packaged("dense", dependent=False), attention=attention, splits=3)
+    result = check(gpu, sweep, WIDE_HEADS, plan, "half", [300, 11, 96], layers=1)
     assert result["within_bar"], result

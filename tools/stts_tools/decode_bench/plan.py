@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from stts_runtime.cuda_decode.driver import LoadedModule
 from stts_runtime.cuda_decode.layer import LayerKernels, Product
 from stts_runtime.cuda_decode.shape import DecoderShape
 from stts_runtime.cuda_decode.variants import (
+    ATTENTION_EARLY,
     ATTENTION_SPLITS,
     ATTENTION_WARPS,
     PRODUCTS,
@@ -24,11 +25,12 @@ from stts_runtime.cuda_decode.variants import (
     products_module,
     read_ptx,
 )
-from stts_tools.decode_bench.candidates import CANDIDATES, sweep_name, tilings
+from stts_tools.decode_bench.candidates import CANDIDATES, attention_name, sweep_name, tilings
 from stts_tools.decode_bench.gpu import Gpu
 
 PACKAGED = -1
 """In place of a candidate's number: what the wheel carries."""
+PACKAGED_ATTENTION = ATTENTION_WARPS, ATTENTION_EARLY
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,14 @@ class Plan:
     kind: WeightKind
     products: Mapping[ProductName, int]
     """Numbers of candidates, or `PACKAGED`."""
-    attention_warps: int
+    attention: tuple[int, bool]
+    """Warps, and whether they begin early."""
     splits: int
     dependent: bool
 
     @classmethod
     def packaged(cls, kind: WeightKind, dependent: bool) -> Plan:
-        return cls(kind, dict.fromkeys(PRODUCTS, PACKAGED), ATTENTION_WARPS, ATTENTION_SPLITS, dependent)
+        return cls(kind, dict.fromkeys(PRODUCTS, PACKAGED), PACKAGED_ATTENTION, ATTENTION_SPLITS, dependent)
 
     def with_product(self, name: ProductName, number: int) -> Plan:
         return replace(self, products={**self.products, name: number})
@@ -55,14 +58,11 @@ class Plan:
         of_products = {}
         for name in PRODUCTS:
             one = self.tiling(name)
-            of_products[name] = {
-                "warps": one.warps,
-                "tiles": one.tiles,
-                "ahead": one.ahead,
-            }
+            of_products[name] = asdict(one)
         return {
             "products": of_products,
-            "attention_warps": self.attention_warps,
+            "attention_warps": self.attention[0],
+            "attention_early": self.attention[1],
             "splits": self.splits,
             "dependent": self.dependent,
         }
@@ -77,15 +77,15 @@ class Kernels:
 
     def of(self, plan: Plan, shape: DecoderShape, activation: Activation = "half") -> LayerKernels:
         products = {name: self._product(plan, name, activation) for name in PRODUCTS}
-        if plan.attention_warps == ATTENTION_WARPS:
+        if plan.attention == PACKAGED_ATTENTION:
             attention = self._packaged(attention_module(shape.head_dim, activation))
         else:
-            attention = self._swept(f"sweep-attention-{plan.attention_warps}")
+            attention = self._swept(attention_name(*plan.attention))
         return LayerKernels(
             shape,
             products,
             attention.kernel("attention"),
-            plan.attention_warps,
+            plan.attention[0],
             plan.splits,
             plan.dependent,
         )

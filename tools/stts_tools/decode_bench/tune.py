@@ -13,7 +13,7 @@ import numpy as np
 
 from stts_runtime.cuda_decode.variants import ProductName
 from stts_runtime.errors import SttsError
-from stts_tools.decode_bench.candidates import ATTENTION_WARPS
+from stts_tools.decode_bench.candidates import ATTENTIONS
 from stts_tools.decode_bench.gpu import Gpu
 from stts_tools.decode_bench.model import Model, cache_bytes, layer_bytes
 from stts_tools.decode_bench.plan import PACKAGED, Kernels, Plan
@@ -75,7 +75,7 @@ class Tuner:
             yield name, [partial(Plan.with_product, name=name, number=one) for one in (PACKAGED, *candidates)]
         yield "splits", [_changed("splits", one) for one in _SPLITS]
         if candidates:
-            yield "attention warps", [_changed("attention_warps", one) for one in ATTENTION_WARPS]
+            yield "attention", [_changed("attention", one) for one in ATTENTIONS]
 
     def _try(self, what: str, plan: Plan) -> float:
         try:

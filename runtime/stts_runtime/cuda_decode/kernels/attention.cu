@@ -17,6 +17,8 @@ constexpr int SLICES = D / 32;   // of a row, 32 channels each: 4 lanes x 16 byt
 constexpr int HALVES = D / 64;   // of a row, 64 channels each: 8 lanes x 16 bytes
 typedef ACTIVATION T;
 
+constexpr bool EARLY = ATTENTION_EARLY;   // reads what is there before the kernel before is done
+
 struct Caches { Bits16 *keys[8], *values[8]; };
 
 // One head of D float32 -> normed and turned by half-split rotary positions, as T; a warp does it.
@@ -46,10 +48,12 @@ struct Running {
     float highest, total, mixed[HALVES][8][4];
 };
 
-DEVICE void attend_group(Running& running, const Chunk (&query)[SLICES], const Bits16* keys, const Bits16* values,
-                         int first, int end, float scale) {
+// What a lane holds of a group of slots.
+struct Group { Chunk key[2][SLICES], value[HALVES][4]; };
+
+DEVICE void load_group(Group& group_of_slots, const Bits16* keys, const Bits16* values, int first, int end) {
     int lane = threadIdx.x % WARP, group = lane / 4, part = lane % 4;
-    Chunk key[2][SLICES], value[HALVES][4];
+    Chunk (&key)[2][SLICES] = group_of_slots.key, (&value)[HALVES][4] = group_of_slots.value;
 #pragma unroll
     for (int i = 0; i < 2; ++i)
         for (int slice = 0; slice < SLICES; ++slice)
@@ -60,11 +64,16 @@ DEVICE void attend_group(Running& running, const Chunk (&query)[SLICES], const B
             int slot = min(first + part * 2 + i % 2 + i / 2 * 8, end - 1);
             value[half][i] = load_cached(values + slot * long(D) + half * 64 + group * 8);
         }
+}
+
+DEVICE void attend_group(Running& running, const Chunk (&query)[SLICES], const Group& group, int first, int end,
+                         float scale) {
+    int part = threadIdx.x % 4;
     float score[2][4] = {};
 #pragma unroll
     for (int i = 0; i < 2; ++i)
         for (int slice = 0; slice < SLICES; ++slice) {
-            const Chunk &q = query[slice], &k = key[i][slice];
+            const Chunk &q = query[slice], &k = group.key[i][slice];
             T::multiply(score[i], q.word[0], 0, q.word[1], 0, k.word[0], k.word[1]);
             T::multiply(score[i], q.word[2], 0, q.word[3], 0, k.word[2], k.word[3]);
         }
@@ -93,7 +102,7 @@ DEVICE void attend_group(Running& running, const Chunk (&query)[SLICES], const B
             float (&mixed)[4] = running.mixed[half][j];
             mixed[0] *= shrink; mixed[1] *= shrink;
             unsigned int order = j % 2 ? 0x7632 : 0x5410;
-            const Chunk* v = value[half];
+            const Chunk* v = group.value[half];
             T::multiply(mixed, early, 0, late, 0, bytes_of(v[0].word[j / 2], v[1].word[j / 2], order),
                         bytes_of(v[2].word[j / 2], v[3].word[j / 2], order));
         }
@@ -118,16 +127,31 @@ DEVICE void share_running(const Running& running, float* states, int heads) {
         }
 }
 
+DEVICE float weight_of(float highest_of_part, float highest) {
+    return highest_of_part == minus_infinity() ? 0 : exp2_of(highest_of_part - highest);
+}
+
 // Channel `channel` of `count` states of a head, `apart` floats from each other, as one state's maximum, sum and value;
-// `read` loads a float.
+// `read` loads a float. Of up to eight states, all loads are under way before the first is used.
 template <class Read> DEVICE Floats join_states(const float* states, int count, int apart, int channel, Read read) {
+    constexpr int AT_ONCE = 8;
     float highest = minus_infinity(), total = 0, value = 0;
-    for (int i = 0; i < count; ++i) highest = fmaxf(highest, read(states + i * apart));
-    for (int i = 0; i < count; ++i) {
-        float its = read(states + i * apart);
-        float weight = its == minus_infinity() ? 0 : exp2_of(its - highest);
-        total += weight * read(states + i * apart + 1);
-        value += weight * read(states + i * apart + 2 + channel);
+#pragma unroll 1
+    for (int first = 0; first < count; first += AT_ONCE) {
+        float of_state[AT_ONCE][3], before = highest;
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; ++i) {
+            const float* state = states + min(first + i, count - 1) * apart;
+            of_state[i][0] = read(state); of_state[i][1] = read(state + 1); of_state[i][2] = read(state + 2 + channel);
+        }
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; ++i) highest = fmaxf(highest, of_state[i][0]);
+        total *= weight_of(before, highest); value *= weight_of(before, highest);
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; ++i) {
+            float weight = first + i < count ? weight_of(of_state[i][0], highest) : 0;
+            total += weight * of_state[i][1]; value += weight * of_state[i][2];
+        }
     }
     return {highest, total, value, 0};
 }
@@ -154,6 +178,12 @@ KERNEL(WARPS * WARP, 1) attention(const float* raw, const Bits16* q_norm, const 
     if (threadIdx.x == 1) { prefetch(q_norm, D * 2); prefetch(k_norm, D * 2); }
     cos += positions[sequence] * (D / 2);
     sin += positions[sequence] * (D / 2);
+    if (EARLY && threadIdx.x == 1) { prefetch(cos, D * 2); prefetch(sin, D * 2); }
+    // Of slots that earlier steps wrote.
+    int first = begin + warp * GROUP;
+    bool is_loaded = EARLY && first < end && min(first + GROUP, end) <= slot;
+    Group group;
+    if (is_loaded) load_group(group, keys, values, first, end);
     wait_for_previous();
 
     // Its own query heads in every block; key and value in the block whose stretch has the new slot.
@@ -178,8 +208,10 @@ KERNEL(WARPS * WARP, 1) attention(const float* raw, const Bits16* q_norm, const 
         for (int slice = 0; slice < SLICES; ++slice)
             query[slice] = *reinterpret_cast<const Chunk*>(queries + lane / 4 * D + slice * 32 + lane % 4 * 8);
     float scale = 1.44269504f * inverse_root(static_cast<float>(D));
-    for (int first = begin + warp * GROUP; first < end; first += WARPS * GROUP)
-        attend_group(running, query, keys, values, first, end, scale);
+    for (; first < end; first += WARPS * GROUP, is_loaded = false) {
+        if (!is_loaded) load_group(group, keys, values, first, end);
+        attend_group(running, query, group, first, end, scale);
+    }
     share_running(running, states, heads_of_key);
     barrier();
 

@@ -62,6 +62,15 @@ DEVICE Chunk load_weights(const void* address) {
                  : "=r"(x.word[0]), "=r"(x.word[1]), "=r"(x.word[2]), "=r"(x.word[3]) : "l"(address));
     return x;
 }
+// The same into shared memory, where they take no registers; zeros if they are not `there`. Nobody waits, until
+// `wait_for_copies` waits for all that this thread asked for before its last LATER calls of `end_copies`.
+DEVICE void copy_weights(void* shared, const void* address, bool there) {
+    unsigned int place = static_cast<unsigned int>(__cvta_generic_to_shared(shared));
+    asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;"
+                 :: "r"(place), "l"(address), "r"(there ? 16 : 0) : "memory");
+}
+DEVICE void end_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int LATER> DEVICE void wait_for_copies() { asm volatile("cp.async.wait_group %0;" :: "n"(LATER) : "memory"); }
 DEVICE float load_scale(const float* address) {
     float x; asm volatile("ld.global.f32 %0, [%1];" : "=f"(x) : "l"(address)); return x;
 }

@@ -2,12 +2,13 @@
 //
 // A block owns TILES tiles of 16 weight rows and all their columns. Its warps take the steps of columns in turn, so
 // that together they read lines that follow each other; their sums meet in shared memory and are added in the order of
-// the warps, whichever was first. A warp has AHEAD steps of weights under way, in registers. They do not depend on the
-// kernel before, so `begin` comes ahead of waiting for it.
+// the warps, whichever was first. A warp has AHEAD steps of weights under way. They do not depend on the kernel before,
+// so `begin` comes ahead of waiting for it.
 //
 // Lane 4g + t of a warp holds, of a tile's sums: row g, batch 2t and 2t + 1; row g + 8, batch 2t and 2t + 1.
 //
-// Shared memory: activations, 2 bytes each, (batch, stride_of(columns)); behind them, sums (warps, 16 x TILES, 8) float32.
+// Shared memory: weights under way, if they go there; activations, 2 bytes each, (batch, stride_of(columns)); sums
+// (warps, 16 x TILES, 8) float32.
 #pragma once
 #include "formats.cuh"
 
@@ -19,13 +20,51 @@ constexpr int TILE = 16;         // rows of one
 DEVICE int padded(int columns) { return (columns + 127) / 128 * 128; }
 DEVICE int stride_of(int columns) { return padded(columns) + 32; }
 
-template <class Format, int TILES, int WARPS, int AHEAD> struct Product {
+struct Part { Chunk low, high; };   // of a tile, what a lane holds of a step: of row g and of row g + 8
+
+// Weights under way in registers. A warp has six counters to wait with, so of many steps two share one, and the earlier
+// waits for the later too.
+template <int TILES, int THREADS, int AHEAD> struct InRegisters {
+    static constexpr int SHARED_BYTES = 0;
+    Part parts[AHEAD][TILES];
+    DEVICE void load(int place, int tile, const char* low, const char* high, bool there) {
+        Part& part = parts[place][tile];
+        part = Part{};
+        if (!there) return;
+        part.low = load_weights(low);
+        part.high = load_weights(high);
+    }
+    DEVICE void end_step() {}
+    DEVICE void wait_for_oldest() {}
+    DEVICE Part part(int place, int tile) const { return parts[place][tile]; }
+};
+
+// Weights under way in shared memory. They arrive in the order of the steps; each lane reads what it asked for itself.
+template <int TILES, int THREADS, int AHEAD> struct InShared {
+    static constexpr int SHARED_BYTES = AHEAD * TILES * THREADS * sizeof(Part);
+    static DEVICE Chunk* of_this_lane(int place, int tile) {
+        return reinterpret_cast<Chunk*>(shared_memory()) + (place * TILES + tile) * 2 * THREADS + threadIdx.x;
+    }
+    DEVICE void load(int place, int tile, const char* low, const char* high, bool there) {
+        copy_weights(of_this_lane(place, tile), low, there);
+        copy_weights(of_this_lane(place, tile) + THREADS, high, there);
+    }
+    DEVICE void end_step() { end_copies(); }
+    DEVICE void wait_for_oldest() { wait_for_copies<AHEAD - 1>(); }
+    DEVICE Part part(int place, int tile) const {
+        return {of_this_lane(place, tile)[0], of_this_lane(place, tile)[THREADS]};
+    }
+};
+
+template <class Format, int TILES, int WARPS, int AHEAD, template <int, int, int> class Held> struct Product {
     static constexpr int STEP = 4 * Format::PER_LANE;
-    struct Part { Chunk low, high; typename Format::Scales scales; };
+    typedef Held<TILES, WARPS * WARP, AHEAD> UnderWay;
+    static constexpr int SHARED_BYTES = UnderWay::SHARED_BYTES;   // ahead of activations
 
     int columns, group, lane, warp;
     struct Rows { const char *low, *high; typename Format::ScaleRows scales; } rows[TILES];
-    Part ahead[AHEAD][TILES];
+    UnderWay ahead;
+    typename Format::Scales scales[AHEAD][TILES];
     float sum[TILES][4];
 
     DEVICE Product() {
@@ -46,7 +85,7 @@ template <class Format, int TILES, int WARPS, int AHEAD> struct Product {
     // Issues the first loads.
     DEVICE void begin() {
 #pragma unroll
-        for (int i = 0; i < AHEAD; ++i) load(ahead[i], warp + i * WARPS);
+        for (int i = 0; i < AHEAD; ++i) load(i, warp + i * WARPS);
     }
 
     // `activations` are complete in shared memory.
@@ -57,8 +96,9 @@ template <class Format, int TILES, int WARPS, int AHEAD> struct Product {
             for (int i = 0; i < AHEAD; ++i) {
                 int now = step + i * WARPS;
                 if (now * STEP >= columns) break;
-                add(ahead[i], x + now * STEP);
-                load(ahead[i], now + AHEAD * WARPS);
+                ahead.wait_for_oldest();
+                add(i, x + now * STEP);
+                load(i, now + AHEAD * WARPS);
             }
         }
     }
@@ -82,27 +122,27 @@ template <class Format, int TILES, int WARPS, int AHEAD> struct Product {
     }
 
 private:
-    DEVICE void load(Part (&part)[TILES], int step) {
+    DEVICE void load(int place, int step) {
         int column = step * STEP + lane % 4 * Format::PER_LANE;
         long offset = static_cast<long>(step) * (4 * sizeof(Chunk));
+        if (step * STEP < columns)
 #pragma unroll
-        for (int tile = 0; tile < TILES; ++tile) {
-            part[tile] = Part{};
-            if (step * STEP >= columns) continue;
-            // A lane behind the last column has sums all the same, and they are scaled.
-            Format::load_scales(part[tile].scales, rows[tile].scales, min(column, columns - 1));
-            if (column >= columns) continue;
-            part[tile].low = load_weights(rows[tile].low + offset);
-            part[tile].high = load_weights(rows[tile].high + offset);
-        }
+            for (int tile = 0; tile < TILES; ++tile) {
+                // A lane behind the last column has sums all the same, and they are scaled.
+                Format::load_scales(scales[place][tile], rows[tile].scales, min(column, columns - 1));
+                ahead.load(place, tile, rows[tile].low + offset, rows[tile].high + offset, column < columns);
+            }
+        ahead.end_step();
     }
 
-    DEVICE void add(const Part (&part)[TILES], const Bits16* x) {
+    DEVICE void add(int place, const Bits16* x) {
         Chunk chunks[Format::PER_LANE / 8];
 #pragma unroll
         for (int i = 0; i < Format::PER_LANE / 8; ++i) chunks[i] = reinterpret_cast<const Chunk*>(x)[i];
 #pragma unroll
-        for (int tile = 0; tile < TILES; ++tile)
-            Format::add(sum[tile], part[tile].low, part[tile].high, part[tile].scales, chunks);
+        for (int tile = 0; tile < TILES; ++tile) {
+            Part part = ahead.part(place, tile);
+            Format::add(sum[tile], part.low, part.high, scales[place][tile], chunks);
+        }
     }
 };
