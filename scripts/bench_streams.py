@@ -41,6 +41,7 @@ console = Console(stderr=True)
 
 QUESTION = "What moves?"
 MAX_TOKENS = 8
+_SHARES = (50, 95)
 LATE_PERCENT = 1.0
 ANSWERED_PERCENT = 90.0
 """A machine keeps up with so many streams if no more of their looks are missed than the first, and each has no fewer
@@ -96,8 +97,12 @@ def _engines(bundle: Bundle, engine: Any) -> Engines:
     return Engines.of(bundle, vision, load_language(bundle, choice))
 
 
-def measure(engines: Engines, video: Path, number: int, every: float, seconds: float) -> dict[str, float]:
-    """Beginning when all windows are full, for so many seconds."""
+Row = dict[str, Optional[float]]
+"""None for ages of what did not happen: a machine with too many streams may give no answer in time."""
+
+
+def measure(engines: Engines, video: Path, number: int, every: float, seconds: float) -> Row:
+    """Beginning when all windows should be full, for so many seconds."""
     manifest, ages = engines.bundle.manifest, Ages()
     assert manifest.live is not None
     frames, rate = manifest.live.frames, manifest.max_fps
@@ -121,39 +126,60 @@ def measure(engines: Engines, video: Path, number: int, every: float, seconds: f
     cores: list[float] = []
     threading.Thread(target=conduct, daemon=True).start()
     Pipeline(channels, Events(), [ages]).run(stop)
+    return report_of(ages, number, seconds, cores[0])
+
+
+def report_of(ages: Ages, number: int, seconds: float, cores: float) -> Row:
+    """What so many streams came to in so many seconds, with so many cores busy."""
     return {
         "streams": number,
         "looks_per_second": round(len(ages.looked) / seconds, 2),
         "answers_per_second": round(len(ages.last_token) / seconds, 2),
-        "late_percent": round(100 * ages.late / max(1, ages.late + len(ages.looked)), 2),
-        "cores": round(cores[0], 2),
+        "late_percent": _late_percent(ages),
+        "cores": round(cores, 2),
         **_percentiles("looked", ages.looked),
         **_percentiles("first_token", ages.first_token),
         **_percentiles("last_token", ages.last_token),
     }
 
 
-def _percentiles(name: str, milliseconds: list[float]) -> dict[str, float]:
-    return {f"{name}_ms_p{share}": round(float(np.percentile(milliseconds, share)), 1) for share in (50, 95)}
+def _late_percent(ages: Ages) -> float | None:
+    """Answers say what was missed since the one before; without any nobody knows."""
+    return round(100 * ages.late / (ages.late + len(ages.looked)), 2) if ages.last_token else None
 
 
-def show(rows: list[dict[str, float]]) -> None:
+def _percentiles(name: str, milliseconds: list[float]) -> Row:
+    ages = np.percentile(milliseconds, _SHARES).tolist() if milliseconds else [None] * len(_SHARES)
+    return {
+        f"{name}_ms_p{share}": None if age is None else round(age, 1) for share, age in zip(_SHARES, ages, strict=True)
+    }
+
+
+def show(rows: list[Row]) -> None:
     table = Table("streams", "looks/s", "answers/s", "looks missed", "cores", "looked at after", "first token", "last")
     for row in rows:
         ages = (
-            f"{row[f'{name}_ms_p50']:.0f} / {row[f'{name}_ms_p95']:.0f}"
+            " / ".join(_shown(row[f"{name}_ms_p{share}"]) for share in _SHARES)
             for name in ("looked", "first_token", "last_token")
         )
-        counts = (f"{row['looks_per_second']:.1f}", f"{row['answers_per_second']:.1f}", f"{row['late_percent']:.1f} %")
+        late = row["late_percent"]
+        missed = "-" if late is None else f"{late:.1f} %"
+        counts = (f"{row['looks_per_second']:.1f}", f"{row['answers_per_second']:.1f}", missed)
         table.add_row(str(row["streams"]), *counts, f"{row['cores']:.1f}", *ages)
     console.print(table)
     enough = [int(row["streams"]) for row in rows if _keeps_up(row, alone=rows[0])]
     console.print(f"ages in ms since arrival, p50 / p95; kept up with: {max(enough, default=0)} streams")
 
 
-def _keeps_up(row: dict[str, float], alone: dict[str, float]) -> bool:
-    each, wanted = (one["answers_per_second"] / one["streams"] for one in (row, alone))
-    return row["late_percent"] <= LATE_PERCENT and 100 * each >= ANSWERED_PERCENT * wanted
+def _shown(age: float | None) -> str:
+    return "-" if age is None else f"{age:.0f}"
+
+
+def _keeps_up(row: Row, alone: Row) -> bool:
+    """Never where nothing was answered."""
+    each, wanted = ((one["answers_per_second"] or 0) / (one["streams"] or 1) for one in (row, alone))
+    late = row["late_percent"]
+    return late is not None and late <= LATE_PERCENT and 100 * each >= ANSWERED_PERCENT * wanted
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from stts_runtime.answering.conversation import Stopwatch
 from stts_runtime.bundle import Bundle, Manifest
 from stts_runtime.device import selected_gpu
 from stts_runtime.engines import EngineName, VisionEngine, VisionOutput, load_vision
+from stts_runtime.engines.finite import check_scores
 from stts_runtime.records import Answer
 from stts_runtime.video import FrameArray, VideoFile, Window, rule_count, window_of_file
 
@@ -157,6 +158,7 @@ class Session:
         stopwatch = Stopwatch()
         with stopwatch.stage("vision"):
             vision = self._vision.run(window.frames, given)
+            check_scores(vision.scores)
         prefix = self._conversation.watch(vision.visual_tokens, window.times_seconds.tolist(), vision.kept)
         spent = {"read": read_milliseconds, **stopwatch.milliseconds}
         return Watched(window, vision, prefix, spent, [*notes, *window.notes, *self._notes])

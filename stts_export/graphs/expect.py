@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from stts_export.errors import CheckpointError
 from stts_export.graphs import incremental_graph, language_graph, vision_graph
 from stts_export.graphs.incremental_graph import IncrementalGraph
 from stts_export.graphs.language_graph import LanguageGraph
@@ -61,8 +62,18 @@ def _expect(graph: nn.Module, inputs: Sequence[Tensor], inputs_are: Names, outpu
         outputs = graph(*inputs)
     return Expectation(
         {name: tensor.numpy() for name, tensor in zip(inputs_are, inputs, strict=True)},
-        {name: tensor.numpy() for name, tensor in zip(outputs_are, outputs, strict=True)},
+        {name: _numbers(name, tensor) for name, tensor in zip(outputs_are, outputs, strict=True)},
     )
+
+
+def _numbers(what: str, given: Tensor) -> Array:
+    """Raises `CheckpointError` for what no engine could make any better."""
+    if not given.isfinite().all():
+        raise CheckpointError(
+            f"the model's {what.replace('_', ' ')} are not finite, though all of its weights are and it computes in "
+            "float32: some of them are far too large; they were damaged, or its training had diverged"
+        )
+    return given.numpy()
 
 
 def example_prompt(prompts: PromptBuilder, visual_tokens: Array, context: int) -> Prompted:
@@ -102,7 +113,8 @@ def expect_language(
             *caches, logits, next_token = graph(*inputs, *caches)
         arrays = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=False)}
         arrays |= indices_of(tokens.ids, slot, language.markers.image_patch)
-        expectations.append(Expectation(arrays, {"logits": logits.numpy(), "next_token": next_token.numpy()}))
+        outputs = {"logits": _numbers("logits", logits), "next_token": next_token.numpy()}
+        expectations.append(Expectation(arrays, outputs))
         slot += len(tokens)
         ended = int(next_token) in eos_ids and len(expectations) >= _FEWEST_CALLS
         if not upcoming and not ended and len(expectations) < EXPECTED_CALLS:

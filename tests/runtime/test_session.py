@@ -11,7 +11,7 @@ import pytest
 from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import VisionOutput, load_language
-from stts_runtime.errors import PromptError, UserError
+from stts_runtime.errors import EngineError, PromptError, UserError
 from stts_runtime.prompt import Tokens
 from stts_runtime.session import Session
 from stts_runtime.video import VideoFile, Window, window_of_file
@@ -35,6 +35,8 @@ class FakeLanguage:
         self.says, self.context, self.length = says, context, 0
         self.calls: list[tuple[int, int]] = []
         self.positions: list[int] = []
+        self.broken_from: float = float("inf")
+        """The call from which on logits are no numbers."""
 
     def show(self, visual_tokens: Any) -> None:
         pass
@@ -47,6 +49,9 @@ class FakeLanguage:
         self.positions += tokens.positions.tolist()
         self.length += len(tokens)
         return self.says[len(self.calls) - 2] if 2 <= len(self.calls) < len(self.says) + 2 else 0
+
+    def logits(self) -> np.ndarray:
+        return np.array([0.0, np.nan if len(self.calls) >= self.broken_from else -np.inf], np.float32)
 
     def rewind(self, length: int) -> None:
         self.length = length
@@ -141,6 +146,35 @@ def test_an_answer_of_no_tokens_is_refused(micro_bundle: Bundle, window: Window)
     session, _ = fake_session(micro_bundle, [40])
     with pytest.raises(UserError, match="at least 1 token"):
         session.ask(session.watch(window), "Who?", 0)
+
+
+def test_an_answer_chosen_among_what_is_no_number_is_never_heard(micro_bundle: Bundle, window: Window) -> None:
+    session, language = fake_session(micro_bundle, [40] * 50)
+    heard: list[int] = []
+    language.broken_from = 0
+    with pytest.raises(EngineError, match=r"the language model's logits are no numbers .*stts-runtime check BUNDLE"):
+        session.ask(session.watch(window), "Who?", 5, lambda ids: bool(heard.append(len(ids))) or True)
+    assert not heard
+
+
+def test_logits_that_become_no_numbers_on_the_way_fail_the_answer(micro_bundle: Bundle, window: Window) -> None:
+    session, language = fake_session(micro_bundle, [40] * 50)
+    language.broken_from = 5
+    assert session.ask(session.watch(window), "Who?", 2).tokens.generated == 2
+    language.calls.clear()
+    with pytest.raises(EngineError, match="are no numbers"):
+        session.ask(session.watch(window), "Who?", 5)
+
+
+def test_groups_chosen_by_what_is_no_number_fail_the_window(
+    micro_bundle: Bundle, window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, _ = fake_session(micro_bundle, [40])
+    chosen = FakeVision().run(window.frames)
+    scores = np.full(chosen.kept.shape, np.nan, np.float32)
+    monkeypatch.setattr(FakeVision, "run", lambda *_: VisionOutput(chosen.visual_tokens, chosen.kept, scores))
+    with pytest.raises(EngineError, match="the token scorer's scores are no numbers"):
+        session.watch(window)
 
 
 @pytest.mark.onnxruntime

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from stts_runtime import clock
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import EngineName, LanguageEngine, load_language
+from stts_runtime.engines.finite import check_logits
 from stts_runtime.errors import PromptError, UserError
 from stts_runtime.prompt import PromptBuilder, Tokens
 
@@ -162,7 +163,7 @@ class Conversation:
                 self._asked(question, prefix)
 
     def ask(self, prefix: Prefix, question: str, max_tokens: int = 64, on_token: OnToken = go_on) -> Reply:
-        """Answers a question about the window that was watched last."""
+        """Answers a question about the window that was watched last. Raises `EngineError` for NaN."""
         if max_tokens < 1:
             raise UserError(f"an answer needs at least 1 token, got {max_tokens}")
         if prefix.window_id != self._window_id:
@@ -171,11 +172,23 @@ class Conversation:
         with stopwatch.stage("tokenize"):
             asked = self._asked(question, prefix.tokens)
         with self._alone():
-            made = generate(self._language, len(prefix), asked, self._eos_ids, max_tokens, on_token)
+            made = self._generated(len(prefix), asked, max_tokens, on_token)
         prefix.questions += 1
         spent = {"prefill_video": 0.0 if reused else prefix.milliseconds, **made.milliseconds}
         spent["prefill_question"] += stopwatch.milliseconds["tokenize"]
         return Reply(question, self.text(made.ids), made, len(prefix) + len(asked), spent, reused)
+
+    def _generated(self, prefix_length: int, asked: Tokens, max_tokens: int, on_token: OnToken) -> Generation:
+        """Raises `EngineError` for NaN: before anybody hears the first token, and behind the last, which tells all."""
+
+        def checked(ids: Sequence[int]) -> bool:
+            if len(ids) == 1:
+                check_logits(self._language)
+            return on_token(ids)
+
+        made = generate(self._language, prefix_length, asked, self._eos_ids, max_tokens, checked)
+        check_logits(self._language)
+        return made
 
     def text(self, ids: Sequence[int]) -> str:
         """Generated tokens as text, also while more are to come. Thread-safe."""

@@ -171,7 +171,9 @@ class AnswerService:
                     param,
                 )
             return fetched(url, limits, param)
-        raise ApiError(400, f"{param} should be {media.DATA_URL}, or the id of a file uploaded to /v1/files", param)
+        wanted = f"{media.DATA_URL}, or the id of a file uploaded to /v1/files"
+        theirs = "; this one the front end alone can open" if url.startswith(("/", "blob:")) else ""
+        raise ApiError(400, f"{param} should be {wanted}{theirs}", param)
 
     def _clip(self, video: VideoFile, wanted: Wanted) -> ReadClip:
         try:

@@ -71,6 +71,7 @@ _WORDS = {
 _TYPES = ("string_type", "list_type", "dict_type", "model_type", "model_attributes_type")
 """Of pydantic's errors: a union was given something of another kind."""
 _LONGEST_NAME = 60
+_LISTED = "<attached_files>"
 _WRITTEN_OUT = re.compile(r"data:(?:image|video)/[\w.+-]+;base64,", re.IGNORECASE)
 """A picture in Markdown or HTML, as front ends show them."""
 
@@ -98,6 +99,8 @@ def other_apis(body: Any) -> str | None:
             return f"messages[{number}].images is of Ollama's API; here a part of `content` is {_PICTURE}"
         if message.files:
             return f"messages[{number}].files is Open WebUI's own; here a part of `content` is {_PICTURE} or {_FILE}"
+        if any(_LISTED in text for text in message.texts):
+            return f"messages[{number}].content names files, as Open WebUI does, and has none of them: send {_FILE}"
         if any(_WRITTEN_OUT.search(text) for text in message.texts):
             return f"messages[{number}].content holds a data URL as text; here a part of `content` is {_PICTURE}"
     return f"files is of a front end's own; here a part of `content` is {_PICTURE} or {_FILE}" if body.files else None

@@ -33,12 +33,13 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
     The pipeline runs in this thread and is the only one that touches engines. Raises `UserError` before anything
     listens for what cannot work.
     """
-    token = required_token(config.serve)
-    if config.serve.certificate:
-        check_certificate(*config.serve.certificate)
     with small_memory(), ExitStack() as open_things:
+        # First of all: an address that is none needs no token.
         place = bound(config.serve.listen)
         open_things.callback(place.close)
+        token = required_token(config.serve)
+        if config.serve.certificate:
+            check_certificate(*config.serve.certificate)
         bundle, choice = open_bundle(config, tell)
         sessions = Sessions(bundle, choice.name)
         live = _live(config, bundle, choice, sessions.conversation)

@@ -16,6 +16,7 @@ from stts_runtime.sinks.spooled import AwayError, RefusedError
 with stream_extra("requests", "webhooks"):
     import requests
     import requests.auth
+    import requests.utils
     import urllib3
 
 _MOST_OF_A_REPLY = 65536
@@ -38,8 +39,7 @@ class Webhook:
         self._key = config.signing_key.read().encode() if config.signing_key else None
         self._session = requests.Session()
         self._session.headers["Content-Type"] = "application/json"
-        if config.token:
-            self._session.auth = _Bearer(config.token.read())
+        self._session.auth = _Credentials(config.token.read() if config.token else None)
 
     def deliver(self, body: bytes) -> None:
         try:
@@ -72,14 +72,22 @@ class Webhook:
         return headers
 
 
-class _Bearer(requests.auth.AuthBase):
-    """As an `auth`, and not a header, it is not replaced by what ~/.netrc has for the host."""
+class _Credentials(requests.auth.AuthBase):
+    """The token, or the user and password of the address, or none.
 
-    def __init__(self, token: str) -> None:
+    Without an `auth` of its own, `requests` sends what ~/.netrc has for the host, also in place of a header. Proxies
+    and certificates of the environment are the operator's choice, and stay.
+    """
+
+    def __init__(self, token: str | None) -> None:
         self._token = token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
+        user, password = requests.utils.get_auth_from_url(request.url or "")
+        if self._token is not None:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        elif user or password:
+            requests.auth.HTTPBasicAuth(user, password)(request)
         return request
 
 

@@ -27,7 +27,10 @@ def sends_one_picture(url: str, seconds: float) -> bool:
     """
     parts, deadline = urlsplit(url), clock.now() + seconds
     try:
-        request = urllib.request.Request(_without_user(parts), headers={**_HEADERS, **_authorization(parts)})  # noqa: S310
+        request = urllib.request.Request(_without_user(parts), headers=_HEADERS)  # noqa: S310
+        if user := _authorization(parts):
+            # Where a redirection leads they do not go along.
+            request.add_unredirected_header("Authorization", user)
         with closing(urllib.request.urlopen(request, timeout=seconds)) as answer:  # noqa: S310 - http(s) alone
             return answer.headers.get_content_maintype() == "image" and _ends(answer, deadline)
     except (OSError, HTTPException, ValueError):
@@ -47,8 +50,8 @@ def _without_user(parts: SplitResult) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
 
 
-def _authorization(parts: SplitResult) -> dict[str, str]:
+def _authorization(parts: SplitResult) -> str | None:
     if parts.username is None:
-        return {}
+        return None
     user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return {"Authorization": "Basic " + base64.b64encode(user.encode()).decode()}
+    return "Basic " + base64.b64encode(user.encode()).decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections import Counter
@@ -98,6 +99,9 @@ class Asking(Settings):
         return self
 
 
+_HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_.-]{1,253}", re.ASCII)
+
+
 class Listen(Settings):
     """Where metrics can be fetched; in a file `ADDRESS:PORT`."""
 
@@ -110,7 +114,17 @@ class Listen(Settings):
         address, colon, port = given.rpartition(":") if isinstance(given, str) else ("", "", "")
         if not (address and colon and port.isdecimal()):
             raise ValueError("it should be ADDRESS:PORT: 127.0.0.1:9109")
-        return {"address": address.strip("[]"), "port": port}
+        return {"address": _address(address.strip("[]")), "port": port}
+
+
+def _address(given: str) -> str:
+    """A name, or an address that is one: what looks like neither is looked up nowhere."""
+    if not _HOST_NAME.fullmatch(given):
+        try:
+            ipaddress.ip_address(given)
+        except ValueError:
+            raise ValueError(f"{given!r} is neither an address of this machine nor a name of it") from None
+    return given
 
 
 class StreamEntry(Asking):

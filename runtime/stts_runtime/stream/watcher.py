@@ -17,6 +17,7 @@ from stts_runtime.answering import Conversation, OnToken, Prefix, Reply, go_on
 from stts_runtime.answering.conversation import Stopwatch
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import IncrementalOutput, IncrementalVisionEngine, LanguageEngine
+from stts_runtime.engines.finite import check_scores
 from stts_runtime.errors import BundleError
 from stts_runtime.sources.source import Frame
 from stts_runtime.video.pixels import resize_to_square
@@ -146,6 +147,7 @@ class Watcher:
         with stopwatch.stage("vision"):
             pixels = resize_to_square(frame.image, self._image_size)
             output = self._engines.vision.run(pixels, newest.output.pooled if newest else None, key=is_key)
+            check_scores(output.scores)
         self._since_key = 0 if is_key else since
         spent = stopwatch.milliseconds["vision"]
         seen = SeenFrame(output, frame.seconds, frame.captured, is_key, novelty(output.change), spent)

@@ -199,6 +199,27 @@ def test_the_recorded_command_names_no_path(micro_bundle: Bundle) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (float("nan"), r"weight model\.language_model\.norm\.weight holds values that are not finite"),
+        (float("-inf"), r"weight model\.language_model\.norm\.weight holds values that are not finite"),
+        (3e38, "the model's logits are not finite, though all of its weights are"),
+    ],
+)
+def test_weights_that_give_no_numbers_are_refused(
+    micro_checkpoint: Path, tmp_path: Path, value: float, said: str
+) -> None:
+    copy, name = tmp_path / "checkpoint", "model.language_model.norm.weight"
+    shutil.copytree(micro_checkpoint, copy)
+    weights = {key: tensor.float() for key, tensor in load_file(copy / SINGLE).items()}
+    weights[name].fill_(value)
+    save_file(weights, copy / SINGLE)
+    with pytest.raises(CheckpointError, match=said):
+        build_bundle(request(copy, tmp_path / "bundle", keeps=[1.0]))
+    assert [one.name for one in tmp_path.iterdir()] == ["checkpoint"]
+
+
 def test_a_checkpoint_of_the_older_generation_builds(micro_checkpoint: Path, tmp_path: Path) -> None:
     """Fused weights are stored in one piece and must reach the weight file as several."""
     copy = Path(shutil.copytree(micro_checkpoint, tmp_path / "older"))

@@ -19,7 +19,7 @@ from stts_export.modules.scorer import TokenScorer
 from stts_export.modules.vit import patches_of_frames
 from stts_export.training import state
 from stts_export.training.examples import Batch, batch_of
-from stts_export.training.loop import Run
+from stts_export.training.loop import Report, Run
 from stts_export.training.muon import StackedMuon
 from stts_export.training.objective import Objective
 from stts_export.training.recipe import Phase, Recipe, TrainingSetting
@@ -200,6 +200,15 @@ def test_a_run_learns_and_its_checkpoint_computes_the_same(tmp_path: Path, recip
     read = Objective(modules.vision, modules.language, TINY.scores).eval()(batch, budget)
     trained = run._objective.eval()(batch, budget)
     torch.testing.assert_close(read.answer_loss, trained.answer_loss.detach(), atol=2e-2, rtol=0)
+
+
+@pytest.mark.parametrize("pruned", [True, False])
+def test_a_twins_card_says_nothing_of_the_others_figures(recipe: Recipe, pruned: bool) -> None:
+    report = Report(1, 60.0, 1.0, 10, 0.1, 0.1, {}, 0.0, None)
+    card = model_card(
+        dataclasses.replace(recipe, pruned=pruned), MICRO, report, Provenance("a machine", "a commit", "a command")
+    )
+    assert ("accuracy-tiny.json" in card) == pruned
 
 
 def test_a_run_in_parts_ends_near_one_in_one_piece(tmp_path: Path, recipe: Recipe) -> None:

@@ -160,6 +160,7 @@ def test_an_address_that_is_not_read_is_told_by_its_place_with_what_is(server: S
     said, place = refusal(server, at(url))
     assert said.startswith(f"{AT}.image_url.url should be a data URL: data:TYPE/SUBTYPE;base64,CONTENT")
     assert place == f"{AT}.image_url.url"
+    assert said.endswith("this one the front end alone can open") == url.startswith(("blob:", "/api"))
 
 
 @pytest.mark.parametrize("content", ["!", "?" * 3_000_000, "A", "AAAAA", "AA=A", "\ud800", "%zz", "%ff"])
@@ -191,6 +192,10 @@ def test_what_is_not_base64_is_told_by_its_place(server: Served, content: str) -
         (
             {"messages": [{"role": "user", "content": f"What is this? ![a]({URL})"}]},
             "messages[0].content holds a data URL as text",
+        ),
+        (
+            {"messages": [{"role": "user", "content": "<attached_files>\n<file url='x'/>\n</attached_files>\nWhat?"}]},
+            "messages[0].content names files, as Open WebUI does, and has none of them: send",
         ),
         ({"messages": []}, "messages should have at least 1 of them"),
         ({"model": None}, "model should be text in quotes"),

@@ -316,6 +316,37 @@ def test_records_are_posted_in_order_with_key_token_and_signature(
     assert told == []
 
 
+@pytest.mark.parametrize(
+    ("user", "settings", "sent"),
+    [
+        ("", {}, None),
+        ("user:pass@", {}, "Basic dXNlcjpwYXNz"),
+        ("", {"token": {"env": "TOKEN"}}, "Bearer t0ken"),
+        ("user:pass@", {"token": {"env": "TOKEN"}}, "Bearer t0ken"),
+    ],
+)
+def test_no_credentials_are_sent_but_those_of_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: str, settings: dict[str, Any], sent: str | None
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password hunter2\ndefault login anybody password hunter2\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("TOKEN", "t0ken")
+    with web_receiver() as receiver:
+        Webhook(WebhookConfig(to=receiver.url(user=user), **settings)).deliver(b"{}")
+    assert receiver.requests[0].headers.get("Authorization") == sent
+
+
+def test_a_proxy_of_the_environment_is_used_and_gets_no_credentials_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    with web_receiver() as proxy:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("no_proxy", "")
+        Webhook(WebhookConfig(to="http://receiver.invalid/hook")).deliver(b"{}")
+    assert proxy.requests[0].path == "http://receiver.invalid/hook"
+    assert not {"Authorization", "Proxy-Authorization"} & proxy.requests[0].headers.keys()
+
+
 @pytest.mark.parametrize("status", [500, 503, 429, 408, 425, 302])
 def test_a_receiver_in_trouble_gets_the_same_record_again(tmp_path: Path, status: int) -> None:
     told: list[str] = []

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import cv2
 import numpy as np
 import pytest
 
 from stts_runtime.sources import LiveSettings, State, open_source
+from stts_runtime.sources.snapshot import sends_one_picture
 from tests.fault_lab.encoded import drawn, jpeg_parts
 from tests.fault_lab.small_servers import http_stream
 
@@ -62,3 +66,34 @@ def test_pictures_that_go_on_are_a_stream(kind: str, chunks: Callable[[], Iterat
         source.close()
     assert all(frame is not None for frame in frames)
     assert source.reconnections == 0
+
+
+@contextmanager
+def camera(location: str | None = None) -> Iterator[tuple[int, list[str | None]]]:
+    """Sends a picture, or to another address; its port, and what `Authorization` requests had."""
+    seen: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers["Authorization"])
+            self.send_response(302 if location else 200)
+            self.send_header("Location" if location else "Content-Type", location or "image/jpeg")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server.server_address[1], seen
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_redirection_gets_no_credentials() -> None:
+    with camera() as (target, theirs), camera(f"http://127.0.0.1:{target}/picture") as (port, ours):
+        assert sends_one_picture(f"http://user:pass@127.0.0.1:{port}/snapshot", 5.0)
+    assert (ours, theirs) == (["Basic dXNlcjpwYXNz"], [None])

@@ -72,7 +72,7 @@ the hard set, each once, with every question that has an exact answer in it.
 ## Validation at the end of training
 
 {recipe.validation_clips} clips of each set that were not trained on; accuracy in percent, where a point has to be right
-to the cell. What the exported engines reach on test clips is in `benchmarks/accuracy-tiny.json`.
+to the cell.{_measured(recipe)}
 
 {_table(last.accuracy)}
 """
@@ -80,6 +80,12 @@ to the cell. What the exported engines reach on test clips is in `benchmarks/acc
 
 def _untrained_scorer(recipe: Recipe) -> str:
     return "" if recipe.pruned else "\nIts scorer was never trained: it is for keep 1, as a measure of the other's."
+
+
+def _measured(recipe: Recipe) -> str:
+    """The file is about the pruned one alone."""
+    said = " What the exported engines reach on test clips is in `benchmarks/accuracy-tiny.json`."
+    return said if recipe.pruned else ""
 
 
 def _unfinished(last: Report) -> str:
