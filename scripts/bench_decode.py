@@ -1,22 +1,23 @@
 #!/usr/bin/env python3
 """Checks the kernels of `stts_runtime.cuda_decode` on a GPU, and times a layer of them beside a copy of its bytes.
 
-    PYTHONPATH=runtime:tools python3 scripts/bench_decode.py --sweep build/decode_sweep --output decode.json
+    PYTHONPATH=runtime:tools python3 scripts/bench_decode.py --sweep build/decode_sweep --out decode.json
 
-Needs numpy and cuda-bindings, and neither torch nor a bundle: weights are random, of Molmo2-4B's size, all 36 layers in
+Needs numpy, typer and cuda-bindings, and neither torch nor a bundle: weights are random, of Molmo2-4B's size, all 36 layers in
 memory of their own. `--sweep` is the folder that `scripts/compile_kernels.py --sweep` wrote: with it every kernel's
 tiling is chosen by time. Every section is a process of its own; what failed stands in the JSON with its error.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Optional
+
+import typer
 
 from stts_tools.decode_bench.run import KINDS, attempt, deadline, run_section
 
@@ -24,6 +25,8 @@ _SHARES = {"machine": 0.05, "checks": 0.23, "dense": 0.28, "float8": 0.21, "int4
 """Of the time."""
 _GRACE_S = 14.0
 """For what a section still has to do when its search is over."""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def _child(section: str, sweep: Path | None, seconds: float, output: Path) -> None:
@@ -45,7 +48,7 @@ def _parent(sweep: Path | None, seconds: float, output: Path, sections: list[str
     for section in sections:
         share = seconds * _SHARES[section] / sum(_SHARES[one] for one in sections)
         partial = output.with_suffix(f".{section}.json")
-        command = [sys.executable, __file__, "--section", section, "--seconds", str(share), "--output", str(partial)]
+        command = [sys.executable, __file__, "--section", section, "--seconds", str(share), "--out", str(partial)]
         if sweep is not None:
             command += ["--sweep", str(sweep)]
         begin = time.monotonic()
@@ -57,22 +60,24 @@ def _parent(sweep: Path | None, seconds: float, output: Path, sections: list[str
     return results
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sweep", type=Path, help="the folder with candidates; the packaged tilings alone if left out")
-    parser.add_argument("--seconds", type=float, default=200.0, help="of all sections together")
-    parser.add_argument("--output", type=Path, default=Path("decode.json"))
-    parser.add_argument("--only", nargs="*", choices=list(_SHARES), default=list(_SHARES), help="sections to run")
-    parser.add_argument("--section", choices=list(_SHARES), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.section:
-        _child(arguments.section, arguments.sweep, arguments.seconds, arguments.output)
+@app.command(help=__doc__)
+def main(
+    sweep: Annotated[Optional[Path], typer.Option(help="Folder of candidates. Default: the packaged tilings.")] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="Of all sections together.")] = 200.0,
+    out: Annotated[Path, typer.Option(help="Report, .json.")] = Path("decode.json"),
+    only: Annotated[Optional[list[str]], typer.Option(help=f"One of {', '.join(_SHARES)}; repeatable.")] = None,
+    section: Annotated[Optional[str], typer.Option(hidden=True)] = None,
+) -> None:
+    if section:
+        _child(section, sweep, seconds, out)
         return
-    results = _parent(arguments.sweep, arguments.seconds, arguments.output, arguments.only)
+    if unknown := set(only or ()) - set(_SHARES):
+        raise typer.BadParameter(f"no section {', '.join(sorted(unknown))}; there are {', '.join(_SHARES)}")
+    results = _parent(sweep, seconds, out, only or list(_SHARES))
     for kind in KINDS:
         results.get(kind, {}).pop("tried", None)
     print(json.dumps(results))
 
 
 if __name__ == "__main__":
-    main()
+    app()

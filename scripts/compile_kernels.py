@@ -10,18 +10,22 @@ NVRTC 12.2 writes PTX 8.2, which the drivers of JetPack 6 load. Needs no GPU. `-
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import gzip
 import sys
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
 
 from stts_runtime.cuda_decode.variants import ARCHITECTURES, KERNELS, Module, fingerprint, packaged_modules, read_ptx
 from stts_tools.decode_bench.candidates import sweep_modules
 
 _LIBRARY = "lib/libnvrtc.so.12"
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 class Nvrtc:
@@ -69,7 +73,7 @@ class Nvrtc:
 
 
 def installed_library() -> Path:
-    found = find_spec("nvidia.cuda_nvrtc")
+    found = find_spec("nvidia.cuda_nvrtc") if find_spec("nvidia") else None
     if found is None or not found.submodule_search_locations:
         sys.exit("NVRTC is not installed: pip install 'nvidia-cuda-nvrtc-cu12==12.2.*'")
     return Path(found.submodule_search_locations[0]) / _LIBRARY
@@ -85,23 +89,27 @@ def compiled(nvrtc: Nvrtc, module: Module, architecture: int) -> str:
     return "\n".join([f"// {fingerprint(module)}", *filter(None, lines), ""])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nvrtc", type=Path, help="the library; the installed package's if left out")
-    parser.add_argument("--check", action="store_true", help="fail if what is there is not what would be written")
-    parser.add_argument("--sweep", type=Path, help="write the benchmark's candidates for compute_90 into this folder")
-    arguments = parser.parse_args()
-    nvrtc = Nvrtc(arguments.nvrtc or installed_library())
+@app.command(help=__doc__)
+def main(
+    nvrtc_library: Annotated[
+        Optional[Path], typer.Option("--nvrtc", help="The library. Default: the installed package's.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Fail if what is there is not what would be written.")] = False,
+    sweep: Annotated[
+        Optional[Path], typer.Option(help="Write the benchmark's candidates for compute_90 into this folder.")
+    ] = None,
+) -> None:
+    nvrtc = Nvrtc(nvrtc_library or installed_library())
     if nvrtc.version() != (12, 2):
         sys.exit(f"NVRTC is {nvrtc.version()}, and PTX that old drivers load takes 12.2")
-    if arguments.sweep:
-        arguments.sweep.mkdir(parents=True, exist_ok=True)
-        wanted = [(module, 90, arguments.sweep / module.path(90).name) for module in sweep_modules()]
+    if sweep:
+        sweep.mkdir(parents=True, exist_ok=True)
+        wanted = [(module, 90, sweep / module.path(90).name) for module in sweep_modules()]
     else:
         wanted = [(module, one, module.path(one)) for module in packaged_modules() for one in ARCHITECTURES]
     for module, architecture, path in wanted:
         text = compiled(nvrtc, module, architecture)
-        if arguments.check:
+        if check:
             if not path.exists() or read_ptx(path) != text:
                 sys.exit(f"{path} is not what its sources give; run this without --check")
             continue
@@ -112,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    app()
