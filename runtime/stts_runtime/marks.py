@@ -72,14 +72,14 @@ def fresh_points(points: Sequence[PointRecord], now: float) -> list[PointRecord]
     """Of an answer about a stream, those of its newest frame, as points of a frame 0 that came at `now`: their names
     say how old they are, and what is older than ten seconds is left out, since the thing may be anywhere.
     """
-    newest = max((point.seconds for point in points if point.frame is not None), default=now)
+    newest = max((point.seconds for point in points), default=now)
     age = max(now - newest, 0.0)
     if age > _LONGEST_AGE_SECONDS:
         return []
     return [
-        point.model_copy(update={"label": f"{point.name}, {age:.1f} s ago".lstrip(", "), "frame": 0, "track": None})
+        point.model_copy(update={"label": f"{point.name} {age:.1f} s ago".lstrip(), "frame": 0, "track": None})
         for point in points
-        if point.frame is not None and point.seconds == newest
+        if point.seconds == newest
     ]
 
 
