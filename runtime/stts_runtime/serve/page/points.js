@@ -3,6 +3,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const COLOURS = ["#ffdc50", "#50c8ff", "#8cff8c", "#ff8cff", "#ff966e", "#78ffff"];
 const FRESH_SECONDS = 10; // a thing that moves may be anywhere after that
+const MOVED_ON_SECONDS = 0.05;
 const RADIUS = 11;
 const LETTER = 7.2; // the width of one, at the most usual
 const LINE = 18;
@@ -51,8 +52,8 @@ function freshPoints(points, now) {
   return points.filter((one) => one.seconds === newest).map((one) => ({
     x: one.x,
     y: one.y,
-    isOld: age > 0.05,
-    name: `${nameOf(one) || "point"} ${age.toFixed(1)} s ago`,
+    isOld: age > MOVED_ON_SECONDS,
+    name: `${nameOf(one) || "point"}${age > MOVED_ON_SECONDS ? ` ${age.toFixed(1)} s ago` : ""}`,
     colour: COLOURS[names.indexOf(nameOf(one)) % COLOURS.length],
   }));
 }
