@@ -21,7 +21,8 @@ def _ground(value: int) -> NDArray[np.uint8]:
 
 
 def _changed(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    return (before != after).any(axis=2)
+    changed: NDArray[np.bool_] = np.any(before != after, axis=2)
+    return changed
 
 
 @pytest.mark.parametrize("value", [0, 60, 128, 200, 255])

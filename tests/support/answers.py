@@ -29,6 +29,7 @@ def answer_of(text: str, source: str = "a.mp4", question: str = "Where?") -> Ans
         budget="clip",
         watching=watching,
         notes=["a note"],
+        scorer=None,
     )
 
 
@@ -46,4 +47,5 @@ def stream_answer_of(text: str) -> StreamAnswer:
         number=1,
         trigger="asked",
         dropped={},
+        scorer=None,
     )
