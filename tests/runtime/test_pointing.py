@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stts_runtime.pointing import Point, read_pointing
+from stts_runtime.pointing import Point, read_pointing, words_of
 
 
 def test_a_point_of_the_shipped_checkpoint() -> None:
@@ -110,3 +110,9 @@ def test_words_and_points_that_differ_are_told() -> None:
 def test_a_long_broken_answer_is_quoted_in_short() -> None:
     (problem,) = read_pointing('<tracks coords="' + "0.0 1 259 340\t" * 1000).problems
     assert len(problem) < 120
+
+
+def test_people_read_labels_and_no_coordinates() -> None:
+    text = 'Counting the <points coords="1.0 1 100 200">red dog</points> shows a total of 1.'
+    assert words_of(text) == "Counting the red dog shows a total of 1."
+    assert words_of('<points coords="1.0 1 1') == '<points coords="1.0 1 1'

@@ -27,6 +27,7 @@ from stts_runtime.marks import fresh_points, marked
 from stts_runtime.overlay import Image, caption, dimmed
 from stts_runtime.places import unwritable
 from stts_runtime.point_records import PointRecord
+from stts_runtime.pointing import words_of
 from stts_runtime.records import Record, StreamAnswer
 from stts_runtime.sinks.line_file import Series
 from stts_runtime.stream.channel import Channel, Look
@@ -117,7 +118,7 @@ class Previews:
 
     def saw(self, channel: Channel, look: Look) -> None:
         seen, answer = look.seen, self._answers.get(channel.name)
-        text, points = "" if answer is None else answer.answer, self._points.get(channel.name, [])
+        text, points = "" if answer is None else words_of(answer.answer), self._points.get(channel.name, [])
         try:
             self._previews[channel.name].show(
                 look.frame.image, seen.output.kept, text, seen.seconds, fresh_points(points, seen.seconds)
