@@ -3,9 +3,9 @@
 
     PYTHONPATH=runtime:tools python3 scripts/bench_decode.py --sweep build/decode_sweep --out decode.json
 
-Needs numpy, typer and cuda-bindings, and neither torch nor a bundle: weights are random, of Molmo2-4B's size, all 36 layers in
-memory of their own. `--sweep` is the folder that `scripts/compile_kernels.py --sweep` wrote: with it every kernel's
-tiling is chosen by time. Every section is a process of its own; what failed stands in the JSON with its error.
+Needs numpy, typer and cuda-bindings, and neither torch nor a bundle: weights are random, of Molmo2-4B's size, all 36
+layers in memory of their own. `--sweep` is the folder that `scripts/compile_kernels.py --sweep` wrote: with it every
+kernel's tiling is chosen by time. Every section is a process of its own; what failed stands in the JSON with its error.
 """
 
 from __future__ import annotations

@@ -71,6 +71,26 @@ def test_overlay_dims_what_was_dropped(micro_bundle: Bundle, clip: Path, tmp_pat
 
 
 @pytest.mark.onnxruntime
+def test_points_go_to_a_file_with_the_frames_that_were_looked_at(
+    micro_bundle: Bundle, clip: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "points.json"
+    asked = ("--ask", "Point to it.", "--ask", "Who?", "--points", out)
+    done = run("stts-runtime", "run", micro_bundle.folder, clip, *asked)
+    assert done.returncode == 0, done.stderr
+    assert f"points: {out}" in done.stdout
+    content = json.loads(out.read_text())
+    # The answers of random weights point to nothing.
+    assert content["annotations"] == []
+    assert [(image["width"], image["height"]) for image in content["images"]] == [shown_size(clip)] * 3
+
+
+def shown_size(clip: Path) -> tuple[int, int]:
+    capture = cv2.VideoCapture(str(clip))
+    return int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+
+
+@pytest.mark.onnxruntime
 def test_user_mistakes_give_one_line_and_exit_code_2(micro_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
     bundle = micro_bundle.folder
     empty = tmp_path / "empty.mp4"
@@ -88,6 +108,8 @@ def test_user_mistakes_give_one_line_and_exit_code_2(micro_bundle: Bundle, clip:
         ((bundle, clip, "--ask", " "), "the question is empty"),
         ((bundle, clip, *ask, "--overlay", "x.gif"), ".png or .mp4"),
         ((bundle, clip, empty, *ask, "--overlay", "x.png"), "one source, got 2"),
+        ((bundle, clip, *ask, "--points", "x.csv"), "x.csv should end in .json"),
+        ((bundle, clip, *ask, "--points", "x.json", "--out", "x.jsonl"), "--points takes no --out"),
         ((bundle, tmp_path, *ask, "--out", "x.json"), "x.json should end in .jsonl"),
         ((bundle, empty, *ask, "--out", bundle / "engines" / "x.jsonl"), "no such folder"),
         ((bundle, clip, *ask, "--out", bundle / "x.jsonl"), "inside the bundle"),

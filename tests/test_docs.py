@@ -132,7 +132,7 @@ def test_a_command_that_is_shown_does_what_it_says(
         assert refusal in str(done.exception)
         return
     assert done.exit_code == 0, done.output
-    for option in ("--out", "--overlay", "--plot", "--report"):
+    for option in ("--out", "--overlay", "--points", "--plot", "--report"):
         assert option not in words or Path(words[words.index(option) + 1]).exists()
 
 

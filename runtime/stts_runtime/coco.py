@@ -36,8 +36,7 @@ class CocoKeypoints:
             self._first_image[looked] = len(self._images) + 1
             self._add_images(answer)
         for point in answer.points:
-            if point.frame is not None:
-                self._annotate(point, self._first_image[looked] + point.frame, answer.question)
+            self._annotate(point, self._first_image[looked] + point.frame, answer.question)
 
     def write(self, path: Path) -> None:
         """Raises `UserError` if it cannot be written."""

@@ -27,6 +27,7 @@ _RADIUS = 0.05
 _LEAST_RADIUS = 8
 _LONGEST_NAME = 32
 _LONGEST_AGE_SECONDS = 10.0
+_MOVED_ON_SECONDS = 0.05
 
 
 class _Box(NamedTuple):
@@ -69,17 +70,20 @@ def marked(image: NDArray[np.uint8], points: Sequence[PointRecord], frame: int) 
 
 
 def fresh_points(points: Sequence[PointRecord], now: float) -> list[PointRecord]:
-    """Of an answer about a stream, those of its newest frame, as points of a frame 0 that came at `now`: their names
-    say how old they are, and what is older than ten seconds is left out, since the thing may be anywhere.
+    """Those in the newest frame of an answer about a stream, as points of a frame 0 that came at `now`.
+
+    Where the picture has moved on, names say how old they are. What is older than ten seconds is left out: the thing
+    may be anywhere.
     """
-    newest = max((point.seconds for point in points if point.frame is not None), default=now)
+    newest = max((point.seconds for point in points), default=now)
     age = max(now - newest, 0.0)
     if age > _LONGEST_AGE_SECONDS:
         return []
+    said = f" {age:.1f} s ago" if age > _MOVED_ON_SECONDS else ""
     return [
-        point.model_copy(update={"label": f"{point.name}, {age:.1f} s ago".lstrip(", "), "frame": 0, "track": None})
+        point.model_copy(update={"label": f"{point.name}{said}".lstrip(), "frame": 0, "track": None})
         for point in points
-        if point.frame is not None and point.seconds == newest
+        if point.seconds == newest
     ]
 
 

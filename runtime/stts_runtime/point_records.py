@@ -25,9 +25,9 @@ class PointRecord(BaseModel):
     y: float
     """Share of its height, from the top."""
     seconds: float
-    """On the time line of the record's `times_seconds`; as the answer says, which is to a tenth."""
-    frame: int | None
-    """The place of its frame in `times_seconds`, from 0; None if the window has no frame near that time."""
+    """Of its frame, as in the record's `times_seconds`."""
+    frame: int
+    """The place of its frame in `times_seconds`, from 0: the nearest to the time that the answer gives."""
     track: int | None
     """In a track, the number of the thing, the same in every frame; None for a point that stands alone."""
 
@@ -52,28 +52,34 @@ def pointed_at(answer: str, times_seconds: Sequence[float], begins: float = 0.0)
     """
     found = read_pointing(answer)
     points = [_record(point, times_seconds, begins) for point in found.points]
-    lost = sorted({point.seconds for point in points if point.frame is None})
-    notes = [f"points at {seconds:g} s, where the window has no frame" for seconds in lost]
-    return Pointed(points, found.count, [*found.problems, *notes])
+    return Pointed(points, found.count, [*found.problems, *_late(found.points, times_seconds, begins)])
 
 
 def _record(point: Point, times_seconds: Sequence[float], begins: float) -> PointRecord:
-    still = len(times_seconds) == 1
-    seconds = times_seconds[0] if still else begins + point.time
+    frame = _nearest(begins + point.time, times_seconds)
     return PointRecord(
         label=point.label,
         x=point.x,
         y=point.y,
-        seconds=round(seconds, 3),
-        frame=_nearest(seconds, times_seconds),
+        seconds=round(times_seconds[frame], 3),
+        frame=frame,
         track=point.number if point.is_track else None,
     )
 
 
-def _nearest(seconds: float, times_seconds: Sequence[float]) -> int | None:
-    """The frame that is meant: no further away than half the way from one frame to the next."""
-    if not times_seconds:
-        return None
-    widest = max((after - before for before, after in pairwise(times_seconds)), default=0.0)
-    frame = min(range(len(times_seconds)), key=lambda number: abs(times_seconds[number] - seconds))
-    return frame if abs(times_seconds[frame] - seconds) <= widest / 2 + _DIGIT else None
+def _late(points: Sequence[Point], times_seconds: Sequence[float], begins: float) -> list[str]:
+    """Notes about times that the window does not reach."""
+    if len(times_seconds) == 1:
+        return []
+    last = times_seconds[-1] - begins
+    late = sorted({point.time for point in points if point.time > last + _half_a_gap(times_seconds)})
+    return [f"points at {time:g} s, after the last frame ({last:.4g} s), which is taken for it" for time in late]
+
+
+def _nearest(seconds: float, times_seconds: Sequence[float]) -> int:
+    return min(range(len(times_seconds)), key=lambda frame: abs(times_seconds[frame] - seconds))
+
+
+def _half_a_gap(times_seconds: Sequence[float]) -> float:
+    """From one frame to the next, and what times lose to their one digit behind the point."""
+    return max(after - before for before, after in pairwise(times_seconds)) / 2 + _DIGIT

@@ -66,6 +66,11 @@ def read_pointing(text: str) -> Pointing:
     return Pointing(tuple(points), count, tuple(problems))
 
 
+def words_of(text: str) -> str:
+    """`text` with the labels of its tags in place of the coordinates, for people."""
+    return _TAG.sub(r"\3", text)
+
+
 def _points_of(tag: re.Match[str], problems: list[str]) -> list[Point] | None:
     """None if its coordinates do not follow the grammar."""
     frames = [_FRAME.fullmatch(frame) for frame in _BETWEEN_FRAMES.split(tag[2])]

@@ -45,14 +45,14 @@ _TEXTS = frozenset(
 )
 """Options of text that name no path."""
 _SUFFIXES = {
-    "overlay": ".png", "plot": ".png", "report": ".json", "answers": ".jsonl", "save_frames": ".npz",
+    "overlay": ".png", "plot": ".png", "report": ".json", "points": ".json", "answers": ".jsonl", "save_frames": ".npz",
     "write_reference": ".npz", "reference": ".npz", "to": ".jsonl", "config": ".yaml", "sources": ".mp4",
     "source": ".mp4", "frames_from": ".mp4",
 }  # fmt: skip
 _FOLDERS_MADE = ("build.out", "import.out", "calibrate.out", "stream.preview")
 _FILES_MADE = (
-    "run.overlay", "run.out", "bench.plot", "calibrate.save_frames", "calibrate.report", "calibrate.plot",
-    "evaluate.report", "evaluate.plot", "evaluate.answers", "verify.write_reference", "stream.to",
+    "run.overlay", "run.points", "run.out", "bench.plot", "calibrate.save_frames", "calibrate.report",
+    "calibrate.plot", "evaluate.report", "evaluate.plot", "evaluate.answers", "verify.write_reference", "stream.to",
 )  # fmt: skip
 _MADE = {
     **{name: {"not there", "an empty file"} for name in _FILES_MADE},

@@ -27,6 +27,7 @@ from stts_runtime.marks import fresh_points, marked
 from stts_runtime.overlay import Image, caption, dimmed
 from stts_runtime.places import unwritable
 from stts_runtime.point_records import PointRecord
+from stts_runtime.pointing import words_of
 from stts_runtime.records import Record, StreamAnswer
 from stts_runtime.sinks.line_file import Series
 from stts_runtime.stream.channel import Channel, Look
@@ -112,18 +113,25 @@ class Previews:
     def __init__(self, previews: Mapping[str, Preview], tell: Tell) -> None:
         self._previews, self._say = previews, Seldom(tell)
         self._answers: dict[str, StreamAnswer] = {}
+        self._points: dict[str, list[PointRecord]] = {}
+        """Of all answers about the newest window that was answered about."""
 
     def saw(self, channel: Channel, look: Look) -> None:
         seen, answer = look.seen, self._answers.get(channel.name)
-        text, points = ("", []) if answer is None else (answer.answer, fresh_points(answer.points, seen.seconds))
+        text, points = "" if answer is None else words_of(answer.answer), self._points.get(channel.name, [])
         try:
-            self._previews[channel.name].show(look.frame.image, seen.output.kept, text, seen.seconds, points)
+            self._previews[channel.name].show(
+                look.frame.image, seen.output.kept, text, seen.seconds, fresh_points(points, seen.seconds)
+            )
         except SinkError as error:
             self._say(f"{channel.name}: {error}")
 
     def said(self, record: Record) -> None:
         if isinstance(record, StreamAnswer):
-            self._answers[record.stream] = record
+            before = self._answers.get(record.stream)
+            is_same_window = before is not None and before.times_seconds[-1] == record.times_seconds[-1]
+            earlier = self._points[record.stream] if is_same_window else []
+            self._answers[record.stream], self._points[record.stream] = record, [*earlier, *record.points]
 
     def close(self) -> None:
         for name, preview in self._previews.items():

@@ -119,6 +119,63 @@ def test_the_slider_changes_what_is_kept_and_two_keep_ratios_stand_side_by_side(
     expect(page.locator(".side img").nth(0)).not_to_have_attribute("src", before or "")
 
 
+DRAWN = """async ([points, now]) => {
+  const { drawPoints, placesOf, wordsOf } = await import("./points.js");
+  const frame = document.createElement("div");
+  frame.className = "frame";
+  frame.style.cssText = "position: fixed; inset: 0 auto auto 0; width: 400px; height: 200px; aspect-ratio: auto";
+  frame.innerHTML = "<p class='kept'>18 of 36 patches</p>";
+  document.body.append(frame);
+  drawPoints(frame, { naturalWidth: 100, naturalHeight: 100 }, points, now);
+  const numbers = (one, names) => names.map((name) => Number(one.getAttribute(name)));
+  const of = (kind, ...names) => [...frame.querySelectorAll(kind)].map((one) => numbers(one, names));
+  const found = {
+    circles: of("circle:not(.under)", "cx", "cy"),
+    boxes: of("rect", "x", "y", "width", "height"),
+    names: [...frame.querySelectorAll("text")].map((one) => one.textContent),
+    dashed: frame.querySelectorAll("circle[stroke-dasharray]").length,
+    scripts: frame.querySelectorAll("script, img").length,
+    words: wordsOf({ answer: 'There are 2 <points coords="1.0 1 250 500">dog</points>.', points }),
+    places: points.length ? placesOf({ points }) : "",
+  };
+  frame.remove();
+  return found;
+}"""
+
+
+def _pointed(label: str, x: float, y: float, seconds: float = 5.0, track: int | None = None) -> dict[str, object]:
+    return {"label": label, "x": x, "y": y, "seconds": seconds, "frame": 3, "track": track}
+
+
+def test_points_lie_on_the_picture_with_names_that_cover_nothing(opened: Callable[..., Page]) -> None:
+    page = opened()
+    points = [_pointed("dog", 0.25, 0.5), _pointed("dog", 0.32, 0.5), _pointed("<script>1</script>", 0.9, 0.95)]
+    drawn = page.evaluate(DRAWN, [[*points, _pointed("dog", 0.5, 0.5, seconds=4.0)], 5.0])
+    # A square picture in the middle of a frame of 400 x 200.
+    assert drawn["circles"] == [[150, 100], [164, 100], [280, 190]]
+    assert (drawn["dashed"], drawn["scripts"]) == (0, 0)
+    assert drawn["names"] == ["dog", "dog", "<script>1</script>"]
+    for left, top, width, height in drawn["boxes"]:
+        assert left >= 0
+        assert top >= 0
+        assert left + width <= 400
+        assert top + height <= 200
+        for x, y in drawn["circles"]:
+            apart = max(left - x, x - left - width, top - y, y - top - height)
+            assert apart >= 11, "a name lies on a circle"
+    assert drawn["words"] == "There are 2 dog."
+    assert drawn["places"].endswith("; and 1 in frames before")
+
+
+def test_points_say_how_old_they_are_and_go(opened: Callable[..., Page]) -> None:
+    page = opened()
+    points = [_pointed("dog", 0.5, 0.5, track=2)]
+    old = page.evaluate(DRAWN, [points, 7.5])
+    assert (old["names"], old["dashed"]) == (["dog 2 2.5 s ago"], 1)
+    assert page.evaluate(DRAWN, [points, 15.5])["circles"] == []
+    assert page.evaluate(DRAWN, [[], 15.5])["circles"] == []
+
+
 def test_what_is_no_clip_is_refused_in_words(opened: Callable[..., Page], tmp_path: Path) -> None:
     page = opened()
     path = tmp_path / "clip.mp4"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from stts_runtime import clock
 from stts_runtime.errors import SinkError
+from stts_runtime.point_records import PointRecord
 from stts_runtime.stream.preview import Preview
 from tests.support.places import ROOT
 
@@ -45,6 +46,21 @@ def test_kept_patches_are_bright_dropped_ones_dark_and_the_answer_stands_above(t
     assert third[80:230, 20:300].mean() < 60
     assert first[:60].max() < 60
     assert second[:60].max() > 150
+
+
+def test_points_are_marked_where_they_are(tmp_path: Path) -> None:
+    preview = Preview(tmp_path / "gate.mp4")
+    point = PointRecord(label="car", x=0.25, y=0.25, seconds=5.0, frame=0, track=None)
+    preview.show(picture(), KEPT, "", 5.0)
+    preview.show(picture(), KEPT, "", 5.5, [point])
+    preview.close()
+    (_, bare), (_, marked) = frames_of(tmp_path / "gate.000001.mp4")
+    changed = np.abs(bare.astype(int) - marked).max(axis=2) > 60
+    rows, columns = np.nonzero(changed)
+    # The circle around it, and the name to its right.
+    assert 66 + 0.25 * 360 - 30 < rows.min() < rows.max() < 66 + 0.25 * 360 + 30
+    assert 0.25 * 640 - 30 < columns.min() < columns.max() < 0.25 * 640 + 100
+    assert not changed[66 + 90 - 8 : 66 + 90 + 8, 160 - 8 : 160 + 8].any()
 
 
 def test_a_new_file_after_a_while_and_the_newest_stay(tmp_path: Path) -> None:

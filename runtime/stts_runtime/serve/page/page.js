@@ -180,7 +180,10 @@ class Card {
 
   showPoints() {
     const look = this.looks.find((one) => one.number === this.shown);
-    drawPoints(this.part(".frame"), this.image, look && this.answers.at(-1), look?.seconds);
+    const end = (answer) => answer.times_seconds.at(-1);
+    // Several questions share a window.
+    const newest = this.answers.filter((one) => end(one) === end(this.answers.at(-1)));
+    drawPoints(this.part(".frame"), this.image, look ? newest.flatMap((one) => one.points) : [], look?.seconds);
   }
 
   showAge() {

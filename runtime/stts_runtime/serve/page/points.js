@@ -3,6 +3,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const COLOURS = ["#ffdc50", "#50c8ff", "#8cff8c", "#ff8cff", "#ff966e", "#78ffff"];
 const FRESH_SECONDS = 10; // a thing that moves may be anywhere after that
+const MOVED_ON_SECONDS = 0.05;
 const RADIUS = 11;
 const LETTER = 7.2; // the width of one, at the most usual
 const LINE = 18;
@@ -27,33 +28,32 @@ export function placesOf(answer) {
 
 const share = (part) => `${Math.round(100 * part)} %`;
 
-// Circles over `image`, which lies in `frame` with object-fit: contain, for the points of the newest frame of an answer
-// about a stream. `now` is the picture's moment on the stream's time line.
-export function drawPoints(frame, image, answer, now) {
+// Circles over `image`, which lies in `frame` with object-fit: contain, for those of an answer's points about a stream
+// that are in the newest frame. `now` is the picture's moment on the stream's time line.
+export function drawPoints(frame, image, all, now) {
   const svg = overlayOf(frame);
-  const points = answer ? freshPoints(answer.points, now) : [];
+  const points = freshPoints(all, now);
   svg.toggleAttribute("hidden", !points.length);
   if (!points.length || !image.naturalWidth) return;
-  const box = shownBox(frame, image);
-  svg.setAttribute("viewBox", `0 0 ${box.width} ${box.height}`);
-  Object.assign(svg.style, { left: `${box.left}px`, top: `${box.top}px`, width: `${box.width}px`, height: `${box.height}px` });
+  const whole = { width: frame.clientWidth, height: frame.clientHeight };
+  svg.setAttribute("viewBox", `0 0 ${whole.width} ${whole.height}`);
   svg.setAttribute("aria-label", points.map(({ name }) => name).join("; "));
-  const placed = points.map((one) => ({ ...one, x: one.x * box.width, y: one.y * box.height }));
-  const taken = placed.map(({ x, y }) => boxAround(x, y, RADIUS + 2));
-  svg.replaceChildren(...placed.map(circle), ...placed.flatMap((one) => label(one, box, taken)));
+  const box = shownBox(whole, image);
+  const placed = points.map((one) => ({ ...one, x: box.left + one.x * box.width, y: box.top + one.y * box.height }));
+  const taken = [...placed.map(({ x, y }) => boxAround(x, y, RADIUS + 2)), ...wordsIn(frame)];
+  svg.replaceChildren(...placed.map(circle), ...placed.flatMap((one) => label(one, whole, taken)));
 }
 
 function freshPoints(points, now) {
-  const there = points.filter((one) => one.frame !== null);
-  const newest = Math.max(...there.map((one) => one.seconds));
+  const newest = Math.max(...points.map((one) => one.seconds));
   const age = Math.max(now - newest, 0);
   if (age > FRESH_SECONDS) return [];
-  const names = [...new Set(there.map(nameOf))];
-  return there.filter((one) => one.seconds === newest).map((one) => ({
+  const names = [...new Set(points.map(nameOf))];
+  return points.filter((one) => one.seconds === newest).map((one) => ({
     x: one.x,
     y: one.y,
-    isOld: age > 0.05,
-    name: `${nameOf(one) || "point"}, ${age.toFixed(1)} s ago`,
+    isOld: age > MOVED_ON_SECONDS,
+    name: `${nameOf(one) || "point"}${age > MOVED_ON_SECONDS ? ` ${age.toFixed(1)} s ago` : ""}`,
     colour: COLOURS[names.indexOf(nameOf(one)) % COLOURS.length],
   }));
 }
@@ -69,10 +69,16 @@ function overlayOf(frame) {
   return svg;
 }
 
-function shownBox(frame, image) {
-  const scale = Math.min(frame.clientWidth / image.naturalWidth, frame.clientHeight / image.naturalHeight);
+function shownBox(whole, image) {
+  const scale = Math.min(whole.width / image.naturalWidth, whole.height / image.naturalHeight);
   const [width, height] = [image.naturalWidth * scale, image.naturalHeight * scale];
-  return { width, height, left: (frame.clientWidth - width) / 2, top: (frame.clientHeight - height) / 2 };
+  return { width, height, left: (whole.width - width) / 2, top: (whole.height - height) / 2 };
+}
+
+// Where the frame has text of its own.
+function wordsIn(frame) {
+  return [...frame.querySelectorAll("p:not(:empty)")].map(({ offsetLeft: left, offsetTop: top, offsetWidth, offsetHeight }) =>
+    ({ left, top, right: left + offsetWidth, bottom: top + offsetHeight }));
 }
 
 // A light ring on a wider dark one: one of the two shows on any ground. Dashed when the picture has moved on.
@@ -86,14 +92,14 @@ function circle({ x, y, colour, isOld }) {
 }
 
 // Beside its circle, where it covers no circle and no other name; nowhere if there is no such place.
-function label({ x, y, name }, box, taken) {
+function label({ x, y, name }, whole, taken) {
   const width = name.length * LETTER + 8;
   const away = RADIUS + 5;
   const columns = [x + away, x - away - width, x - width / 2];
   const rows = [y - LINE / 2, y - away - LINE, y + away];
   for (const [column, row] of [[0, 0], [1, 0], [2, 1], [2, 2], [0, 1], [1, 1], [0, 2], [1, 2]]) {
     const place = { left: columns[column], top: rows[row], right: columns[column] + width, bottom: rows[row] + LINE };
-    const isInside = place.left >= 0 && place.top >= 0 && place.right <= box.width && place.bottom <= box.height;
+    const isInside = place.left >= 0 && place.top >= 0 && place.right <= whole.width && place.bottom <= whole.height;
     if (!isInside || taken.some((other) => meet(place, other))) continue;
     taken.push(place);
     const text = made("text", { x: place.left + width / 2, y: place.top + LINE / 2 });
