@@ -99,7 +99,7 @@ def checked_choices(given: object, place: str = "choices") -> tuple[str, ...]:
     """
     listed = given.split(",") if isinstance(given, str) else given
     if not isinstance(listed, list | tuple):
-        raise UserError(f"{place} should be a list of texts, or a text such as yes,no; got {type(given).__name__}")
+        raise UserError(f"{place} should be a list of texts, or a text such as yes,no")
     choices = [_choice(one, f"{place}[{number}]") for number, one in enumerate(listed)]
     if not 2 <= len(choices) <= MOST_CHOICES:
         raise UserError(f"{place} should have from 2 to {MOST_CHOICES} of them, as yes,no has; got {len(choices)}")
