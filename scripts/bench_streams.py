@@ -167,7 +167,7 @@ def show(rows: list[Row]) -> None:
         counts = (f"{row['looks_per_second']:.1f}", f"{row['answers_per_second']:.1f}", missed)
         table.add_row(str(row["streams"]), *counts, f"{row['cores']:.1f}", *ages)
     console.print(table)
-    enough = [int(row["streams"]) for row in rows if _keeps_up(row, alone=rows[0])]
+    enough = [int(row["streams"] or 0) for row in rows if _keeps_up(row, alone=rows[0])]
     console.print(f"ages in ms since arrival, p50 / p95; kept up with: {max(enough, default=0)} streams")
 
 

@@ -16,7 +16,9 @@ from stts_runtime.errors import PromptError, SourceError, UserError
 from stts_runtime.mistakes import mistakes
 from stts_runtime.stream.config import StreamConfig
 
-STREAM_SETTINGS = ("when", "shortest_pause", "longest_pause", "key_every", "transport", "nvdec")
+STREAM_SETTINGS = (
+    *("choices", "schema", "alert", "when", "shortest_pause", "longest_pause", "key_every", "transport", "nvdec"),
+)
 """Those of a camera file that a caller from Python may give; sinks, metrics and previews are the caller's own."""
 
 

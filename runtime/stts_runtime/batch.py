@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stts_runtime.answering import FREE, AnswerForm, check_askable
 from stts_runtime.bundle import MANIFEST
 from stts_runtime.bundle.files import record_of
 from stts_runtime.errors import SttsError
@@ -44,16 +45,16 @@ class Batch:
         wanted: Wanted,
         max_tokens: int = 64,
         nvdec: bool = False,
+        form: AnswerForm = FREE,
     ) -> None:
         """`nvdec` decodes on the GPU what it can. Raises `BundleError` if no clip could be answered about as wanted,
-        `PromptError` for a question that cannot be asked about any clip.
+        `PromptError` for a question that cannot be asked about any clip, or not be answered in this form.
         """
+        self._form = form
         self._model, self._wanted, self._max_tokens, self._nvdec = model, wanted, max_tokens, nvdec
         self.questions, bundle = list(dict.fromkeys(questions)), model.bundle
         bundle.choose(wanted.keep, wanted.budget, wanted.frames)
-        prompts = PromptBuilder.of(bundle)
-        for question in self.questions:
-            prompts.check_question(question)
+        check_askable(PromptBuilder.of(bundle), self.questions, form, max_tokens)
 
     @property
     def settings(self) -> AnswerSettings:
@@ -66,6 +67,9 @@ class Batch:
             budget=wanted.budget,
             frames=wanted.frames,
             max_tokens=self._max_tokens,
+            choices=self._form.choices or None,
+            schema_sha256=None if self._form.schema is None else self._form.schema.sha256,
+            top_logprobs=self._form.top_logprobs,
         )
 
     def run(
@@ -114,10 +118,10 @@ class Batch:
     def _answers(self, clip: Clip, questions: Sequence[str], overlay: Path | None) -> Iterator[Answer]:
         """The overlay is written as soon as all questions are known to fit, and anew once answers point."""
         viewing = self._model.watch(clip)
-        viewing.check(questions)
+        viewing.check(questions, self._form, self._max_tokens)
         if overlay is not None:
             viewing.write_picture(overlay)
         for question in questions:
-            yield viewing.ask(question, max_tokens=self._max_tokens)
+            yield viewing.answer(question, self._max_tokens, None, self._form)
         if overlay is not None and viewing.points:
             viewing.write_picture(overlay)

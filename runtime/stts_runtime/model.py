@@ -8,17 +8,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args, overload
+from typing import TYPE_CHECKING, Any, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stts_runtime.answering import TextStream, go_on
+from stts_runtime.answering import FREE, AnswerForm, TextStream, go_on
 from stts_runtime.arguments import as_count, as_keep, as_path, as_questions, check_callable, stream_config
 from stts_runtime.bundle import Bundle
 from stts_runtime.device import gpu_of, selected_gpu
 from stts_runtime.engines import EngineName, choose_engine
 from stts_runtime.errors import SourceError, UserError
+from stts_runtime.forms import FormArguments, Forms
 from stts_runtime.overlay import Pictured, in_words
 from stts_runtime.point_records import PointRecord
 from stts_runtime.records import Answer, StreamAnswer, StreamEvent
@@ -27,6 +28,9 @@ from stts_runtime.stream.assemble import incremental_engines
 from stts_runtime.stream.run import stream_answers
 from stts_runtime.stream.watcher import Engines
 from stts_runtime.video import FrameArray, Window
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Source = str | os.PathLike[str] | NDArray[np.uint8]
 """A video file, or RGB frames (T, H, W, 3) uint8 of any size."""
@@ -47,8 +51,8 @@ def load(bundle: str | os.PathLike[str], engine: EngineName | None = None, devic
 class Viewing(Pictured):
     """A clip that was looked at. It can be asked about until the model looks at something else."""
 
-    def __init__(self, session: Session, watched: Watched) -> None:
-        self._session, self._watched = session, watched
+    def __init__(self, session: Session, watched: Watched, forms: Forms) -> None:
+        self._session, self._watched, self._forms = session, watched, forms
         self.window, self.kept = watched.window, watched.vision.kept
         """The frames, and which of their groups (T, G) were kept."""
         self.points: list[PointRecord] = []
@@ -61,19 +65,32 @@ class Viewing(Pictured):
         scorer = self._session.scorer
         return self.window, self.kept, in_words(self._session.variant, trained=scorer is None or scorer.trained)
 
-    def check(self, questions: Sequence[str]) -> None:
-        """Raises `PromptError` if a question cannot be asked about this clip."""
-        self._session.check_questions(questions, self._watched)
+    def check(self, questions: Sequence[str], form: AnswerForm = FREE, max_tokens: int = 64) -> None:
+        """Raises `PromptError` if a question cannot be asked about this clip, or not be answered in this form."""
+        self._session.check_questions(questions, self._watched, form, max_tokens)
 
-    def ask(self, question: str, *, max_tokens: int = 64, on_token: Callable[[str], None] | None = None) -> Answer:
+    def ask(
+        self,
+        question: str,
+        *,
+        max_tokens: int = 64,
+        on_token: Callable[[str], None] | None = None,
+        **form: Unpack[FormArguments],
+    ) -> Answer:
         """As `Model.ask`. Raises `UserError` if the model has looked at something else since."""
         (text,), longest = as_questions([question]), as_count("max_tokens", max_tokens)
         check_callable("on_token", on_token)
+        return self.answer(text, longest, on_token, self._forms.of(form))
+
+    def answer(
+        self, question: str, max_tokens: int, on_token: Callable[[str], None] | None, form: AnswerForm
+    ) -> Answer:
+        """As `ask`, with arguments that were checked before."""
         if on_token is None:
-            answer = self._session.ask(self._watched, text, longest, go_on)
+            answer = self._session.ask(self._watched, question, max_tokens, go_on, form)
         else:
             growing = TextStream(self._session.text, (), on_token)
-            answer = self._session.ask(self._watched, text, longest, growing)
+            answer = self._session.ask(self._watched, question, max_tokens, growing, form)
             if rest := growing.rest(answer.answer):
                 on_token(rest)
         self.points += answer.points
@@ -92,6 +109,7 @@ class Model:
             self._choice = choose_engine(bundle, engine, device)
         self._sessions: Sessions | None = Sessions(bundle, self._choice.name, self._device)
         self._live: dict[float | None, Engines] = {}
+        self.forms = Forms(bundle)
 
     @property
     def engine(self) -> EngineName:
@@ -114,6 +132,7 @@ class Model:
         times: ArrayLike | None = None,
         max_tokens: int = 64,
         on_token: Callable[[str], None] | None = None,
+        **form: Unpack[FormArguments],
     ) -> Answer: ...
 
     @overload
@@ -127,6 +146,7 @@ class Model:
         times: ArrayLike | None = None,
         max_tokens: int = 64,
         on_token: Callable[[str], None] | None = None,
+        **form: Unpack[FormArguments],
     ) -> list[Answer]: ...
 
     def ask(
@@ -139,20 +159,23 @@ class Model:
         times: ArrayLike | None = None,
         max_tokens: int = 64,
         on_token: Callable[[str], None] | None = None,
+        **form: Unpack[FormArguments],
     ) -> Answer | list[Answer]:
         """Answers a question about a clip, or a list of questions, which share one look at it.
 
         `keep` and `frames` choose a variant of the bundle. None: the keep of the training, and as many frames as the
         clip fills. `times` (T,) are the seconds of an array's frames; None: two a second, or what the training had.
-        `on_token` is called with new text as it is generated. Raises `UserError` for what the caller can put right.
+        `on_token` is called with new text as it is generated. `choices`, `schema`, `top_logprobs`, `temperature`,
+        `top_p` and `seed` are those of `FormArguments`. Raises `UserError` for what the caller can put right.
         """
         questions, longest = as_questions(question), as_count("max_tokens", max_tokens)
         check_callable("on_token", on_token)
-        sessions, clip = self._opened(), self._clip(source, keep, frames, times)
-        sessions.conversation.check(questions)
+        wanted, sessions = self.forms.of(form), self._opened()
+        clip = self._clip(source, keep, frames, times)
+        sessions.conversation.check(questions, form=wanted, max_tokens=longest)
         viewing = self.watch(clip)
-        viewing.check(questions)
-        answers = [viewing.ask(one, max_tokens=longest, on_token=on_token) for one in questions]
+        viewing.check(questions, wanted, longest)
+        answers = [viewing.answer(one, longest, on_token, wanted) for one in questions]
         return answers[0] if isinstance(question, str) else answers
 
     def watch(
@@ -168,7 +191,8 @@ class Model:
         clip = source if isinstance(source, Clip) else self._clip(source, keep, frames, times)
         window, read_milliseconds = clip.window()
         session = self.session(clip.variant)
-        return Viewing(session, session.watch(window, read_milliseconds, [*self._choice.notes, *clip.notes]))
+        watched = session.watch(window, read_milliseconds, [*self._choice.notes, *clip.notes])
+        return Viewing(session, watched, self.forms)
 
     def session(self, variant: str) -> Session:
         """One of the bundle's variants, loaded once."""
@@ -198,7 +222,9 @@ class Model:
 
         Sources are opened by the first `next`, looked at while an answer is waited for, and closed with the iterator.
         `on_event` hears when a source connects, stalls or ends. `settings` are some of those of a camera file, as it
-        has them: `when`, `shortest_pause`, `longest_pause`, `key_every`, `transport`, `nvdec`. Raises `UserError`.
+        has them: `choices`, `schema`, `alert`, `when`, `shortest_pause`, `longest_pause`, `key_every`, `transport`,
+        `nvdec`. With `alert`, only answers that raise or clear an alarm come, unless it says otherwise. Raises
+        `UserError`.
         """
         sessions = self._opened()
         arguments = {

@@ -22,6 +22,16 @@ from stts_runtime.errors import BundleError, PromptError
 IntArray = NDArray[np.int64]
 
 
+def _letters_of_bytes() -> dict[str, int]:
+    """The letters that byte-level vocabularies write bytes with, as GPT-2's `bytes_to_unicode` has them."""
+    plain = [*range(ord("!"), ord("~") + 1), *range(ord("\xa1"), ord("\xac") + 1), *range(ord("\xae"), ord("\xff") + 1)]
+    others = (byte for byte in range(256) if byte not in plain)
+    return {**{chr(byte): byte for byte in plain}, **{chr(256 + place): byte for place, byte in enumerate(others)}}
+
+
+_BYTES = _letters_of_bytes()
+
+
 @dataclass(frozen=True)
 class Tokens:
     """Token numbers and their rotary positions, both (L,) int64; `next_position` is where the text goes on."""
@@ -91,14 +101,30 @@ class PromptBuilder:
             text.encode()
         except UnicodeEncodeError:
             raise PromptError("the question is not valid UTF-8 text") from None
-        marks = [self._reserved[number] for number in self._encode(text).tolist() if number in self._reserved]
-        if marks:
+        if marks := self._marks(self._encode(text).tolist()):
             raise PromptError(f"the question holds the reserved mark {marks[0]}; leave it out")
+
+    def answer(self, text: str) -> list[int]:
+        """The tokens of an answer that is given. Raises `PromptError` if it holds marks that no answer has."""
+        ids: list[int] = self._encode(text).tolist()
+        if marks := self._marks(ids):
+            raise PromptError(f"the choice {text!r} holds the reserved mark {marks[0]}; leave it out")
+        return ids
+
+    def token_bytes(self, token: int) -> bytes:
+        """What a token adds to a text, in UTF-8: whole characters or parts of one; a mark as it is written."""
+        piece: str = self._reserved.get(token) or self._tokenizer.id_to_token(token) or ""
+        if token in self._reserved or not _BYTES.keys() >= set(piece):
+            return piece.encode()
+        return bytes(_BYTES[letter] for letter in piece)
 
     def text(self, ids: Sequence[int]) -> str:
         """The answer in words, without marks."""
         decoded: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
         return decoded.strip()
+
+    def _marks(self, ids: Sequence[int]) -> list[str]:
+        return [self._reserved[number] for number in ids if number in self._reserved]
 
     def _encode(self, text: str) -> IntArray:
         with _panics_told(self._prompt.tokenizer):

@@ -10,7 +10,15 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import (
+    Field,
+    GetJsonSchemaHandler,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from stts_runtime import clock
 from stts_runtime.answering.conversation import Finish, Reply
@@ -18,11 +26,8 @@ from stts_runtime.bundle.manifest import Scorer, ScorerName
 from stts_runtime.errors import UserError
 from stts_runtime.overlay import Pictured, in_words
 from stts_runtime.point_records import PointRecord, pointed_at
+from stts_runtime.record_parts import AlertRecord, ChoiceRecord, RecordPart, SchemaRecord, TokenLogprobRecord
 from stts_runtime.video import Window
-
-
-class RecordPart(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class WindowRecord(RecordPart):
@@ -70,10 +75,25 @@ class ScorerRecord(RecordPart):
         return None if scorer is None else cls(kind=scorer.kind, trained=scorer.trained)
 
 
+_ON_REQUEST = ("choices", "logprobs", "structured", "alert")
+"""Fields that a record has only if they were asked for."""
+
+
 class AnswerRecord(RecordPart):
     """What all answers have in common. Each kind lists its fields in the order of its JSON."""
 
     _kept: NDArray[np.bool_] | None = PrivateAttr(None)
+
+    @model_serializer(mode="wrap")
+    def _without_what_was_not_asked_for(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = whole(self)
+        return {name: value for name, value in fields.items() if value is not None or name not in _ON_REQUEST}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """That of the fields: of the serializer nothing is known but that it gives an object."""
+        plain: Any = {name: value for name, value in core.items() if name != "serialization"}
+        return handler(plain)
 
     @property
     def kept(self) -> NDArray[np.bool_]:
@@ -94,7 +114,11 @@ class AnswerRecord(RecordPart):
             prompt=reply.prompt_tokens,
             generated=len(reply.generation.ids),
         )
+        logprobs = reply.logprobs
         return {
+            "choices": reply.choices and ChoiceRecord.of(reply.choices),
+            "logprobs": None if logprobs is None else [TokenLogprobRecord.of(one) for one in logprobs],
+            "structured": reply.schema and SchemaRecord.of(reply.schema, len(reply.generation.ids)),
             "question": reply.question,
             "answer": reply.text,
             "finish": reply.finish,
@@ -113,6 +137,9 @@ class Answer(AnswerRecord, Pictured):
     question: str
     answer: str
     finish: Finish
+    choices: ChoiceRecord | None = None
+    logprobs: list[TokenLogprobRecord] | None = None
+    structured: SchemaRecord | None = None
     variant: str
     keep: float
     budget: str
@@ -124,7 +151,7 @@ class Answer(AnswerRecord, Pictured):
     reused_prefix: bool
     """The video was prefilled for an earlier question about the same window."""
     notes: list[str]
-    points: list[PointRecord] = []
+    points: list[PointRecord] = Field(default_factory=list)
     """What the answer points to, in the order of its text."""
     count: int | None = None
     """How many things it points to, as it says itself where it does; None where it does not point at all."""
@@ -206,7 +233,8 @@ class StreamAnswer(AnswerRecord):
     stream: str
     """The stream's name."""
     number: int
-    """Counts the answers of this stream from 1, without gaps: who gets them sees what is missing. 0: somebody asked."""
+    """Counts the answers of this stream from 1, without gaps: who gets them sees what is missing. 0: somebody asked.
+    Who gets alerts alone sees it by `alert.number`."""
     created: str
     """Wall-clock time in UTC, ISO 8601 with milliseconds; it jumps when somebody sets the clock."""
     steady_seconds: float = Field(default_factory=lambda: round(clock.now(), 3))
@@ -214,6 +242,10 @@ class StreamAnswer(AnswerRecord):
     question: str
     answer: str
     finish: Finish
+    choices: ChoiceRecord | None = None
+    logprobs: list[TokenLogprobRecord] | None = None
+    structured: SchemaRecord | None = None
+    alert: AlertRecord | None = None
     trigger: str
     """Why now: `novelty 0.41 > 0.3`, `nothing new for 6.0 s`, `no condition`, `the first window`, `asked`, or that the
     source ended before a window was full."""
@@ -230,10 +262,10 @@ class StreamAnswer(AnswerRecord):
     age_ms: AgeRecord
     dropped: dict[str, int]
     """Frames not looked at since the last answer, by cause."""
-    points: list[PointRecord] = []
+    points: list[PointRecord] = Field(default_factory=list)
     """As in `Answer`, as the next; `seconds` are on the stream's own time line."""
     count: int | None = None
-    notes: list[str] = []
+    notes: list[str] = Field(default_factory=list)
 
     @classmethod
     def about(
@@ -250,7 +282,7 @@ class StreamAnswer(AnswerRecord):
         **rest: Any,
     ) -> StreamAnswer:
         """About a window of which `kept` (T, G) was kept. `captured`, on the clock of `clock.now`, and `vision_ms`
-        are those of its newest frame; `rest` are `stream`, `number`, `trigger` and `dropped`.
+        are those of its newest frame; `rest` are `stream`, `number`, `alert`, `trigger` and `dropped`.
         """
         moments = reply.generation.first_token_at, reply.generation.last_token_at
         first, last = (round((moment - captured) * 1000, 1) for moment in moments)

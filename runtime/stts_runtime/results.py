@@ -38,6 +38,9 @@ class AnswerSettings(BaseModel):
     budget: str | None
     frames: int | None
     max_tokens: int
+    choices: tuple[str, ...] | None = None
+    schema_sha256: str | None = None
+    top_logprobs: int | None = None
 
     def differences(self, now: AnswerSettings) -> str:
         """In words; empty if there are none."""

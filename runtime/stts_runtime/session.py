@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_runtime.answering import Conversation, OnToken, Prefix, go_on
-from stts_runtime.answering.conversation import Stopwatch
+from stts_runtime.answering import FREE, AnswerForm, Conversation, OnToken, Prefix, go_on
+from stts_runtime.answering.generation import Stopwatch
 from stts_runtime.bundle import Bundle, Manifest
 from stts_runtime.device import selected_gpu
 from stts_runtime.engines import EngineName, VisionEngine, VisionOutput, load_vision
@@ -136,9 +136,11 @@ class Session:
         """Which graphs of the vision variant and of the language model run, or were compiled."""
         return self._vision.lowering, self._conversation.lowering
 
-    def check_questions(self, questions: Sequence[str], watched: Watched) -> None:
-        """Raises `PromptError` if a question cannot be asked about this window."""
-        self._conversation.check(questions, watched.prefix.tokens)
+    def check_questions(
+        self, questions: Sequence[str], watched: Watched, form: AnswerForm = FREE, max_tokens: int = 64
+    ) -> None:
+        """Raises `PromptError` if a question cannot be asked about this window, or not be answered in this form."""
+        self._conversation.check(questions, watched.prefix.tokens, form, max_tokens)
 
     def text(self, ids: Sequence[int]) -> str:
         """Generated tokens as text, also while more are to come."""
@@ -163,9 +165,16 @@ class Session:
         spent = {"read": read_milliseconds, **stopwatch.milliseconds}
         return Watched(window, vision, prefix, spent, [*notes, *window.notes, *self._notes])
 
-    def ask(self, watched: Watched, question: str, max_tokens: int = 64, on_token: OnToken = go_on) -> Answer:
+    def ask(
+        self,
+        watched: Watched,
+        question: str,
+        max_tokens: int = 64,
+        on_token: OnToken = go_on,
+        form: AnswerForm = FREE,
+    ) -> Answer:
         """Answers a question about the window that was watched last; `on_token` is called after every token."""
-        reply = self._conversation.ask(watched.prefix, question, max_tokens, on_token)
+        reply = self._conversation.ask(watched.prefix, question, max_tokens, on_token, form)
         return Answer.about(
             watched.window,
             watched.vision.kept,

@@ -79,9 +79,10 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _known(cls, given: Any) -> Any:
-        unknown = [str(key) for key in given if key not in cls.model_fields] if isinstance(given, dict) else []
+        known = [field.alias or name for name, field in cls.model_fields.items()]
+        unknown = [str(key) for key in given if key not in known] if isinstance(given, dict) else []
         if unknown:
-            raise ValueError(f"no such setting: {', '.join(unknown)}; there are {', '.join(cls.model_fields)}")
+            raise ValueError(f"no such setting: {', '.join(unknown)}; there are {', '.join(known)}")
         return given
 
     @field_validator("*", mode="before")

@@ -37,8 +37,8 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 def test_an_answer_is_the_record_that_the_command_line_prints(model: Model, clip: Path) -> None:
     answer = model.ask(clip, "Who?", keep=0.5, frames=3, max_tokens=2)
     assert list(answer.model_dump()) == [
-        *("schema_name", "source", "window", "question", "answer", "finish", "variant", "keep", "budget", "scorer"),
-        *("kept_per_frame", "tokens", "milliseconds", "reused_prefix", "notes", "points", "count"),
+        *("schema_name", "source", "window", "question", "answer", "finish", "variant", "keep", "budget"),
+        *("scorer", "kept_per_frame", "tokens", "milliseconds", "reused_prefix", "notes", "points", "count"),
     ]
     assert answer.kept.dtype == np.bool_
     assert answer.kept.shape == (3, 4)
@@ -201,7 +201,7 @@ def test_a_mistake_about_a_clip_says_what_there_is(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"pause": 3}, "no setting 'pause' for a stream; there are when, shortest_pause"),
+        ({"pause": 3}, "no setting 'pause' for a stream; there are choices, schema, alert, when"),
         ({"sinks": ["x.jsonl"]}, "no setting 'sinks'"),
         ({"max_tokens": "all"}, "max_tokens should be a whole number"),
         ({"when": "often"}, "when"),

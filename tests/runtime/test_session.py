@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +153,13 @@ def test_an_answer_chosen_among_what_is_no_number_is_never_heard(micro_bundle: B
     session, language = fake_session(micro_bundle, [40] * 50)
     heard: list[int] = []
     language.broken_from = 0
+
+    def hear(ids: Sequence[int]) -> bool:
+        heard.append(len(ids))
+        return True
+
     with pytest.raises(EngineError, match=r"the language model's logits are no numbers .*stts-runtime check BUNDLE"):
-        session.ask(session.watch(window), "Who?", 5, lambda ids: bool(heard.append(len(ids))) or True)
+        session.ask(session.watch(window), "Who?", 5, hear)
     assert not heard
 
 

@@ -1,6 +1,22 @@
 """The one place where an answer is made: what a language engine is shown, asked, and says."""
 
-from stts_runtime.answering.conversation import Conversation, Generation, OnToken, Prefix, Reply, fill, generate, go_on
+from stts_runtime.answering.conversation import Conversation, Prefix, Reply, check_askable
+from stts_runtime.answering.form import FREE, AnswerForm, Sampling
+from stts_runtime.answering.generation import Generation, OnToken, fill, generate, go_on
 from stts_runtime.answering.text_stream import TextStream
 
-__all__ = ["Conversation", "Generation", "OnToken", "Prefix", "Reply", "TextStream", "fill", "generate", "go_on"]
+__all__ = [
+    "FREE",
+    "AnswerForm",
+    "Conversation",
+    "Generation",
+    "OnToken",
+    "Prefix",
+    "Reply",
+    "Sampling",
+    "TextStream",
+    "check_askable",
+    "fill",
+    "generate",
+    "go_on",
+]

@@ -1,4 +1,5 @@
-"""Questions and answers about windows: clips, streams and pictures are all answered here, by greedy decoding.
+"""Questions and answers about windows: clips, streams and pictures are all answered here, by greedy decoding
+unless another form is asked for.
 
 It knows neither where a window comes from nor what becomes of the answer; adapters do (`session.py` for clips,
 `stream/watcher.py` for streams, `serve/engine_worker.py` for pictures).
@@ -8,16 +9,19 @@ from __future__ import annotations
 
 import reprlib
 import threading
-import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_runtime import clock
+from stts_runtime.answering.choices import ScoredChoices
+from stts_runtime.answering.form import FREE, AnswerForm, TokenLogprob
+from stts_runtime.answering.generation import Generation, OnToken, Stopwatch, choose, fill, generate, go_on
+from stts_runtime.answering.picking import Picker
+from stts_runtime.answering.schema import SchemaState
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import EngineName, LanguageEngine, load_language
 from stts_runtime.engines.finite import check_logits
@@ -29,45 +33,6 @@ Finish = Literal["end", "length"]
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = 60
-
-
-class Stopwatch:
-    """Adds up wall time under names, in milliseconds."""
-
-    def __init__(self) -> None:
-        self.milliseconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = (time.perf_counter() - start) * 1000
-            self.milliseconds[name] = self.milliseconds.get(name, 0.0) + spent
-
-
-OnToken = Callable[[Sequence[int]], bool]
-"""Called after each token with all token ids so far; returns whether to go on."""
-
-
-def go_on(_: Sequence[int]) -> bool:
-    """An `OnToken` that never stops."""
-    return True
-
-
-class Generation(NamedTuple):
-    """What the engine chose, and when."""
-
-    ids: list[int]
-    """Tokens of the answer, the end-of-text token included."""
-    ended: bool
-    """Whether the last one is an end-of-text token."""
-    milliseconds: dict[str, float]
-    """`prefill_question` and `decode`."""
-    first_token_at: float
-    """On the clock of `clock.now`, like the next."""
-    last_token_at: float
 
 
 @dataclass(eq=False)
@@ -98,10 +63,27 @@ class Reply:
     """`prefill_video`, which the first question about a window pays, `prefill_question` and `decode`."""
     reused_prefix: bool
     """Whether an earlier question paid for the window."""
+    choices: ScoredChoices | None = None
+    logprobs: Sequence[TokenLogprob] | None = None
+    """Of the tokens of `generation` but its end, if they were asked for."""
+    schema: SchemaState | None = None
+    """That the answer was kept to, as it is at its end."""
 
     @property
     def finish(self) -> Finish:
         return "end" if self.generation.ended else "length"
+
+
+def check_askable(prompts: PromptBuilder, questions: Sequence[str], form: AnswerForm, max_tokens: int) -> None:
+    """Raises `PromptError` if a question cannot be asked about anything, or not be answered in this form."""
+    for choice in form.choices:
+        prompts.answer(choice)
+    if form.schema is not None and (fewest := form.schema.fewest_tokens) > max_tokens:
+        raise PromptError(
+            f"an answer by the schema needs max_tokens of at least {fewest}, and it is {max_tokens}; raise it"
+        )
+    for question in questions:
+        prompts.check_question(question)
 
 
 class Conversation:
@@ -152,17 +134,29 @@ class Conversation:
             )
         return tokens
 
-    def check(self, questions: Sequence[str], prefix: Tokens | None = None) -> None:
-        """Raises `PromptError` if a question cannot be asked; with a prefix, also if it does not fit next to it.
-
-        Thread-safe.
+    def check(
+        self,
+        questions: Sequence[str],
+        prefix: Tokens | None = None,
+        form: AnswerForm = FREE,
+        max_tokens: int = 64,
+    ) -> None:
+        """Raises `PromptError` as `check_askable` does; with a prefix, also if a question, or what its answer takes in
+        any case, does not fit next to it. Thread-safe.
         """
-        for question in questions:
-            self._prompts.check_question(question)
-            if prefix is not None:
-                self._asked(question, prefix)
+        check_askable(self._prompts, questions, form, max_tokens)
+        if prefix is not None:
+            for question in questions:
+                self._asked(question, prefix, form)
 
-    def ask(self, prefix: Prefix, question: str, max_tokens: int = 64, on_token: OnToken = go_on) -> Reply:
+    def ask(
+        self,
+        prefix: Prefix,
+        question: str,
+        max_tokens: int = 64,
+        on_token: OnToken = go_on,
+        form: AnswerForm = FREE,
+    ) -> Reply:
         """Answers a question about the window that was watched last. Raises `EngineError` for NaN."""
         if max_tokens < 1:
             raise UserError(f"an answer needs at least 1 token, got {max_tokens}")
@@ -170,25 +164,38 @@ class Conversation:
             raise UserError("this window is no longer in the cache; watch it again before asking about it")
         stopwatch, reused = Stopwatch(), prefix.questions > 0
         with stopwatch.stage("tokenize"):
-            asked = self._asked(question, prefix.tokens)
+            self.check([], form=form, max_tokens=max_tokens)
+            asked = self._asked(question, prefix.tokens, form)
+            choices = {choice: self._prompts.answer(choice) for choice in form.choices}
         with self._alone():
-            made = self._generated(len(prefix), asked, max_tokens, on_token)
+            heard = self._checked(on_token)
+            if choices:
+                made, scored = choose(self._language, len(prefix), asked, self._eos_ids, choices, heard)
+                text, picker = form.choices[scored.likeliest], Picker(FREE)
+            else:
+                picker, scored = Picker(form, self._prompts.token_bytes), None
+                made = generate(self._language, len(prefix), asked, self._eos_ids, max_tokens, heard, picker)
+                text = self.text(made.ids)
+            check_logits(self._language)
         prefix.questions += 1
         spent = {"prefill_video": 0.0 if reused else prefix.milliseconds, **made.milliseconds}
         spent["prefill_question"] += stopwatch.milliseconds["tokenize"]
-        return Reply(question, self.text(made.ids), made, len(prefix) + len(asked), spent, reused)
+        logprobs = picker.logprobs and [one for one in picker.logprobs if one.token not in self._eos_ids]
+        prompt_tokens = len(prefix) + len(asked)
+        return Reply(question, text, made, prompt_tokens, spent, reused, scored, logprobs, picker.schema)
 
-    def _generated(self, prefix_length: int, asked: Tokens, max_tokens: int, on_token: OnToken) -> Generation:
-        """Raises `EngineError` for NaN: before anybody hears the first token, and behind the last, which tells all."""
+    def _checked(self, on_token: OnToken) -> OnToken:
+        """Raises `EngineError` for NaN before anybody hears the first token; behind the last, logits tell of all."""
+        heard = False
 
         def checked(ids: Sequence[int]) -> bool:
-            if len(ids) == 1:
+            nonlocal heard
+            if ids and not heard:
+                heard = True
                 check_logits(self._language)
             return on_token(ids)
 
-        made = generate(self._language, prefix_length, asked, self._eos_ids, max_tokens, checked)
-        check_logits(self._language)
-        return made
+        return checked
 
     def text(self, ids: Sequence[int]) -> str:
         """Generated tokens as text, also while more are to come. Thread-safe."""
@@ -204,8 +211,8 @@ class Conversation:
         finally:
             self._busy.release()
 
-    def _asked(self, question: str, prefix: Tokens) -> Tokens:
-        """Raises `PromptError` if it does not fit."""
+    def _asked(self, question: str, prefix: Tokens, form: AnswerForm) -> Tokens:
+        """Raises `PromptError` if it does not fit, or its answer in this form may not."""
         asked, context = self._prompts.question(question, prefix), self._language.context
         room = context - len(prefix)
         if len(asked) >= room:
@@ -214,37 +221,19 @@ class Conversation:
                 f"{len(prefix)} the context of {context} leaves {room - 1}; shorten it, or build with a larger "
                 "--max-context"
             )
+        longest, what = self._longest(form)
+        # The last token of an answer takes no slot of the cache.
+        if longest > room - len(asked) + 1:
+            raise PromptError(
+                f"{what} needs {longest} tokens, and next to the video's {len(prefix)} and the question's {len(asked)} "
+                f"the context of {context} leaves {room - len(asked) + 1}; shorten it, or build with a larger "
+                "--max-context"
+            )
         return asked
 
-
-def fill(engine: LanguageEngine, visual_tokens: Any, prefix: Tokens) -> None:
-    """Replaces whatever is in the cache by a window: its visual tokens and the prompt around them."""
-    engine.rewind(0)
-    engine.show(visual_tokens)
-    engine.prefill(prefix)
-
-
-def generate(
-    engine: LanguageEngine,
-    prefix_length: int,
-    asked: Tokens,
-    eos_ids: Collection[int],
-    max_tokens: int,
-    on_token: OnToken = go_on,
-) -> Generation:
-    """Appends `asked` to the first `prefix_length` slots of the cache and decodes at least one token.
-
-    Stops at an end-of-text token, after `max_tokens` tokens, when the cache is full, or when `on_token` returns False.
-    """
-    stopwatch, position = Stopwatch(), asked.next_position
-    with stopwatch.stage("prefill_question"):
-        # Overwrites whatever an earlier question left after the window.
-        engine.rewind(prefix_length)
-        ids = [engine.forward(asked)]
-    first_token_at = clock.now()
-    with stopwatch.stage("decode"):
-        while on_token(ids) and ids[-1] not in eos_ids and len(ids) < max_tokens and engine.length < engine.context:
-            token = Tokens(np.array(ids[-1:], dtype=np.int64), np.array([position], dtype=np.int64), position + 1)
-            position += 1
-            ids.append(engine.forward(token))
-    return Generation(ids, ids[-1] in eos_ids, stopwatch.milliseconds, first_token_at, clock.now())
+    def _longest(self, form: AnswerForm) -> tuple[int, str]:
+        """Tokens that an answer takes in any case, and what takes them."""
+        if form.schema is not None:
+            return form.schema.fewest_tokens, "an answer by the schema"
+        lengths = [(len(self._prompts.answer(one)), f"choices[{at}]") for at, one in enumerate(form.choices)]
+        return max(lengths, key=lambda one: one[0], default=(1, "an answer"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 _INCOMPLETE = "\ufffd"
@@ -19,15 +20,22 @@ class TextStream:
         self._text, self._stops, self._tell = text, stops, tell
         self._held = max((len(stop) for stop in stops), default=1) - 1
         self._told = 0
+        self._lengths: list[int] = []
+        """Of the text after each token, where tokens come one by one."""
         self.stopped = False
 
     def __call__(self, ids: Sequence[int]) -> bool:
         text = self._text(ids)
+        self._lengths.append(len(text))
         whole = self.cut(text)
         self.stopped = len(whole) < len(text)
         safe = len(whole) if self.stopped else max(0, len(whole) - self._held)
         self._pass_on(whole.rstrip(_INCOMPLETE)[:safe])
         return not self.stopped
+
+    def tokens_within(self, characters: int) -> int:
+        """How many of the tokens begin within so much of the text."""
+        return bisect_left([0, *self._lengths[:-1]], characters) if self._lengths else 0
 
     def rest(self, text: str) -> str:
         """The part of the whole answer that has not been passed on."""

@@ -52,6 +52,13 @@ WhenOption = Annotated[
 ShortestPauseOption = Annotated[
     Optional[str], typer.Option(metavar="TIME", help="Answer at most this often: 2, 2s, 1m. Default: no limit.")
 ]
+ChoicesOption = Annotated[
+    Optional[str],
+    typer.Option(metavar="A,B,...", help="Answer with one of these, and with how likely each is: yes,no."),
+]
+SchemaOption = Annotated[
+    Optional[Path], typer.Option(metavar="FILE.json", help="Answer with JSON that this JSON schema allows.")
+]
 NvdecOption = Annotated[bool, typer.Option("--nvdec", help="Decode video on the GPU.")]
 EngineOption = Annotated[
     Optional[EngineName],

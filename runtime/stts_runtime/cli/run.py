@@ -9,9 +9,18 @@ from typing import Annotated, Optional
 
 import typer
 
+from stts_runtime.answering.form import MOST_TOP_LOGPROBS
 from stts_runtime.batch import Batch, Failure
 from stts_runtime.budget import AnsweringScope
-from stts_runtime.cli.options import BundleArgument, DeviceOption, EngineOption, JsonOption, NvdecOption
+from stts_runtime.cli.options import (
+    BundleArgument,
+    ChoicesOption,
+    DeviceOption,
+    EngineOption,
+    JsonOption,
+    NvdecOption,
+    SchemaOption,
+)
 from stts_runtime.cli.show import console, errors, show_answer, show_note
 from stts_runtime.cli.source_progress import SourceProgress, source_progress
 from stts_runtime.coco import SUFFIX as POINTS_SUFFIX
@@ -43,6 +52,16 @@ def run_command(
         Optional[AnsweringScope], typer.Option(help="Budget of the variant, where there are two.")
     ] = None,
     frames: Annotated[Optional[int], typer.Option(min=1, help="Exactly so many frames. Default: by the video.")] = None,
+    choices: ChoicesOption = None,
+    schema: SchemaOption = None,
+    top_logprobs: Annotated[
+        Optional[int],
+        typer.Option(
+            min=0,
+            max=MOST_TOP_LOGPROBS,
+            help="Log probabilities of each token, and of so many in its place.",
+        ),
+    ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in tokens.")] = 64,
     engine: EngineOption = None,
     device: DeviceOption = None,
@@ -69,7 +88,9 @@ def run_command(
     select_gpu(gpu_of(device))
     inputs = expand_sources(sources)
     _check_outputs(bundle, inputs, overlay, points, out)
-    batch = Batch(load(bundle, engine, device), ask, Wanted(keep, budget, frames), max_tokens, nvdec)
+    model = load(bundle, engine, device)
+    form = model.forms.of({"choices": choices, "schema": schema, "top_logprobs": top_logprobs})
+    batch = Batch(model, ask, Wanted(keep, budget, frames), max_tokens, nvdec, form)
     if nvdec and not has_nvdec():
         show_note(MISSING)
     with nullcontext() if out is None else open_results(out, batch.settings) as results:

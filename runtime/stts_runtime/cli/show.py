@@ -49,6 +49,19 @@ def show_answer(answer: Answer, to: Console = console) -> None:
     for point in answer.points:
         name = f"{printable(point.name)} " if point.name else ""
         to.print(f"  point     {name}at {point.x:.1%} from the left, {point.y:.1%} from the top, {point.seconds:g} s")
+    if answer.choices is not None:
+        likely = ", ".join(f"{choice} {share:.3f}" for choice, share in answer.choices.probabilities.items())
+        to.print(f"  choices   {printable(likely)}; together {answer.choices.covered:.3f}", soft_wrap=True)
+    if answer.logprobs is not None:
+        tokens_said = ", ".join(f"{json.dumps(one.token)} {one.logprob:.3f}" for one in answer.logprobs)
+        to.print(f"  logprobs  {printable(tokens_said)}", soft_wrap=True)
+    if answer.structured is not None:
+        cost = answer.structured
+        to.print(
+            f"  schema    {cost.milliseconds_per_token:.3f} ms a token, {cost.masked_tokens} of {tokens.generated} "
+            "tokens were not the likeliest",
+            soft_wrap=True,
+        )
     reused = " (video reused)" if answer.reused_prefix else ""
     to.print(
         f"  ms        read {spent.read:.1f}, vision {spent.vision:.1f}, prefill {spent.prefill_video:.1f} + "

@@ -11,6 +11,7 @@ import typer
 from stts_runtime.cli.long_running import configured, named, stopped_by_signals, tell
 from stts_runtime.cli.options import (
     AskOption,
+    ChoicesOption,
     ConfigOption,
     DeviceOption,
     EngineOption,
@@ -18,6 +19,7 @@ from stts_runtime.cli.options import (
     KeepOption,
     MaybeBundleArgument,
     NvdecOption,
+    SchemaOption,
     ShortestPauseOption,
     SourcesArgument,
     WhenOption,
@@ -32,6 +34,14 @@ def stream_command(
     sources: SourcesArgument = None,
     config: ConfigOption = None,
     ask: AskOption = None,
+    choices: ChoicesOption = None,
+    schema: SchemaOption = None,
+    alert: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="RULE", help="Pass on alarms alone: 'yes>0.8, for=2, once_per=5m'. Of answers with --choices."
+        ),
+    ] = None,
     when: WhenOption = None,
     shortest_pause: ShortestPauseOption = None,
     longest_pause: Annotated[
@@ -58,6 +68,9 @@ def stream_command(
     given = {
         "bundle": bundle,
         "questions": ask,
+        "choices": choices,
+        "schema": schema,
+        "alert": alert,
         "when": when,
         "shortest_pause": shortest_pause,
         "longest_pause": longest_pause,

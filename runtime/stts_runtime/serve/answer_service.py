@@ -7,15 +7,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from fastapi import Request
 
-from stts_runtime.answering import TextStream
+from stts_runtime.answering import FREE, AnswerForm, TextStream
+from stts_runtime.answering.form import TokenLogprob
 from stts_runtime.bundle import Bundle
-from stts_runtime.errors import BundleError
+from stts_runtime.errors import BundleError, UserError
+from stts_runtime.forms import Forms
 from stts_runtime.overlay import Image
+from stts_runtime.record_parts import TokenLogprobRecord
 from stts_runtime.records import AnyAnswer
 from stts_runtime.serve import media
 from stts_runtime.serve.api_errors import ApiError
@@ -52,12 +55,31 @@ class Media:
 
 
 @dataclass(frozen=True)
+class JsonSchema:
+    """What an answer has to be; it has not been read yet."""
+
+    content: object
+    param: str
+    """As in `Media`."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """New text of an answer, with what was asked for about the tokens that begin in it."""
+
+    text: str
+    logprobs: Sequence[TokenLogprob] = ()
+
+
+@dataclass(frozen=True)
 class Question:
     text: str
     about: Stream | Media
     max_tokens: int
     wanted: Wanted = field(default_factory=Wanted)
     stops: Sequence[str] = ()
+    form: AnswerForm = FREE
+    schema: JsonSchema | None = None
 
 
 class PendingAnswer:
@@ -65,9 +87,12 @@ class PendingAnswer:
 
     def __init__(self, slot: Slot, worker: EngineWorker, asked: Asked, stops: Sequence[str]) -> None:
         loop = asyncio.get_running_loop()
-        self.chunks: asyncio.Queue[str | None] = asyncio.Queue()
-        """Text as it comes; None when there is no more."""
-        self.text_stream = TextStream(worker.text, stops, lambda new: _tell(loop, self.chunks, new))
+        self.chunks: asyncio.Queue[Piece | None] = asyncio.Queue()
+        """What is new, as it comes; None when there is no more."""
+        self.text_stream = TextStream(worker.text, stops, lambda new: _tell(loop, self.chunks, self._piece(new)))
+        self._logprobs: list[TokenLogprob] = []
+        self._told = self._told_tokens = 0
+        asked = replace(asked, form=replace(asked.form, on_logprob=self._logprobs.append))
         self._job: Job[AnyAnswer] = slot.ask(partial(worker.answer, asked), self.text_stream)
         self._job.future.add_done_callback(lambda _: _tell(loop, self.chunks, None))
 
@@ -75,11 +100,29 @@ class PendingAnswer:
         """Raises what went wrong."""
         return await asyncio.wrap_future(self._job.future)
 
+    def rest(self, answer: AnyAnswer) -> Piece:
+        """What the chunks lack of the whole answer."""
+        piece = self._piece(self.text_stream.rest(answer.answer))
+        if self.text_stream.stopped:
+            return piece
+        # Behind the last text there may be tokens that add none.
+        return Piece(piece.text, [*piece.logprobs, *self._logprobs[self._told_tokens : len(answer.logprobs or ())]])
+
+    def within(self, text: str, logprobs: Sequence[TokenLogprobRecord]) -> Sequence[TokenLogprobRecord]:
+        """Those of the tokens that begin in the text, where a stop cut it off."""
+        return logprobs[: self.text_stream.tokens_within(len(text))] if self.text_stream.stopped else logprobs
+
+    def _piece(self, new: str) -> Piece:
+        """In the engines' thread while they answer, and in the event loop's behind that."""
+        self._told += len(new)
+        before, self._told_tokens = self._told_tokens, self.text_stream.tokens_within(self._told)
+        return Piece(new, self._logprobs[before : self._told_tokens])
+
     def give_up(self) -> None:
         self._job.give_up()
 
 
-def _tell(loop: asyncio.AbstractEventLoop, chunks: asyncio.Queue[str | None], new: str | None) -> None:
+def _tell(loop: asyncio.AbstractEventLoop, chunks: asyncio.Queue[Piece | None], new: Piece | None) -> None:
     if not loop.is_closed():
         loop.call_soon_threadsafe(chunks.put_nowait, new)
 
@@ -99,7 +142,7 @@ class AnswerService:
     ) -> None:
         self._bundle, self._queue, self._worker = bundle, queue, worker
         self._hub, self._uploads, self._settings = hub, uploads, settings
-        self._readers = readers
+        self._readers, self._forms = readers, Forms(bundle)
 
     async def ask(self, question: Question) -> PendingAnswer:
         """Raises `ApiError`, `BusyError` or a `UserError` if it cannot be pending."""
@@ -127,22 +170,32 @@ class AnswerService:
             raise ApiError(
                 400, f"a question may have {limits.question_characters} characters, got {len(question.text)}"
             )
-        self._worker.check(question.text)
+        self._worker.check(question.text, question.form)
 
     def _read(self, question: Question) -> Asked:
         """In a thread of the server: reads what the question is about."""
-        about = question.about
-        subject = self._channel(about, question.text) if isinstance(about, Stream) else self._media(about, question)
-        return Asked(question.text, subject, question.max_tokens)
+        about, form = question.about, self._form(question)
+        subject = self._channel(about, question, form) if isinstance(about, Stream) else self._media(about, question)
+        return Asked(question.text, subject, question.max_tokens, form)
 
-    def _channel(self, stream: Stream, question: str) -> Channel:
+    def _form(self, question: Question) -> AnswerForm:
+        """With the schema, once it was read. Raises `ApiError` that says where it is wrong."""
+        if question.schema is None:
+            return question.form
+        try:
+            schema = self._forms.schema(question.schema.content, question.schema.param)
+        except UserError as error:
+            raise ApiError(400, str(error), question.schema.param) from None
+        return replace(question.form, schema=schema)
+
+    def _channel(self, stream: Stream, question: Question, form: AnswerForm) -> Channel:
         view = self._hub.streams.get(stream.name)
         if view is None:
             raise ApiError(404, f"there is no stream {stream.name[:64]!r}")
         if not view.has_picture:
             status = view.channel.source.status
             raise ApiError(409, f"{view.channel.name} has no picture yet: {status.state.value}, {status.reason}")
-        view.channel.check_questions([question])
+        view.channel.check_questions([question.text], form, question.max_tokens)
         return view.channel
 
     def _media(self, about: Media, question: Question) -> ReadClip | Image:

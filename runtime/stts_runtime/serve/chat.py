@@ -10,8 +10,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Path, Request, UploadFile
 from fastapi.responses import StreamingResponse
 
+from stts_runtime.record_parts import TokenLogprobRecord
 from stts_runtime.records import Answer, AnyAnswer
-from stts_runtime.serve.answer_service import AnswerService, PendingAnswer
+from stts_runtime.serve.answer_service import AnswerService, PendingAnswer, Piece
 from stts_runtime.serve.api_errors import api_error_of, error_record, refusals
 from stts_runtime.serve.chat_request import ModelChoice, chosen, question_of
 from stts_runtime.serve.guard import UPLOADS
@@ -27,6 +28,7 @@ from stts_runtime.serve.openai_records import (
     FileList,
     FileRecord,
     Finish,
+    Logprobs,
     ModelList,
     ModelRecord,
     PromptDetails,
@@ -66,7 +68,7 @@ def chat_routes(
         responses={200: {"content": {"text/event-stream": {}}}, **refusals(400, 401, 404, 408, 413, 429, 500, 503)},
     )
     async def complete(body: ChatRequest, request: Request) -> Any:
-        """One question about one clip, picture or stream, answered greedily. See docs/serve.md."""
+        """One question about one clip, picture or stream. See docs/serve.md."""
         question, notes = question_of(body, chosen(choices, body.model), settings)
         talk = _Talk(body.model, notes)
         if body.stream:
@@ -126,11 +128,12 @@ class _Talk:
 
     def reply(self, answer: AnyAnswer, pending: PendingAnswer) -> ChatReply:
         content = pending.text_stream.cut(answer.answer)
+        said = None if answer.logprobs is None else Logprobs(content=list(pending.within(content, answer.logprobs)))
         return ChatReply(
             id=self._id,
             created=self._created,
             model=self._model,
-            choices=[Choice(message=Reply(content=content), finish_reason=_finish(answer, pending))],
+            choices=[Choice(message=Reply(content=content), finish_reason=_finish(answer, pending), logprobs=said)],
             usage=_usage(answer),
             stts=self._details(answer),
         )
@@ -139,6 +142,11 @@ class _Talk:
         """`answer` with the last one."""
         details = None if answer is None else self._details(answer)
         return self._line(choices=[ChunkChoice(delta=delta, finish_reason=finish)], stts=details)
+
+    def piece(self, new: Piece) -> str:
+        said = [TokenLogprobRecord.of(one) for one in new.logprobs]
+        logprobs = Logprobs(content=said) if said else None
+        return self._line(choices=[ChunkChoice(delta=Delta(content=new.text), logprobs=logprobs)])
 
     def usage_chunk(self, answer: AnyAnswer) -> str:
         return self._line(choices=[], usage=_usage(answer))
@@ -164,16 +172,17 @@ async def _streamed(talk: _Talk, pending: PendingAnswer, wants_usage: bool) -> S
     )
 
 
-async def _chunks(talk: _Talk, pending: PendingAnswer, first: str | None, wants_usage: bool) -> AsyncIterator[str]:
+async def _chunks(talk: _Talk, pending: PendingAnswer, first: Piece | None, wants_usage: bool) -> AsyncIterator[str]:
     try:
         yield talk.chunk(Delta(role="assistant", content=""))
-        text = first
-        while text is not None:
-            yield talk.chunk(Delta(content=text))
-            text = await pending.chunks.get()
+        new = first
+        while new is not None:
+            yield talk.piece(new)
+            new = await pending.chunks.get()
         answer = await pending.answer()
-        if rest := pending.text_stream.rest(answer.answer):
-            yield talk.chunk(Delta(content=rest))
+        rest = pending.rest(answer)
+        if rest.text or rest.logprobs:
+            yield talk.piece(rest)
         yield talk.chunk(Delta(), _finish(answer, pending), answer)
         if wants_usage:
             yield talk.usage_chunk(answer)

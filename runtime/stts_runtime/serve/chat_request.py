@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
+from stts_runtime.answering import AnswerForm, Sampling
+from stts_runtime.answering.form import checked_choices
 from stts_runtime.bundle import Bundle
-from stts_runtime.serve.answer_service import Media, Question, Stream
+from stts_runtime.errors import UserError
+from stts_runtime.serve.answer_service import JsonSchema, Media, Question, Stream
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.media import DATA_URL, is_data_url
 from stts_runtime.serve.openai_records import (
@@ -21,6 +25,8 @@ from stts_runtime.serve.openai_records import (
 from stts_runtime.serve.request_mistakes import other_apis
 from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.session import Wanted
+
+Number = TypeVar("Number", int, float)
 
 _STREAM = "stream/"
 _MOST_NAMES = 20
@@ -55,11 +61,13 @@ def chosen(choices: dict[str, ModelChoice], model: str) -> ModelChoice:
 
 _FRAMES = "the model takes as many frames as it was built for; POST /api/ask has `frames`"
 _GREEDY = "answers are greedy, always the likeliest token"
+_FORMAT = '{"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}}'
 
 
 def question_of(body: ChatRequest, choice: ModelChoice, settings: ServerSettings) -> tuple[Question, list[str]]:
     """The question, and what the answer should say about how the request was read. Raises `ApiError` 400."""
-    notes = _check_sampling(body, settings.sampling == "ignore")
+    ignored = settings.sampling == "ignore"
+    notes = _check_sampling(body, ignored)
     if (newest := body.messages[-1]).role != "user":
         raise ApiError(400, f"the last message should be the user's, got one of {newest.role!r}", "messages")
     text = "\n".join([*_system(body.messages), *newest.texts])
@@ -75,22 +83,66 @@ def question_of(body: ChatRequest, choice: ModelChoice, settings: ServerSettings
     if max_tokens < wanted:
         notes.append(f"an answer may have {max_tokens} tokens here; {wanted} were asked for")
     stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
-    return Question(text, about, max_tokens, Wanted(keep=choice.keep), [stop for stop in stops if stop]), notes
+    wanted_variant, form = Wanted(keep=choice.keep), _form(body, ignored)
+    return Question(
+        text, about, max_tokens, wanted_variant, [stop for stop in stops if stop], form, _schema(body.response_format)
+    ), notes
+
+
+def _form(body: ChatRequest, greedy: bool) -> AnswerForm:
+    """All of it but a schema, which takes longer to read."""
+    if body.top_logprobs is not None and not body.logprobs:
+        raise ApiError(400, "top_logprobs needs logprobs to be true", "top_logprobs")
+    sampling = Sampling() if greedy else Sampling(body.temperature or 0.0, _or(body.top_p, 1.0), body.seed)
+    try:
+        choices = () if body.choices is None else checked_choices(body.choices)
+    except UserError as error:
+        raise ApiError(400, str(error), "choices") from None
+    if choices and body.response_format and body.response_format.get("type") != "text":
+        raise ApiError(400, "choices and response_format exclude each other: leave out one of the two", "choices")
+    try:
+        return AnswerForm(sampling, choices, top_logprobs=_or(body.top_logprobs, 0) if body.logprobs else None)
+    except UserError as error:
+        raise ApiError(400, str(error), "choices") from None
+
+
+def _or(given: Number | None, other: Number) -> Number:
+    return other if given is None else given
+
+
+def _schema(response_format: dict[str, Any] | None) -> JsonSchema | None:
+    """What the answer has to be, and where that stands in the request."""
+    kind = response_format.get("type") if response_format else "text"
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return JsonSchema({"type": "object"}, "response_format")
+    place = "response_format.json_schema.schema"
+    given = response_format.get("json_schema") if response_format else None
+    if kind != "json_schema" or not isinstance(given, dict) or "schema" not in given:
+        raise ApiError(
+            400,
+            f'response_format should be {{"type": "text"}}, {{"type": "json_object"}} or {_FORMAT}',
+            "response_format",
+        )
+    return JsonSchema(given["schema"], place)
 
 
 def _check_sampling(body: ChatRequest, ignored: bool) -> list[str]:
-    """Refuses what greedy decoding cannot do. What is wanted of chance, an operator may have ignored, and said."""
+    """Refuses what there is not. What is wanted of chance, an operator may have ignored, and said."""
     if body.n not in (None, 1):
-        raise ApiError(400, f"n should be 1, got {body.n}: {_GREEDY}, so there is one answer", "n")
-    for name in ("logprobs", "tools", "functions", "logit_bias"):
+        raise ApiError(400, f"n should be 1, got {body.n}: there is one answer to a request", "n")
+    for name in ("tools", "functions", "logit_bias"):
         if getattr(body, name):
             raise ApiError(400, f"{name} is not supported here; leave it out", name)
-    if body.response_format and body.response_format.get("type") != "text":
-        raise ApiError(400, "response_format should be text: nothing else is enforced here", "response_format")
-    asked = [name for name in ("temperature", "presence_penalty", "frequency_penalty") if getattr(body, name)]
-    if asked and not ignored:
-        name = asked[0]
-        raise ApiError(400, f"{name} should be 0 or left out, got {getattr(body, name):g}: {_GREEDY}", name)
+    penalties = [name for name in ("presence_penalty", "frequency_penalty") if getattr(body, name)]
+    if not ignored:
+        for name in penalties:
+            raise ApiError(
+                400, f"{name} should be 0 or left out, got {getattr(body, name):g}: there is none here", name
+            )
+        return []
+    asked = ["temperature", *penalties] if body.temperature else penalties
     return [f"{name} was ignored: {_GREEDY}" for name in asked]
 
 

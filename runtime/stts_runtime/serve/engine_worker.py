@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stts_runtime import clock
-from stts_runtime.answering import OnToken
+from stts_runtime.answering import FREE, AnswerForm, OnToken
 from stts_runtime.budget import KEY_FRAMES
 from stts_runtime.bundle import Bundle
 from stts_runtime.overlay import Image
@@ -42,6 +42,7 @@ class Asked:
     about: Channel | ReadClip | Image
     """A stream's window as it will be then, or what `EngineWorker.picture` gives."""
     max_tokens: int
+    form: AnswerForm = FREE
 
 
 class EngineWorker:
@@ -66,9 +67,9 @@ class EngineWorker:
     def looks_at_pictures(self) -> bool:
         return self._one_frame is not None or self._live is not None
 
-    def check(self, question: str) -> None:
-        """Raises `PromptError` for a question that cannot be asked. For any thread."""
-        self._sessions.conversation.check([question])
+    def check(self, question: str, form: AnswerForm = FREE) -> None:
+        """Raises `PromptError` for a question that cannot be asked, or not be answered in this form. For any thread."""
+        self._sessions.conversation.check([question], form=form)
 
     def picture(self, image: Image) -> ReadClip | Image:
         """A picture as this bundle looks at one: as a clip of one frame, or as a stream's first frame. For any thread.
@@ -90,7 +91,7 @@ class EngineWorker:
 
     def answer(self, asked: Asked, on_token: OnToken) -> AnyAnswer:
         if isinstance(asked.about, Channel):
-            return asked.about.answer_now(asked.text, asked.max_tokens, on_token)
+            return asked.about.answer_now(asked.text, asked.max_tokens, on_token, asked.form)
         if isinstance(asked.about, ReadClip):
             return self._about_clip(asked.about, asked, on_token)
         return self._about_key_frame(asked.about, asked, on_token)
@@ -98,18 +99,18 @@ class EngineWorker:
     def _about_clip(self, clip: ReadClip, asked: Asked, on_token: OnToken) -> Answer:
         session = self._sessions.of(clip.variant)
         watched = session.watch(clip.window, clip.milliseconds, clip.notes)
-        return session.ask(watched, asked.text, asked.max_tokens, on_token)
+        return session.ask(watched, asked.text, asked.max_tokens, on_token, asked.form)
 
     def _about_key_frame(self, image: Image, asked: Asked, on_token: OnToken) -> Answer:
         """A stream's first frame is a window of one frame that is kept whole."""
         assert self._live is not None, "`picture` comes first"
         watcher = Watcher(self._live, 1, KeyRule(every=1, at_least=1, jump=1.0))
-        watcher.check_questions([asked.text])
+        watcher.check_questions([asked.text], asked.form, asked.max_tokens)
         seen = watcher.see(Frame(image, 0.0, clock.now()))
         return Answer.about(
             self._still(image),
             seen.output.kept[None],
-            watcher.ask(watcher.watch(), asked.text, asked.max_tokens, on_token),
+            watcher.ask(watcher.watch(), asked.text, asked.max_tokens, on_token, asked.form),
             variant=KEY_FRAMES,
             keep=1.0,
             budget="frame",

@@ -16,11 +16,13 @@ from pydantic import (
     model_validator,
 )
 
+from stts_runtime.answering.form import MOST_TOP_LOGPROBS
+from stts_runtime.record_parts import TokenLogprobRecord
 from stts_runtime.records import AnyAnswer
 
 
 class _Request(BaseModel):
-    """Strict, and open for what other servers take and this one does not need: `user`, `seed`, `metadata`, ..."""
+    """Strict, and open for what other servers take and this one does not need: `user`, `metadata`, ..."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
@@ -115,16 +117,20 @@ class ChatRequest(_Request):
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
     stop: Union[str, Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(max_length=4)], None] = None
-    temperature: float | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     """0 or nothing: answers are greedy."""
-    top_p: float | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     """Makes no difference to greedy answers."""
+    seed: int | None = None
     n: int | None = None
     """1 or nothing."""
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     logit_bias: dict[str, Any] | None = None
     logprobs: bool | None = None
+    top_logprobs: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=MOST_TOP_LOGPROBS)] | None = None
+    choices: Any = None
+    """Ours: the answer is one of these texts."""
     tools: list[Any] | None = None
     functions: list[Any] | None = None
     response_format: dict[str, Any] | None = None
@@ -168,11 +174,16 @@ class Reply(BaseModel):
 Finish = Literal["stop", "length"]
 
 
+class Logprobs(BaseModel):
+    content: list[TokenLogprobRecord]
+    refusal: None = None
+
+
 class Choice(BaseModel):
     index: int = 0
     message: Reply
     finish_reason: Finish
-    logprobs: None = None
+    logprobs: Logprobs | None = None
 
 
 class ChatReply(BaseModel):
@@ -202,7 +213,7 @@ class ChunkChoice(BaseModel):
     index: int = 0
     delta: Delta
     finish_reason: Finish | None = None
-    logprobs: None = None
+    logprobs: Logprobs | None = None
 
 
 class Chunk(_Sparse):

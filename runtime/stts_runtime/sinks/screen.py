@@ -44,5 +44,7 @@ def text_line(record: Record) -> str:
         return visible(f"{record.created}  {record.stream}  {record.state}: {record.reason}")
     age = record.age_ms.at_last_token / 1000
     answer = " ".join(record.answer.split())
+    if record.alert is not None and record.alert.change is not None:
+        answer = f"alarm {record.alert.number} {record.alert.change}: {record.alert.rule}, {answer}"
     why = f"at {record.times_seconds[-1]:.1f} s: {record.trigger}; {age:.2f} s after the frame"
     return visible(f"{record.created}  {record.stream}  {answer}  ({why})")

@@ -8,18 +8,20 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from stts_runtime.answering import Conversation
+from stts_runtime.answering import AnswerForm, Conversation
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Novelty
 from stts_runtime.device import gpu_of, select_gpu
 from stts_runtime.engines import EngineChoice, choose_engine, load_incremental
 from stts_runtime.errors import PromptError, SourceError, UserError
+from stts_runtime.forms import Forms
 from stts_runtime.places import check_makeable, reason, shown
 from stts_runtime.session import notes_about
 from stts_runtime.sinks.open import Sink, open_sink
 from stts_runtime.sinks.spooled import SpooledSink
 from stts_runtime.sources import LiveSettings, open_source
 from stts_runtime.sources.source import Status
+from stts_runtime.stream.alerts import AlertFilter
 from stts_runtime.stream.channel import Channel, Gate, Orders
 from stts_runtime.stream.config import Cameras, StreamEntry
 from stts_runtime.stream.pipeline import Delivery, Events, Listener
@@ -63,10 +65,11 @@ def open_channels(config: Cameras, engines: Engines, events: Events, metrics: St
     assert live is not None
     frames, max_fps = config.frames or live.frames, engines.bundle.manifest.max_fps
     keys = _key_rule(config, engines, frames)
+    forms = _forms(config, engines.bundle)
     watchers = [Watcher(engines, frames, keys) for _ in config.streams]
     for watcher, entry in zip(watchers, config.streams, strict=True):
         with _naming(entry):
-            watcher.check_questions(config.asking(entry).questions)
+            watcher.check_questions(config.asking(entry).questions, forms[entry.name], config.max_tokens)
     settings = LiveSettings(transport=config.transport, nvdec=config.nvdec)
     with ExitStack() as opened:
         channels = []
@@ -75,11 +78,21 @@ def open_channels(config: Cameras, engines: Engines, events: Events, metrics: St
             with _naming(entry):
                 source = open_source(entry.source, on_status, settings, frames_per_second=max_fps)
             opened.callback(source.close)
-            orders = _orders(config, entry, max_fps, live.novelty)
+            orders = _orders(config, entry, max_fps, live.novelty, forms[entry.name])
             channels.append(Channel(entry.name, source, watcher, orders))
         # From here on the pipeline closes them.
         opened.pop_all()
     return channels
+
+
+def _forms(config: Cameras, bundle: Bundle) -> dict[str, AnswerForm]:
+    """By stream."""
+    forms = Forms(bundle)
+    askings = {entry.name: config.asking(entry) for entry in config.streams}
+    return {
+        name: forms.of({"choices": asking.choices or None, "schema": asking.answer_schema})
+        for name, asking in askings.items()
+    }
 
 
 @contextmanager
@@ -91,11 +104,17 @@ def _naming(entry: StreamEntry) -> Iterator[None]:
         raise type(error)(f"{entry.name}: {error}") from None
 
 
-def _orders(config: Cameras, entry: StreamEntry, frames_per_second: float, novelty: Novelty) -> Orders:
+def _orders(
+    config: Cameras, entry: StreamEntry, frames_per_second: float, novelty: Novelty, form: AnswerForm
+) -> Orders:
     asking = config.asking(entry)
     longest = math.inf if asking.longest_pause is None else asking.longest_pause
     gate = Gate(asking.when.above(novelty) if asking.when else None, asking.shortest_pause, longest)
-    return Orders(asking.questions, gate, config.max_tokens, frames_per_second)
+    return Orders(asking.questions, gate, config.max_tokens, frames_per_second, form, asking.alert)
+
+
+def alert_filter(config: Cameras) -> AlertFilter:
+    return AlertFilter({entry.name: config.asking(entry).alert for entry in config.streams})
 
 
 def _tell_status(stream: str, events: Events, metrics: StreamMetrics | None, status: Status) -> None:
@@ -123,7 +142,7 @@ def open_listeners(config: Cameras, metrics: StreamMetrics | None, tell: Tell) -
     with ExitStack() as open_things:
         sinks = {one: open_things.enter_context(_sink(one, config, metrics, tell)) for one in config.all_sinks}
         of_stream = {entry.name: [sinks[one] for one in config.asking(entry).sinks] for entry in config.streams}
-        listeners: list[Listener] = [Delivery(of_stream, tell, metrics)]
+        listeners: list[Listener] = [Delivery(of_stream, tell, metrics, alert_filter(config))]
         if metrics is not None:
             listeners.append(metrics)
         if config.preview is not None:

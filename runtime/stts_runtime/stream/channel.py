@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stts_runtime.answering import OnToken, Reply, go_on
+from stts_runtime import clock
+from stts_runtime.answering import FREE, AnswerForm, OnToken, Reply, go_on
 from stts_runtime.errors import SourceError, UserError
+from stts_runtime.record_parts import AlertRecord
 from stts_runtime.records import StreamAnswer
 from stts_runtime.sources.source import Frame, Source
+from stts_runtime.stream.alerts import Alarm, AlertRule
 from stts_runtime.stream.watcher import SeenFrame, Watcher
 
 ASKED = "asked"
@@ -64,6 +67,8 @@ class Orders:
     gate: Gate
     max_tokens: int
     frames_per_second: float
+    form: AnswerForm = FREE
+    alert: AlertRule | None = None
 
 
 class Channel:
@@ -71,7 +76,9 @@ class Channel:
 
     def __init__(self, name: str, source: Source, watcher: Watcher, orders: Orders) -> None:
         """Raises `PromptError` for a question that cannot be asked about a full window."""
-        watcher.check_questions(orders.questions)
+        watcher.check_questions(orders.questions, orders.form, orders.max_tokens)
+        rule = orders.alert
+        self._alarms = {} if rule is None else {question: Alarm(rule) for question in orders.questions}
         self.name, self.source, self._watcher, self._orders = name, source, watcher, orders
         self._period = 1 / orders.frames_per_second
         self._due_seconds: float | None = None
@@ -124,19 +131,22 @@ class Channel:
             raise ValueError(f"no answer of {self.name} is due")
         prefix, records = self._watcher.watch(), []
         for question in self._orders.questions:
-            reply = self._watcher.ask(prefix, question, self._orders.max_tokens)
+            reply = self._watcher.ask(prefix, question, self._orders.max_tokens, form=self._orders.form)
             self._answers += 1
-            records.append(self._record(reply, reason, self._answers, self._newly_dropped()))
+            alert = self._judged(question, reply)
+            records.append(self._record(reply, reason, self._answers, self._newly_dropped(), alert))
         newest = self._watcher.ring.newest
         assert newest is not None
         self._answered_seconds, self._highest_novelty, self._wanted = newest.seconds, 0.0, None
         return records
 
-    def check_questions(self, questions: Sequence[str]) -> None:
+    def check_questions(self, questions: Sequence[str], form: AnswerForm = FREE, max_tokens: int = 64) -> None:
         """Raises `PromptError` if one cannot be asked about a full window. For any thread."""
-        self._watcher.check_questions(questions)
+        self._watcher.check_questions(questions, form, max_tokens)
 
-    def answer_now(self, question: str, max_tokens: int, on_token: OnToken = go_on) -> StreamAnswer:
+    def answer_now(
+        self, question: str, max_tokens: int, on_token: OnToken = go_on, form: AnswerForm = FREE
+    ) -> StreamAnswer:
         """Answers somebody's question about the window as it is, however few frames it has; what is due stays due.
 
         Its `number` is 0: it is none of the stream's own answers. Raises `SourceError` if no frame has come yet.
@@ -144,10 +154,18 @@ class Channel:
         if self._watcher.ring.newest is None:
             status = self.source.status
             raise SourceError(f"{self.name} has no picture yet: {status.state.value}, {status.reason}")
-        reply = self._watcher.ask(self._watcher.watch(), question, max_tokens, on_token)
+        reply = self._watcher.ask(self._watcher.watch(), question, max_tokens, on_token, form)
         return self._record(reply, ASKED, 0, {})
 
-    def _record(self, reply: Reply, trigger: str, number: int, dropped: dict[str, int]) -> StreamAnswer:
+    def _judged(self, question: str, reply: Reply) -> AlertRecord | None:
+        alarm, scored = self._alarms.get(question), reply.choices
+        if alarm is None or scored is None:
+            return None
+        return alarm.judge(dict(zip(scored.choices, scored.probabilities, strict=True)), clock.now())
+
+    def _record(
+        self, reply: Reply, trigger: str, number: int, dropped: dict[str, int], alert: AlertRecord | None = None
+    ) -> StreamAnswer:
         ring = self._watcher.ring
         frames = ring.frames
         return StreamAnswer.about(
@@ -161,6 +179,7 @@ class Channel:
             novelty=self._highest_novelty,
             stream=self.name,
             number=number,
+            alert=alert,
             trigger=trigger,
             dropped=dropped,
         )

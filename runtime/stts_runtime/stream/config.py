@@ -12,12 +12,14 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 
+from stts_runtime.answering.form import checked_choices
 from stts_runtime.bundle.manifest import Novelty
 from stts_runtime.engines import EngineName
 from stts_runtime.errors import UserError
 from stts_runtime.mistakes import mistakes
 from stts_runtime.settings import Seconds, Settings
 from stts_runtime.sinks.config import AnySink, ScreenConfig, SinkConfig
+from stts_runtime.stream.alerts import AlertRule
 
 
 def _list_of(example: str) -> Callable[[object], object]:
@@ -80,10 +82,27 @@ def _home() -> Path:
         ) from None
 
 
+def _choices(given: object) -> object:
+    try:
+        return checked_choices(given, "") if given != () else given
+    except UserError as error:
+        words = str(error)
+        raise ValueError(words if words.startswith("[") else f"it{words}") from None
+
+
+Choices = Annotated[tuple[str, ...], BeforeValidator(_choices)]
+
+
 class Asking(Settings):
     """What to ask, when, and who gets the answers."""
 
     questions: Questions = ()
+    choices: Choices = ()
+    """Each answer is one of them; none: free text."""
+    answer_schema: Place | None = Field(None, alias="schema")
+    """A file with a JSON schema that each answer is kept to."""
+    alert: AlertRule | None = None
+    """Which answers are an alarm."""
     when: When | None = None
     """None asks about every window."""
     longest_pause: Seconds | None = None
@@ -100,6 +119,20 @@ class Asking(Settings):
 
 
 _HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_.-]{1,253}", re.ASCII)
+
+
+def _against_choices(asking: Asking) -> str | None:
+    """What does not go with the choices, which may stand elsewhere in a file; None if all does."""
+    if asking.choices and asking.answer_schema is not None:
+        return "choices and schema exclude each other: leave out one of the two"
+    if asking.alert is None or asking.alert.condition.choice in asking.choices:
+        return None
+    if not asking.choices:
+        return f'alert: the rule {asking.alert.condition} needs choices, as in choices: ["yes", "no"]'
+    return (
+        f"alert: the rule is about {asking.alert.condition.choice!r}, which is none of the choices "
+        f"{', '.join(asking.choices)}"
+    )
 
 
 class Listen(Settings):
@@ -165,8 +198,8 @@ class Cameras(Asking):
         """The settings of one of the streams, its own before the file's."""
         return Asking(
             **{
-                field: getattr(entry if field in entry.model_fields_set else self, field)
-                for field in Asking.model_fields
+                info.alias or field: getattr(entry if field in entry.model_fields_set else self, field)
+                for field, info in Asking.model_fields.items()
             }
         )
 
@@ -203,9 +236,11 @@ class Cameras(Asking):
 
     def _check(self, entry: StreamEntry) -> None:
         try:
-            self.asking(entry)
+            asking = self.asking(entry)
         except ValidationError as error:
             raise ValueError(f"stream {entry.name}: {mistakes(error)}") from None
+        if words := _against_choices(asking):
+            raise ValueError(f"stream {entry.name}: {words}")
 
 
 AnyCameras = TypeVar("AnyCameras", bound=Cameras)

@@ -56,6 +56,9 @@ class StreamMetrics:
         self._skipped = Counter(
             "stts_windows_skipped", "Windows with nothing new, not asked about", label, registry=registry
         )
+        asked = [*label, "question"]
+        self._alert = Gauge("stts_alert", "1 while there is an alarm", asked, registry=registry)
+        self._alerts = Counter("stts_alerts", "Alarms raised", asked, registry=registry)
         self._lost = Counter("stts_lost_records", "Records that a sink could not keep", ["sink"], registry=registry)
         resident = Gauge("stts_resident_bytes", "Memory of this process", registry=registry)
         resident.set_function(lambda: psutil.Process().memory_info().rss)
@@ -91,6 +94,9 @@ class StreamMetrics:
         """Its `dropped` is not counted here: see `dropped`."""
         self._answers.labels(record.stream).inc()
         self._novelty.labels(record.stream).set(record.novelty)
+        if record.alert is not None:
+            self._alert.labels(record.stream, record.question).set(record.alert.on)
+            self._alerts.labels(record.stream, record.question).inc(record.alert.change == "raised")
         for stage, milliseconds in record.milliseconds:
             self._stages.labels(record.stream, stage).observe(milliseconds / 1000)
 

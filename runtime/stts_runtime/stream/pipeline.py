@@ -20,6 +20,7 @@ from stts_runtime.errors import SinkError
 from stts_runtime.records import Record, StreamAnswer, StreamEvent, now
 from stts_runtime.sinks.open import Sink
 from stts_runtime.sources.source import Status
+from stts_runtime.stream.alerts import AlertFilter
 from stts_runtime.stream.channel import Channel, Look
 from stts_runtime.tell import Seldom, Tell
 
@@ -30,9 +31,15 @@ if TYPE_CHECKING:
 class Delivery:
     """Hands each stream's records to its sinks. One that fails takes nothing from the others."""
 
-    def __init__(self, sinks: Mapping[str, Sequence[Sink]], tell: Tell, metrics: StreamMetrics | None) -> None:
-        """`sinks` by stream."""
-        self._sinks, self._metrics = sinks, metrics
+    def __init__(
+        self,
+        sinks: Mapping[str, Sequence[Sink]],
+        tell: Tell,
+        metrics: StreamMetrics | None,
+        alerts: AlertFilter | None = None,
+    ) -> None:
+        """`sinks` by stream; `alerts` says which records they get, None: all."""
+        self._sinks, self._metrics, self._alerts = sinks, metrics, alerts
         self._say = {sink.name: Seldom(tell) for of_stream in sinks.values() for sink in of_stream}
         self.lost: Counter[str] = Counter()
         """Records that a sink did not take, by its name."""
@@ -41,6 +48,8 @@ class Delivery:
         """Sinks take words, and no pictures."""
 
     def said(self, record: Record) -> None:
+        if self._alerts is not None and not self._alerts.passes(record):
+            return
         for sink in self._sinks[record.stream]:
             self._write(sink, record)
 

@@ -13,7 +13,15 @@ from stts_runtime.errors import SourceError, UserError
 from stts_runtime.records import Record, StreamAnswer, StreamEvent
 from stts_runtime.small_memory import small_memory
 from stts_runtime.sources.source import State
-from stts_runtime.stream.assemble import incremental_engines, metrics_served, open_bundle, open_channels, open_listeners
+from stts_runtime.stream.alerts import AlertFilter
+from stts_runtime.stream.assemble import (
+    alert_filter,
+    incremental_engines,
+    metrics_served,
+    open_bundle,
+    open_channels,
+    open_listeners,
+)
 from stts_runtime.stream.channel import Channel, Look
 from stts_runtime.stream.config import StreamConfig
 from stts_runtime.stream.pipeline import Delivery, Events, Listener, Pipeline
@@ -48,8 +56,8 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell) -> None
 class _Answers:
     """A listener that keeps answers until they are taken."""
 
-    def __init__(self, on_event: Callable[[StreamEvent], None]) -> None:
-        self._on_event = on_event
+    def __init__(self, on_event: Callable[[StreamEvent], None], alerts: AlertFilter) -> None:
+        self._on_event, self._alerts = on_event, alerts
         self.waiting: deque[StreamAnswer] = deque()
 
     def saw(self, channel: Channel, look: Look) -> None:
@@ -57,7 +65,8 @@ class _Answers:
 
     def said(self, record: Record) -> None:
         if isinstance(record, StreamAnswer):
-            self.waiting.append(record)
+            if self._alerts.passes(record):
+                self.waiting.append(record)
         else:
             self._on_event(record)
 
@@ -69,7 +78,7 @@ def stream_answers(
 
     Raises what `run_streams` raises about sources.
     """
-    events, answers = Events(), _Answers(on_event)
+    events, answers = Events(), _Answers(on_event, alert_filter(config))
     channels = open_channels(config, engines, events, None)
     pipeline = Pipeline(channels, events, [answers])
     try:

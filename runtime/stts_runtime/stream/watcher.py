@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_runtime.answering import Conversation, OnToken, Prefix, Reply, go_on
-from stts_runtime.answering.conversation import Stopwatch
+from stts_runtime.answering import FREE, AnswerForm, Conversation, OnToken, Prefix, Reply, go_on
+from stts_runtime.answering.generation import Stopwatch
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import IncrementalOutput, IncrementalVisionEngine, LanguageEngine
 from stts_runtime.engines.finite import check_scores
@@ -154,22 +154,33 @@ class Watcher:
         self.ring.push(seen)
         return seen
 
-    def check_questions(self, questions: Sequence[str]) -> None:
-        """Raises `PromptError` if one cannot be asked, or does not fit next to the fullest window. Thread-safe."""
+    def check_questions(self, questions: Sequence[str], form: AnswerForm = FREE, max_tokens: int = 64) -> None:
+        """Raises `PromptError` if one cannot be asked, or does not fit next to the fullest window with its answer.
+
+        Thread-safe.
+        """
         if not questions:
             return
         manifest, conversation = self._engines.bundle.manifest, self._engines.conversation
         kept = np.zeros((self.ring.length, manifest.vision.groups), dtype=np.bool_)
         kept.reshape(-1)[: manifest.language.visual_rows] = True
-        conversation.check(questions, conversation.prefix_of([_LONGEST_WINDOW_SECONDS] * self.ring.length, kept))
+        prefix = conversation.prefix_of([_LONGEST_WINDOW_SECONDS] * self.ring.length, kept)
+        conversation.check(questions, prefix, form, max_tokens)
 
     def watch(self) -> Prefix:
         """Prefills the ring as it is, for any number of questions."""
         return self._engines.conversation.watch(self.ring.visual_tokens, self._times(), self.ring.kept)
 
-    def ask(self, prefix: Prefix, question: str, max_tokens: int, on_token: OnToken = go_on) -> Reply:
+    def ask(
+        self,
+        prefix: Prefix,
+        question: str,
+        max_tokens: int,
+        on_token: OnToken = go_on,
+        form: AnswerForm = FREE,
+    ) -> Reply:
         """Answers a question about what was watched last; `on_token` is called after every token."""
-        return self._engines.conversation.ask(prefix, question, max_tokens, on_token)
+        return self._engines.conversation.ask(prefix, question, max_tokens, on_token, form)
 
     def _times(self) -> list[float]:
         """Times in the prompt begin with the window, as they did in training."""

@@ -69,6 +69,10 @@ def user(content: Any) -> list[Any]:
     return [{"role": "user", "content": content}]
 
 
+def by_schema(schema: Any) -> Any:
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+
+
 def picture() -> bytes:
     return cv2.imencode(".png", np.full((48, 64, 3), 120, np.uint8))[1].tobytes()
 
@@ -142,6 +146,65 @@ def test_a_stream_is_asked_about_its_newest_window(server: Served, client: opena
     assert looks[0]["seconds"] <= record["times_seconds"][-1] <= looks[-1]["seconds"]
 
 
+def test_log_probabilities_come_with_the_words_that_they_are_of(client: openai.OpenAI, clip: Path) -> None:
+    request: Any = {"model": "micro", "messages": about(clip), "max_tokens": 12, "logprobs": True, "top_logprobs": 2}
+    choice = client.chat.completions.create(**request).choices[0]
+    assert choice.logprobs is not None
+    whole = choice.logprobs.content
+    assert whole is not None
+    assert all(len(one.top_logprobs) == 2 for one in whole)
+    assert b"".join(bytes(one.bytes or ()) for one in whole).decode(errors="replace").strip() == choice.message.content
+    streamed = [chunk.choices[0] for chunk in client.chat.completions.create(**request, stream=True)]
+    pieces = [one.logprobs.content or [] for one in streamed if one.logprobs is not None]
+    assert [token for piece in pieces for token in piece] == whole
+    assert len(pieces) > 1
+
+
+def test_a_stop_takes_the_log_probabilities_behind_it_away(client: openai.OpenAI, clip: Path) -> None:
+    request: Any = {"model": "micro", "messages": about(clip), "max_tokens": 12, "logprobs": True}
+    text = client.chat.completions.create(**request).choices[0].message.content or ""
+    stop = text[len(text) // 2 :][:3]
+    cut = client.chat.completions.create(**request, stop=stop).choices[0]
+    assert cut.message.content == text[: text.find(stop)]
+    assert cut.logprobs is not None
+    said = b"".join(bytes(one.bytes or ()) for one in cut.logprobs.content or []).decode(errors="replace")
+    assert said.strip().startswith(cut.message.content)
+    assert len(said) < len(text)
+    streamed = list(client.chat.completions.create(**request, stop=stop, stream=True))
+    pieces = [one.choices[0].logprobs for one in streamed]
+    assert [token for one in pieces if one for token in one.content or []] == cut.logprobs.content
+
+
+def test_one_of_the_choices_is_answered_with_how_likely_each_is(client: openai.OpenAI, clip: Path) -> None:
+    for model, messages in (("micro", about(clip)), ("stream/stream-1", user("Who?"))):
+        reply = client.chat.completions.create(model=model, messages=messages, extra_body={"choices": ["yes", "no"]})
+        said = reply.model_dump()["stts"]["record"]["choices"]["probabilities"]
+        assert said[reply.choices[0].message.content or ""] == max(said.values())
+        assert sum(said.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_json_by_a_schema_is_whole_streamed_or_not(client: openai.OpenAI, clip: Path) -> None:
+    schema = {"type": "object", "properties": {"event": {"type": "string"}}, "required": ["event"]}
+    request: Any = {"model": "micro", "messages": about(clip), "max_tokens": 30, "response_format": by_schema(schema)}
+    whole = client.chat.completions.create(**request).choices[0]
+    assert json.loads(whole.message.content or "").keys() >= {"event"}
+    assert whole.finish_reason == "stop"
+    chunks = client.chat.completions.create(**request, stream=True)
+    assert "".join(one.choices[0].delta.content or "" for one in chunks) == whole.message.content
+    anything = client.chat.completions.create(**{**request, "response_format": {"type": "json_object"}}).choices[0]
+    assert isinstance(json.loads(anything.message.content or ""), dict)
+
+
+def test_the_same_seed_gives_the_same_text(client: openai.OpenAI, clip: Path) -> None:
+    def text(**fields: Any) -> str | None:
+        request: Any = {"model": "micro", "messages": about(clip), "max_tokens": 12, **fields}
+        content: str | None = client.chat.completions.create(**request).choices[0].message.content
+        return content
+
+    assert text(temperature=1.5, seed=7) == text(temperature=1.5, seed=7) != text(temperature=1.5, seed=8)
+    assert text(temperature=0, seed=7) == text()
+
+
 def test_a_stream_without_a_picture_says_what_it_is_doing(server: Served, client: openai.OpenAI) -> None:
     with pytest.raises(openai.ConflictError, match="stream-2 has no picture yet: reconnecting, nothing listens there"):
         client.chat.completions.create(model="stream/stream-2", messages=user("What?"))
@@ -153,7 +216,13 @@ def test_a_stream_without_a_picture_says_what_it_is_doing(server: Served, client
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"temperature": 0.7}, "temperature should be 0 or left out, got 0.7: answers are greedy"),
+        ({"temperature": 2.1}, "temperature should be at most 2"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs should be at most 20"),
+        ({"extra_body": {"choices": ["yes"]}}, "choices should have from 2 to 64 of them, as yes,no has; got 1"),
+        ({"extra_body": {"choices": ["yes", "<|im_end|>"]}}, "holds the reserved mark <|im_end|>"),
+        ({"response_format": by_schema({"items": {"type": "strin"}})}, "schema.items: Invalid type: strin"),
+        ({"response_format": by_schema({"enum": ["x" * 40_000]})}, "schema is too large"),
+        ({"response_format": by_schema({"enum": ["\ud800"]})}, "schema is no JSON that can be read"),
         ({"n": 3}, "n should be 1, got 3"),
         ({"messages": user("What?")}, "there is nothing to look at"),
         ({"messages": at("https://example.com/a.mp4")}, "without --allow-remote-urls"),

@@ -20,9 +20,10 @@ import pytest
 from PIL import Image
 from prometheus_client import CollectorRegistry, Counter
 
-from stts_runtime.answering import OnToken, TextStream
+from stts_runtime.answering import AnswerForm, OnToken, Sampling, TextStream
 from stts_runtime.errors import SourceError, UserError
 from stts_runtime.serve import media, remote
+from stts_runtime.serve.answer_service import JsonSchema
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.chat_request import ModelChoice, question_of
 from stts_runtime.serve.engine_queue import BusyError, EngineQueue
@@ -510,23 +511,41 @@ def test_of_a_conversation_the_newest_question_is_asked_about_the_newest_clip_an
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"temperature": 0.7}, "temperature"),
         ({"n": 2}, "n"),
         ({"presence_penalty": 1.0}, "presence_penalty"),
-        ({"logprobs": True}, "logprobs"),
+        ({"top_logprobs": 2}, "top_logprobs"),
         ({"tools": [{}]}, "tools"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "xml"}}, "response_format"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}}, "response_format"),
+        ({"choices": []}, "choices"),
+        ({"choices": ["yes", "yes"]}, "choices"),
+        ({"choices": ["yes", "no"], "logprobs": True}, "choices"),
+        ({"choices": ["yes", "no"], "response_format": {"type": "json_object"}}, "choices"),
     ],
 )
-def test_what_greedy_decoding_cannot_do_is_refused_with_the_reason(fields: dict[str, object], param: str) -> None:
+def test_what_is_not_done_here_is_refused_with_the_reason(fields: dict[str, object], param: str) -> None:
     with pytest.raises(ApiError) as caught:
         question_of(chat([{"type": "text", "text": "?"}, CLIP_PART], **fields), ModelChoice(), ServerSettings())
     assert (caught.value.status, caught.value.param) == (400, param)
 
 
+def test_a_request_says_what_the_answer_should_be_like() -> None:
+    part = [{"type": "text", "text": "?"}, CLIP_PART]
+    schema = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}, "strict": True}}
+    fields: dict[str, Any] = {"temperature": 0.7, "top_p": 0.9, "seed": 3, "logprobs": True, "response_format": schema}
+    question, notes = question_of(chat(part, **fields), ModelChoice(), ServerSettings())
+    assert question.form == AnswerForm(Sampling(0.7, 0.9, 3), top_logprobs=0)
+    assert question.schema == JsonSchema({"type": "object"}, "response_format.json_schema.schema")
+    assert notes == []
+    chosen, _ = question_of(chat(part, choices=["yes", "no"], temperature=0), ModelChoice(), ServerSettings())
+    assert chosen.form == AnswerForm(choices=("yes", "no"))
+    assert question_of(chat(part), ModelChoice(), ServerSettings())[0].form == AnswerForm()
+
+
 def test_where_the_operator_wants_it_a_temperature_is_ignored_and_that_is_said() -> None:
     body = chat([{"type": "text", "text": "?"}, CLIP_PART], temperature=0.7, top_p=0.9, seed=3)
-    _, notes = question_of(body, ModelChoice(), ServerSettings(sampling="ignore"))
+    question, notes = question_of(body, ModelChoice(), ServerSettings(sampling="ignore"))
+    assert question.form == AnswerForm()
     assert notes == ["temperature was ignored: answers are greedy, always the likeliest token"]
 
 

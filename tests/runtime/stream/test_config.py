@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from stts_runtime.errors import UserError
-from stts_runtime.settings import parse_bytes, parse_seconds
+from stts_runtime.settings import Settings, parse_bytes, parse_seconds
 from stts_runtime.sinks.config import FileConfig, MqttConfig, ScreenConfig, WebhookConfig
 from stts_runtime.stream.config import Listen, StreamConfig, StreamEntry, When
 from stts_runtime.stream.config_file import exposed_password, load_config
@@ -25,6 +25,10 @@ def loaded(folder: Path, text: str, suffix: str = ".yaml") -> StreamConfig:
     path = folder / f"cameras{suffix}"
     path.write_text(text)
     return load_config(path, StreamConfig)
+
+
+def keys_of(kind: type[Settings]) -> list[str]:
+    return [field.alias or name for name, field in kind.model_fields.items()]
 
 
 def problem(folder: Path, text: str, suffix: str = ".yaml") -> str:
@@ -97,7 +101,7 @@ def test_toml_says_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (LEAST + "keeep: 1\n", "no such setting: keeep; there are questions, when,"),
+        (LEAST + "keeep: 1\n", "no such setting: keeep; there are questions, choices, schema, alert, when,"),
         (LEAST.replace("source", "sorce"), "streams[0] (stream gate): no such setting: sorce; there are "),
         (LEAST + "keep: 2\n", "keep should be at most 1"),
         (LEAST + "engine: gpu\n", "engine should be 'cpu', 'cuda', 'tensorrt' or 'tensorrt-rtx'"),
@@ -151,7 +155,7 @@ def complaints(folder: Path, content: dict[str, Any]) -> list[str]:
     return []
 
 
-@pytest.mark.parametrize("key", list(StreamEntry.model_fields))
+@pytest.mark.parametrize("key", keys_of(StreamEntry))
 def test_a_wrong_kind_of_value_is_one_sentence_with_its_stream_and_key(tmp_path: Path, key: str) -> None:
     """In the middle one of three streams."""
     said = []
@@ -168,7 +172,7 @@ def test_a_wrong_kind_of_value_is_one_sentence_with_its_stream_and_key(tmp_path:
         assert len(re.findall(r"streams\[|stream \w+ has", message)) == 1
 
 
-@pytest.mark.parametrize("key", [key for key in StreamConfig.model_fields if key != "serve"])
+@pytest.mark.parametrize("key", [key for key in keys_of(StreamConfig) if key != "serve"])
 def test_a_wrong_kind_of_value_for_all_streams_is_one_sentence_with_its_key(tmp_path: Path, key: str) -> None:
     said = []
     for value in _WRONG:

@@ -1,0 +1,99 @@
+"""Parts of records that are there on request: probabilities of choices and of tokens, the cost of a schema."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from stts_runtime.answering.choices import ScoredChoices
+from stts_runtime.answering.form import TokenLogprob
+from stts_runtime.answering.schema import SchemaState
+
+
+class RecordPart(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ChoiceRecord(RecordPart):
+    """How likely each choice is; the order is that of the choices."""
+
+    probabilities: dict[str, float]
+    """Provided that it is one of them: they sum to 1."""
+    logprobs: dict[str, float]
+    """Natural logarithms of how likely the model's own answer begins with each, whatever else it could say."""
+    covered: float
+    """The probability that the model's own answer begins with one of them, 0 to 1."""
+    calls: int
+    """Of the language engine behind the window, the question's own included."""
+
+    @classmethod
+    def of(cls, scored: ScoredChoices) -> ChoiceRecord:
+        shares = [round(one, 6) for one in scored.probabilities]
+        return cls(
+            probabilities=dict(zip(scored.choices, shares, strict=True)),
+            logprobs={choice: round(one, 6) for choice, one in zip(scored.choices, scored.logprobs, strict=True)},
+            covered=round(scored.covered, 6),
+            calls=scored.calls,
+        )
+
+
+class LikelyToken(RecordPart):
+    """A token that could have come, as OpenAI's API has it."""
+
+    token: str
+    logprob: float
+    """Natural logarithm of its probability; -9999 where that is 0."""
+    bytes: list[int]
+    """In UTF-8; of a character of several tokens, its part."""
+
+
+class TokenLogprobRecord(LikelyToken):
+    """A token of the answer, as OpenAI's API has it: the end of the text has none."""
+
+    top_logprobs: list[LikelyToken]
+
+    @classmethod
+    def of(cls, taken: TokenLogprob) -> TokenLogprobRecord:
+        top = [LikelyToken(**_likely(*one)) for one in taken.top]
+        return cls(**_likely(taken.content, taken.logprob), top_logprobs=top)
+
+
+def _likely(content: bytes, logprob: float) -> dict[str, Any]:
+    return {"token": content.decode(errors="replace"), "logprob": round(logprob, 6), "bytes": list(content)}
+
+
+class AlertRecord(RecordPart):
+    """What a rule made of an answer."""
+
+    rule: str
+    """Its condition: `yes>0.8`."""
+    on: bool
+    """Whether there is an alarm, this answer included."""
+    change: Literal["raised", "cleared"] | None
+    """What this answer did to it."""
+    number: int
+    """Counts the alarms of this question from 1, without gaps; the end of an alarm has its number. 0: none yet."""
+    probability: float
+    """Of the choice that the rule is about."""
+
+
+class SchemaRecord(RecordPart):
+    """What it cost to keep an answer to its schema; it is part of `decode` and `prefill_question`."""
+
+    whole: bool
+    """Whether the answer is all that the schema asks for; False if it was stopped before."""
+    masked_tokens: int
+    """Tokens for which the model would rather have said something that the schema does not allow."""
+    milliseconds: float
+    milliseconds_per_token: float
+
+    @classmethod
+    def of(cls, state: SchemaState, tokens: int) -> SchemaRecord:
+        spent = state.milliseconds
+        return cls(
+            whole=state.is_whole,
+            masked_tokens=state.masked,
+            milliseconds=round(spent, 3),
+            milliseconds_per_token=round(spent / max(1, tokens), 4),
+        )

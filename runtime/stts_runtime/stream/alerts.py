@@ -1,0 +1,138 @@
+"""Alarms: rules on how likely a choice is, and when one is raised and cleared. It knows neither streams nor sinks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from stts_runtime.record_parts import AlertRecord
+from stts_runtime.records import Record, StreamAnswer
+from stts_runtime.settings import Seconds, Settings
+
+_CONDITION = re.compile(r"\s*(?P<choice>.*?[^\s<>])\s*(?P<sign>[<>])\s*(?P<bound>\d+(?:\.\d+)?|\.\d+)\s*")
+_BAND = 0.1
+_EXAMPLE = "yes>0.8"
+
+
+class Condition(Settings):
+    """That a choice is likely, or unlikely: `yes>0.8`, `no<0.1`."""
+
+    choice: str
+    sign: Literal["<", ">"]
+    bound: float
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parsed(cls, given: object) -> object:
+        if isinstance(given, Condition):
+            return given
+        found = _CONDITION.fullmatch(given) if isinstance(given, str) else None
+        if found is None or not 0 <= float(found["bound"]) <= 1:
+            raise ValueError(f"it should be CHOICE>NUMBER or CHOICE<NUMBER, with a number from 0 to 1: {_EXAMPLE}")
+        return {"choice": found["choice"], "sign": found["sign"], "bound": float(found["bound"])}
+
+    def __str__(self) -> str:
+        return f"{self.choice}{self.sign}{self.bound:g}"
+
+    def holds(self, probability: float) -> bool:
+        return probability > self.bound if self.sign == ">" else probability < self.bound
+
+    def is_beyond(self, clear: float, probability: float) -> bool:
+        """Whether it is so far from holding that an alarm is over."""
+        return probability <= clear if self.sign == ">" else probability >= clear
+
+
+class AlertRule(Settings):
+    """When answers raise an alarm and clear it; as text with commas, `yes>0.8, for=2, once_per=5m`."""
+
+    condition: Condition = Field(alias="if")
+    answers: int = Field(1, alias="for", ge=1)
+    """That it holds for so many answers in a row raises the alarm."""
+    clear: float | None = Field(None, ge=0, le=1)
+    """The probability at which the alarm is over; None: 0.1 short of the bound of `if`. In between nothing changes."""
+    hold: Seconds = 0.0
+    """The probability stays there for so long before the alarm is over."""
+    once_per: Seconds = 0.0
+    """An alarm is raised so long after the last one at the soonest."""
+    send: Literal["alerts", "all"] = "alerts"
+    """Which answers sinks get: those that raise or clear an alarm, or all of them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parsed(cls, given: object) -> object:
+        if not isinstance(given, str):
+            return given
+        condition, *settings = (part.strip() for part in given.split(","))
+        pairs = [part.partition("=") for part in settings]
+        if wrong := [part for part in settings if "=" not in part]:
+            raise ValueError(f"after the condition there should be KEY=VALUE, got {wrong[0]!r}: {_EXAMPLE}, for=2")
+        return {"if": condition, **{key.strip(): value.strip() for key, _, value in pairs}}
+
+    @model_validator(mode="after")
+    def _clears_behind_its_bound(self) -> AlertRule:
+        if self.clear is not None and self.condition.holds(self.clear):
+            side = "at most" if self.condition.sign == ">" else "at least"
+            raise ValueError(f"clear should be {side} {self.condition.bound:g}, as `if` has it, got {self.clear:g}")
+        return self
+
+    @property
+    def clears_at(self) -> float:
+        if self.clear is not None:
+            return self.clear
+        condition = self.condition
+        return max(0.0, condition.bound - _BAND) if condition.sign == ">" else min(1.0, condition.bound + _BAND)
+
+
+class Alarm:
+    """One question's. Not thread-safe."""
+
+    def __init__(self, rule: AlertRule) -> None:
+        self._rule = rule
+        self._on, self._number = False, 0
+        self._in_a_row = 0
+        self._raised: float | None = None
+        self._calm_since: float | None = None
+
+    def judge(self, probabilities: Mapping[str, float], now: float) -> AlertRecord:
+        """What the next answer, with its probabilities by choice, means; `now` is on the clock of `clock.now`."""
+        rule, probability = self._rule, probabilities[self._rule.condition.choice]
+        change = self._cleared(probability, now) if self._on else self._begun(probability, now)
+        return AlertRecord(
+            rule=str(rule.condition), on=self._on, change=change, number=self._number, probability=round(probability, 6)
+        )
+
+    def _begun(self, probability: float, now: float) -> Literal["raised"] | None:
+        self._in_a_row = self._in_a_row + 1 if self._rule.condition.holds(probability) else 0
+        soon = self._raised is not None and now - self._raised < self._rule.once_per
+        if self._in_a_row < self._rule.answers or soon:
+            return None
+        self._on, self._raised, self._calm_since = True, now, None
+        self._number += 1
+        return "raised"
+
+    def _cleared(self, probability: float, now: float) -> Literal["cleared"] | None:
+        if not self._rule.condition.is_beyond(self._rule.clears_at, probability):
+            self._calm_since = None
+            return None
+        if self._calm_since is None:
+            self._calm_since = now
+        if now - self._calm_since < self._rule.hold:
+            return None
+        self._on, self._in_a_row = False, 0
+        return "cleared"
+
+
+class AlertFilter:
+    """Which records go on: of a stream with a rule that says so, alerts alone. Changes of state always do."""
+
+    def __init__(self, rules: Mapping[str, AlertRule | None]) -> None:
+        """`rules` by stream."""
+        self._alone = {stream for stream, rule in rules.items() if rule is not None and rule.send == "alerts"}
+
+    def passes(self, record: Record) -> bool:
+        if not isinstance(record, StreamAnswer) or record.stream not in self._alone:
+            return True
+        return record.alert is not None and record.alert.change is not None
