@@ -99,7 +99,7 @@ class Schemas:
         try:
             grammar: str = self._library.LLMatcher.grammar_from_json_schema(schema, overrides=_OPTIONS)
         except ValueError as error:
-            # Half of a surrogate pair, or a number with hundreds of digits, which Python's JSON writes all the same.
+            # A number with hundreds of digits, say, which Python's JSON writes all the same.
             raise UserError(f"{place} is no JSON that can be read: {one_line(str(error))}") from None
         return grammar
 
@@ -245,7 +245,10 @@ def _inside(one: object) -> Collection[Any]:
 
 def _text(given: dict[str, Any], place: str) -> str:
     try:
-        text = json.dumps(given, allow_nan=False)
+        text = json.dumps(given, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{place} holds half of a surrogate pair, which is no character") from None
     except (TypeError, ValueError) as error:
         raise UserError(f"{place} is no JSON: {error}") from None
     if len(text) > _MOST_CHARACTERS:

@@ -222,7 +222,6 @@ def test_a_stream_without_a_picture_says_what_it_is_doing(server: Served, client
         ({"extra_body": {"choices": ["yes", "<|im_end|>"]}}, "holds the reserved mark <|im_end|>"),
         ({"response_format": by_schema({"items": {"type": "strin"}})}, "schema.items: Invalid type: strin"),
         ({"response_format": by_schema({"enum": ["x" * 40_000]})}, "schema is too large"),
-        ({"response_format": by_schema({"enum": ["\ud800"]})}, "schema is no JSON that can be read"),
         ({"n": 3}, "n should be 1, got 3"),
         ({"messages": user("What?")}, "there is nothing to look at"),
         ({"messages": at("https://example.com/a.mp4")}, "without --allow-remote-urls"),
