@@ -164,7 +164,8 @@ def test_the_extras_that_are_to_be_installed_exist() -> None:
 
 def test_every_setting_of_a_file_is_documented() -> None:
     settings = (ROOT / "docs" / "streaming.md").read_text().partition("## Settings")[2].partition("\n## ")[0]
-    assert {f"`{name}`" for name in StreamConfig.model_fields} <= set(re.findall(r"`[^`]+`", settings))
+    names = {field.alias or name for name, field in StreamConfig.model_fields.items()}
+    assert {f"`{name}`" for name in names} <= set(re.findall(r"`[^`]+`", settings))
     sinks = (ROOT / "docs" / "sinks.md").read_text()
     for kind in (ScreenConfig, FileConfig, WebhookConfig, MqttConfig):
         assert all(f"`{name}`" in sinks for name in kind.model_fields if name != "to"), kind

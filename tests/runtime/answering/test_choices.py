@@ -15,6 +15,7 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.engines import LanguageEngine, load_language
 from stts_runtime.errors import PromptError, UserError
 from stts_runtime.prompt import PromptBuilder, Tokens
+from tests.support.places import DATA
 from tests.support.stand_ins import LanguageOfChance
 
 ASKED = Tokens(np.arange(5), np.arange(5), 5)
@@ -109,6 +110,15 @@ def test_whole_choices_are_as_likely_as_their_tokens_on_a_real_engine(micro_bund
     for ids, logprob in zip(choices, scored[0], strict=True):
         begins_another = any(other[: len(ids)] == ids and other != ids for other in choices)
         assert logprob == pytest.approx(forced(engine, asked, ids, begins_another, eos_ids), abs=1e-4)
+
+
+@pytest.mark.onnxruntime
+@pytest.mark.parametrize("folder", sorted(DATA.glob("bundle-v*")), ids=lambda folder: folder.name)
+def test_bundles_of_every_version_answer_with_choices(folder: Path) -> None:
+    model = stts_runtime.load(folder, engine="cpu")
+    frames = min(one.frames for one in model.bundle.answering.values())
+    answer = model.ask(np.zeros((frames, 48, 64, 3), np.uint8), "Who?", frames=frames, choices="yes,no")
+    assert answer.answer in ("yes", "no")
 
 
 @pytest.mark.parametrize(
