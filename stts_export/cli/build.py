@@ -71,7 +71,8 @@ ScorerOption = Annotated[
     typer.Option(help="change: prune by what changed, without a trained scorer. Default: the trained one, if any."),
 ]
 PruneAtOption = Annotated[
-    Optional[int], typer.Option(min=0, help="Layer that --scorer change reads. Default: the checkpoint's, else 3.")
+    Optional[int],
+    typer.Option(min=0, help="Layer that --scorer change reads. Default: the checkpoint's, else 3 or less."),
 ]
 
 

@@ -102,6 +102,8 @@ def _check_places(
 
     if report is not None:
         check_output(report, (".json",), None, bundle)
+    if answers is not None and journal is not None and answers.resolve() == journal.resolve():
+        raise UserError(f"--answers and --journal are the same file, {journal}: the answers would replace the journal")
     for lines in (answers, journal):
         if lines is not None:
             check_output(lines, (".jsonl",), None, bundle)

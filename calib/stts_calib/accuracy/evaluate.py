@@ -104,7 +104,7 @@ class Evaluation:
             self._watch(on_clip, lambda *_: None)
             return
         with Journal.opened(journal, self.circumstances) as opened:
-            self.circumstances, self.seconds = opened.circumstances, opened.seconds
+            self.circumstances, self.seconds = opened.circumstances, sum(opened.seconds[: self.clips])
             for seen in opened.clips[: self.clips]:
                 self._add(seen)
             self._watch(on_clip, opened.append, len(opened.clips))
@@ -145,14 +145,18 @@ class Evaluation:
 
     def _circumstances(self) -> Circumstances:
         parts = [LANGUAGE, *(vision_part(setting.variant) for setting in self.settings)]
-        weights = [BACKENDS[self.exam.engine].graph(self.bundle, part).weights for part in parts]
+        graphs = [BACKENDS[self.exam.engine].graph(self.bundle, part) for part in parts]
+        files, prompt = self.bundle.manifest.files, self.bundle.manifest.prompt
+        texts = [*(one.graph for one in graphs), prompt.tokenizer]
         return Circumstances(
             settings=[setting.name for setting in self.settings],
             questions=self.exam.questions,
             split=self.exam.split.name,
             clip_sets=[one.value for one in self.exam.clip_sets],
             engine=self.exam.engine,
-            weights_sha256={name: self.bundle.manifest.files[name].sha256 for name in weights},
+            weights_sha256={one.weights: files[one.weights].sha256 for one in graphs},
+            graphs_sha256={name: files[name].sha256 for name in texts},
+            positions=prompt.positions,
             versions={name: version(name) for name in ("stts-export", "numpy")} | {"opencv": cv2.__version__},
             jobs=self.jobs,
             machine=machine(),

@@ -29,6 +29,10 @@ class Circumstances(BaseModel):
     engine: str
     weights_sha256: dict[str, str]
     """Of the bundle's weight files."""
+    graphs_sha256: dict[str, str]
+    """Of its graphs and its tokenizer: a scorer without weights is in them alone."""
+    positions: str
+    """As in the manifest's prompt."""
     versions: dict[str, str]
     """Of what makes and draws clips, and of this package."""
     jobs: int
@@ -63,7 +67,7 @@ class Journal:
             raise UserError(f"{path} is no journal of `stts-export evaluate`; name another file") from None
         if not self.circumstances.agrees_with(now) or [one.seen.clip for one in read] != list(range(len(read))):
             raise UserError(f"{path} is of another evaluation: other weights, settings, questions, sets or versions")
-        self.clips, self.seconds = [one.seen for one in read], sum(one.seconds for one in read)
+        self.clips, self.seconds = [one.seen for one in read], [one.seconds for one in read]
         # A line that a power cut left unfinished would spoil the next one.
         os.ftruncate(file, len(whole))
         if not lines:

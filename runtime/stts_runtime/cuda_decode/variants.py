@@ -72,7 +72,7 @@ TILINGS: Mapping[WeightKind, Mapping[ProductName, Tiling]] = {
 }
 """The fastest of a sweep on an H200 at Molmo2-4B's size (benchmarks/h200/decode.json)."""
 ATTENTION_WARPS, ATTENTION_SPLITS = 8, 4
-"""Of the same sweep. Behind 3,052 tokens 8 splits are 1 % faster than 4, behind 772 2 % slower."""
+"""Of the same sweep. Behind 3,052 tokens 8 splits are 1 to 3 % faster than 4, behind 772 2 to 3 % slower."""
 ATTENTION_EARLY = False
 """Whether a block reads of the cache before the kernel ahead is done: not measured yet."""
 

@@ -26,7 +26,7 @@ class VisionOutput:
     kept: NDArray[np.bool_]
     """(T, G): which groups have a visual token."""
     scores: NDArray[np.float32] | None
-    """(T, G), high is important: a trained scorer's in (0, 1), those of change in 0..2. None where nothing was scored
+    """(T, G), high is important: a trained scorer's in (0, 1), those of change in 0..3. None where nothing was scored
     (keep 1).
     """
 

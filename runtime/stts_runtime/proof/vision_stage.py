@@ -38,12 +38,9 @@ def compare_choice(
 ) -> Finding:
     """The kept sets, and how near to the cut the groups lie that only one side keeps.
 
-    Where something is rounded, a single swap at the cut passes however few groups there are, and so do as many as the
-    error of the scores explains: scores that are off by e at most swap no groups but those within 2 e of the cut. Many
-    lie there where nearly everything moves and every score is almost 1.
+    Where something is rounded, a single swap at the cut passes however few groups there are.
     """
     assert wanted.scores is not None
-    assert got.scores is not None
     overlap = float((got.kept & wanted.kept).sum() / (got.kept | wanted.kept).sum())
     distance = _distance_from_cut(wanted.scores, wanted.kept, budget)
     swapped = np.argwhere(got.kept != wanted.kept)
@@ -53,8 +50,9 @@ def compare_choice(
     within = f" within {farthest:.1e} of the cut" if len(swapped) else ""
     parts = [f"IoU {overlap:.4f}", f"{len(swapped) // 2} swapped{within}"]
     parts.append(f"a tie of {tied} groups at the cut" if tied else nearest.removeprefix(", "))
-    explained = len(swapped) <= _ONE_SWAP or farthest <= 2 * float(np.abs(got.scores - wanted.scores).max())
-    passes = (overlap >= bar.overlap or (explained and not bar.exact)) and farthest <= bar.cut_margin
+    few = overlap >= bar.overlap or (len(swapped) <= _ONE_SWAP and not bar.exact)
+    passes = (few or bar.crowds) and farthest <= bar.cut_margin
+    near = f"swaps within {bar.cut_margin:g} of the cut"
     return Finding(
         subject=subject,
         variant=variant,
@@ -62,7 +60,7 @@ def compare_choice(
         status=_status(passes),
         measured=", ".join(parts),
         value=overlap,
-        bar="identical" if bar.exact else f">= {bar.overlap:g}, swaps within {bar.cut_margin:g} of the cut",
+        bar="identical" if bar.exact else near if bar.crowds else f">= {bar.overlap:g}, {near}",
         detail=None if passes else _explained(swapped, got, wanted, distance),
     )
 

@@ -204,6 +204,7 @@ def test_a_journal_goes_on_where_it_was_cut(controls: Bundle, tmp_path: Path) ->
     assert lasting(report_of(cut, whole.created)) == lasting(whole)
     assert len(journal.read_bytes().splitlines()) == 6
     fewer = evaluated(controls, clips=2, clip_sets=BOTH, journal=journal)
+    assert 0 < fewer.seconds < cut.seconds
     assert lasting(fewer) == lasting(evaluated(controls, clips=2, clip_sets=BOTH))
     assert fewer.minutes == pytest.approx(cut.seconds / 60, abs=0.05), "of what is written, and no engine was loaded"
 

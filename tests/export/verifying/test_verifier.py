@@ -21,7 +21,7 @@ from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines.interfaces import VisionOutput
 from stts_runtime.errors import EngineError, UserError
-from stts_runtime.proof.bars import BARS
+from stts_runtime.proof.bars import BARS, QUANTIZED, ROUNDING, Bar
 from stts_runtime.proof.finding import Status
 from stts_runtime.proof.language_stage import Said, compare_text, difference
 from stts_runtime.proof.vision_stage import compare_choice
@@ -293,26 +293,31 @@ def test_swaps_in_16_bits_are_allowed_near_the_cut_only() -> None:
     assert "from the cut" in (far.detail or "")
 
 
-@pytest.mark.parametrize(("error", "status"), [(2e-4, "ok"), (0.0, "missed")])
-def test_as_many_swaps_as_the_error_of_the_scores_explains_are_allowed(error: float, status: str) -> None:
+def test_a_crowd_at_the_cut_is_no_fault_of_an_engine_and_none_of_what_was_asked_for() -> None:
     """Where nearly everything moves, hundreds of scores lie closer to the cut than 16 bits can tell."""
     frames, groups = 4, 81
     budget = TokenBudget(frames, groups, 0.5)
     generator = np.random.default_rng(0)
     scores = (1 - 1e-5 * generator.random((frames, groups))).astype(np.float32)
 
-    def chosen(ours: NDArray[np.float32], shown: NDArray[np.float32]) -> VisionOutput:
+    def chosen(ours: NDArray[np.float32]) -> VisionOutput:
         kept = np.zeros(frames * groups, dtype=np.bool_)
         order = np.argsort(ours[1:].ravel()) + groups
         kept[:groups], kept[order[-(budget.kept - groups) :]] = True, True
-        return VisionOutput(None, kept.reshape(frames, groups), shown)
+        return VisionOutput(None, kept.reshape(frames, groups), ours)
 
-    rounded = scores - np.float32(2e-4) * generator.random((frames, groups), dtype=np.float32)
-    got = chosen(rounded, rounded if error else scores)
-    found = compare_choice("engine", budget.name, budget, got, chosen(scores, scores), BARS["fp16"])
-    assert found.value is not None
-    assert found.value < BARS["fp16"].overlap
-    assert found.status == status
+    def status(error: float, bar: Bar) -> str:
+        got = chosen(scores - np.float32(error) * generator.random((frames, groups), dtype=np.float32))
+        found = compare_choice("engine", budget.name, budget, got, chosen(scores), bar)
+        assert found.value is not None
+        assert found.value < bar.overlap
+        return found.status
+
+    assert status(2e-4, ROUNDING["fp16"]) == "ok"
+    assert status(2e-4, BARS["fp16"]) == "missed"
+    assert status(2e-4, QUANTIZED) == "missed"
+    scores = generator.random((frames, groups), dtype=np.float32)
+    assert status(0.1, ROUNDING["fp16"]) == "missed"
 
 
 def test_the_first_different_token_comes_with_both_probabilities() -> None:
