@@ -5,6 +5,7 @@ import hmac
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -294,6 +295,27 @@ def test_whoever_ends_it_all_that_was_written_is_there_in_whole_lines(tmp_path: 
     assert numbers == list(range(1, len(numbers) + 1))
     assert said[-1] <= len(numbers) <= said[-1] + 1
     assert bool(told) == (tmp_path / "a.jsonl.torn").exists()
+
+
+def test_a_file_that_somebody_moved_or_deleted_is_begun_anew(tmp_path: Path) -> None:
+    """As logrotate does; what is written into a file without a name nobody reads."""
+    path, told = tmp_path / "out" / "a.jsonl", list[str]()
+    path.parent.mkdir()
+    file = LineFile(path, Rotation(1000, 3), told.append)
+    file.append(b"1")
+    path.rename(path.with_name("a.jsonl.1"))
+    file.append(b"2")
+    assert (path.read_bytes(), path.with_name("a.jsonl.1").read_bytes()) == (b"2\n", b"1\n")
+    path.unlink()
+    file.append(b"3")
+    assert path.read_bytes() == b"3\n"
+    shutil.rmtree(path.parent)
+    with pytest.raises(SinkError, match=r"no such folder: .*/out"):
+        file.append(b"4")
+    path.parent.mkdir()
+    file.append(b"5")
+    file.close()
+    assert path.read_bytes() == b"5\n"
 
 
 # Webhooks
