@@ -82,6 +82,11 @@ def test_standard_output_that_is_closed_is_one_sentence(micro_bundle: Bundle) ->
     assert (done.returncode, done.stderr) == (2, "error: standard output cannot be written: it is closed\n")
 
 
+def test_a_full_disk_behind_standard_error_changes_no_exit_code() -> None:
+    done = _in_shell('"$0" inspect /nowhere 2>/dev/full')
+    assert (done.returncode, done.stdout) == (2, "")
+
+
 def test_what_goes_elsewhere_needs_no_standard_output(micro_bundle: Bundle, clip: Path, tmp_path: Path) -> None:
     """Nor does a file of ours become standard output, which libraries would write into."""
     line = '"$0" stream "$1" "$2" --ask "Who?" --to "$3" <&- >&- 2>&-'

@@ -15,6 +15,19 @@ from stts_runtime.leftovers import is_leftover
 from stts_runtime.places import shown
 
 _LFS = b"version https://git-lfs.github.com/spec/"
+_PAGES = (b"<!doctype html", b"<html", b'{"error"')
+"""How what a server says begins, in place of the file that was asked for; XML of a storage's holds `<Error>`."""
+_HEAD_BYTES = 512
+_ARCHIVES = {
+    b"PK\3\4": "unzip",
+    b"\x1f\x8b": "tar xf",
+    b"BZh": "tar xf",
+    b"\xfd7zXZ\0": "tar xf",
+    b"\x28\xb5\x2f\xfd": "tar xf",
+    b"7z\xbc\xaf\x27\x1c": "7z x",
+}
+"""What unpacks a file that begins so."""
+_TAR, _TAR_AT = b"ustar", 257
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _HUB_ID = re.compile(
@@ -34,18 +47,36 @@ _RSYNC_FOLDERS = (".~tmp~", ".rsync-partial")
 
 
 def check_is_content(path: Path, error: type[UserError] = UserError) -> None:
-    """Raises `error` for what Git put in the place of a large file."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(len(_LFS))
-    except OSError:
-        # Whoever reads it says so, and why.
-        return
-    if head == _LFS:
+    """Raises `error` for what Git put in the place of a large file, or a server in the place of any."""
+    head = _head(path)
+    if head.startswith(_LFS):
         raise error(
             f"{shown(path)} is a Git LFS pointer and not the file itself; fetch what it stands for: "
             f"git -C {shlex.quote(shown(path.parent))} lfs pull"
         )
+    text = head.removeprefix(_BYTE_ORDER_MARK).lstrip().lower()
+    if text.startswith(_PAGES) or (text.startswith(b"<?xml") and b"<error>" in text):
+        raise error(
+            f"{shown(path)} is a server's answer (a page or an error) and not the file itself; download it again, "
+            "signed in where that is asked for"
+        )
+
+
+def packed(path: Path) -> str:
+    """What to do with a file that stands where a folder belongs; empty unless it is an archive."""
+    head = _head(path)
+    tar = "tar xf" if head[_TAR_AT:].startswith(_TAR) else None
+    command = next((tool for magic, tool in _ARCHIVES.items() if head.startswith(magic)), tar)
+    return f"it is an archive; unpack it first: {command} {shlex.quote(shown(path))}" if command else ""
+
+
+def _head(path: Path) -> bytes:
+    """Empty where nobody can read it: whoever does says so, and why."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD_BYTES)
+    except OSError:
+        return b""
 
 
 def text_of(content: bytes, path: Path, error: type[UserError] = UserError) -> bytes:
@@ -99,6 +130,8 @@ def no_bundle(folder: Path, manifest: str) -> str:
         return f"its copy was interrupted before {manifest} was there; copy it again"
     if "config.json" in names or "config.yaml" in names:
         return f"it is a checkpoint; build a bundle of it: stts-export build {shlex.quote(shown(folder))} --out BUNDLE"
+    if other := next((name for name in names if name.lower() == manifest), None):
+        return f"it holds {other}, so names lost their case on the way; copy it again, as an archive"
     return _hub_cache(folder, names) or _only_below(folder, manifest) or "build one with `stts-export build`"
 
 

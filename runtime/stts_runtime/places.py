@@ -49,6 +49,9 @@ def shown(path: str | os.PathLike[str]) -> str:
     return text if len(text) <= _SHOWN else f"...{text[-_SHOWN:]}"
 
 
+_ANNEX = ".git/annex/"
+
+
 def reason(error: OSError | FFmpegError) -> str:
     """What the system said of a path, in a few words; who we are where we may not."""
     if error.errno in (errno.EACCES, errno.EPERM):
@@ -60,7 +63,8 @@ def unusable(path: str | os.PathLike[str], error: OSError, missing: str = "no su
     """A sentence for an error with a path that is read."""
     if isinstance(error, FileNotFoundError):
         if target := _broken(path):
-            return f"{shown(path)} is a link to {shown(target)}, which is not there"
+            annex = f"; it is git-annex's: git annex get {shown(path)}" if _ANNEX in os.fspath(target) else ""
+            return f"{shown(path)} is a link to {shown(target)}, which is not there{annex}"
         return f"{missing}: {shown(path)}"
     return f"{shown(path)} cannot be read: {reason(error)}"
 

@@ -23,7 +23,7 @@ from stts_export.molmo2.hf_config import HfConfig
 from stts_export.molmo2.marks import mark_ids
 from stts_export.molmo2.processor import VideoProcessor, read_processor
 from stts_export.molmo2.training_config import read_training_config
-from stts_runtime.handed_over import check_is_content, hub_hint, no_checkpoint
+from stts_runtime.handed_over import check_is_content, hub_hint, no_checkpoint, packed
 from stts_runtime.places import check_folder, is_there, shown
 from stts_runtime.settings import first_problem
 
@@ -54,6 +54,8 @@ def find_layout(folder: Path, tokenizer: Path | None) -> Layout:
     """
     if not is_there(folder, CheckpointError):
         raise CheckpointError(f"no such folder: {shown(folder)}{hub_hint(folder)}")
+    if folder.is_file() and (what := packed(folder)):
+        raise CheckpointError(f"{shown(folder)} is a file, and a checkpoint is a folder: {what}")
     check_folder(folder, CheckpointError, "a checkpoint, which is a folder")
     if is_there(folder / HUGGING_FACE, CheckpointError):
         return _hugging_face(folder, _tokenizer_folder(folder, tokenizer))

@@ -32,8 +32,8 @@ class SafetensorsFiles(WeightSource):
     def __init__(self, folder: Path) -> None:
         self.entries: dict[str, Entry] = {}
         self._homes: dict[str, Path] = {}
-        if not (folder / INDEX).exists():
-            if not (folder / SINGLE).exists():
+        if not is_there(folder / INDEX, CheckpointError):
+            if not is_there(folder / SINGLE, CheckpointError):
                 what = other_weights(folder)
                 raise CheckpointError(
                     f"{folder} holds no weights: neither {SINGLE} nor {INDEX} is there{'; ' if what else ''}{what}"

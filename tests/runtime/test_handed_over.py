@@ -49,6 +49,9 @@ def _renamed(folder: Path, name: str, to: str) -> None:
         ),
         (lambda b: (b / "tokenizer (1).json").touch(), r"second copy of tokenizer\.json"),
         (lambda b: (b / "notes.txt").touch(), "take it out of the bundle"),
+        (lambda b: _renamed(b, "manifest.json", "MANIFEST.JSON"), "it holds MANIFEST.JSON, so names lost their case"),
+        (lambda b: (b / "manifest.json").write_text("<!DOCTYPE html><title>Sign in"), "is a server's answer"),
+        (lambda b: (b / "proof.npz").write_text('<?xml version="1.0"?><Error><Code>AccessDenied'), "a server's answer"),
         (lambda b: _renamed(b, "manifest.json", "config.json"), "it is a checkpoint.*stts-export build"),
     ],
 )
@@ -56,6 +59,20 @@ def test_a_bundle_that_came_half_says_what_happened(bundle: Path, harm: Callable
     harm(bundle)
     with pytest.raises(UserError, match=words):
         Bundle.open(bundle).verify_all()
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("zip", r"unpack it first: unzip .*b\.zip$"),
+        ("gztar", r"unpack it first: tar xf .*b\.tar\.gz$"),
+        ("tar", r"unpack it first: tar xf .*b\.tar$"),
+    ],
+)
+def test_an_archive_of_a_bundle_is_told_with_what_unpacks_it(bundle: Path, form: str, words: str) -> None:
+    archive = Path(shutil.make_archive(str(bundle), form, bundle.parent, bundle.name))
+    with pytest.raises(UserError, match=f"is a file, and a bundle is a folder: it is an archive; {words}"):
+        Bundle.open(archive)
 
 
 LEFT_BY_OTHERS = (
@@ -122,6 +139,11 @@ def test_marks_of_windows_editors(tmp_path: Path, micro_bundle: Bundle, bundle: 
     assert Bundle.open(bundle).manifest == micro_bundle.manifest
 
 
+def _annexed(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to(".git/annex/objects/x")
+
+
 @pytest.mark.skipif(not HAS_TORCH, reason="reads checkpoints, which takes torch")
 @pytest.mark.parametrize(
     ("harm", "words"),
@@ -134,6 +156,9 @@ def test_marks_of_windows_editors(tmp_path: Path, micro_bundle: Bundle, bundle: 
         (lambda k: _renamed(k, "model.safetensors", "pytorch_model.bin"), "safe_serialization=True"),
         (lambda k: _renamed(k, "model.safetensors", "model.safetensors.incomplete"), "download may have been interrup"),
         (lambda k: (k / "config.json").write_text("{}", encoding="utf-16"), "is UTF-16"),
+        (lambda k: (k / "config.json").write_text('{"error":"Repository not found"}'), "is a server's answer"),
+        (lambda k: (k / "model.safetensors").write_text("<html><body>Sign in"), "is a server's answer"),
+        (_annexed, r"is a link to \.git/annex/objects/x, which is not there; it is git-annex's: git annex get"),
     ],
 )
 def test_a_checkpoint_that_is_half_or_none(checkpoint: Path, harm: Callable[[Path], object], words: str) -> None:

@@ -15,7 +15,7 @@ from stts_runtime.bundle.files import Fingerprint, fingerprint, plain_file, veri
 from stts_runtime.bundle.manifest import SCHEMA_VERSION, Manifest, VisionVariant
 from stts_runtime.bundle.upgrade import upgraded
 from stts_runtime.errors import BundleError
-from stts_runtime.handed_over import hub_hint, is_half_copied, no_bundle, text_of, why_unlisted
+from stts_runtime.handed_over import hub_hint, is_half_copied, no_bundle, packed, text_of, why_unlisted
 from stts_runtime.leftovers import is_leftover
 from stts_runtime.places import check_folder, is_there, look, shown
 from stts_runtime.settings import declared_version, first_problem
@@ -41,7 +41,8 @@ class Bundle:
         if not is_there(folder, BundleError):
             raise BundleError(f"no such bundle: {shown(folder)}{hub_hint(folder)}")
         if stat.S_ISREG(look(folder, BundleError, "no such bundle").st_mode):
-            raise BundleError(f"{shown(folder)} is a file, and a bundle is a folder: give the folder that it lies in")
+            what = packed(folder) or "give the folder that it lies in"
+            raise BundleError(f"{shown(folder)} is a file, and a bundle is a folder: {what}")
         check_folder(folder, BundleError, "a bundle, which is a folder")
         if not is_there(folder / MANIFEST, BundleError):
             raise BundleError(f"{folder} is not a bundle: it holds no {MANIFEST}; {no_bundle(folder, MANIFEST)}")

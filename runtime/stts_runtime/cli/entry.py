@@ -14,7 +14,7 @@ from types import FrameType, TracebackType
 import typer
 from typer.exceptions import TyperException
 
-from stts_runtime.cli.standard_streams import CUT_OFF, finish_output, leave_output, sentence
+from stts_runtime.cli.standard_streams import CUT_OFF, complain, finish_output, leave_output, sentence
 from stts_runtime.cli.text import one_line
 from stts_runtime.errors import SttsError
 from stts_runtime.places import DISK_ERRORS, check_here
@@ -74,7 +74,7 @@ def _refused(error: Exception, program: str) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"error: {one_line(message)}", file=sys.stderr)
+    complain(f"error: {one_line(message)}")
     return code
 
 

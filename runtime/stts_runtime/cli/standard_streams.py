@@ -40,12 +40,20 @@ def finish_output() -> None:
         raise
 
 
-def leave_output() -> None:
-    """Python would try again when it ends, and say so at length."""
+def leave_output(number: int = 1) -> None:
+    """Python would try again when it ends, and say so at length. 1: standard output, 2: standard error."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, number)
         os.close(nowhere)
+
+
+def complain(line: str) -> None:
+    """A line on standard error; where that is full, the exit code has to do."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        leave_output(2)
 
 
 def sentence(error: OSError) -> str:

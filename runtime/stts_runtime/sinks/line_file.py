@@ -97,6 +97,7 @@ class LineFile:
         """`line` is without its end. Raises `SinkError` if it cannot be written, and then nothing of it is there."""
         whole = line + b"\n"
         try:
+            self._follow()
             self._rotate_before(len(whole))
             self._write(whole)
         except OSError as error:
@@ -120,6 +121,15 @@ class LineFile:
             torn.write(os.pread(self._file, size - whole, whole) + b"\n")
         os.ftruncate(self._file, whole)
         tell(f"{self.path} ended in half a line, as a power cut or kill -9 leaves it; that was moved to {aside.name}")
+
+    def _follow(self) -> None:
+        """Begins anew where somebody moved or deleted the file, as logrotate does: what has no name nobody reads."""
+        with suppress(FileNotFoundError):
+            if os.path.samestat(self.path.stat(), os.fstat(self._file)):
+                return
+        fresh = open_locked(self.path, _MODE)
+        os.close(self._file)
+        self._file, self._bytes = fresh, os.fstat(fresh).st_size
 
     def _rotate_before(self, more: int) -> None:
         full = self._bytes and self._bytes + more > self._rotation.max_bytes

@@ -19,6 +19,9 @@ with stream_extra("requests", "webhooks"):
     import requests.utils
     import urllib3
 
+# Said once, in our words: see `_by_our_clock`.
+urllib3.disable_warnings(urllib3.exceptions.SystemTimeWarning)
+
 _MOST_OF_A_REPLY = 65536
 _CONNECT_SECONDS = 5.0
 _COME_BACK = frozenset({408, 425, 429})
@@ -123,12 +126,17 @@ def _reason(error: BaseException) -> str:
         return "no answer in time"
     cause = _cause(error)
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {cause.verify_message}"
+        return f"its certificate is not trusted: {cause.verify_message}{_by_our_clock(cause.verify_message)}"
     if isinstance(cause, OSError) and cause.strerror:
         return f"no connection: {cause.strerror}"
     # Of the proxies and certificates that the environment names; an address may hold a password.
     words = str(cause)
     return f"no connection: {words}" if words and "@" not in words else f"no connection ({type(error).__name__})"
+
+
+def _by_our_clock(said: str) -> str:
+    """Machines without a battery begin in 1970."""
+    return f" (this machine's clock shows {clock.wall():%Y-%m-%d})" if "not yet valid" in said else ""
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -5,8 +5,10 @@ import hmac
 import io
 import json
 import os
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -16,7 +18,9 @@ from typing import Any
 
 import certifi
 import pytest
+import requests
 
+from stts_runtime import clock
 from stts_runtime.errors import MissingExtraError, SinkError, UserError
 from stts_runtime.records import StreamAnswer, StreamEvent
 from stts_runtime.sinks import open_sink, parse_sink
@@ -27,7 +31,7 @@ from stts_runtime.sinks.screen import ScreenSink, text_line
 from stts_runtime.sinks.secret import Secret
 from stts_runtime.sinks.spool import Backlog, Spool
 from stts_runtime.sinks.spooled import AwayError, Courier, Pauses, SpooledSink
-from stts_runtime.sinks.webhook import Webhook
+from stts_runtime.sinks.webhook import Webhook, _reason
 from tests.support.places import DATA, ROOT
 from tests.support.receivers import Broker, answer, mqtt_broker, until, web_receiver
 
@@ -293,6 +297,27 @@ def test_whoever_ends_it_all_that_was_written_is_there_in_whole_lines(tmp_path: 
     assert bool(told) == (tmp_path / "a.jsonl.torn").exists()
 
 
+def test_a_file_that_somebody_moved_or_deleted_is_begun_anew(tmp_path: Path) -> None:
+    """As logrotate does; what is written into a file without a name nobody reads."""
+    path, told = tmp_path / "out" / "a.jsonl", list[str]()
+    path.parent.mkdir()
+    file = LineFile(path, Rotation(1000, 3), told.append)
+    file.append(b"1")
+    path.rename(path.with_name("a.jsonl.1"))
+    file.append(b"2")
+    assert (path.read_bytes(), path.with_name("a.jsonl.1").read_bytes()) == (b"2\n", b"1\n")
+    path.unlink()
+    file.append(b"3")
+    assert path.read_bytes() == b"3\n"
+    shutil.rmtree(path.parent)
+    with pytest.raises(SinkError, match=r"no such folder: .*/out"):
+        file.append(b"4")
+    path.parent.mkdir()
+    file.append(b"5")
+    file.close()
+    assert path.read_bytes() == b"5\n"
+
+
 # Webhooks
 
 
@@ -508,6 +533,15 @@ def test_only_a_certificate_of_the_named_authority_is_trusted(tmp_path: Path, mo
         webhook(tmp_path, url, told, ca_file=certificate).close(5)
     assert receiver.numbers() == [1]
     assert told[0].startswith("there: its certificate is not trusted: self-signed certificate;")
+
+
+def test_a_certificate_that_is_not_valid_yet_is_told_with_what_our_clock_shows() -> None:
+    """Machines without a battery begin in 1970."""
+    early = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    early.verify_message = "certificate is not yet valid"
+    said = _reason(requests.exceptions.SSLError(early))
+    assert said.startswith("its certificate is not trusted: certificate is not yet valid (this machine's clock shows")
+    assert f"{clock.wall():%Y}" in said
 
 
 SENDER = """
