@@ -48,7 +48,8 @@ def choose_step(
     try:
         fitted = fitted_decoder(read_onnx(graph), weights)
         return StepChoice(CudaStep(fitted, caches, outputs, stream, load_driver()), "it fits")
-    except (Misfit, SttsError) as error:
+    except (Misfit, SttsError, OSError, AttributeError) as error:
+        # The last two: a damaged file of kernels, and a cuda-bindings that lacks a call.
         return StepChoice(None, str(error))
 
 
