@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,17 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime import clock
+from stts_runtime.answering.closing import MOST_CLOSING, Closer, bits
 from stts_runtime.bundle import Bundle
 from stts_runtime.errors import EngineError, MissingExtraError, UserError
 
 _MOST_CHARACTERS = 32_000
 _MOST_LEVELS = 32
-MOST_CLOSING = 2048
-_CLOSERS = ("}", "]", '"', ",", "0")
-"""What ends a thing soonest, in the order in which it is tried."""
 _LONGEST_MESSAGE = 300
 _PLACE_SECONDS = 1.0
 """For finding where a schema is wrong."""
+_ENDLESS = (
+    f"no answer was found that ends within {MOST_CLOSING} tokens; ask for shorter texts and lists, or for simpler "
+    "patterns"
+)
 _NAMED = ("properties", "patternProperties", "$defs", "definitions")
 _LISTED = ("prefixItems", "anyOf", "oneOf", "allOf")
 _SINGLE = ("items", "additionalProperties")
@@ -57,8 +59,7 @@ class Schemas:
             raise MissingExtraError("answers by a schema need llguidance: pip install 'stts-export[schema]'") from None
         self._library: Any = llguidance
         self._tokenizer = llguidance.LLTokenizer(tokenizer_json, eos_token=list(eos_ids))
-        # A vocabulary that JSON can be written in has these as tokens of their own.
-        self._closers = [self._tokenizer.tokenize_str(one)[0] for one in _CLOSERS]
+        self._closer = Closer(self._tokenizer)
 
     @classmethod
     def of(cls, bundle: Bundle) -> Schemas:
@@ -81,15 +82,12 @@ class Schemas:
 
         def start() -> SchemaState:
             matcher = self._library.LLMatcher(self._tokenizer, grammar, log_level=0, limits=self._limits)
-            return SchemaState(matcher, self._closers, self._tokenizer.eos_token)
+            return SchemaState(matcher, self._closer, self._tokenizer.eos_token)
 
-        fewest = start().fewest
-        if fewest is None:
-            raise UserError(
-                f"{place}: no answer was found that ends within {MOST_CLOSING} tokens; ask for shorter texts and "
-                "lists, or for simpler patterns"
-            )
-        return Schema(hashlib.sha256(text.encode()).hexdigest(), fewest, start)
+        begun = start()
+        if begun.fewest is None:
+            raise UserError(f"{place}: {begun.trouble or _ENDLESS}")
+        return Schema(hashlib.sha256(text.encode()).hexdigest(), begun.fewest, start)
 
     @property
     def _limits(self) -> Any:
@@ -126,10 +124,10 @@ class Schemas:
 class SchemaState:
     """An answer that grows. Counts what keeping it costs."""
 
-    def __init__(self, matcher: Any, closers: Sequence[int], end_of_text: int) -> None:
-        self._matcher, self._closers = matcher, list(closers)
-        self._end_of_text = end_of_text
-        self._quote = self._closers[_CLOSERS.index('"')]
+    def __init__(self, matcher: Any, closer: Closer, end_of_text: int) -> None:
+        self._matcher, self._closer, self._end_of_text = matcher, closer, end_of_text
+        self.trouble = ""
+        """Why the library gave up while a way to close the answer was looked for."""
         self._end = self._closing()
         self.milliseconds = 0.0
         self.masked = 0
@@ -159,33 +157,40 @@ class SchemaState:
     def allowed(self, vocabulary: int) -> NDArray[np.bool_]:
         """(vocabulary,): which tokens may come next."""
         begun = time.perf_counter()
-        bits = _bits(self._matcher)[:vocabulary]
+        can_follow = bits(self._matcher.compute_bitmask())[:vocabulary]
         allowed = np.zeros(vocabulary, np.bool_)
-        allowed[: len(bits)] = bits
+        allowed[: len(can_follow)] = can_follow
         self.masked += 1
         self._count(begun)
         return allowed
 
     def take(self, token: int, room: int, *, go_on: bool) -> list[int]:
-        """Goes on by `token`, or by one that closes the answer if `room` more tokens would not suffice to do it then.
+        """Goes on by `token`, or by one that closes the answer: if `room` more tokens would not suffice to do it behind
+        `token`, or nobody knows whether they would.
 
         Returns what was taken, with `go_on` also what has to follow. Raises `EngineError` if the library gives up.
         """
         begun = time.perf_counter()
         end = self._end_behind(token)
-        if end is not None and len(end) > room:
+        if self._end is not None and (end is None or len(end) > room):
             token, *end = self._end or [self._end_of_text]
         taken = [token]
         if self._matcher.consume_token(token) and go_on:
-            forced = self._matcher.compute_ff_tokens()
-            if self._matcher.consume_tokens(forced):
-                taken += forced
-                end = end[len(forced) :] if end and end[: len(forced)] == forced else self._closing()
+            forced, end = self._forced(end, room)
+            taken += forced
         self._end = end
         self._count(begun)
         if self._matcher.is_error():
             raise EngineError(f"llguidance gave up on the schema: {one_line(self._matcher.get_error())}")
         return taken
+
+    def _forced(self, end: list[int] | None, room: int) -> tuple[list[int], list[int] | None]:
+        """Goes on by what has to follow, unless the answer could not be closed behind it; and what closes it then."""
+        forced: list[int] = self._matcher.compute_ff_tokens()
+        behind = end[len(forced) :] if end and end[: len(forced)] == forced else self._closing(*forced)
+        if end is not None and (behind is None or len(forced) + len(behind) > room):
+            return [], end
+        return (forced, behind) if self._matcher.consume_tokens(forced) else ([], end)
 
     def _end_behind(self, token: int) -> list[int] | None:
         """The tokens that make it whole soon behind `token`; None if none are known."""
@@ -199,31 +204,15 @@ class SchemaState:
         return self._closing(token)
 
     def _closing(self, *first: int) -> list[int] | None:
-        """Tokens that make it whole behind `first`, as few as are found without searching; None if none are."""
+        """Tokens that make it whole behind `first`; None if none are found."""
         state = self._matcher.deep_copy()
-        tokens: list[int] = []
         state.consume_tokens(list(first))
-        while not (state.is_stopped() or state.is_accepting()):
-            following = state.compute_ff_tokens() or self._closer(state)
-            if not following or len(tokens) > MOST_CLOSING or not state.consume_tokens(following):
-                return None
-            tokens += following
-        return None if state.is_error() else tokens
-
-    def _closer(self, state: Any) -> list[int]:
-        """The first that is allowed. Within a string both brackets are, as letters, and only the quote ends it."""
-        allowed = [token for token in self._closers if state.validate_tokens([token])]
-        if allowed[:2] == self._closers[:2]:
-            allowed.sort(key=lambda token: token != self._quote)
-        return allowed[:1] or np.flatnonzero(_bits(state))[:1].tolist()
+        end = self._closer.close(state)
+        self.trouble = one_line(state.get_error()) if state.is_error() else ""
+        return end
 
     def _count(self, begun: float) -> None:
         self.milliseconds += (time.perf_counter() - begun) * 1000
-
-
-def _bits(matcher: Any) -> NDArray[np.uint8]:
-    """One a token of the tokenizer, and some more."""
-    return np.unpackbits(np.frombuffer(matcher.compute_bitmask(), np.uint8), bitorder="little")
 
 
 def one_line(message: str) -> str:

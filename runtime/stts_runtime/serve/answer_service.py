@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from fastapi import Request
 
@@ -58,7 +59,7 @@ class Media:
 class JsonSchema:
     """What an answer has to be; it has not been read yet."""
 
-    content: object
+    content: dict[str, Any]
     param: str
     """As in `Media`."""
 
@@ -170,20 +171,22 @@ class AnswerService:
             raise ApiError(
                 400, f"a question may have {limits.question_characters} characters, got {len(question.text)}"
             )
-        self._worker.check(question.text, question.form)
+        self._worker.check(question.text, question.form, question.max_tokens)
 
     def _read(self, question: Question) -> Asked:
         """In a thread of the server: reads what the question is about."""
         about, form = question.about, self._form(question)
+        self._worker.check(question.text, form, question.max_tokens)
         subject = self._channel(about, question, form) if isinstance(about, Stream) else self._media(about, question)
         return Asked(question.text, subject, question.max_tokens, form)
 
     def _form(self, question: Question) -> AnswerForm:
-        """With the schema, once it was read. Raises `ApiError` that says where it is wrong."""
+        """With the schema, once it was read. Raises `ApiError` that says where it is wrong, and `MissingExtraError`."""
         if question.schema is None:
             return question.form
+        schemas = self._forms.schemas
         try:
-            schema = self._forms.schema(question.schema.content, question.schema.param)
+            schema = schemas.compile(question.schema.content, question.schema.param)
         except UserError as error:
             raise ApiError(400, str(error), question.schema.param) from None
         return replace(question.form, schema=schema)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from stts_runtime.errors import SttsError, UserError
+from stts_runtime.errors import MissingExtraError, SttsError, UserError
 from stts_runtime.serve.engine_queue import BusyError
 from stts_runtime.serve.request_mistakes import first_mistake, no_json, unread_body
 from stts_runtime.tell import Tell
@@ -76,6 +76,9 @@ def api_error_of(error: Exception) -> ApiError:
         return error
     if isinstance(error, BusyError):
         return ApiError(503 if error.closing else 429, str(error), code="busy", retry=error.retry_seconds)
+    if isinstance(error, MissingExtraError):
+        # The user at fault is the one who runs the server.
+        return ApiError(501, str(error))
     if isinstance(error, UserError):
         return ApiError(400, str(error))
     return ApiError(500, "an internal error; the server's log says more")
@@ -132,6 +135,7 @@ _MEANING = {
     413: "Larger than allowed",
     429: "Too many questions are open; `Retry-After` says when to ask again",
     500: "Our fault",
+    501: "This server was installed without what the request needs",
     503: "Stopping, or not ready; `Retry-After` says when to ask again",
 }
 

@@ -65,7 +65,10 @@ def chat_routes(
     @router.post(
         "/v1/chat/completions",
         response_model=ChatReply,
-        responses={200: {"content": {"text/event-stream": {}}}, **refusals(400, 401, 404, 408, 413, 429, 500, 503)},
+        responses={
+            200: {"content": {"text/event-stream": {}}},
+            **refusals(400, 401, 404, 408, 413, 429, 500, 501, 503),
+        },
     )
     async def complete(body: ChatRequest, request: Request) -> Any:
         """One question about one clip, picture or stream. See docs/serve.md."""

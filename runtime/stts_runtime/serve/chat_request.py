@@ -125,7 +125,11 @@ def _schema(response_format: dict[str, Any] | None) -> JsonSchema | None:
             f'response_format should be {{"type": "text"}}, {{"type": "json_object"}} or {_FORMAT}',
             "response_format",
         )
-    return JsonSchema(given["schema"], place)
+    schema = given["schema"]
+    if not isinstance(schema, dict):
+        # A text would be the path of a file, to everything but a server.
+        raise ApiError(400, f'{place} should be a JSON schema, an object such as {{"type": "object"}}', place)
+    return JsonSchema(schema, place)
 
 
 def _check_sampling(body: ChatRequest, ignored: bool) -> list[str]:

@@ -67,9 +67,9 @@ class EngineWorker:
     def looks_at_pictures(self) -> bool:
         return self._one_frame is not None or self._live is not None
 
-    def check(self, question: str, form: AnswerForm = FREE) -> None:
+    def check(self, question: str, form: AnswerForm, max_tokens: int) -> None:
         """Raises `PromptError` for a question that cannot be asked, or not be answered in this form. For any thread."""
-        self._sessions.conversation.check([question], form=form)
+        self._sessions.conversation.check([question], form=form, max_tokens=max_tokens)
 
     def picture(self, image: Image) -> ReadClip | Image:
         """A picture as this bundle looks at one: as a clip of one frame, or as a stream's first frame. For any thread.

@@ -34,6 +34,23 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "number": {"type": "number"},
     "text": {"type": "string", "minLength": 2, "maxLength": 30},
     "either": {"anyOf": [{"type": "null"}, ITEM]},
+    "above 0": {"type": "object", "properties": {"p": {"type": "number", "exclusiveMinimum": 0}}, "required": ["p"]},
+    "email": {"type": "string", "format": "email"},
+    "time": {"type": "string", "format": "time"},
+    "date and time": {
+        "type": "array",
+        "items": {"type": "string", "format": "date-time"},
+        "minItems": 1,
+        "maxItems": 2,
+    },
+    "two numbers": {"type": "string", "pattern": "^[0-9]+-[0-9]+$"},
+    "six numbers": {"type": "string", "pattern": "^[0-9]+(-[0-9]+){5}$"},
+    "one letter at last": {"type": "string", "pattern": "^[a-z]*q$"},
+    "itself": {
+        "type": "object",
+        "properties": {"next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}},
+        "required": ["next"],
+    },
 }
 
 
@@ -60,6 +77,27 @@ def test_whatever_is_picked_the_answer_is_whole_when_its_tokens_are_used_up(
         assert len(ids) <= most
         assert state.is_whole
         json.loads(prompts.text(ids))
+
+
+def test_digits_do_not_keep_a_time_from_its_end(schemas: Schemas, micro_bundle: Bundle) -> None:
+    schema, prompts = schemas.compile({"type": "string", "format": "time"}), PromptBuilder.of(micro_bundle)
+    state, most, ids = schema.start(), schema.fewest_tokens + 20, list[int]()
+    wanted = [*prompts.answer('"10:12:12.1'), *prompts.answer("129" * 20)]
+    while not state.done and len(ids) < most:
+        token = wanted[len(ids)]
+        assert state.allows(token) or len(ids) > 20
+        ids += state.take(token, most - len(ids) - 1, go_on=False)
+    assert state.is_whole
+    assert prompts.text(ids).startswith('"10:12:12.1129')
+    json.loads(prompts.text(ids))
+
+
+def test_where_no_end_is_known_the_answer_goes_on(schemas: Schemas) -> None:
+    state = schemas.compile({"type": "string", "minLength": 4}).start()
+    quote = int(np.flatnonzero(state.allowed(1 << 20))[0])
+    state._end = None
+    assert state.take(quote, 0, go_on=False) == [quote]
+    assert not state.is_whole
 
 
 @pytest.mark.onnxruntime
@@ -98,6 +136,10 @@ def test_log_probabilities_come_with_a_schema_too(micro_bundle: Bundle, clip: Pa
         ({"enum": [float("nan")]}, "schema is no JSON: "),
         ({"enum": ["x" * 40_000]}, "schema is too large: it has 40,014 characters, and may have 32,000"),
         ({"type": "string", "minLength": 5000}, "schema: no answer was found that ends within 2048 tokens"),
+        (
+            {"$ref": "#/$defs/a", "$defs": {"a": {**ITEM, "properties": {"x": {"$ref": "#/$defs/a"}}}}},
+            "schema: parser error: Too many items",
+        ),
         (5, 'schema should be a JSON schema, an object such as {"type": "object"}'),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import signal
 import socket
@@ -236,6 +237,43 @@ def test_what_cannot_be_answered_is_400_with_the_reason(
 ) -> None:
     with pytest.raises(openai.BadRequestError, match=re.escape(message)):
         client.chat.completions.create(**{"model": "micro", "messages": about(clip), **fields})
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_text_in_place_of_a_schema_is_never_the_path_of_a_file(
+    server: Served, clip: Path, tmp_path: Path, stream: bool
+) -> None:
+    own = tmp_path / "answer.json"
+    own.write_text('{"type": "secret"}')
+    for path in ("/etc/passwd", str(own), "file:///etc/passwd"):
+        body = {"model": "micro", "messages": about(clip), "response_format": by_schema(path), "stream": stream}
+        reply = requests.post(f"{server.address}/v1/chat/completions", json=body, timeout=10)
+        assert reply.status_code == 400
+        error = reply.json()["error"]
+        assert error["param"] == "response_format.json_schema.schema"
+        assert error["message"].startswith("response_format.json_schema.schema should be a JSON schema, an object")
+        assert not any(told in reply.text for told in ("root:", "secret", "passwd", "answer.json"))
+
+
+def test_a_schema_that_needs_more_tokens_is_refused_before_the_clip_is_looked_at(client: openai.OpenAI) -> None:
+    schema = by_schema({"type": "string", "minLength": 20})
+    no_clip: Any = at(data_url(b"no clip at all", "video/mp4"))
+    with pytest.raises(openai.BadRequestError, match="an answer by the schema needs max_tokens of at least"):
+        client.chat.completions.create(model="micro", messages=no_clip, response_format=schema, max_tokens=8)
+
+
+def test_a_server_without_the_library_for_schemas_says_that_it_lacks_it(
+    micro_bundle: Bundle, clip: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "llguidance.py").write_text("raise ModuleNotFoundError(__name__)")
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    with served(micro_bundle.folder, environment={"PYTHONPATH": path}) as server:
+        body = {"model": "micro", "messages": about(clip), "response_format": {"type": "json_object"}}
+        reply = requests.post(f"{server.address}/v1/chat/completions", json=body, timeout=10)
+    assert reply.status_code == 501
+    error = reply.json()["error"]
+    assert error["type"] == "server_error"
+    assert "pip install 'stts-export[schema]'" in error["message"]
 
 
 @pytest.mark.parametrize("text", ["", "x" * 4001, "<im_patch>", "word " * 700])

@@ -517,6 +517,13 @@ def test_of_a_conversation_the_newest_question_is_asked_about_the_newest_clip_an
         ({"tools": [{}]}, "tools"),
         ({"response_format": {"type": "xml"}}, "response_format"),
         ({"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}}, "response_format"),
+        *(
+            (
+                {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}},
+                "response_format.json_schema.schema",
+            )
+            for schema in ("/etc/passwd", "", None, True, 5, [{"type": "object"}])
+        ),
         ({"choices": []}, "choices"),
         ({"choices": ["yes", "yes"]}, "choices"),
         ({"choices": ["yes", "no"], "logprobs": True}, "choices"),
