@@ -92,7 +92,10 @@ def read_schema(path: Path) -> object:
 def _number(name: str, given: object) -> float:
     if isinstance(given, bool) or not isinstance(given, Real):
         raise UserError(f"{name} should be a number, got {given!r}")
-    return float(given) if math.isfinite(given) else math.nan
+    try:
+        return float(given)
+    except OverflowError:
+        return math.inf
 
 
 def _whole(name: str, given: object) -> int:

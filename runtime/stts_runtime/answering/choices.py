@@ -8,14 +8,20 @@ question's own for choices of one token each.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.engines import LanguageEngine
+from stts_runtime.engines.finite import checked_logits
+from stts_runtime.errors import PromptError
 from stts_runtime.prompt import Tokens
+
+MOST_CALLS = 256
+"""Of the language engine for one answer: as many as the longest text that a server gives by default."""
+_IMPOSSIBLE = -9999.0
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,7 @@ class ScoredChoices:
     choices: tuple[str, ...]
     logprobs: tuple[float, ...]
     """Natural logarithms of the probability that the model's answer begins with the choice. One that others begin with
-    also has to end there, so that no answer counts twice."""
+    also has to end there, so that no answer counts twice. As with `finite`."""
     calls: int
     """Of the language engine, the question's own included."""
 
@@ -56,12 +62,30 @@ class _Node:
     """The choice that is over here."""
 
 
-def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def finite(logprob: float) -> float:
+    """JSON has no infinity; OpenAI's -9999 stands for what cannot be."""
+    return float(logprob) if math.isfinite(logprob) else _IMPOSSIBLE
+
+
+def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     """(vocabulary,) -> natural logarithms of probabilities."""
     values = logits.astype(np.float64)
     values -= values.max()
     values -= math.log(np.exp(values).sum())
     return values
+
+
+def check_choices(choices: Mapping[str, Sequence[int]]) -> None:
+    """`choices` with their tokens. Raises `PromptError` if two have the same, or all together need too many calls."""
+    first: dict[tuple[int, ...], str] = {}
+    for choice, ids in choices.items():
+        if (other := first.setdefault(tuple(ids), choice)) != choice:
+            raise PromptError(f"the choices {other!r} and {choice!r} are the same tokens to the model; leave out one")
+    if (calls := _calls(_tree(list(choices.values())))) > MOST_CALLS:
+        raise PromptError(
+            f"these choices take {calls:,} calls of the language model for every answer, and at most {MOST_CALLS} are "
+            "made; give fewer or shorter ones, or ones that begin alike"
+        )
 
 
 def score_choices(
@@ -73,6 +97,8 @@ def score_choices(
 ) -> tuple[list[float], int] | None:
     """Log probabilities of choices of at least one token each, and how many calls they took, behind what was asked
     last; the answer's first token has `next_position`. None if `going_on` said False between two calls.
+
+    Raises `EngineError` for NaN.
     """
     asked, calls = engine.length, 0
     totals = [0.0] * len(choices)
@@ -87,7 +113,7 @@ def score_choices(
             position = next_position + len(path) - 1
             engine.forward(Tokens(np.array(path[-1:]), np.array([position]), position + 1))
             calls += 1
-        after = log_softmax(engine.logits())
+        after = log_softmax(checked_logits(engine))
         if node.ends is not None:
             totals[node.ends] = before + float(np.logaddexp.reduce(after[list(eos_ids)]))
         for token, branch in node.branches.items():
@@ -97,7 +123,7 @@ def score_choices(
             else:
                 assert branch.ends is not None
                 totals[branch.ends] = total
-    return totals, calls
+    return [finite(total) for total in totals], calls
 
 
 def _tree(choices: Sequence[Sequence[int]]) -> _Node:
@@ -106,5 +132,16 @@ def _tree(choices: Sequence[Sequence[int]]) -> _Node:
         node = root
         for token in ids:
             node = node.branches.setdefault(token, _Node())
+        assert node.ends is None, "two choices of the same tokens"
         node.ends = number
     return root
+
+
+def _calls(root: _Node) -> int:
+    """One for every beginning that goes on, the empty one included."""
+    calls, waiting = 0, [root]
+    while waiting:
+        node = waiting.pop()
+        calls += bool(node.branches)
+        waiting.extend(node.branches.values())
+    return calls

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_runtime.answering.choices import ScoredChoices
+from stts_runtime.answering.choices import ScoredChoices, check_choices
 from stts_runtime.answering.form import FREE, AnswerForm, TokenLogprob
 from stts_runtime.answering.generation import Generation, OnToken, Stopwatch, choose, fill, generate, go_on
 from stts_runtime.answering.picking import Picker
@@ -76,8 +76,7 @@ class Reply:
 
 def check_askable(prompts: PromptBuilder, questions: Sequence[str], form: AnswerForm, max_tokens: int) -> None:
     """Raises `PromptError` if a question cannot be asked about anything, or not be answered in this form."""
-    for choice in form.choices:
-        prompts.answer(choice)
+    check_choices({choice: prompts.answer(choice) for choice in form.choices})
     if form.schema is not None and (fewest := form.schema.fewest_tokens) > max_tokens:
         raise PromptError(
             f"an answer by the schema needs max_tokens of at least {fewest}, and it is {max_tokens}; raise it"

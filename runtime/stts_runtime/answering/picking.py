@@ -1,18 +1,18 @@
 """Which token is taken, and how likely it was: the likeliest, one that is drawn, or the likeliest that a schema allows.
 
 The engine's own choice is the likeliest token. Logits are fetched from where the engine has them only for a token that
-needs them: for free text none.
+needs them: for free text none, beside the two looks at each answer's logits that tell whether they are numbers
+(`Conversation.ask`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_runtime.answering.choices import log_softmax
+from stts_runtime.answering.choices import finite, log_softmax
 from stts_runtime.answering.form import AnswerForm, Sampling, TokenLogprob
 from stts_runtime.engines import LanguageEngine
 
@@ -64,8 +64,8 @@ class Picker:
         first = np.argpartition(-values, count)[:count] if count < len(values) else np.arange(len(values))
         # Of equals the lower number is first, as with the engine's own choice.
         order = sorted(first.tolist(), key=lambda one: (-values[one], one))
-        top = [(self._token_bytes(one), _finite(values[one])) for one in order]
-        return TokenLogprob(token, self._token_bytes(token), _finite(values[token]), top)
+        top = [(self._token_bytes(one), finite(values[one])) for one in order]
+        return TokenLogprob(token, self._token_bytes(token), finite(values[token]), top)
 
 
 class _Draw:
@@ -78,15 +78,13 @@ class _Draw:
         self._random = np.random.default_rng(None if seed is None else seed % (1 << 64))
 
     def __call__(self, logits: NDArray[np.floating]) -> int:
-        probabilities = np.exp(log_softmax(logits / self._sampling.temperature))
+        # What is far below the largest may overflow to -inf, which is as unlikely as it should be.
+        with np.errstate(over="ignore"):
+            scaled = (logits.astype(np.float64) - logits.max()) / self._sampling.temperature
+        probabilities = np.exp(log_softmax(scaled))
         order = np.argsort(-probabilities, kind="stable")
         sums = np.cumsum(probabilities[order])
         # At least one, and the one with which the share is reached.
         count = int(np.searchsorted(sums, self._sampling.top_p * sums[-1])) + 1
         place = np.searchsorted(sums[:count], self._random.random() * sums[:count][-1], side="right")
         return int(order[min(int(place), count - 1)])
-
-
-def _finite(logprob: float) -> float:
-    """JSON has no infinity; OpenAI's -9999 stands for what cannot be."""
-    return float(logprob) if math.isfinite(logprob) else -9999.0

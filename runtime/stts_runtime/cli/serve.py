@@ -47,7 +47,7 @@ def serve_command(
         bool, typer.Option("--allow-remote-urls", help="Fetch clips from http(s) addresses that requests name.")
     ] = False,
     ignore_sampling: Annotated[
-        bool, typer.Option("--ignore-sampling", help="Answer requests for a temperature greedily, in place of 400.")
+        bool, typer.Option("--ignore-sampling", help="Answer requests for a temperature or penalties greedily.")
     ] = False,
     access_log: Annotated[bool, typer.Option("--access-log", help="A line for every request on stderr.")] = False,
     base_path: Annotated[

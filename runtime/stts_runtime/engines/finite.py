@@ -21,9 +21,16 @@ _WHAT_TO_DO = (
 
 def check_logits(engine: LanguageEngine) -> None:
     """Raises `EngineError` unless the token that was chosen last was chosen among numbers. Some are -inf on purpose."""
+    checked_logits(engine)
+
+
+def checked_logits(engine: LanguageEngine) -> NDArray[np.float32]:
+    """(vocabulary,): the engine's logits. Raises `EngineError` as `check_logits` does."""
+    logits = engine.logits()
     # The largest of an array is NaN if one of it is. NaN in a cache makes it of all that comes later.
-    if not np.isfinite(engine.logits().max()):
+    if not np.isfinite(logits.max()):
         raise EngineError(f"the language model's logits {_WHAT_TO_DO}")
+    return logits
 
 
 def check_scores(scores: NDArray[np.float32] | None) -> None:

@@ -49,10 +49,12 @@ class Job(Generic[Result]):
             return False
         try:
             result = self._work(lambda ids: not stop.is_set() and self._going_on(ids))
-            if stop.is_set():
-                raise _closing()
         except Exception as error:  # noqa: BLE001  # whoever asked gets it; no stream ends for it
-            self.future.set_exception(error)
+            # Work that was stopped may say so by an error of its own.
+            self.future.set_exception(_closing() if stop.is_set() else error)
+            return True
+        if stop.is_set():
+            self.future.set_exception(_closing())
         else:
             self.future.set_result(result)
         return True

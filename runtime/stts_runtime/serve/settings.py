@@ -74,7 +74,7 @@ class ServerSettings(Settings):
     remote_urls: bool = False
     """Whether clips and pictures are fetched from http(s) addresses that a request names."""
     sampling: Literal["refuse", "ignore"] = "refuse"
-    """Requests for a temperature or penalties, which greedy decoding does not have."""
+    """Requests for penalties, which there are not; `ignore` answers those for a temperature greedily too."""
     access_log: bool = False
     base_path: Annotated[str, AfterValidator(_base_path)] = ""
     """Where a proxy shows the server; requests are taken with it in front and without."""

@@ -30,8 +30,8 @@ class Condition(Settings):
         if isinstance(given, Condition):
             return given
         found = _CONDITION.fullmatch(given) if isinstance(given, str) else None
-        if found is None or not 0 <= float(found["bound"]) <= 1:
-            raise ValueError(f"it should be CHOICE>NUMBER or CHOICE<NUMBER, with a number from 0 to 1: {_EXAMPLE}")
+        if found is None or not 0 < float(found["bound"]) < 1:
+            raise ValueError(f"it should be CHOICE>NUMBER or CHOICE<NUMBER, with a number between 0 and 1: {_EXAMPLE}")
         return {"choice": found["choice"], "sign": found["sign"], "bound": float(found["bound"])}
 
     def __str__(self) -> str:
@@ -51,8 +51,9 @@ class AlertRule(Settings):
     condition: Condition = Field(alias="if")
     answers: int = Field(1, alias="for", ge=1)
     """That it holds for so many answers in a row raises the alarm."""
-    clear: float | None = Field(None, ge=0, le=1)
-    """The probability at which the alarm is over; None: 0.1 short of the bound of `if`. In between nothing changes."""
+    clear: float | None = Field(None, gt=0, lt=1)
+    """The probability at which the alarm is over; None: 0.1 short of the bound of `if`, or halfway from there to the
+    end of the range where that is nearer. In between nothing changes."""
     hold: Seconds = 0.0
     """The probability stays there for so long before the alarm is over."""
     once_per: Seconds = 0.0
@@ -82,8 +83,10 @@ class AlertRule(Settings):
     def clears_at(self) -> float:
         if self.clear is not None:
             return self.clear
-        condition = self.condition
-        return max(0.0, condition.bound - _BAND) if condition.sign == ">" else min(1.0, condition.bound + _BAND)
+        bound = self.condition.bound
+        if self.condition.sign == ">":
+            return bound - min(_BAND, bound / 2)
+        return bound + min(_BAND, (1 - bound) / 2)
 
 
 class Alarm:

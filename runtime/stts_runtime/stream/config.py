@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 
 from stts_runtime.answering.form import checked_choices
 from stts_runtime.bundle.manifest import Novelty
@@ -63,9 +63,14 @@ def _named(given: object) -> object:
     return given
 
 
+def _each_once(questions: tuple[str, ...]) -> tuple[str, ...]:
+    """As `Batch` asks them: a question has one answer, and one alarm."""
+    return tuple(dict.fromkeys(questions))
+
+
 Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
-Questions = Annotated[tuple[Question, ...], BeforeValidator(_list_of('["What moves?"]'))]
+Questions = Annotated[tuple[Question, ...], BeforeValidator(_list_of('["What moves?"]')), AfterValidator(_each_once)]
 Sinks = Annotated[tuple[AnySink, ...], BeforeValidator(_list_of('["answers.jsonl"]'))]
 Place = Annotated[Path, BeforeValidator(_named)]
 SourceText = Annotated[str, BeforeValidator(_camera_number), StringConstraints(min_length=1)]
@@ -83,8 +88,11 @@ def _home() -> Path:
 
 
 def _choices(given: object) -> object:
+    """None and an empty list are none, so that a stream can do without those of the file."""
+    if given is None or given in ((), []):
+        return ()
     try:
-        return checked_choices(given, "") if given != () else given
+        return checked_choices(given, "")
     except UserError as error:
         words = str(error)
         raise ValueError(words if words.startswith("[") else f"it{words}") from None

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 import stts_runtime
-from stts_runtime.answering.choices import ScoredChoices, log_softmax, score_choices
+from stts_runtime.answering.choices import MOST_CALLS, ScoredChoices, check_choices, log_softmax, score_choices
 from stts_runtime.answering.form import AnswerForm, checked_choices
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import LanguageEngine, load_language
-from stts_runtime.errors import PromptError, UserError
+from stts_runtime.errors import EngineError, PromptError, UserError
 from stts_runtime.prompt import PromptBuilder, Tokens
+from stts_runtime.record_parts import ChoiceRecord
 from tests.support.places import DATA
 from tests.support.stand_ins import LanguageOfChance
 
@@ -73,6 +74,53 @@ def test_very_unlikely_choices_have_probabilities_all_the_same() -> None:
     scored = ScoredChoices(("a", "b"), (-2000.0, -2001.0), 1)
     assert scored.probabilities == pytest.approx([1 / (1 + math.exp(-1)), 1 / (1 + math.e)])
     assert scored.covered == 0
+
+
+class Odd(LanguageOfChance):
+    """Has one number in place of the logit of token 1 behind more tokens than the question's."""
+
+    def __init__(self, logit: float) -> None:
+        super().__init__(30, 10)
+        self._logit = logit
+
+    def logits(self) -> np.ndarray:
+        logits = super().logits()
+        if self.length > len(ASKED):
+            logits[1] = self._logit
+        return logits
+
+
+def test_what_is_no_number_in_a_branch_is_an_error() -> None:
+    engine = Odd(math.nan)
+    engine.forward(ASKED)
+    with pytest.raises(EngineError, match="logits are no numbers"):
+        score_choices(engine, 5, [[2, 3], [4]], END, lambda: True)
+
+
+@pytest.mark.parametrize("choices", [[[2, 1], [4]], [[2, 1], [3, 1]]])
+def test_a_record_of_what_cannot_be_is_read_again(choices: list[list[int]]) -> None:
+    engine = Odd(-math.inf)
+    engine.forward(ASKED)
+    scored = score_choices(engine, 5, choices, END, lambda: True)
+    assert scored is not None
+    record = ChoiceRecord.of(ScoredChoices(("a", "b"), tuple(scored[0]), 1))
+    assert record.logprobs["a"] == -9999
+    assert sum(record.probabilities.values()) == 1
+    assert ChoiceRecord.model_validate_json(record.model_dump_json()) == record
+
+
+def test_choices_that_take_too_many_calls_are_refused_with_their_number() -> None:
+    alike = [*range(MOST_CALLS - 2)]
+    check_choices({"a": [*alike, 1, 2], "b": [*alike, 1, 3]})
+    with pytest.raises(PromptError, match=r"these choices take 257 calls .* at most 256 are made"):
+        check_choices({"a": [*alike, 1, 2], "b": [*alike, 1, 3], "c": [500, 1]})
+    with pytest.raises(PromptError, match="these choices take 23,041 calls"):
+        check_choices({str(first): [first] + 360 * [0] for first in range(64)})
+
+
+def test_choices_of_the_same_tokens_are_refused() -> None:
+    with pytest.raises(PromptError, match="the choices 'b' and 'c' are the same tokens to the model; leave out one"):
+        check_choices({"a": [1], "b": [1, 2], "c": [1, 2]})
 
 
 def test_whoever_gave_the_question_up_waits_for_no_more_calls() -> None:
@@ -146,7 +194,7 @@ def test_choices_from_a_text_lose_their_blanks() -> None:
 
 @pytest.mark.parametrize(
     ("choice", "message"),
-    [("<|im_end|>", "holds the reserved mark <|im_end|>"), ("漢" * 400, r"choices\[1\] needs 1200 tokens")],
+    [("<|im_end|>", "holds the reserved mark <|im_end|>"), ("漢" * 400, "these choices take 1,201 calls")],
 )
 @pytest.mark.onnxruntime
 def test_choices_that_cannot_be_said_are_refused_before_the_video_is_looked_at(

@@ -66,6 +66,11 @@ def test_top_p_leaves_the_unlikely_out() -> None:
     assert set(taken(AnswerForm(Sampling(2.0, top_p=0.0)), [0.1, 0.6, 0.3])[0]) == {1}
 
 
+@pytest.mark.parametrize("temperature", [1e-5, 1e-50, 5e-324])
+def test_the_lowest_temperatures_take_the_likeliest(temperature: float) -> None:
+    assert set(taken(AnswerForm(Sampling(temperature, seed=1)), [0.1, 0.6, 0.3], 50)[0]) == {1}
+
+
 @pytest.mark.parametrize("seed", [0, -5, 1 << 80])
 def test_the_same_seed_draws_the_same(seed: int) -> None:
     form = AnswerForm(Sampling(2.0, seed=seed))
@@ -115,6 +120,7 @@ def test_log_softmax_takes_logits_of_any_size() -> None:
     [
         ({"temperature": 2.5}, "temperature should be a number from 0 to 2, got 2.5"),
         ({"temperature": math.nan}, "temperature should be a number from 0 to 2, got nan"),
+        ({"temperature": 10**400}, "temperature should be a number from 0 to 2, got inf"),
         ({"temperature": "hot"}, "temperature should be a number, got 'hot'"),
         ({"top_p": -1}, "top_p should be a number from 0 to 1, got -1"),
         ({"seed": 1.5}, "seed should be a whole number, got 1.5"),

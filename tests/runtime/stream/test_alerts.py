@@ -68,6 +68,13 @@ def test_a_rule_can_be_about_what_is_unlikely() -> None:
     assert "".join(changes("no<0.1", answers)) == ".+.-."
 
 
+@pytest.mark.parametrize(
+    ("rule", "expected"), [("yes>0.05", "+.-"), ("yes>0.1", "+-."), ("no<0.95", "+.-"), ("no<0.9", "+-.")]
+)
+def test_an_alarm_near_the_end_of_the_range_is_over_before_it_is_certain(rule: str, expected: str) -> None:
+    assert "".join(changes(rule, every_second(0.2, 0.04, 0.02))) == expected
+
+
 def test_alarms_are_numbered_and_their_ends_have_their_numbers() -> None:
     alarm = Alarm(AlertRule.model_validate("yes>0.5"))
     judged = [alarm.judge({"yes": yes}, 0.0) for yes in (0.1, 0.9, 0.9, 0.1, 0.9)]
@@ -84,8 +91,13 @@ def test_text_and_settings_are_the_same_rule() -> None:
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ("yes", "if: it should be CHOICE>NUMBER or CHOICE<NUMBER, with a number from 0 to 1: yes>0.8"),
+        ("yes", "if: it should be CHOICE>NUMBER or CHOICE<NUMBER, with a number between 0 and 1: yes>0.8"),
         ("yes>1.2", "if: it should be CHOICE>NUMBER"),
+        ("yes>1", "if: it should be CHOICE>NUMBER"),
+        ("yes>0", "if: it should be CHOICE>NUMBER"),
+        ("no<0", "if: it should be CHOICE>NUMBER"),
+        ("yes>0.5, clear=0", "clear should be above 0"),
+        ("no<0.5, clear=1", "clear should be below 1"),
         ("yes>0.5, for", "after the condition there should be KEY=VALUE, got 'for'"),
         ("yes>0.5, for=0", "for should be at least 1"),
         ("yes>0.5, four=2", "no such setting: four; there are if, for, clear, hold, once_per, send"),
@@ -108,7 +120,8 @@ def test_a_wrong_rule_is_refused_with_its_place(rule: object, message: str) -> N
         ("{RULE}", '{if: "maybe>0.5"}', "stream gate: alert: the rule is about 'maybe', which is none of the choices"),
         ('choices: ["yes", "no"]', "", "stream gate: alert: the rule yes>0.5 needs choices"),
         ('["yes", "no"]', "[yes, no]", "choices: [0] should be text in quotes, for YAML reads yes and no as true"),
-        ('["yes", "no"]', "[]", "choices: it should have from 2 to 64 of them, as yes,no has; got 0"),
+        ('["yes", "no"]', "[]", "stream gate: alert: the rule yes>0.5 needs choices"),
+        ('["yes", "no"]', "['yes']", "choices: it should have from 2 to 64 of them, as yes,no has; got 1"),
         ('["yes", "no"]', '["yes", "yes"]', "choices: [1] is 'yes', which [0] is already"),
         ('choices: ["yes", "no"]', 'choices: ["yes", "no"]\nschema: a.json', "choices and schema exclude each other"),
         ("{RULE}", '{if: "yes>2"}', "alert.if: it should be CHOICE>NUMBER"),
@@ -133,6 +146,15 @@ def test_choices_and_rule_may_stand_apart(tmp_path: Path) -> None:
     assert asking.alert.answers == 2
 
 
+@pytest.mark.parametrize("none", ["[]", "null", ""])
+def test_a_stream_can_do_without_the_choices_of_its_file(tmp_path: Path, none: str) -> None:
+    path = tmp_path / "cameras.yaml"
+    streams = f"  - {{name: gate, source: a.mp4}}\n  - name: yard\n    source: b.mp4\n    choices: {none}\n    alert:\n"
+    path.write_text(FILE.partition("  - ")[0].replace("{RULE}", '"yes>0.5"') + streams)
+    config = load_config(path, StreamConfig)
+    assert [config.asking(one).choices for one in config.streams] == [("yes", "no"), ()]
+
+
 @pytest.mark.onnxruntime
 def test_alerts_alone_are_passed_on_and_all_answers_if_that_is_wanted(micro_bundle: Bundle, clip: Path) -> None:
     def answers(rule: str) -> list[StreamAnswer]:
@@ -140,9 +162,9 @@ def test_alerts_alone_are_passed_on_and_all_answers_if_that_is_wanted(micro_bund
         with load(micro_bundle.folder, "cpu") as model:
             return list(model.stream(clip, ask="Who?", frames=3, **settings))
 
-    every = answers("yes>0, send=all")
+    every = answers("yes>0.00001, send=all")
     assert len(every) > 1
     assert [one.alert is not None and one.alert.change for one in every[:2]] == ["raised", None]
-    alone = answers("yes>0")
+    alone = answers("yes>0.00001")
     assert [(one.number, one.choices) for one in alone] == [(1, every[0].choices)]
-    assert answers("yes<0") == []
+    assert answers("yes<0.00001") == []

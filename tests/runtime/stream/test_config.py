@@ -40,6 +40,11 @@ def problem(folder: Path, text: str, suffix: str = ".yaml") -> str:
     return message
 
 
+def test_a_question_that_comes_twice_is_asked_once(tmp_path: Path) -> None:
+    config = loaded(tmp_path, LEAST.replace("['Who?']", "['Who?', 'What?', ' Who? ']"))
+    assert config.questions == ("Who?", "What?")
+
+
 def test_the_example_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATE_PASSWORD", "g")
     monkeypatch.setenv("YARD_PASSWORD", "y")
