@@ -50,7 +50,7 @@ SHELL_SCRIPTS = {
 PARSED_ONLY = (
     *("scripts/demo", "scripts/test", "scripts/train_tiny.py", "scripts/bench_choices.py", "stts-export calibrate"),
     # An answer by a schema takes more tokens than the few that are asked for here.
-    'stts-runtime run BUNDLE clip.mp4 --ask "What happens?" --schema',
+    "stts-runtime run BUNDLE clip.mp4 --ask 'What happens?' --schema",
 )
 
 STAND_INS = {

@@ -246,7 +246,8 @@ _RIGHT_FOR_MADE = ("not there", "in a folder that is not there", "an empty folde
 def places(model: type[BaseModel], before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """Where a configuration file names paths, from its definition."""
     found = []
-    for name, field in model.model_fields.items():
+    for field_name, field in model.model_fields.items():
+        name = field.alias or field_name
         inside = _all_within(field.annotation) | {one for extra in field.metadata for one in _all_within(extra)}
         if Path in inside:
             found.append((*before, name))
@@ -276,6 +277,8 @@ def tried_in_file(place: tuple[str, ...], kind: str, folder: Path, app: typer.Ty
     if "sinks" in place:
         holder = file if place[0] == "sinks" else stream
         holder["sinks"] = [{"to": to, **_nested(place[place.index("sinks") + 1 :], bad)}]
+    elif place[0] == "streams":
+        stream |= _nested(place[1:], bad)
     else:
         file |= _nested(place, bad)
     config = folder / "cameras.yaml"

@@ -61,7 +61,7 @@ def test_every_answer_and_its_picture_say_that_nothing_was_trained(
     assert json.loads(answer.model_dump_json())["scorer"] == {"kind": "change", "trained": False}
     assert UNTRAINED in answer.notes
     titles: list[str] = []
-    monkeypatch.setattr(overlay, "write_overlay", lambda *about: titles.append(about[-1]))
+    monkeypatch.setattr(overlay, "write_overlay", lambda *about: titles.append(about[3]))
     answer.write_picture(tmp_path / "kept.png")
     load(change_bundle.folder, engine="cpu").watch(str(clip), keep=0.5).write_picture(tmp_path / "kept.png")
     assert titles == ["clip-t3-k0.5, without a trained scorer"] * 2
