@@ -69,9 +69,7 @@ def read(path: Path, clip_sets: list[ClipSet]) -> dict[tuple[str, str], list[Hit
 
 @cache
 def clip_of(number: int, clip_sets: tuple[ClipSet, ...]) -> Clip:
-    """Sets take turns in an evaluation."""
-    turn, chosen = divmod(number, len(clip_sets))
-    return Clip.make(Split.test, turn, clip_sets[chosen])
+    return Clip.in_turn(Split.test, number, clip_sets)
 
 
 def cell(hits: list[Hit], others: list[Hit]) -> str:

@@ -16,8 +16,7 @@ from stts_runtime.answering.form import FREE, AnswerForm, Sampling, checked_choi
 from stts_runtime.answering.schema import Schema, Schemas
 from stts_runtime.bundle import Bundle
 from stts_runtime.errors import UserError
-from stts_runtime.handed_over import check_is_content, text_of
-from stts_runtime.places import check_file, unusable
+from stts_runtime.handed_over import small_text
 
 _MOST_BYTES = 1_000_000
 
@@ -72,16 +71,8 @@ class Forms:
 
 def read_schema(path: Path) -> object:
     """What a file of JSON holds. Raises `UserError` with the line at which it is none."""
-    check_file(path, wanted="a JSON schema")
-    check_is_content(path)
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise UserError(f"{path} is too large for a JSON schema: it may have {_MOST_BYTES:,} bytes")
-        content: object = json.loads(text_of(path.read_bytes(), path).decode())
-    except OSError as error:
-        raise UserError(unusable(path, error)) from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text") from None
+        content: object = json.loads(small_text(path, _MOST_BYTES, "a JSON schema", "a JSON schema"))
     except json.JSONDecodeError as error:
         raise UserError(f"{path} is not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
     except RecursionError:

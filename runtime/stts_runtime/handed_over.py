@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stts_runtime.errors import UserError
 from stts_runtime.leftovers import is_leftover
-from stts_runtime.places import shown
+from stts_runtime.places import check_file, shown, unusable
 
 _LFS = b"version https://git-lfs.github.com/spec/"
 _PAGES = (b"<!doctype html", b"<html", b'{"error"')
@@ -87,6 +87,23 @@ def text_of(content: bytes, path: Path, error: type[UserError] = UserError) -> b
             f"iconv -f UTF-16 -t UTF-8 {shlex.quote(shown(path))}"
         )
     return content.removeprefix(_BYTE_ORDER_MARK)
+
+
+def small_text(path: Path, most_bytes: int, wanted: str, use: str) -> str:
+    """What a text file holds that somebody wrote; `wanted` says what it should be, and `use` what for.
+
+    Raises `UserError` if it cannot be read, is larger, or is no UTF-8.
+    """
+    check_file(path, wanted=wanted)
+    check_is_content(path)
+    try:
+        if path.stat().st_size > most_bytes:
+            raise UserError(f"{path} is too large for {use}: it may have {most_bytes:,} bytes")
+        return text_of(path.read_bytes(), path).decode()
+    except OSError as error:
+        raise UserError(unusable(path, error)) from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text") from None
 
 
 def hub_hint(path: Path) -> str:

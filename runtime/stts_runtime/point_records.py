@@ -6,18 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pydantic import BaseModel, ConfigDict
-
 from stts_runtime.pointing import Point, read_pointing
+from stts_runtime.record_parts import RecordPart
 
 _DIGIT = 0.05
 """Times in answers have one digit behind the point."""
 
 
-class PointRecord(BaseModel):
+class PointRecord(RecordPart):
     """One point in one frame."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     label: str
     x: float

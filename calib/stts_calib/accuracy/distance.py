@@ -17,8 +17,6 @@ from stts_calib.clips import Clip, ClipSet, Question, Split
 from stts_runtime.point_records import pointed_at
 from stts_runtime.session import Session
 
-_ANSWER_TOKENS = 24
-
 
 class PointedTo(NamedTuple):
     """One question and what came of it."""
@@ -73,7 +71,7 @@ def point(session: Session, clip: Clip, questions: Sequence[Question], frames: i
     """Asks about `frames` frames of `size` x `size` pixels."""
     watched, answers = session.watch(clip.window(frames, size)), []
     for question in questions:
-        answer = session.ask(watched, question.text, _ANSWER_TOKENS).answer
+        answer = session.ask(watched, question.text, clip.clip_set.answer_tokens).answer
         distance = distance_of(answer, question, watched.window.times_seconds.tolist())
         answers.append(PointedTo(clip.name, question, answer, distance))
     return answers

@@ -20,8 +20,5 @@ class Exam:
     engine: EngineName
     clip_sets: tuple[ClipSet, ...]
 
-    def clip_set(self, number: int) -> ClipSet:
-        return self.clip_sets[number % len(self.clip_sets)]
-
     def clip(self, number: int) -> Clip:
-        return Clip.make(self.split, number // len(self.clip_sets), self.clip_set(number))
+        return Clip.in_turn(self.split, number, self.clip_sets)

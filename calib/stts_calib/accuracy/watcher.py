@@ -10,14 +10,11 @@ from numpy.typing import NDArray
 from stts_calib.accuracy.exam import Exam
 from stts_calib.accuracy.seen import ClipSeen, KeptShare, SettingSeen
 from stts_calib.accuracy.settings import Setting
-from stts_calib.clips import Clip, ClipSet, Question
+from stts_calib.clips import Clip, Question
 from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
 from stts_runtime.session import Session
 from stts_runtime.video import Window
-
-_ANSWER_TOKENS = {ClipSet.plain: 8, ClipSet.hard: 24}
-"""At most. A point takes 16."""
 
 
 class _Shown(NamedTuple):
@@ -59,14 +56,16 @@ class Watcher:
             frames = self._bundle.manifest.variants[setting.variant].frames
             if frames not in shown:
                 shown[frames] = _Shown.of(clip, frames, self._bundle)
-            settings[setting.name] = self._ask(setting, number, shown[frames], questions)
+            at_most = clip.clip_set.answer_tokens
+            settings[setting.name] = self._ask(setting, number, shown[frames], questions, at_most)
         return ClipSeen(clip=number, questions=[question.text for question in questions], settings=settings)
 
-    def _ask(self, setting: Setting, number: int, shown: _Shown, questions: list[Question]) -> SettingSeen:
+    def _ask(
+        self, setting: Setting, number: int, shown: _Shown, questions: list[Question], at_most: int
+    ) -> SettingSeen:
         manifest, session = self._bundle.manifest, self._sessions[setting.variant]
         given = setting.choice(manifest.budget(manifest.variants[setting.variant]), number)
         watched = session.watch(shown.window, given=given)
-        at_most = _ANSWER_TOKENS[self._exam.clip_set(number)]
         got = [session.ask(watched, question.text, at_most) for question in questions]
         kept = watched.vision.kept
         return SettingSeen(

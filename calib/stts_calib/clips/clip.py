@@ -39,6 +39,11 @@ class ClipSet(str, Enum):
     hard = "hard"
     """Details, crowds, lists, what is not there, and bad cameras; answers are open."""
 
+    @property
+    def answer_tokens(self) -> int:
+        """At most. A point takes 16."""
+        return 8 if self is ClipSet.plain else 24
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -59,6 +64,12 @@ class Clip:
             return cls(split, number, scene, tuple(questions_about(scene)))
         drawn = HardDirector(np.random.default_rng((split.value, number, _HARD_SEED))).hard_scene()
         return cls(split, number, drawn.scene, tuple(hard_questions_about(drawn)), clip_set, drawn.condition)
+
+    @classmethod
+    def in_turn(cls, split: Split, number: int, clip_sets: Sequence[ClipSet]) -> Clip:
+        """Clip `number` of all `clip_sets` together, which take turns."""
+        turn, chosen = divmod(number, len(clip_sets))
+        return cls.make(split, turn, clip_sets[chosen])
 
     @property
     def name(self) -> str:

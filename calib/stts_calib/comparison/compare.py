@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_calib.clips import Clip, Question, Split
+from stts_calib.clips import Clip, ClipSet, Question, Split
 from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
 from stts_runtime.session import Session
 from stts_runtime.video import Window
-
-_ANSWER_TOKENS = 8
 
 
 @dataclass
@@ -89,7 +87,7 @@ def compare(
 
 def _ask(session: Session, window: Window, asked: list[Question], side: Side) -> None:
     watched = session.watch(window)
-    got = [session.ask(watched, question.text, _ANSWER_TOKENS) for question in asked]
+    got = [session.ask(watched, question.text, ClipSet.plain.answer_tokens) for question in asked]
     side.texts += [answer.answer for answer in got]
     side.kept.append(watched.vision.kept)
     first = got[0].milliseconds

@@ -167,15 +167,15 @@ class Conversation:
             asked = self._asked(question, prefix.tokens, form)
             choices = {choice: self._prompts.answer(choice) for choice in form.choices}
         with self._alone():
-            heard = self._checked(on_token)
             if choices:
-                made, scored = choose(self._language, len(prefix), asked, self._eos_ids, choices, heard)
+                made, scored = choose(self._language, len(prefix), asked, self._eos_ids, choices, on_token)
                 text, picker = form.choices[scored.likeliest], Picker(FREE)
             else:
                 picker, scored = Picker(form, self._prompts.token_bytes), None
+                heard = self._checked(on_token)
                 made = generate(self._language, len(prefix), asked, self._eos_ids, max_tokens, heard, picker)
+                check_logits(self._language)
                 text = self.text(made.ids)
-            check_logits(self._language)
         prefix.questions += 1
         spent = {"prefill_video": 0.0 if reused else prefix.milliseconds, **made.milliseconds}
         spent["prefill_question"] += stopwatch.milliseconds["tokenize"]

@@ -32,6 +32,17 @@ class DecoderShape:
         """Query heads that share a key head."""
         return self.heads // self.kv_heads
 
+    @property
+    def matrices(self) -> dict[str, tuple[int, int]]:
+        """Rows and columns of a layer's."""
+        return {
+            "qkv": (self.raw_channels, self.width),
+            "output": (self.width, self.channels),
+            "gate": (self.mlp_width, self.width),
+            "up": (self.mlp_width, self.width),
+            "down": (self.width, self.mlp_width),
+        }
+
     def misfit(self) -> str | None:
         """Why the kernels cannot run it; None if they can."""
         if self.head_dim not in HEAD_WIDTHS:

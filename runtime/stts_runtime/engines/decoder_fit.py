@@ -179,16 +179,8 @@ def _check_types(fitted: FittedDecoder) -> None:
 
 
 def _check_sizes(fitted: FittedDecoder) -> None:
-    shape, width = fitted.shape, fitted.shape.width
-    wanted: dict[str, tuple[int, int]] = {
-        "qkv": (shape.raw_channels, width),
-        "output": (width, shape.channels),
-        "gate": (shape.mlp_width, width),
-        "up": (shape.mlp_width, width),
-        "down": (width, shape.mlp_width),
-    }
     for layer in fitted.layers:
-        for name, (rows, columns) in wanted.items():
+        for name, (rows, columns) in fitted.shape.matrices.items():
             values, _ = getattr(layer, name)
             if values.shape[0] != rows or _columns(values, fitted.kind) != columns:
                 raise Misfit(f"{name} is {values.shape}, and {rows} x {columns} are expected")

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from stts_runtime.errors import UserError
 from stts_runtime.extras import stream_extra
-from stts_runtime.handed_over import check_is_content, text_of
+from stts_runtime.handed_over import small_text
 from stts_runtime.mistakes import mistakes, named_place
-from stts_runtime.places import check_file, shown, unusable
+from stts_runtime.places import shown
 from stts_runtime.stream.config import AnyCameras
 
 with stream_extra("pyyaml", "configuration files"):
@@ -80,16 +80,7 @@ def exposed_password(path: Path) -> str | None:
 
 
 def _text(path: Path) -> str:
-    check_file(path, wanted="a configuration file")
-    check_is_content(path)
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise UserError(f"{path} is too large for a configuration: it may have {_MOST_BYTES:,} bytes")
-        return text_of(path.read_bytes(), path).decode()
-    except OSError as error:
-        raise UserError(unusable(path, error)) from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text") from None
+    return small_text(path, _MOST_BYTES, "a configuration file", "a configuration")
 
 
 def _parsed(path: Path) -> Any:

@@ -23,17 +23,6 @@ _SPREAD = 0.02
 """Of random weights: about one over the root of the columns."""
 
 
-def matrices(shape: DecoderShape) -> dict[str, tuple[int, int]]:
-    """Rows and columns of a layer's."""
-    return {
-        "qkv": (shape.raw_channels, shape.width),
-        "output": (shape.width, shape.channels),
-        "gate": (shape.mlp_width, shape.width),
-        "up": (shape.mlp_width, shape.width),
-        "down": (shape.width, shape.mlp_width),
-    }
-
-
 def weight_bytes(kind: WeightKind, rows: int, columns: int) -> tuple[int, int]:
     """Of values and of scales."""
     if kind == "dense":
@@ -44,7 +33,7 @@ def weight_bytes(kind: WeightKind, rows: int, columns: int) -> tuple[int, int]:
 
 
 def layer_bytes(kind: WeightKind, shape: DecoderShape) -> int:
-    return sum(sum(weight_bytes(kind, *size)) for size in matrices(shape).values())
+    return sum(sum(weight_bytes(kind, *size)) for size in shape.matrices.values())
 
 
 def cache_bytes(shape: DecoderShape, slots: int) -> int:
@@ -156,7 +145,7 @@ class Model:
     def _fill_weights(self, rng: np.random.Generator) -> None:
         weight = rng.standard_normal((_TEMPLATE_VALUES // 4096, 4096)).astype(np.float32) * np.float32(_SPREAD)
         template = pack(weight, "half" if self.kind == "dense" else self.kind)
-        sizes = {name: weight_bytes(self.kind, *size) for name, size in matrices(self.shape).items()}
+        sizes = {name: weight_bytes(self.kind, *size) for name, size in self.shape.matrices.items()}
         values = self._take(self.shape.layers * sum(size for size, _ in sizes.values()), template.values)
         all_scales = self.shape.layers * sum(size for _, size in sizes.values())
         scales = self._take(all_scales, template.scales) if all_scales else 0
@@ -165,12 +154,12 @@ class Model:
         self.layers = []
         for _ in range(self.shape.layers):
             of_layer = {}
-            for name, (rows, columns) in matrices(self.shape).items():
+            for name, (rows, columns) in self.shape.matrices.items():
                 of_layer[name] = Weights(values, scales, rows, columns)
                 values += sizes[name][0]
                 scales += sizes[name][1]
             places = (norms, norms + width, norms + 2 * width, norms + 2 * width + head)
-            q, o, gate, up, down = (of_layer[name] for name in matrices(self.shape))
+            q, o, gate, up, down = (of_layer[name] for name in self.shape.matrices)
             self.layers.append(LayerWeights(q, o, gate, up, down, *places, *self.room.tables))
             norms += 2 * (width + head)
 

@@ -55,12 +55,8 @@ class Plan:
         return TILINGS[self.kind][name] if number == PACKAGED else tilings(self.kind, number)[name]
 
     def described(self) -> dict[str, Any]:
-        of_products = {}
-        for name in PRODUCTS:
-            one = self.tiling(name)
-            of_products[name] = asdict(one)
         return {
-            "products": of_products,
+            "products": {name: asdict(self.tiling(name)) for name in PRODUCTS},
             "attention_warps": self.attention[0],
             "attention_early": self.attention[1],
             "splits": self.splits,

@@ -16,7 +16,7 @@ from stts_runtime.cuda_decode.step import StepKernels
 from stts_runtime.cuda_decode.variants import Activation, ProductName, WeightKind
 from stts_tools.decode_bench.check import check
 from stts_tools.decode_bench.gpu import Gpu
-from stts_tools.decode_bench.model import MOLMO2_4B, Model, matrices, weight_bytes
+from stts_tools.decode_bench.model import MOLMO2_4B, Model, weight_bytes
 from stts_tools.decode_bench.plan import Kernels, Plan
 from stts_tools.decode_bench.tune import Tuner, beside_bound
 
@@ -125,7 +125,7 @@ def _enqueue_only(model: Model, kernels: LayerKernels, name: KernelName) -> None
 
 
 def _bytes_of(model: Model, name: ProductName) -> int:
-    sizes = matrices(model.shape)
+    sizes = model.shape.matrices
     of_kernel = ("gate", "up") if name == "gated" else (name,)
     return sum(sum(weight_bytes(model.kind, *sizes[one])) for one in of_kernel)
 
