@@ -82,8 +82,8 @@ def run(
     )
     molmo2 = VllmMolmo2(settings)
     rows: list[VllmRow] = []
-    for count in frames:
-        for crowd in requests:
+    for crowd in requests:
+        for count in frames:
             rows.append(molmo2.row(count, crowd, tokens, rounds))
             print(rows[-1], file=sys.stderr, flush=True)
             _write(out, settings, tokens, rounds, rows)
