@@ -132,7 +132,7 @@ def _write_answers(evaluation: Evaluation, answers: Path | None) -> list[Path]:
 
 
 def _show(report: AccuracyReport) -> None:
-    from stts_runtime.cli.show import console
+    from stts_runtime.cli.show import console, scored_by
     from stts_runtime.session import NOISE
 
     console.print(
@@ -141,6 +141,8 @@ def _show(report: AccuracyReport) -> None:
         f"{report.machine.processor}, {report.machine.cores} cores, {report.minutes:.1f} minutes",
         soft_wrap=True,
     )
+    if report.scorer is not None:
+        console.print(scored_by(report.scorer), soft_wrap=True)
     if report.random_weights:
         console.print(f"note: {NOISE}")
     console.print(_by_setting(report))

@@ -46,9 +46,7 @@ def write_accuracy_plot(path: Path, report: AccuracyReport) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10.5, 4.8), layout="constrained")
-    figure.suptitle(
-        f"{report.checkpoint}: {report.clips} {report.split} clips, {report.questions} questions, 95 % intervals"
-    )
+    figure.suptitle(_title(report))
     everything, timed = figure.subplots(1, 2)
     tokens = sorted({one.visual_tokens for one in report.settings})
     for axis, title in ((everything, "all questions"), (timed, "questions that need time")):
@@ -70,6 +68,13 @@ def write_accuracy_plot(path: Path, report: AccuracyReport) -> None:
     figure.legend(*everything.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     with written_whole(path) as scratch:
         figure.savefig(scratch, dpi=120, format="png")
+
+
+def _title(report: AccuracyReport) -> str:
+    asked = f"{report.clips} {report.split} clips, {report.questions} questions, 95 % intervals"
+    if report.scorer is None:
+        return f"{report.checkpoint}: {asked}"
+    return f"{report.checkpoint}, {'trained scorer' if report.scorer.trained else 'scorer change: untrained'}: {asked}"
 
 
 def _readable(tokens: list[int]) -> list[int]:
