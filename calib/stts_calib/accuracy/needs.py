@@ -14,4 +14,8 @@ def weights_held(bundle: Bundle, exam: Exam, jobs: int) -> str:
     files = bundle.manifest.files
     size = sum(files[BACKENDS[exam.engine].graph(bundle, part).weights].size_bytes for part in parts)
     engines = f"{len(parts)} engines" if jobs == 1 else f"{len(parts)} engines in each of {jobs} processes"
-    return f"{engines} hold {jobs * size / 1e9:.2f} GB of weights, and need memory to work beside them"
+    return f"{engines} hold {_size(jobs * size)} of weights, and need memory to work beside them"
+
+
+def _size(size_bytes: float) -> str:
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"

@@ -104,7 +104,11 @@ def test_every_condition_is_a_camera_of_its_own_and_all_are_counted(tmp_path: Pa
     kinds = [conditions for name, conditions in CAMERAS.items() if name != "all"]
     assert sorted(one.value for kind in kinds for one in kind) == sorted(one.value for one in Condition)
     (row,) = rows_of([evaluation(tmp_path, "change", {"full-t16": everywhere})])
-    assert sum(found.clips for name, found in row.cameras.items() if name != "all") <= row.cameras["all"].clips == len(CLIPS)
+    assert (
+        sum(found.clips for name, found in row.cameras.items() if name != "all")
+        <= row.cameras["all"].clips
+        == len(CLIPS)
+    )
     assert row.cameras["still"].clips == sum(still(clip) for clip in CLIPS)
 
 
