@@ -155,9 +155,17 @@ def test_the_script_writes_table_json_and_picture(tmp_path: Path) -> None:
         tmp_path / "o.json",
         tmp_path / "p.png",
     )
-    command = [sys.executable, ROOT / "scripts" / "accuracy_by_camera.py", *files, "--set", "plain", "--set", "hard"]
+    command = [
+        sys.executable,
+        str(ROOT / "scripts" / "accuracy_by_camera.py"),
+        *map(str, files),
+        "--set",
+        "plain",
+        "--set",
+        "hard",
+    ]
     done = subprocess.run(
-        [*command, "--out", out, "--plot", plot, "--markdown"], capture_output=True, text=True, check=True
+        [*command, "--out", str(out), "--plot", str(plot), "--markdown"], capture_output=True, text=True, check=True
     )
     head, rule, *rows = done.stdout.splitlines()
     assert head.startswith("| evaluation | setting | tokens | all (200 questions) | still (")
