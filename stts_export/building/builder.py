@@ -123,12 +123,12 @@ class _Builder:
         vision = self.modules.vision
         with self._real_weights():
             for budget in self.plan.budgets:
-                self.steps.begin("computing", VISION, f"computing what vision {budget.name} must give")
+                self.steps.begin("running", VISION, f"computing what vision {budget.name} must give")
                 self.expected_vision[budget.name] = expect_vision(vision, budget)
             for live in self._incremental_budgets:
-                self.steps.begin("computing", VISION, f"computing what vision {live.name} must give")
+                self.steps.begin("running", VISION, f"computing what vision {live.name} must give")
                 self.expected_vision[live.name] = expect_incremental(vision, live)
-            self.steps.begin("computing", LANGUAGE, "computing what the language model must give")
+            self.steps.begin("running", LANGUAGE, "computing what the language model must give")
             self.expected_language = self._expect_language()
 
     def _expect_language(self) -> list[Expectation]:
@@ -218,7 +218,7 @@ class _Builder:
             for one in of_kind:
                 written = self.writer.graph(one, formats)
                 if one.part != _PREFILL:
-                    self.steps.begin("checking", one.kind, f"checking {_described(one)}")
+                    self.steps.begin("running", one.kind, f"checking {_described(one)}")
                     self.tell(f"checked {_described(one)}: {self._error(one, written, formats):.1e} from the modules")
 
     def _error(self, one: Exported, written: Graph, formats: Formats) -> float:

@@ -11,7 +11,8 @@ from stts_runtime.bundle.contract import LANGUAGE, VISION
 from stts_runtime.progress import Progress
 from stts_runtime.tell import Tell
 
-Work = Literal["computing", "exporting", "writing", "checking"]
+Work = Literal["running", "exporting", "writing"]
+"""A model is run to know what its graphs must give, and each graph to see that it does: about as long."""
 _KINDS = (VISION, LANGUAGE)
 
 
@@ -33,8 +34,8 @@ def _counted(plan: Plan) -> dict[str, int]:
     graphs, count = {VISION: windows, LANGUAGE: 1}, len(plan.lowerings)
     files = _weight_files(plan.lowerings)
     return {
-        **{f"computing {kind}": graphs[kind] for kind in _KINDS},
-        **{f"{work} {kind}": graphs[kind] * count for work in ("exporting", "checking") for kind in _KINDS},
+        **{f"running {kind}": graphs[kind] * (1 + count) for kind in _KINDS},
+        **{f"exporting {kind}": graphs[kind] * count for kind in _KINDS},
         **{f"writing {kind}": files for kind in _KINDS},
     }
 
