@@ -12,7 +12,10 @@ from stts_runtime.bundle.manifest import Novelty, Scorer
 from stts_runtime.errors import UserError
 
 _NOVELTY = {True: Novelty(news=0.2, jump=0.5), False: Novelty(news=0.15, jump=0.3)}
-"""By whether the scorer is trained. On 100 synthetic scenes nobody who appears is missed with the first."""
+"""By whether the scorer is trained. Of 486 that appear in 200 synthetic scenes nobody is missed with `news`. Without a
+trained scorer 0.2 misses the first four; above 0.3 lie 27 of 100 looks, and above 0.5 hardly any
+(benchmarks/cpu/live.json, live-change.json).
+"""
 _USUAL_LAYER = 3
 """That released checkpoints are pruned at, of 25."""
 _LAYERS_A_STEP = 5
