@@ -48,14 +48,14 @@ def build_bundle(request: BuildRequest, tell: Tell = tell_nobody) -> Bundle:
     `ExportError` if a graph is not right. Nothing is left behind in either case.
     """
     started = time.perf_counter()
-    checkpoint, notes = with_scorer(request, open_checkpoint(request.checkpoint))
     check_apart(request.out, request.checkpoint)
     replaceable = Replaceable("a bundle", _is_bundle, request.replace)
     check_free(request.out, replaceable)
+    checkpoint, notes = with_scorer(request, open_checkpoint(request.checkpoint, on_step=tell))
     plan = plan_bundle(request, checkpoint)
     check_memory(checkpoint, plan)
     with published(request.out, replaceable) as folder:
-        tell(f"reading {request.checkpoint}")
+        tell(f"reading {checkpoint.path}")
         modules = checkpoint.lazy()
         for note in (*notes, *plan.notes, *modules.notes):
             tell(f"note: {note}")

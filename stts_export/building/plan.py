@@ -94,7 +94,7 @@ def plan_bundle(request: BuildRequest, checkpoint: Checkpoint) -> Plan:
         context=context,
         positions=context + max(prefix.next_position - len(prefix) for prefix in prefixes),
         default_keep=_default_keep(checkpoint, budgets),
-        command=request.command,
+        command=request.command(checkpoint.name),
         notes=notes,
     )
 

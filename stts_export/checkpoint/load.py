@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stts_export.checkpoint.layouts import HUGGING_FACE, find_layout
+from stts_export.checkpoint.hub import checkpoint_here, tokenizer_here
+from stts_export.checkpoint.layouts import HUGGING_FACE, Layout, find_layout
 from stts_export.checkpoint.lazy_weights import Read, hold_small_weights
 from stts_export.checkpoint.tokenizer import TextSide, read_text_side
 from stts_export.checkpoint.weight_source import WeightSource
@@ -20,6 +21,7 @@ from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
 from stts_export.molmo2.hf_config import HfConfig
 from stts_export.molmo2.names import HEAD, SCORER, SCORER_WIDTH_FROM, own_name
+from stts_runtime.tell import Tell, tell_nobody
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Checkpoint:
     """A checkpoint whose description has been read; `load` reads the weights."""
 
     path: Path
+    name: str
+    """What records call it: its folder's name, or its name and commit on the hub."""
     config: ModelConfig
     hf_config: HfConfig
     text: TextSide
@@ -95,28 +99,44 @@ class Checkpoint:
         return replace(self.config, text=replace(self.config.text, tied=True)), [note]
 
 
-def open_checkpoint(folder: str | os.PathLike[str], tokenizer: str | os.PathLike[str] | None = None) -> Checkpoint:
+def open_checkpoint(
+    checkpoint: str | os.PathLike[str], tokenizer: str | os.PathLike[str] | None = None, on_step: Tell = tell_nobody
+) -> Checkpoint:
     """Reads a checkpoint of any layout but for its weights; `tokenizer` is for those beside which none lies.
 
-    Raises `CheckpointError` with what is wrong and where.
+    Either may be a name on the Hugging Face hub, such as allenai/Molmo2-4B@main, where there is no such folder here:
+    `on_step` is told what is downloaded. Raises `CheckpointError` with what is wrong and where.
     """
-    folder, tokenizer = Path(folder), None if tokenizer is None else Path(tokenizer)
-    layout = find_layout(folder, tokenizer)
-    width = _scorer_width(layout.files)
-    try:
-        config = layout.hf_config.model_config_with(layout.processor.pool, width)
-    except CheckpointError as error:
-        raise CheckpointError(str(error).replace(HUGGING_FACE, layout.config.name)) from None
+    texts = None if tokenizer is None else tokenizer_here(Path(tokenizer), on_step)
+    here = checkpoint_here(Path(checkpoint), lambda folder: _described(folder, texts), on_step)
+    layout, text = _described(here.folder, texts)
+    files = layout.weights()
+    config = _model_config(layout, _scorer_width(files))
     return Checkpoint(
-        path=folder,
+        path=here.folder,
+        name=here.name,
         config=config,
         hf_config=layout.hf_config,
-        text=read_text_side(layout.tokenizer, config.markers),
+        text=text,
         tokenizer=layout.tokenizer,
         max_fps=layout.processor.max_fps,
         config_sha256=layout.config_sha256,
-        files=layout.files,
+        files=files,
     )
+
+
+def _described(folder: Path, tokenizer: Path | None) -> tuple[Layout, TextSide]:
+    """Raises `CheckpointError` for whatever can be wrong with a checkpoint but its weights."""
+    layout = find_layout(folder, tokenizer)
+    config = _model_config(layout, None)
+    return layout, read_text_side(layout.tokenizer, config.markers)
+
+
+def _model_config(layout: Layout, scorer_width: int | None) -> ModelConfig:
+    try:
+        return layout.hf_config.model_config_with(layout.processor.pool, scorer_width)
+    except CheckpointError as error:
+        raise CheckpointError(str(error).replace(HUGGING_FACE, layout.config.name)) from None
 
 
 def _scorer_width(files: WeightSource) -> int | None:

@@ -15,6 +15,7 @@ from stts_export.json_files import Section, read_json, read_optional_json
 
 VIDEO_PROCESSOR = "video_preprocessor_config.json"
 PROCESSOR = "processor_config.json"
+OF_PROCESSOR = (VIDEO_PROCESSOR, PROCESSOR, "preprocessor_config.json")
 MAX_FPS = 2
 """Of the released models."""
 
