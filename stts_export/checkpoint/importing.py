@@ -73,5 +73,6 @@ def _beside(checkpoint: Checkpoint) -> dict[str, bytes]:
     for folder, names in ((checkpoint.tokenizer, BESIDE_TOKENIZER), (checkpoint.path, OF_PROCESSOR)):
         files |= {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
     if not files.keys() & set(OF_PROCESSOR):
-        files[VIDEO_PROCESSOR] = json_bytes(processor_json(checkpoint.config.vision.pool, checkpoint.max_fps))
+        settings = processor_json(checkpoint.config.vision.pool, checkpoint.max_fps, checkpoint.max_frames)
+        files[VIDEO_PROCESSOR] = json_bytes(settings)
     return files

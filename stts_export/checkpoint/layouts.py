@@ -22,7 +22,7 @@ from stts_export.json_files import read_json
 from stts_export.molmo2.hf_config import HfConfig
 from stts_export.molmo2.marks import mark_ids
 from stts_export.molmo2.processor import VideoProcessor, read_processor
-from stts_export.molmo2.training_config import read_training_config
+from stts_export.molmo2.training_file import read_training_config
 from stts_runtime.handed_over import check_is_content, no_checkpoint, packed
 from stts_runtime.hub_id import address
 from stts_runtime.places import check_folder, is_there, shown

@@ -55,6 +55,8 @@ class Checkpoint:
     tokenizer: Path
     """Where tokenizer.json and its settings lie."""
     max_fps: float
+    max_frames: int | None
+    """The most that were trained with; None where nothing says so."""
     config_sha256: str
     files: WeightSource
 
@@ -120,6 +122,7 @@ def open_checkpoint(
         text=text,
         tokenizer=layout.tokenizer,
         max_fps=layout.processor.max_fps,
+        max_frames=layout.processor.num_frames,
         config_sha256=layout.config_sha256,
         files=files,
     )

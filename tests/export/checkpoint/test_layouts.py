@@ -83,6 +83,7 @@ def layouts(source: Path, out: Path) -> dict[str, Path]:
     return {
         "model.pt": write_training_layout(source, out / "pt", sharded=False, dtype=torch.float32),
         "model_and_optim": write_training_layout(source, out / "shards", sharded=True, dtype=torch.float32),
+        "model.pt with flat settings": write_training_layout(source, out / "flat", False, torch.float32, flat=True),
         "model.pt in bf16": write_training_layout(source, out / "bf16", sharded=False, dtype=torch.bfloat16),
     }
 
