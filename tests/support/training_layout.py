@@ -159,6 +159,7 @@ def training_config(config: dict[str, Any], tied: bool = False, flat: bool = Fal
         "mm_preprocessor": preprocessor,
         "bi_directional_attn": "image_tokens",
         "cp_enabled": False,
+        "apply_cp_to_vision_backbone": False,
     }  # fmt: skip
     return {"run_name": "a run", "model": model, "seed": 1}
 

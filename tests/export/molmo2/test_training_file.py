@@ -118,6 +118,7 @@ def test_prompt_and_tower_must_drop_the_same_share(flat: dict[str, Any], read: R
     read(flat).as_config_json(MARKS)
 
 
+SOMETHING: tuple[Any, ...] = (True, 0, 1, "on", [], {"a": 1})
 KNOWN = ("llm", "vision_backbone", "vision_backbone.vit", "mm_preprocessor")
 
 
@@ -135,7 +136,7 @@ def test_a_key_that_is_not_known_is_refused_unless_it_asks_for_nothing(
     for nothing in (None, False):
         section(run, name)["gated_attention"] = nothing
         read(run)
-    for something in (True, 0, 1, "on", [], {"a": 1}):
+    for something in SOMETHING:
         section(run, name)["gated_attention"] = something
         with pytest.raises(
             CheckpointError,
