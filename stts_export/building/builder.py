@@ -51,7 +51,11 @@ def build_bundle(request: BuildRequest, tell: Tell = tell_nobody) -> Bundle:
     check_apart(request.out, request.checkpoint)
     replaceable = Replaceable("a bundle", _is_bundle, request.replace)
     check_free(request.out, replaceable)
-    checkpoint, notes = with_scorer(request, open_checkpoint(request.checkpoint, on_step=tell))
+
+    def check(described: Checkpoint) -> None:
+        plan_bundle(request, with_scorer(request, described)[0])
+
+    checkpoint, notes = with_scorer(request, open_checkpoint(request.checkpoint, None, tell, check))
     plan = plan_bundle(request, checkpoint)
     check_memory(checkpoint, plan)
     with published(request.out, replaceable) as folder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from stts_export.checkpoint.hub import checkpoint_here, tokenizer_here
 from stts_export.checkpoint.layouts import HUGGING_FACE, Layout, find_layout
 from stts_export.checkpoint.lazy_weights import Read, hold_small_weights
 from stts_export.checkpoint.tokenizer import TextSide, read_text_side
-from stts_export.checkpoint.weight_source import WeightSource
+from stts_export.checkpoint.weight_source import NoWeights, WeightSource
 from stts_export.checkpoint.weights import Stored, checked, head_is_embedding, stored_weights
 from stts_export.errors import CheckpointError
 from stts_export.modules.config import ChangeConfig, ModelConfig
@@ -102,37 +103,45 @@ class Checkpoint:
 
 
 def open_checkpoint(
-    checkpoint: str | os.PathLike[str], tokenizer: str | os.PathLike[str] | None = None, on_step: Tell = tell_nobody
+    checkpoint: str | os.PathLike[str],
+    tokenizer: str | os.PathLike[str] | None = None,
+    on_step: Tell = tell_nobody,
+    before_download: Callable[[Checkpoint], object] = lambda _: None,
 ) -> Checkpoint:
     """Reads a checkpoint of any layout but for its weights; `tokenizer` is for those beside which none lies.
 
     Either may be a name on the Hugging Face hub, such as allenai/Molmo2-4B@main, where there is no such folder here:
-    `on_step` is told what is downloaded. Raises `CheckpointError` with what is wrong and where.
+    `on_step` is told what is downloaded, and `before_download` gets what is known before the weights are: a checkpoint
+    without them, whose scorer is taken to be there if the settings speak of one. What it raises ends the download.
+    Raises `CheckpointError` with what is wrong and where.
     """
     texts = None if tokenizer is None else tokenizer_here(Path(tokenizer), on_step)
-    here = checkpoint_here(Path(checkpoint), lambda folder: _described(folder, texts), on_step)
-    layout, text = _described(here.folder, texts)
+
+    def check(folder: Path) -> None:
+        layout = find_layout(folder, texts)
+        before_download(_checkpoint(layout, str(checkpoint), NoWeights(), 1 if layout.hf_config.prunes else None))
+
+    here = checkpoint_here(Path(checkpoint), check, on_step)
+    layout = find_layout(here.folder, texts)
     files = layout.weights()
-    config = _model_config(layout, _scorer_width(files))
+    return _checkpoint(layout, here.name, files, _scorer_width(files))
+
+
+def _checkpoint(layout: Layout, name: str, files: WeightSource, scorer_width: int | None) -> Checkpoint:
+    """Raises `CheckpointError` for what is wrong with it but for its weights."""
+    config = _model_config(layout, scorer_width)
     return Checkpoint(
-        path=here.folder,
-        name=here.name,
+        path=layout.folder,
+        name=name,
         config=config,
         hf_config=layout.hf_config,
-        text=text,
+        text=read_text_side(layout.tokenizer, config.markers),
         tokenizer=layout.tokenizer,
         max_fps=layout.processor.max_fps,
         max_frames=layout.processor.num_frames,
         config_sha256=layout.config_sha256,
         files=files,
     )
-
-
-def _described(folder: Path, tokenizer: Path | None) -> tuple[Layout, TextSide]:
-    """Raises `CheckpointError` for whatever can be wrong with a checkpoint but its weights."""
-    layout = find_layout(folder, tokenizer)
-    config = _model_config(layout, None)
-    return layout, read_text_side(layout.tokenizer, config.markers)
 
 
 def _model_config(layout: Layout, scorer_width: int | None) -> ModelConfig:

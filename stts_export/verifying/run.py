@@ -33,7 +33,11 @@ def verify_bundle(request: VerifyRequest, tell: Tell = tell_nobody) -> VerifyRep
     if request.write_reference is not None:
         source = str(request.frames_from) if request.frames_from else None
         check_output(request.write_reference, (".npz",), source, bundle.folder)
-    checkpoint = _scored_alike(bundle, open_checkpoint(request.checkpoint, on_step=tell))
+
+    def check(described: Checkpoint) -> None:
+        _check_same_model(bundle, _scored_alike(bundle, described))
+
+    checkpoint = _scored_alike(bundle, open_checkpoint(request.checkpoint, None, tell, check))
     _check_same_model(bundle, checkpoint)
     modules = checkpoint.lazy()
     verifier = Verifier(request, bundle, checkpoint, modules, tell)

@@ -339,6 +339,19 @@ def test_a_place_that_is_taken_is_told_before_the_hub_is_asked(hub: HubStandIn, 
     assert hub.asked == []
 
 
+def test_a_build_that_is_impossible_is_refused_before_weights_are_downloaded(
+    hub: HubStandIn, model: HubModel, plain_checkpoint: Path, tmp_path: Path
+) -> None:
+    hub.models["allenai/Plain"] = HubModel(plain_checkpoint)
+    with pytest.raises(CheckpointError, match=r"has no token scorer .*pass --scorer change"):
+        stts_export.build("allenai/Plain", tmp_path / "b", frames=3)
+    for options in ({"frames": 3, "keep": 0.1}, {"frames": 3, "scorer": "change", "prune_at": 4}):
+        with pytest.raises(UserError):
+            stts_export.build(NAME, tmp_path / "b", **options)
+    assert sorted(hub.got()) == sorted([*SMALL, *SMALL])
+    assert not (tmp_path / "b").exists()
+
+
 def test_the_program_asks_the_hub_that_the_environment_names_and_prints_no_token(
     hub: HubStandIn, model: HubModel, tmp_path: Path
 ) -> None:
