@@ -13,7 +13,7 @@ import warnings
 VARIABLE = "ORT_DISABLE_TELEMETRY"
 """Of ONNX Runtime. 0 turns it on: 1 alone is read as off."""
 HUB_VARIABLE = "HF_HUB_DISABLE_TELEMETRY"
-"""Of huggingface_hub. 0 turns it on."""
+"""Of huggingface_hub, and of hf_xet under it. 0 turns it on."""
 
 
 def turn_off_telemetry() -> None:

@@ -59,7 +59,7 @@ def build_bundle(request: BuildRequest, tell: Tell = tell_nobody) -> Bundle:
     plan = plan_bundle(request, checkpoint)
     check_memory(checkpoint, plan)
     with published(request.out, replaceable) as folder:
-        tell(f"reading {checkpoint.path}")
+        tell(f"reading {request.checkpoint}")
         modules = checkpoint.lazy()
         for note in (*notes, *plan.notes, *modules.notes):
             tell(f"note: {note}")

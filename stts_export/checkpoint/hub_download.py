@@ -140,7 +140,7 @@ class _Snapshot:
             tell(f"{at} is in {constants.HF_HUB_CACHE} already")
             return
         size = sum(one.file_size or 0 for one in missing)
-        tell(f"{at}: downloading {len(missing)} files, {_size(size)}, to {constants.HF_HUB_CACHE}")
+        tell(f"{at}: {_size(size)} in {len(missing)} of its files will be downloaded to {constants.HF_HUB_CACHE}")
         _check_disk(self._wanted.name, size)
         self._progress = Progress(f"downloading {self._wanted.name}", size, tell)
 

@@ -79,8 +79,8 @@ def _here(error: BaseException, wanted: HubId) -> str | None:
 def _answer(error: HfHubHTTPError, wanted: HubId) -> str:
     """For an answer that is a refusal."""
     if isinstance(error, GatedRepoError):
-        place = f"{constants.ENDPOINT}/{wanted.name}"
-        return f"{wanted} is gated: accept its conditions at {place} in a browser, and sign in here: {_SIGN_IN}"
+        page = f"{hub_host()}/{wanted.name}"
+        return f"{wanted} is gated: accept its conditions on its page, {page}, and sign in here: {_SIGN_IN}"
     if isinstance(error, RevisionNotFoundError):
         return f"{wanted.name} has no revision {wanted.revision} on the hub; name a branch, a tag or a commit"
     if isinstance(error, RepositoryNotFoundError):

@@ -71,7 +71,9 @@ def test_what_is_needed_is_downloaded_once_and_told_before(hub: HubStandIn, mode
     looking, downloading = told
     assert looking == (f"looking for {NAME} on 127.0.0.1", [])
     size = sum((model.folder / name).stat().st_size for name in (*SMALL[1:], "model.safetensors"))
-    line = f"{NAME} at {COMMIT[:12]}: downloading 4 files, {size / 1e6:.1f} MB, to {constants.HF_HUB_CACHE}"
+    line = (
+        f"{NAME} at {COMMIT[:12]}: {size / 1e6:.1f} MB in 4 of its files will be downloaded to {constants.HF_HUB_CACHE}"
+    )
     assert downloading == (line, ["config.json"])
     assert found.name == f"{NAME}@{COMMIT}"
     assert found.config == open_checkpoint(model.folder).config
@@ -155,7 +157,7 @@ REFUSALS: list[tuple[Callable[[HubStandIn], object], str]] = [
     (lambda hub: vars(hub.models[NAME]).update(private=True), "for a private one sign in first: hf auth login"),
     (
         lambda hub: vars(hub.models[NAME]).update(gated=True),
-        "{0} is gated: accept its conditions at http.*/{0} in",
+        "{0} is gated: accept its conditions on its page, 127.0.0.1/{0}, ",
     ),
     (lambda hub: vars(hub).update(status=403), "{0} cannot be downloaded: 127.0.0.1 does not let you read it"),
     (lambda hub: vars(hub).update(status=429), "127.0.0.1 was asked too often from here"),
@@ -360,7 +362,7 @@ def test_the_program_asks_the_hub_that_the_environment_names_and_prints_no_token
     command = [str(BIN / "stts-export"), "import", NAME, "--out", str(tmp_path / "out")]
     done = subprocess.run(command, env={**os.environ, **asked}, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"{NAME} at {COMMIT[:12]}: downloading 4 files" in done.stdout
+    assert f"{NAME} at {COMMIT[:12]}: 0.3 MB in 4 of its files will be downloaded to" in done.stdout
     assert TOKEN not in done.stdout
     assert (tmp_path / "home" / "hub" / "models--allenai--Molmo2-Tiny").is_dir()
     assert open_checkpoint(tmp_path / "out").config == open_checkpoint(model.folder).config
