@@ -103,7 +103,9 @@ def _looked_up(wanted: HubId, tell: Tell) -> Repository:
         raise UnreachableError("HF_HUB_OFFLINE is set")
     tell(f"looking for {wanted} on {hub_host()}")
     with refusals(wanted):
-        info = HfApi(library_name=_US, library_version=_VERSION).model_info(wanted.name, revision=wanted.revision)
+        hub = HfApi(library_name=_US, library_version=_VERSION)
+        # Without a limit of ours this one call has none.
+        info = hub.model_info(wanted.name, revision=wanted.revision, timeout=constants.HF_HUB_ETAG_TIMEOUT)
     if info.sha is None or info.siblings is None:
         raise CheckpointError(f"{hub_host()} does not say which files {wanted} has; is HF_ENDPOINT that of a hub?")
     return Repository(wanted.name, info.sha, frozenset(one.rfilename for one in info.siblings))
@@ -115,7 +117,8 @@ def _cached(wanted: HubId, names: Sequence[str], why: UnreachableError, tell: Te
     Raises `CheckpointError` with `why` if it has none of `names`.
     """
     for name in names:
-        found = try_to_load_from_cache(wanted.name, name, revision=wanted.revision)
+        with refusals(wanted):
+            found = try_to_load_from_cache(wanted.name, name, revision=wanted.revision)
         if isinstance(found, str):
             tell(f"{why}: taking {wanted} from {constants.HF_HUB_CACHE}")
             return Downloaded(Path(found).parent, Path(found).parent.name)

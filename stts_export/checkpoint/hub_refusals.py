@@ -68,7 +68,7 @@ def _here(error: BaseException, wanted: HubId) -> str | None:
     if isinstance(error, UnicodeEncodeError):
         return f"the token for {hub_host()} holds what no token can hold; sign in again: {_SIGN_IN}"
     if isinstance(error, OSError) and error.errno in (*DISK_ERRORS, *_DENIED):
-        return f"{constants.HF_HUB_CACHE} cannot be written: {reason(error)}"
+        return f"{error.filename or constants.HF_HUB_CACHE} cannot be read or written: {reason(error)}"
     return (
         f"{hub_host()} does not answer as a hub does; is HF_ENDPOINT that of one?"
         if isinstance(error, _NO_HUB)

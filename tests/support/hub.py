@@ -10,8 +10,9 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -58,6 +59,8 @@ class HubStandIn:
     """Answer everything with it."""
     answer: bytes | None = None
     """Answer everything with it, as a portal does that wants somebody to sign in."""
+    silent_seconds: float = 0
+    """Say nothing for so long."""
     cut: bool = False
     """Close the connection in the middle of large files."""
 
@@ -130,6 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         hub, token = self._hub, self.headers.get("authorization")
+        time.sleep(hub.silent_seconds)
         hub.asked.append(Asked(self.command, self.path, self.headers.get("user-agent", ""), token))
         stored, listed, file = (re.fullmatch(form, self.path) for form in (_STORAGE, _API, _RESOLVE))
         if hub.status is not None or hub.answer is not None:
@@ -171,7 +175,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body[:sent])
+            # Who asked may have gone.
+            with suppress(ConnectionError):
+                self.wfile.write(body[:sent])
 
 
 def _hash(content: bytes) -> str:

@@ -257,19 +257,26 @@ def test_a_disk_that_is_too_small_is_told_before_and_one_that_fills_up_after(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(file_download, "http_get", full)
-    with pytest.raises(CheckpointError, match=r"/home/hub cannot be written: the disk is full$"):
+    with pytest.raises(CheckpointError, match=r"/home/hub cannot be read or written: the disk is full$"):
         open_checkpoint(NAME)
 
 
 def test_where_the_hub_cannot_be_asked_its_cache_is_taken(
     hub: HubStandIn, model: HubModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    why = {"offline": "HF_HUB_OFFLINE is set", "gone": r"127\.0\.0\.1 cannot be reached \(connection refused\)"}
+    why = {
+        "offline": "HF_HUB_OFFLINE is set",
+        "gone": r"127\.0\.0\.1 cannot be reached \(connection refused\)",
+        "silent": r"127\.0\.0\.1 cannot be reached \(.*too long\)",
+    }
 
     def cannot_be_asked(name: str) -> pytest.MonkeyPatch:
         patch = pytest.MonkeyPatch()
         if name == "offline":
             patch.setattr(constants, "HF_HUB_OFFLINE", True)
+        elif name == "silent":
+            patch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.1)
+            patch.setattr(hub, "silent_seconds", 0.3)
         else:
             patch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
         return patch
@@ -279,6 +286,10 @@ def test_where_the_hub_cannot_be_asked_its_cache_is_taken(
         with pytest.raises(CheckpointError, match=f"^no such folder: {NAME}, and {words}; .* does not hold it either"):
             open_checkpoint(NAME)
         patch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(constants, "HF_HUB_OFFLINE", True)
+        with pytest.raises(CheckpointError, match="no model on the hub can be called that"):
+            open_checkpoint("allenai/Molmo--2")
     expected = open_checkpoint(NAME)
     for name in why:
         patch, told = cannot_be_asked(name), list[str]()
