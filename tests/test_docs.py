@@ -63,6 +63,7 @@ STAND_INS = {
     r"--frames 3 --frames 3\b": "--frames 3 --frames 6",
     r"--variant NAME\b": "--variant clip-t3-k0.5",
     r"--size \S+": "--size tiny",
+    r"allenai/\S+": "CHECKPOINT",
     r"--tokenizer FOLDER": "--tokenizer CHECKPOINT",
     r"sm86,sm89,sm120": "sm86,sm89",
 }

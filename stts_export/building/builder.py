@@ -49,10 +49,14 @@ def build_bundle(request: BuildRequest, tell: Tell = tell_nobody) -> Bundle:
     `ExportError` if a graph is not right. Nothing is left behind in either case.
     """
     started = time.perf_counter()
-    checkpoint, notes = with_scorer(request, open_checkpoint(request.checkpoint))
     check_apart(request.out, request.checkpoint)
     replaceable = Replaceable("a bundle", _is_bundle, request.replace)
     check_free(request.out, replaceable)
+
+    def check(described: Checkpoint) -> None:
+        plan_bundle(request, with_scorer(request, described)[0])
+
+    checkpoint, notes = with_scorer(request, open_checkpoint(request.checkpoint, None, tell, check))
     plan = plan_bundle(request, checkpoint)
     needed = check_memory(checkpoint, plan)
     with published(request.out, replaceable) as folder:

@@ -30,9 +30,11 @@ def with_scorer(request: BuildRequest, checkpoint: Checkpoint) -> tuple[Checkpoi
                 "--prune-at goes with --scorer change: a trained scorer reads the layer that it was trained on"
             )
         if request.scorer == "trained" and not is_trained:
-            raise CheckpointError(f"{checkpoint.path} has no trained scorer: pass --scorer change, which needs none")
+            raise CheckpointError(f"{request.checkpoint} has no trained scorer: pass --scorer change, which needs none")
         return checkpoint, []
-    notes = [f"--scorer change: the scorer that {checkpoint.path} was trained with is left out"] if is_trained else []
+    notes = (
+        [f"--scorer change: the scorer that {request.checkpoint} was trained with is left out"] if is_trained else []
+    )
     return checkpoint.scored_by_change(_layer(request, checkpoint)), notes
 
 

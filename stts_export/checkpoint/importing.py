@@ -12,19 +12,13 @@ from torch import Tensor
 
 from stts_export.checkpoint.lazy_weights import placeholder
 from stts_export.checkpoint.load import Checkpoint, LazyModules, open_checkpoint
-from stts_export.checkpoint.tokenizer import SETTINGS, TOKENIZER, read_tokenizer
+from stts_export.checkpoint.tokenizer import BESIDE_TOKENIZER, TOKENIZER, read_tokenizer
 from stts_export.checkpoint.write import json_bytes, replaceable_checkpoint, write_checkpoint
 from stts_export.molmo2.config_json import config_json
 from stts_export.molmo2.marks import mark_ids
-from stts_export.molmo2.processor import PROCESSOR, VIDEO_PROCESSOR, processor_json
+from stts_export.molmo2.processor import OF_PROCESSOR, VIDEO_PROCESSOR, processor_json
 from stts_runtime.bundle.publish import check_apart, check_free
 from stts_runtime.tell import TellStep, tell_nobody
-
-_OF_TOKENIZER = (
-    SETTINGS, "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "generation_config.json",
-    "chat_template.jinja", "chat_template.json",
-)  # fmt: skip
-_OF_PROCESSOR = (VIDEO_PROCESSOR, PROCESSOR, "preprocessor_config.json")
 
 
 def import_checkpoint(
@@ -45,7 +39,7 @@ def import_checkpoint(
 
     replaceable = replaceable_checkpoint(replace)
     check_free(out, replaceable)
-    checkpoint = open_checkpoint(source, tokenizer)
+    checkpoint = open_checkpoint(source, tokenizer, tell)
     modules = checkpoint.lazy()
     for note in modules.notes:
         tell(f"note: {note}")
@@ -76,8 +70,9 @@ def _config(checkpoint: Checkpoint, modules: LazyModules, like: Mapping[str, Ten
 def _beside(checkpoint: Checkpoint) -> dict[str, bytes]:
     """Tokenizer and processor settings as they are; the latter are made where the layout has them elsewhere."""
     files = {TOKENIZER: checkpoint.text.tokenizer}
-    for folder, names in ((checkpoint.tokenizer, _OF_TOKENIZER), (checkpoint.path, _OF_PROCESSOR)):
+    for folder, names in ((checkpoint.tokenizer, BESIDE_TOKENIZER), (checkpoint.path, OF_PROCESSOR)):
         files |= {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
-    if not files.keys() & set(_OF_PROCESSOR):
-        files[VIDEO_PROCESSOR] = json_bytes(processor_json(checkpoint.config.vision.pool, checkpoint.max_fps))
+    if not files.keys() & set(OF_PROCESSOR):
+        settings = processor_json(checkpoint.config.vision.pool, checkpoint.max_fps, checkpoint.max_frames)
+        files[VIDEO_PROCESSOR] = json_bytes(settings)
     return files

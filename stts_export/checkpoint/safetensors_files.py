@@ -41,8 +41,8 @@ class SafetensorsFiles(WeightSource):
             self._list(folder / SINGLE)
             return
         listed = read_json(folder / INDEX, WeightIndex).weight_map
-        for shard in sorted(set(listed.values())):
-            self._list(folder / _plain(shard))
+        for shard in _shards(listed):
+            self._list(folder / shard)
         self._check_index(listed)
 
     def _list(self, path: Path) -> None:
@@ -80,6 +80,15 @@ class SafetensorsFiles(WeightSource):
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"weight {name} cannot be read: {error}") from None
         return tensor
+
+
+def shards_of(folder: Path) -> list[str]:
+    """The files that the index in `folder` names. Raises `CheckpointError` if it is none."""
+    return _shards(read_json(folder / INDEX, WeightIndex).weight_map)
+
+
+def _shards(listed: dict[str, str]) -> list[str]:
+    return sorted({_plain(shard) for shard in listed.values()})
 
 
 def _plain(shard: str) -> str:

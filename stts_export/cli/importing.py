@@ -25,11 +25,12 @@ class DtypeName(str, Enum):
 
 def import_command(
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="Hugging Face folder, or one with config.yaml.")
+        Path,
+        typer.Argument(metavar="CHECKPOINT", help="Folder, also with config.yaml, or a hub's OWNER/NAME[@REVISION]."),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     tokenizer: Annotated[
-        Optional[Path], typer.Option(help="Folder with tokenizer.json and its settings. Default: CHECKPOINT.")
+        Optional[Path], typer.Option(help="Folder with tokenizer.json, or a hub's OWNER/NAME. Default: CHECKPOINT.")
     ] = None,
     dtype: Annotated[Optional[DtypeName], typer.Option(help="Of the weights. Default: as they are stored.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it is a checkpoint.")] = False,

@@ -107,16 +107,6 @@ def test_a_bundle_in_a_hubs_cache_is_copied_with_its_files(bundle: Path, tmp_pat
         Bundle.open(tmp_path / "hub")
 
 
-@pytest.mark.parametrize("name", ["allenai/Molmo2-4B", "https://huggingface.co/allenai/Molmo2-4B/tree/main"])
-def test_a_name_of_the_hub_is_told_from_a_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"hf download allenai/Molmo2-4B --local-dir Molmo2-4B$"):
-        Bundle.open(Path(name))
-    (tmp_path / "allenai").mkdir()
-    with pytest.raises(UserError, match=r"no such bundle: allenai/Molmo2-4C$"):
-        Bundle.open(Path("allenai/Molmo2-4C"))
-
-
 def test_a_video_that_git_lfs_did_not_fetch(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").write_text(POINTER)
     with pytest.raises(SourceError, match="is a Git LFS pointer"):

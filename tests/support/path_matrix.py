@@ -297,7 +297,12 @@ def tried(option: Option, kind: str, folder: Path, app: typer.Typer, good: Mappi
     folder.mkdir()
     bad = str(option.kinds()[kind](folder / f"it{option.suffix}"))
     with permissions_hold():
-        return run_here(app, option.program, _words(option, bad, app, good))
+        return run_with(option, bad, app, good)
+
+
+def run_with(option: Option, given: str, app: typer.Typer, good: Mapping[str, str]) -> Ended:
+    """Runs the option's command with `given`, and with what else it needs from `good`."""
+    return run_here(app, option.program, _words(option, given, app, good))
 
 
 _BESIDE = {"stream": ("bundle", "sources", "ask"), "serve": ("bundle", "sources")}
