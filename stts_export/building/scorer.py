@@ -7,15 +7,12 @@ from typing import Any
 from stts_export.building.request import BuildRequest
 from stts_export.checkpoint import Checkpoint
 from stts_export.errors import CheckpointError
-from stts_export.modules.config import ModelConfig, ScorerConfig, VisionConfig
+from stts_export.modules.config import ModelConfig, ScorerConfig
 from stts_runtime.bundle.manifest import Novelty, Scorer
 from stts_runtime.errors import UserError
 
 _NOVELTY = {True: Novelty(news=0.2, jump=0.5), False: Novelty(news=0.15, jump=0.3)}
 """By whether the scorer is trained. On 100 synthetic scenes nobody who appears is missed with the first."""
-_USUAL_LAYER = 3
-"""That released checkpoints are pruned at, of 25."""
-_LAYERS_A_STEP = 5
 
 
 def with_scorer(request: BuildRequest, checkpoint: Checkpoint) -> tuple[Checkpoint, list[str]]:
@@ -37,7 +34,7 @@ def _layer(request: BuildRequest, checkpoint: Checkpoint) -> int:
     stts = checkpoint.hf_config.stts
     if request.prune_at is not None:
         return request.prune_at
-    return usual_layer(checkpoint.config.vision) if stts is None else stts.prune_at
+    return checkpoint.config.vision.usual_prune_at if stts is None else stts.prune_at
 
 
 def scorer_record(model: ModelConfig) -> Scorer:
@@ -55,8 +52,3 @@ def features_record(model: ModelConfig) -> dict[str, Any]:
         "pooled_precision": model.scorer.feature_precision,
         "novelty": _NOVELTY[isinstance(model.scorer, ScorerConfig)],
     }
-
-
-def usual_layer(vision: VisionConfig) -> int:
-    """The layer to prune at where nothing says which: 3 of a released tower's 25, 1 of a small one's."""
-    return min(_USUAL_LAYER, max(1, vision.layers // _LAYERS_A_STEP), max(vision.layers - 2, 0))
