@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from stts_export.scorer_training.clips import Footage, Problem
+from stts_export.scorer_training.clips import Footage, Pictures, Problem
 from stts_export.scorer_training.questions import Questions
 from stts_runtime.errors import UserError
 
@@ -19,16 +20,29 @@ _QUESTIONS = 4
 """About a clip."""
 
 
-class Example(NamedTuple):
-    frames_THWC: Tensor
-    """uint8"""
-    times_seconds: list[float]
-    questions: list[str]
+@dataclass(frozen=True)
+class Clips:
+    """Of as many frames each."""
+
+    frames_BTHWC: Tensor
+    """uint8. One tensor, since workers hand over each in a file that stays open."""
+    times_seconds: list[list[float]]
+    questions: list[list[str]]
+
+    @property
+    def count(self) -> int:
+        return len(self.times_seconds)
+
+    def in_parts(self, most: int) -> Iterator[Clips]:
+        """So many at once."""
+        for start in range(0, self.count, most):
+            part = slice(start, start + most)
+            yield Clips(self.frames_BTHWC[part], self.times_seconds[part], self.questions[part])
 
 
 class Step(NamedTuple):
     keep: float
-    examples: list[Example]
+    clips: list[Clips]
     """Of this process."""
     problems: list[Problem]
 
@@ -73,7 +87,8 @@ class Steps(Dataset[Step]):
 
     def __getitem__(self, step: int) -> Step:
         most, keep = self._schedule.setting(step)
-        examples, problems = [], []
+        problems = list[Problem]()
+        alike: dict[int, list[tuple[Pictures, list[str]]]] = defaultdict(list)
         for place, number in enumerate(self._schedule.drawn(step, len(self._footage))):
             if place % self._ranks != self._rank:
                 continue
@@ -84,5 +99,10 @@ class Steps(Dataset[Step]):
                 problems.append(Problem(footage.name, str(error)))
                 continue
             asked = self._questions.draw(footage.name, _QUESTIONS, rng)
-            examples.append(Example(torch.from_numpy(pictures.frames), pictures.times_seconds, asked))
-        return Step(keep, examples, problems)
+            alike[len(pictures.times_seconds)].append((pictures, asked))
+        return Step(keep, [_together(found) for found in alike.values()], problems)
+
+
+def _together(found: list[tuple[Pictures, list[str]]]) -> Clips:
+    frames_BTHWC = torch.from_numpy(np.stack([pictures.frames for pictures, _ in found]))
+    return Clips(frames_BTHWC, [pictures.times_seconds for pictures, _ in found], [asked for _, asked in found])

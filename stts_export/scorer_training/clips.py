@@ -106,7 +106,7 @@ def _stored_window(path: Path, count: int, size: int) -> Pictures:
 
 def _times(path: Path, size: int) -> NDArray[np.float64]:
     """Of the stored frames, whose shape is looked at without reading them."""
-    with _opened(path) as content, content.zip.open("frames.npy") as stream:
+    with _opened(path) as content, zipfile.ZipFile(path) as files, files.open("frames.npy") as stream:
         times = np.asarray(content["times_seconds"], dtype=np.float64)
         header = _HEADERS[np.lib.format.read_magic(stream)]
         shape, _, dtype = header(stream)
@@ -122,7 +122,7 @@ def _times(path: Path, size: int) -> NDArray[np.float64]:
 def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
     """Raises `SourceError` if it is no such file, or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
             yield content
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         raise SourceError(f"{path.name} holds no frames and times_seconds, or is damaged") from None

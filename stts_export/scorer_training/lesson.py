@@ -10,7 +10,6 @@ Both models are one: layers up to the scored one run once for both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -21,7 +20,7 @@ from stts_export.modules.language import Language, Past
 from stts_export.modules.selection import kept_groups
 from stts_export.modules.vision import Hidden, Vision, whole_frames
 from stts_export.modules.vit import patches_of_frames
-from stts_export.scorer_training.batches import Example
+from stts_export.scorer_training.batches import Clips
 from stts_export.scorer_training.prompts import ANSWER, Asked, Prefixes, Prompts, kept_prefixes
 from stts_export.training.terms import change_since_before, seen_in_segments
 from stts_runtime.budget import TokenBudget
@@ -65,11 +64,10 @@ class Lesson:
         self._config, self._scored = vision.config.vision, vision.config.scorer.prune_at
         self._device = next(vision.parameters()).device
 
-    def __call__(self, examples: Sequence[Example], keep: float) -> Outcome:
-        """Of the same number of frames each."""
-        frames_BTHWC = torch.stack([example.frames_THWC for example in examples]).to(self._device)
+    def __call__(self, clips: Clips, keep: float) -> Outcome:
+        frames_BTHWC = clips.frames_BTHWC.to(self._device)
         budget = TokenBudget(frames_BTHWC.shape[1], self._config.groups, keep)
-        prefixes, asked = self._prompts.of(examples)
+        prefixes, asked = self._prompts.of(clips)
         prefixes = Prefixes(*(part.to(self._device) for part in prefixes))
         asked = Asked(*(part.to(self._device) for part in asked))
         scored, whole = self._unpruned(frames_BTHWC)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -14,7 +13,7 @@ from torch.optim import AdamW
 from torch.utils.data import DataLoader
 
 from stts_export.modules.vision import Vision
-from stts_export.scorer_training.batches import Example, Step, Steps
+from stts_export.scorer_training.batches import Step, Steps
 from stts_export.scorer_training.clips import Problem
 from stts_export.scorer_training.frozen import scorer_of
 from stts_export.scorer_training.lesson import Lesson, Outcome
@@ -129,25 +128,16 @@ class Loop:
 
     def _learn(self, step: Step, means: _Means, seconds: float) -> None:
         sums = torch.zeros(5, device=self._ranks.device)
-        for examples in self._parts(step.examples):
+        for clips in (part for alike in step.clips for part in alike.in_parts(self._at_once)):
             with reduced(self._ranks.device):
-                outcome = self._lesson(examples, step.keep)
-            (outcome.loss * len(examples)).backward()
-            sums[:4] += _sums(outcome, len(examples))
+                outcome = self._lesson(clips, step.keep)
+            (outcome.loss * clips.count).backward()
+            sums[:4] += _sums(outcome, clips.count)
             means.kept.append(outcome.kept_Bt.flatten().cpu())
         # The first process's clock is everybody's.
         sums[4] = seconds if self._ranks.is_first else 0.0
         self._move(sums)
         means.sums.append(sums.cpu())
-
-    def _parts(self, examples: list[Example]) -> Iterator[list[Example]]:
-        """Clips of as many frames, so many at once as fit."""
-        by_frames: dict[int, list[Example]] = defaultdict(list)
-        for example in examples:
-            by_frames[len(example.times_seconds)].append(example)
-        for alike in by_frames.values():
-            for start in range(0, len(alike), self._at_once):
-                yield alike[start : start + self._at_once]
 
     def _move(self, sums: Tensor) -> None:
         """A step along the mean gradient of all clips of all processes; `sums` become theirs too."""

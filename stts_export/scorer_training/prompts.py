@@ -9,7 +9,6 @@ n questions of all clips together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from stts_export.checkpoint import Checkpoint
 from stts_export.molmo2.marks import prompt_record
-from stts_export.scorer_training.batches import Example
+from stts_export.scorer_training.batches import Clips
 from stts_runtime.bundle.manifest import Positions
 from stts_runtime.prompt import PromptBuilder
 
@@ -60,18 +59,15 @@ class Prompts:
         """Raises `PromptError` for a question that cannot be asked."""
         self._prompts.check_question(question)
 
-    def of(self, examples: Sequence[Example]) -> tuple[Prefixes, Asked]:
-        """For clips of as many frames."""
-        videos = [self._prompts.video(one.times_seconds, self._whole(one)) for one in examples]
+    def of(self, clips: Clips) -> tuple[Prefixes, Asked]:
+        whole_TG = np.ones((clips.frames_BTHWC.shape[1], self._groups), dtype=np.bool_)
+        videos = [self._prompts.video(times, whole_TG) for times in clips.times_seconds]
         prefixes = self._prefixes([torch.from_numpy(video.ids) for video in videos])
         rows = [
-            [torch.from_numpy(self._prompts.question(text, video).ids) for text in one.questions]
-            for one, video in zip(examples, videos, strict=True)
+            [torch.from_numpy(self._prompts.question(text, video).ids) for text in questions]
+            for questions, video in zip(clips.questions, videos, strict=True)
         ]
         return prefixes, _asked(rows, [video.next_position for video in videos])
-
-    def _whole(self, example: Example) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-        return np.ones((len(example.times_seconds), self._groups), dtype=np.bool_)
 
     def _prefixes(self, rows: list[Tensor]) -> Prefixes:
         ids_BP, is_there_BP = _padded(rows, 0), _padded([torch.ones_like(row) for row in rows], 0).bool()

@@ -207,8 +207,11 @@ def _in_words(seconds: float) -> str:
 
 
 def _about(request: ScorerRequest, taught: Taught) -> dict[str, Any]:
+    # Where they lay is nobody's business who gets the checkpoint.
+    places = {"checkpoint": request.checkpoint, "videos": request.videos, "questions": request.questions}
+    named = {name: path and path.name for name, path in places.items()}
     return {
-        "settings": request.settings(),
+        "settings": {**request.settings(), **named},
         "steps": taught.steps,
         "seconds": round(taught.seconds, 1),
         "clips_at_once": taught.clips_at_once,
