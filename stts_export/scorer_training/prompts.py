@@ -9,6 +9,7 @@ n questions of all clips together.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from stts_export.checkpoint import Checkpoint
 from stts_export.molmo2.marks import prompt_record
 from stts_export.scorer_training.batches import Clips
 from stts_runtime.bundle.manifest import Positions
-from stts_runtime.prompt import PromptBuilder
+from stts_runtime.prompt import PromptBuilder, Tokens
 
 PADDING = -1
 ANSWER = 16
@@ -54,20 +55,24 @@ class Prompts:
         self._prompts = PromptBuilder(text.tokenizer, record)
         self._groups, self._patch = checkpoint.config.vision.groups, markers.image_patch
         self.ends = torch.tensor(text.eos_ids)
+        # Clips of one length share their times, and writing thousands of marks takes its time.
+        self._video = functools.lru_cache(maxsize=256)(self._unpruned)
 
     def check(self, question: str) -> None:
         """Raises `PromptError` for a question that cannot be asked."""
         self._prompts.check_question(question)
 
     def of(self, clips: Clips) -> tuple[Prefixes, Asked]:
-        whole_TG = np.ones((clips.frames_BTHWC.shape[1], self._groups), dtype=np.bool_)
-        videos = [self._prompts.video(times, whole_TG) for times in clips.times_seconds]
+        videos = [self._video(tuple(times)) for times in clips.times_seconds]
         prefixes = self._prefixes([torch.from_numpy(video.ids) for video in videos])
         rows = [
             [torch.from_numpy(self._prompts.question(text, video).ids) for text in questions]
             for questions, video in zip(clips.questions, videos, strict=True)
         ]
         return prefixes, _asked(rows, [video.next_position for video in videos])
+
+    def _unpruned(self, times_seconds: tuple[float, ...]) -> Tokens:
+        return self._prompts.video(times_seconds, np.ones((len(times_seconds), self._groups), dtype=np.bool_))
 
     def _prefixes(self, rows: list[Tensor]) -> Prefixes:
         ids_BP, is_there_BP = _padded(rows, 0), _padded([torch.ones_like(row) for row in rows], 0).bool()

@@ -104,4 +104,5 @@ def restore_optimiser(
     for named, value in tensors.items():
         kind, _, name = named.partition(" ")
         if name in names:
-            optimiser.state[names[name]][kind] = value.to(names[name].device)
+            # AdamW counts its steps on the CPU.
+            optimiser.state[names[name]][kind] = value.to(names[name].device) if value.ndim else value

@@ -25,14 +25,15 @@ from stts_export.modules.vision import Vision
 from stts_export.scorer_training import lesson, loop, prompts, train
 from stts_export.scorer_training.batches import Clips, Schedule
 from stts_export.scorer_training.frozen import load_frozen, scorer_of
-from stts_export.scorer_training.lesson import Lesson, Outcome
+from stts_export.scorer_training.lesson import Lesson, Outcome, Written
 from stts_export.scorer_training.memory import estimated
 from stts_export.scorer_training.prompts import Prompts
+from stts_export.scorer_training.questions import read_questions
 from stts_export.scorer_training.request import ScorerRequest
 from stts_export.scorer_training.train import train_scorer
 from stts_runtime.budget import TokenBudget
 from stts_runtime.errors import UserError
-from stts_runtime.tell import tell_nobody
+from stts_runtime.tell import TellStep, tell_nobody
 from stts_tools.checkpoints.random import write_random_checkpoint
 from stts_tools.checkpoints.sizes import SIZES
 
@@ -152,9 +153,9 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(request_: ScorerReque
     assert steps == [1, 2, 3, 4, 5, 6]
 
 
-def _interrupting_after(step: int) -> train.TellStep:
-    def tell(words: str, done: int = 0, of: int = 0) -> None:
-        if words.startswith("training") and done == step:
+def _interrupting_after(number: int) -> TellStep:
+    def tell(step: str, done: int = 0, of: int = 0) -> None:
+        if step.startswith("training") and done == number:
             raise KeyboardInterrupt
 
     return tell
@@ -195,7 +196,7 @@ def test_the_unpruned_models_answers_are_those_of_the_exported_graphs_call(plain
     assert width > max(lasts[:2]) + prompts.ANSWER - 1
 
 
-def _answers(lesson: Lesson, clips: Clips) -> train.Any:
+def _answers(lesson: Lesson, clips: Clips) -> Written:
     prefixes, asked = lesson._prompts.of(clips)
     _, whole = lesson._unpruned(clips.frames_BTHWC)
     budget = TokenBudget(FRAMES, lesson._config.groups, 0.5)
@@ -305,11 +306,11 @@ def test_recordings_are_read_too(request_: ScorerRequest, tmp_path: Path) -> Non
 def test_questions_are_drawn_from_those_of_the_video(tmp_path: Path) -> None:
     path = tmp_path / "questions.jsonl"
     path.write_text('{"video": "a.mp4", "question": "Who?"}\n\n{"question": "Why?"}\n')
-    questions = train.read_questions(path, lambda _: None)
+    questions = read_questions(path, lambda _: None)
     rng = np.random.default_rng(0)
     assert sorted(questions.draw("a.mp4", 4, rng)) == ["Who?", "Why?"]
     assert questions.draw("b.mp4", 4, rng) == ["Why?"]
-    assert len(set(train.read_questions(None, lambda _: None).draw("a.mp4", 4, rng))) == 4
+    assert len(set(read_questions(None, lambda _: None).draw("a.mp4", 4, rng))) == 4
 
 
 @pytest.mark.parametrize(
