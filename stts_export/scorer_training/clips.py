@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.errors import SourceError, UserError
-from stts_runtime.places import check_folder
 
 STORED = ".npz"
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -62,9 +61,8 @@ class Problem(NamedTuple):
 def find_footage(folder: Path, least: int, max_fps: float, size: int) -> Iterator[Footage | Problem]:
     """What lies in the folder and its subfolders, in the order of names, each usable or a problem.
 
-    `least` frames are needed for a window. Raises `UserError` if it is no folder, or holds no video.
+    `least` frames are needed for a window. Raises `UserError` if the folder holds no video.
     """
-    check_folder(folder, wanted="a folder of videos")
     for path in sorted(folder.rglob(f"*{STORED}")) or _recordings(folder):
         name = path.relative_to(folder).as_posix()
         try:

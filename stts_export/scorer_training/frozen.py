@@ -1,7 +1,7 @@
 """A checkpoint's modules with a scorer that is new: weights frozen and, on a GPU, matrices in bfloat16.
 
-Norms, biases and embeddings are float32 there and products run in bfloat16 by autocast, so the residual stream is
-float32 as in `stts_export.training`. The scorer is float32 throughout.
+Norms of the residual stream, biases and embeddings are float32 there and products run in bfloat16 by autocast, so that
+stream is float32 as in `stts_export.training`. The scorer is float32 throughout.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from stts_export.training.precision import keep_in_float32, narrow_norms
 from stts_runtime.tell import TellStep
 
 _WIDE = ("positional_embedding", "embed_tokens")
+_HEAD_NORMS = ("q_norm", "k_norm")
+"""They norm what products gave, in one go where both are of one type."""
 
 
 def without_scorer(checkpoint: Checkpoint) -> Checkpoint:
@@ -34,7 +36,9 @@ def without_scorer(checkpoint: Checkpoint) -> Checkpoint:
 
 def is_narrow(name: str, dimensions: int) -> bool:
     """Whether a frozen weight is held in bfloat16 on a GPU."""
-    return dimensions > 1 and not any(part in name for part in _WIDE)
+    if dimensions == 1:
+        return any(part in name for part in _HEAD_NORMS)
+    return not any(part in name for part in _WIDE)
 
 
 def load_frozen(

@@ -32,7 +32,7 @@ from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle.manifest import Positions
 from stts_runtime.bundle.publish import check_apart, check_free
 from stts_runtime.errors import UserError
-from stts_runtime.places import check_makeable
+from stts_runtime.places import check_folder, check_makeable
 from stts_runtime.tell import TellStep, tell_nobody
 
 _POSITIONS: Positions = "original"
@@ -62,12 +62,13 @@ def train_scorer(request: ScorerRequest, tell: TellStep = tell_nobody) -> Taught
     replaceable = replaceable_checkpoint(request.force)
     check_apart(request.out, request.checkpoint)
     check_free(request.out, replaceable)
-    check_makeable(request.folder.absolute().parent)
+    check_makeable(request.folder)
+    check_folder(request.videos, wanted="a folder of videos")
     checkpoint = open_checkpoint(request.checkpoint)
-    scorer = _scorer(request, checkpoint)
     positions = checkpoint.hf_config.stts.positions if checkpoint.hf_config.stts else None
     prompts = Prompts(checkpoint, positions or _POSITIONS)
     questions = read_questions(request.questions, prompts.check)
+    scorer = _scorer(request, checkpoint)
     passed_over = _PassedOver(tell)
     with joined_ranks(request.device) as ranks:
         tell = tell if ranks.is_first else tell_nobody
