@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stts_runtime.errors import UserError
@@ -46,25 +46,39 @@ class RunFolder:
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self._folder, self._settings = folder, dict(settings)
 
+    def check(self) -> None:
+        """Raises `UserError` for a run that was asked for otherwise, or is damaged; reads no weight."""
+        self._progress()
+
     def read(self) -> tuple[Progress, dict[str, Tensor]] | None:
-        """None where nothing was saved. Raises `UserError` for a run that was asked for otherwise, or is damaged."""
-        path = self._folder / _STATE
-        if not path.is_file():
+        """None where nothing was saved. Raises `UserError` as `check` does."""
+        progress = self._progress()
+        if progress is None:
             return None
         try:
-            with safe_open(path, framework="pt") as opened:
+            return progress, load_file(self._folder / _STATE)
+        except (SafetensorError, OSError):
+            raise self._damaged() from None
+
+    def _progress(self) -> Progress | None:
+        if not (self._folder / _STATE).is_file():
+            return None
+        try:
+            with safe_open(self._folder / _STATE, framework="pt") as opened:
                 about = opened.metadata() or {}
-                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (it is no mapping)
             settings, progress = json.loads(about[_SETTINGS]), Progress(**json.loads(about[_PROGRESS]))
         except (SafetensorError, OSError, KeyError, ValueError, TypeError):
-            raise UserError(f"{path} is damaged; delete {self._folder} to begin anew") from None
+            raise self._damaged() from None
         others = [f"{name} {settings.get(name)}" for name, now in self._settings.items() if settings.get(name) != now]
         if others:
             raise UserError(
                 f"{self._folder} holds a run with {', '.join(others)}; ask for the same to go on with it, or delete it "
                 "to begin anew"
             )
-        return progress, tensors
+        return progress
+
+    def _damaged(self) -> UserError:
+        return UserError(f"{self._folder / _STATE} is damaged; delete {self._folder} to begin anew")
 
     def save(self, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

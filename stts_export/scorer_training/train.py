@@ -26,7 +26,7 @@ from stts_export.scorer_training.prompts import Prompts
 from stts_export.scorer_training.questions import read_questions
 from stts_export.scorer_training.ranks import Ranks, joined_ranks
 from stts_export.scorer_training.request import ScorerRequest
-from stts_export.scorer_training.state import Report, log_bytes
+from stts_export.scorer_training.state import Report, RunFolder, log_bytes
 from stts_export.scorer_training.write import write_taught
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle.manifest import Positions
@@ -63,6 +63,7 @@ def train_scorer(request: ScorerRequest, tell: TellStep = tell_nobody) -> Taught
     check_apart(request.out, request.checkpoint)
     check_free(request.out, replaceable)
     check_makeable(request.folder)
+    RunFolder(request.folder, request.settings()).check()
     check_folder(request.videos, wanted="a folder of videos")
     checkpoint = open_checkpoint(request.checkpoint)
     positions = checkpoint.hf_config.stts.positions if checkpoint.hf_config.stts else None

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from stts_calib.clips import Clip, Split, write_video
 from stts_export.checkpoint import open_checkpoint
 from stts_export.errors import CheckpointError
+from stts_export.front_door import build, verify
 from stts_export.modules.config import ScorerConfig
 from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
@@ -161,11 +162,15 @@ def _interrupting_after(number: int) -> TellStep:
     return tell
 
 
-def test_a_run_that_was_asked_for_otherwise_is_not_gone_on_with(request_: ScorerRequest) -> None:
+def test_a_run_that_was_asked_for_otherwise_or_is_damaged_is_not_gone_on_with(request_: ScorerRequest) -> None:
     with pytest.raises(KeyboardInterrupt):
         train_scorer(request_, _interrupting_after(2))
     with pytest.raises(UserError, match=r"holds a run with keeps \[0.5\]; ask for the same"):
         train_scorer(dataclasses.replace(request_, keeps=(0.6,)))
+    state = request_.folder / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(UserError, match="is damaged; delete"):
+        train_scorer(request_)
 
 
 def test_the_unpruned_models_answers_are_those_of_the_exported_graphs_call(plain: Path) -> None:
@@ -447,3 +452,12 @@ def test_two_processes_learn_what_one_does(request_: ScorerRequest) -> None:
     assert done.stdout.count("build it with") == 1
     for name, weight in weights_of(once.out).items():
         torch.testing.assert_close(weights_of(request_.out)[name], weight, atol=2e-3, rtol=1e-2)
+
+
+@pytest.mark.slow
+def test_the_result_builds_and_is_what_was_trained(request_: ScorerRequest, tmp_path: Path) -> None:
+    train_scorer(request_)
+    bundle = build(request_.out, tmp_path / "bundle", frames=FRAMES)
+    assert bundle.manifest.scorer is not None
+    assert bundle.manifest.scorer.trained
+    assert verify(bundle.folder, request_.out, max_tokens=2).missed == []
