@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import AdamW
 from torch.utils.data import DataLoader
 
@@ -34,6 +35,8 @@ SAVE_EVERY_SECONDS = 60.0
 _WARM_UP_STEPS = 50
 _BETAS, _WEIGHT_DECAY, _LONGEST_GRADIENT = (0.9, 0.98), 0.01, 1.0
 _TENTHS = (0.1, 0.5, 0.9)
+_ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+"""Without the memory-saving kernel, which has no gradient for a mask whose rows are of odd lengths."""
 
 
 @dataclass
@@ -129,9 +132,10 @@ class Loop:
     def _learn(self, step: Step, means: _Means, seconds: float) -> None:
         sums = torch.zeros(5, device=self._ranks.device)
         for clips in (part for alike in step.clips for part in alike.in_parts(self._at_once)):
-            with reduced(self._ranks.device):
-                outcome = self._lesson(clips, step.keep)
-            (outcome.loss * clips.count).backward()
+            with sdpa_kernel(_ATTENTION):
+                with reduced(self._ranks.device):
+                    outcome = self._lesson(clips, step.keep)
+                (outcome.loss * clips.count).backward()
             sums[:4] += _sums(outcome, clips.count)
             means.kept.append(outcome.kept_Bt.flatten().cpu())
         # The first process's clock is everybody's.
