@@ -49,6 +49,7 @@ SHELL_SCRIPTS = {
 }
 PARSED_ONLY = (
     *("scripts/demo", "scripts/test", "scripts/train_tiny.py", "scripts/bench_choices.py", "stts-export calibrate"),
+    *("stts-export train-scorer", "scripts/synthetic_clips.py"),
     # An answer by a schema takes more tokens than the few that are asked for here.
     "stts-runtime run BUNDLE clip.mp4 --ask 'What happens?' --schema",
 )

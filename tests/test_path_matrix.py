@@ -36,6 +36,7 @@ def good(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         "checkpoint": checkpoint,
         "sources": clip,
         "frames_from": clip,
+        "videos": str(Path(clip).parent),
         "ask": "Who?",
         "engine": "tensorrt",
         "out": str(tmp_path_factory.mktemp("out") / "new"),

@@ -7,7 +7,7 @@ from typing import Any
 from stts_export.building.request import BuildRequest
 from stts_export.checkpoint import Checkpoint
 from stts_export.errors import CheckpointError
-from stts_export.modules.config import ModelConfig, ScorerConfig, VisionConfig
+from stts_export.modules.config import ModelConfig, ScorerConfig
 from stts_runtime.bundle.manifest import Novelty, Scorer
 from stts_runtime.errors import UserError
 
@@ -16,9 +16,6 @@ _NOVELTY = {True: Novelty(news=0.2, jump=0.5), False: Novelty(news=0.15, jump=0.
 trained scorer 0.2 misses the first four; above 0.3 lie 27 of 100 looks, and above 0.5 hardly any
 (benchmarks/cpu/live.json, live-change.json).
 """
-_USUAL_LAYER = 3
-"""That released checkpoints are pruned at, of 25."""
-_LAYERS_A_STEP = 5
 
 
 def with_scorer(request: BuildRequest, checkpoint: Checkpoint) -> tuple[Checkpoint, list[str]]:
@@ -42,7 +39,7 @@ def _layer(request: BuildRequest, checkpoint: Checkpoint) -> int:
     stts = checkpoint.hf_config.stts
     if request.prune_at is not None:
         return request.prune_at
-    return usual_layer(checkpoint.config.vision) if stts is None else stts.prune_at
+    return checkpoint.config.vision.usual_prune_at if stts is None else stts.prune_at
 
 
 def scorer_record(model: ModelConfig) -> Scorer:
@@ -60,8 +57,3 @@ def features_record(model: ModelConfig) -> dict[str, Any]:
         "pooled_precision": model.scorer.feature_precision,
         "novelty": _NOVELTY[isinstance(model.scorer, ScorerConfig)],
     }
-
-
-def usual_layer(vision: VisionConfig) -> int:
-    """The layer to prune at where nothing says which: 3 of a released tower's 25, 1 of a small one's."""
-    return min(_USUAL_LAYER, max(1, vision.layers // _LAYERS_A_STEP), max(vision.layers - 2, 0))

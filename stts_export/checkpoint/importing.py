@@ -51,7 +51,7 @@ def import_checkpoint(
         tell("writing weights", next(counter), len(like))
         return modules.read(name)
 
-    write_checkpoint(out, _config(checkpoint, modules, like), like, read, _beside(checkpoint), replaceable)
+    write_checkpoint(out, _config(checkpoint, modules, like), like, read, files_of(checkpoint), replaceable)
     return modules.notes
 
 
@@ -67,7 +67,7 @@ def _config(checkpoint: Checkpoint, modules: LazyModules, like: Mapping[str, Ten
     )
 
 
-def _beside(checkpoint: Checkpoint) -> dict[str, bytes]:
+def files_of(checkpoint: Checkpoint) -> dict[str, bytes]:
     """Tokenizer and processor settings as they are; the latter are made where the layout has them elsewhere."""
     files = {TOKENIZER: checkpoint.text.tokenizer}
     for folder, names in ((checkpoint.tokenizer, BESIDE_TOKENIZER), (checkpoint.path, OF_PROCESSOR)):

@@ -47,9 +47,9 @@ _TEXTS = frozenset(
 _SUFFIXES = {
     "overlay": ".png", "plot": ".png", "report": ".json", "points": ".json", "answers": ".jsonl", "save_frames": ".npz",
     "write_reference": ".npz", "reference": ".npz", "to": ".jsonl", "config": ".yaml", "sources": ".mp4",
-    "source": ".mp4", "frames_from": ".mp4",
+    "source": ".mp4", "frames_from": ".mp4", "questions": ".jsonl",
 }  # fmt: skip
-_FOLDERS_MADE = ("build.out", "import.out", "calibrate.out", "stream.preview")
+_FOLDERS_MADE = ("build.out", "import.out", "calibrate.out", "train-scorer.out", "stream.preview")
 _FILES_MADE = (
     "run.overlay", "run.points", "run.out", "bench.plot", "calibrate.save_frames", "calibrate.report",
     "calibrate.plot", "evaluate.report", "evaluate.plot", "evaluate.answers", "verify.write_reference", "stream.to",
