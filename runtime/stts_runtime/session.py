@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_runtime.answering import FREE, AnswerForm, Conversation, OnToken, Prefix, go_on
+from stts_runtime.answering import FREE, AnswerForm, Conversation, OnToken, Prefix, Turn, go_on
 from stts_runtime.answering.generation import Stopwatch
 from stts_runtime.bundle import Bundle, Manifest
 from stts_runtime.device import selected_gpu
@@ -89,16 +89,22 @@ def notes_about(manifest: Manifest, keep: float) -> list[str]:
     return [*untrained, *([NOISE] if manifest.random_weights else [])]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Watched:
-    """A window whose visual tokens are in the cache."""
+    """A window whose visual tokens are in the language model's cache."""
 
     window: Window
     vision: VisionOutput
     prefix: Prefix
     spent: dict[str, float]
-    """Milliseconds by stage, before the prefill."""
+    """Milliseconds by stage, before the prefill, which the first question pays."""
     notes: list[str]
+    reused_vision: bool = False
+    """Whether an earlier question has paid for the visual tokens."""
+
+    def paid(self) -> None:
+        """By a question that was answered."""
+        self.spent, self.reused_vision = dict.fromkeys(self.spent, 0.0), True
 
 
 class Session:
@@ -172,10 +178,13 @@ class Session:
         max_tokens: int = 64,
         on_token: OnToken = go_on,
         form: AnswerForm = FREE,
+        history: Sequence[Turn] = (),
     ) -> Answer:
-        """Answers a question about the window that was watched last; `on_token` is called after every token."""
-        reply = self._conversation.ask(watched.prefix, question, max_tokens, on_token, form)
-        return Answer.about(
+        """Answers a question about the window that was watched last, behind the turns of `history`; `on_token` is
+        called after every token.
+        """
+        reply = self._conversation.ask(watched.prefix, question, max_tokens, on_token, form, history)
+        answer = Answer.about(
             watched.window,
             watched.vision.kept,
             reply,
@@ -184,8 +193,11 @@ class Session:
             budget=self._budget.scope,
             scorer=self.scorer,
             watching=watched.spent,
+            reused_vision=watched.reused_vision,
             notes=watched.notes,
         )
+        watched.paid()
+        return answer
 
 
 class Sessions:
