@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stts_runtime.answering import Conversation
     from stts_runtime.budget import TokenBudget
     from stts_runtime.bundle import Bundle
+    from stts_runtime.chat import Chat
     from stts_runtime.errors import SttsError, UserError
     from stts_runtime.model import Model, Viewing, load
     from stts_runtime.records import Answer, StreamAnswer, StreamEvent
@@ -30,6 +31,7 @@ turn_off_telemetry()
 _HOMES = {
     "Answer": "records",
     "Bundle": "bundle",
+    "Chat": "chat",
     "Conversation": "answering",
     "Model": "model",
     "Session": "session",
@@ -48,6 +50,7 @@ _HOMES = {
 __all__ = [
     "Answer",
     "Bundle",
+    "Chat",
     "Conversation",
     "Model",
     "Session",

@@ -13,9 +13,18 @@ from typing import TYPE_CHECKING, Any, get_args, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stts_runtime.answering import FREE, AnswerForm, TextStream, go_on
-from stts_runtime.arguments import as_count, as_keep, as_path, as_questions, check_callable, stream_config
+from stts_runtime.answering import FREE, AnswerForm, TextStream, Turn, go_on
+from stts_runtime.arguments import (
+    as_count,
+    as_history,
+    as_keep,
+    as_path,
+    as_questions,
+    check_callable,
+    stream_config,
+)
 from stts_runtime.bundle import Bundle
+from stts_runtime.chat import Chat
 from stts_runtime.device import gpu_of, selected_gpu
 from stts_runtime.engines import EngineName, choose_engine
 from stts_runtime.errors import SourceError, UserError
@@ -75,22 +84,35 @@ class Viewing(Pictured):
         *,
         max_tokens: int = 64,
         on_token: Callable[[str], None] | None = None,
+        history: Sequence[tuple[str, str]] = (),
         **form: Unpack[FormArguments],
     ) -> Answer:
-        """As `Model.ask`. Raises `UserError` if the model has looked at something else since."""
-        (text,), longest = as_questions([question]), as_count("max_tokens", max_tokens)
+        """As `Model.ask`; `history` are questions with their answers that this one follows.
+
+        Raises `UserError` if the model has looked at something else since.
+        """
+        (text,), longest, turns = as_questions([question]), as_count("max_tokens", max_tokens), as_history(history)
         check_callable("on_token", on_token)
-        return self.answer(text, longest, on_token, self._forms.of(form))
+        return self.answer(text, longest, on_token, self._forms.of(form), turns)
+
+    def chat(self) -> Chat:
+        """A conversation about this clip."""
+        return Chat(self)
 
     def answer(
-        self, question: str, max_tokens: int, on_token: Callable[[str], None] | None, form: AnswerForm
+        self,
+        question: str,
+        max_tokens: int,
+        on_token: Callable[[str], None] | None,
+        form: AnswerForm,
+        history: Sequence[Turn] = (),
     ) -> Answer:
         """As `ask`, with arguments that were checked before."""
         if on_token is None:
-            answer = self._session.ask(self._watched, question, max_tokens, go_on, form)
+            answer = self._session.ask(self._watched, question, max_tokens, go_on, form, history)
         else:
             growing = TextStream(self._session.text, (), on_token)
-            answer = self._session.ask(self._watched, question, max_tokens, growing, form)
+            answer = self._session.ask(self._watched, question, max_tokens, growing, form, history)
             if rest := growing.rest(answer.answer):
                 on_token(rest)
         self.points += answer.points
