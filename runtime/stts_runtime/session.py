@@ -6,13 +6,13 @@ of the video in the cache, appends a question there and decodes the answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_runtime.answering import FREE, AnswerForm, Conversation, OnToken, Prefix, Turn, go_on
+from stts_runtime.answering import FREE, AnswerForm, Conversation, OnToken, Prefix, Reply, Turn, go_on
 from stts_runtime.answering.generation import Stopwatch
 from stts_runtime.bundle import Bundle, Manifest
 from stts_runtime.device import selected_gpu
@@ -165,11 +165,21 @@ class Session:
         """
         stopwatch = Stopwatch()
         with stopwatch.stage("vision"):
-            vision = self._vision.run(window.frames, given)
-            check_scores(vision.scores)
+            vision = self.see(window, given)
         prefix = self._conversation.watch(vision.visual_tokens, window.times_seconds.tolist(), vision.kept)
-        spent = {"read": read_milliseconds, **stopwatch.milliseconds}
-        return Watched(window, vision, prefix, spent, [*notes, *window.notes, *self._notes])
+        return Watched(window, vision, prefix, {"read": read_milliseconds, **stopwatch.milliseconds}, list(notes))
+
+    def see(self, window: Window, given: NDArray[np.bool_] | None = None) -> VisionOutput:
+        """A window's visual tokens, which the vision engine overwrites with its next run. Raises `EngineError` for NaN
+        among the scores.
+        """
+        vision = self._vision.run(window.frames, given)
+        check_scores(vision.scores)
+        return vision
+
+    def kept_aside(self, vision: VisionOutput) -> VisionOutput:
+        """What was seen last, in the host's memory: float32, which the language engine takes for the same values."""
+        return replace(vision, visual_tokens=self._vision.downloaded(vision))
 
     def ask(
         self,
@@ -184,20 +194,35 @@ class Session:
         called after every token.
         """
         reply = self._conversation.ask(watched.prefix, question, max_tokens, on_token, form, history)
-        answer = Answer.about(
-            watched.window,
-            watched.vision.kept,
+        answer = self.record(
+            watched.window, watched.vision, reply, watched.spent, watched.notes, reused_vision=watched.reused_vision
+        )
+        watched.paid()
+        return answer
+
+    def record(
+        self,
+        window: Window,
+        vision: VisionOutput,
+        reply: Reply,
+        spent: Mapping[str, float],
+        notes: Sequence[str],
+        *,
+        reused_vision: bool,
+    ) -> Answer:
+        """An answer about a window that this variant saw. `spent` and `notes` are those from before the prefill."""
+        return Answer.about(
+            window,
+            vision.kept,
             reply,
             variant=self.variant,
             keep=self._budget.keep,
             budget=self._budget.scope,
             scorer=self.scorer,
-            watching=watched.spent,
-            reused_vision=watched.reused_vision,
-            notes=watched.notes,
+            watching=spent,
+            notes=[*notes, *window.notes, *self._notes],
+            reused_vision=reused_vision,
         )
-        watched.paid()
-        return answer
 
 
 class Sessions:

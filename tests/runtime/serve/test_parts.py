@@ -490,24 +490,6 @@ def test_how_many_frames_vllm_should_take_is_said_to_be_ignored() -> None:
     assert [note.partition(":")[0] for note in notes] == ["mm_processor_kwargs was ignored"]
 
 
-def test_of_a_conversation_the_newest_question_is_asked_about_the_newest_clip_and_that_is_said() -> None:
-    body = ChatRequest.model_validate(
-        {
-            "model": "m",
-            "messages": [
-                {"role": "user", "content": [{"type": "text", "text": "Old?"}, CLIP_PART]},
-                {"role": "assistant", "content": "Yes."},
-                {"role": "user", "content": "New?"},
-            ],
-        }
-    )
-    question, notes = question_of(body, ModelChoice(), ServerSettings())
-    assert question.text == "New?"
-    assert question.about.url == "file-1"  # type: ignore[union-attr]
-    assert len(notes) == 1
-    assert notes[0].startswith("2 earlier messages are not in the prompt, but for the picture or clip")
-
-
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
