@@ -9,13 +9,12 @@ from typing import Annotated, Optional
 import typer
 
 from stts_runtime.budget import AnsweringScope
-from stts_runtime.chat import Chat
 from stts_runtime.cli.options import BundleArgument, DeviceOption, EngineOption, JsonOption, NvdecOption
 from stts_runtime.cli.show import console, errors
 from stts_runtime.cli.text import printable
 from stts_runtime.device import gpu_of, select_gpu
 from stts_runtime.errors import PromptError, UserError
-from stts_runtime.model import Model, load
+from stts_runtime.model import load
 from stts_runtime.records import Answer
 from stts_runtime.session import Clip, Wanted
 from stts_runtime.text import visible
@@ -44,7 +43,7 @@ def chat_command(
     """
     select_gpu(gpu_of(device))
     model = load(bundle, engine, device)
-    chat = _begun(model, Clip.open(model.bundle, source, Wanted(keep, budget, frames), nvdec))
+    chat = model.watch(Clip.open(model.bundle, source, Wanted(keep, budget, frames), nvdec)).chat()
     refused = False
     for question in _questions():
         if question == _NEW:
@@ -62,12 +61,10 @@ def chat_command(
         raise typer.Exit(UserError.exit_code)
 
 
-def _begun(model: Model, clip: Clip) -> Chat:
-    return model.watch(clip).chat()
-
-
 def _questions() -> Iterator[str]:
     """Lines that are not empty, up to the end of standard input. Raises `UserError` for what is no text."""
+    if sys.stdin is None:
+        return
     is_terminal = sys.stdin.isatty()
     if is_terminal:
         errors.print(_HINT, markup=False, soft_wrap=True)

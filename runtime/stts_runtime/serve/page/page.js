@@ -526,12 +526,17 @@ class Side {
     this.node.querySelector(".cost").textContent =
       `${this.answer.variant}: vision ${ms.vision.toFixed(0)} ms, prefill ${prefill.toFixed(1)} ms, ` +
       `decode ${ms.decode.toFixed(1)} ms for ${tokens.generated} tokens; reading the clip took ${ms.read.toFixed(0)} ms` +
-      (reused(this.answer) ? `; ${tokens.cached} of the prompt's ${tokens.prompt} tokens were kept from before` : "");
+      keptOf(this.answer);
   }
 }
 
 // Then its milliseconds are not what it costs to look.
 const reused = (answer) => answer.reused_vision || answer.tokens.cached > 0;
+
+function keptOf({ reused_vision, tokens }) {
+  if (tokens.cached) return `; ${tokens.cached} of the prompt's ${tokens.prompt} tokens were kept from before`;
+  return reused_vision ? "; its visual tokens were kept from before" : "";
+}
 
 function turnItem({ question, words }) {
   const item = document.createElement("li");
