@@ -1,14 +1,19 @@
-"""What was looked at lately, in bounded memory: made once however many ask for it, the least recently used goes first.
+"""What was looked at lately, in bounded memory: made once however many ask for it, the least recently used goes first,
+and what nobody has used for long goes too.
 
 It knows neither clips nor engines: a value is what somebody makes of a key that says all that it depends on.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
+
+from stts_runtime import clock
 
 Value = TypeVar("Value")
 
@@ -16,13 +21,22 @@ Kind = Literal["frames", "visual_tokens"]
 KINDS: tuple[Kind, ...] = ("frames", "visual_tokens")
 
 
+@dataclass
+class _Kept:
+    value: Any
+    size_bytes: int
+    used: float
+    """On the clock of `clock.now`."""
+
+
 class LookCache:
     """Thread-safe."""
 
-    def __init__(self, most_bytes: int) -> None:
-        """0 keeps nothing."""
-        self._most_bytes = most_bytes
-        self._kept: OrderedDict[tuple[Kind, Hashable], tuple[Any, int]] = OrderedDict()
+    def __init__(self, most_bytes: int, most_seconds: float = math.inf) -> None:
+        """0 bytes keep nothing. What has not been used for `most_seconds` is let go when something is asked for."""
+        self._most_bytes, self._most_seconds = most_bytes, most_seconds
+        self._kept: OrderedDict[tuple[Kind, Hashable], _Kept] = OrderedDict()
+        """The least recently used first."""
         self._under_way: set[tuple[Kind, Hashable]] = set()
         self._change = threading.Condition()
         self.size_bytes = 0
@@ -41,10 +55,13 @@ class LookCache:
         full = kind, key
         with self._change:
             self._change.wait_for(lambda: full in self._kept or full not in self._under_way)
+            self._forget(lambda oldest: oldest.used < clock.now() - self._most_seconds)
             if full in self._kept:
                 self.hits[kind] += 1
                 self._kept.move_to_end(full)
-                value: Value = self._kept[full][0]
+                kept = self._kept[full]
+                kept.used = clock.now()
+                value: Value = kept.value
                 return value, True
             self.misses[kind] += 1
             self._under_way.add(full)
@@ -60,15 +77,18 @@ class LookCache:
     def drop(self, kind: Kind, key: Hashable) -> None:
         """Of what turned out to be bad."""
         with self._change:
-            _, size = self._kept.pop((kind, key), (None, 0))
-            self.size_bytes -= size
+            kept = self._kept.pop((kind, key), None)
+            self.size_bytes -= kept.size_bytes if kept else 0
 
     def _keep(self, full: tuple[Kind, Hashable], value: object, size: int) -> None:
         if size > self._most_bytes:
             return
         with self._change:
-            self._kept[full] = value, size
+            self._kept[full] = _Kept(value, size, clock.now())
             self.size_bytes += size
-            while self.size_bytes > self._most_bytes:
-                _, (_, oldest) = self._kept.popitem(last=False)
-                self.size_bytes -= oldest
+            self._forget(lambda _: self.size_bytes > self._most_bytes)
+
+    def _forget(self, is_over: Callable[[_Kept], bool]) -> None:
+        """The oldest, for as long as that is so."""
+        while self._kept and is_over(next(iter(self._kept.values()))):
+            self.size_bytes -= self._kept.popitem(last=False)[1].size_bytes

@@ -44,7 +44,8 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
         bundle, choice = open_bundle(config, tell)
         sessions = Sessions(bundle, choice.name)
         live = _live(config, bundle, choice, sessions.conversation)
-        worker = EngineWorker(bundle, sessions, live, LookCache(config.serve.limits.cache_bytes))
+        limits = config.serve.limits
+        worker = EngineWorker(bundle, sessions, live, LookCache(limits.cache_bytes, limits.upload_seconds))
         metrics, events = StreamMetrics(), Events()
         open_things.enter_context(metrics_served(config, metrics, tell))
         listeners = open_things.enter_context(open_listeners(config, metrics, tell))

@@ -66,7 +66,7 @@ class Limits(Settings):
     uploads: Count = 16
     """Kept at a time; the oldest go."""
     upload_seconds: Seconds = 1800.0
-    """After their last use uploads are deleted."""
+    """After their last use uploads are deleted, and what is kept of clips and pictures is let go."""
 
 
 class ServerSettings(Settings):

@@ -44,6 +44,18 @@ def test_the_least_recently_used_goes_first() -> None:
     assert cache.size_bytes <= 100
 
 
+def test_what_nobody_uses_for_long_goes_with_the_next_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, now = LookCache(100, most_seconds=60), [0.0]
+    monkeypatch.setattr("stts_runtime.clock.now", lambda: now[0])
+    for key in "ab":
+        cache.get("frames", key, lambda: 10, sized)
+    now[0] = 50.0
+    assert cache.get("frames", "a", lambda: 10, sized)[1]
+    now[0] = 70.0
+    assert cache.get("frames", "a", lambda: 10, sized)[1]
+    assert (len(cache), cache.size_bytes) == (1, 10), "b has gone"
+
+
 def test_what_is_larger_than_all_room_is_not_kept_and_empties_nothing() -> None:
     cache = LookCache(100)
     cache.get("frames", "a", lambda: 40, sized)
