@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
-from typing import Any
 
 from fastapi import Request
 
-from stts_runtime.answering import FREE, AnswerForm, TextStream, Turn
+from stts_runtime.answering import AnswerForm, TextStream
 from stts_runtime.answering.form import TokenLogprob
 from stts_runtime.answering.generation import Stopwatch
 from stts_runtime.bundle import Bundle
@@ -28,6 +27,7 @@ from stts_runtime.serve.engine_worker import Asked, EngineWorker
 from stts_runtime.serve.hub import Hub
 from stts_runtime.serve.look_cache import LookCache
 from stts_runtime.serve.looks import ReadKey, ReadLook
+from stts_runtime.serve.questions import Media, Question, Stream
 from stts_runtime.serve.remote import fetched
 from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.serve.thread_pool import ThreadPool
@@ -40,51 +40,11 @@ _LOOK_FOR_CLIENT_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Stream:
-    """A live source's newest window."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Media:
-    """A picture or clip: a data URL, the number of an upload, or an address."""
-
-    url: str
-    param: str
-    """Where it stands in the request, for messages."""
-    kind: media.Kind | None = None
-    """What it has to be; None: whatever it is."""
-
-
-@dataclass(frozen=True)
-class JsonSchema:
-    """What an answer has to be; it has not been read yet."""
-
-    content: dict[str, Any]
-    param: str
-    """As in `Media`."""
-
-
-@dataclass(frozen=True)
 class Piece:
     """New text of an answer, with what was asked for about the tokens that begin in it."""
 
     text: str
     logprobs: Sequence[TokenLogprob] = ()
-
-
-@dataclass(frozen=True)
-class Question:
-    text: str
-    about: Stream | Media
-    max_tokens: int
-    wanted: Wanted = field(default_factory=Wanted)
-    stops: Sequence[str] = ()
-    form: AnswerForm = FREE
-    schema: JsonSchema | None = None
-    history: Sequence[Turn] = ()
-    """What was asked about the same clip or picture before, and answered."""
 
 
 class PendingAnswer:

@@ -10,10 +10,10 @@ from stts_runtime.answering import AnswerForm, Sampling
 from stts_runtime.answering.form import checked_choices
 from stts_runtime.bundle import Bundle
 from stts_runtime.errors import UserError
-from stts_runtime.serve.answer_service import JsonSchema, Question
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.chat_turns import dialogue_of, has_visuals
 from stts_runtime.serve.openai_records import ChatRequest
+from stts_runtime.serve.questions import JsonSchema, Question
 from stts_runtime.serve.request_mistakes import other_apis
 from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.session import Wanted

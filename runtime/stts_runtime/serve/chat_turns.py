@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from stts_runtime.answering import Turn
-from stts_runtime.serve.answer_service import Media, Stream
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.media import DATA_URL, is_data_url
 from stts_runtime.serve.openai_records import FilePart, ImagePart, Message, TextPart, VideoPart, VisualPart
+from stts_runtime.serve.questions import Media, Stream
 
 _SYSTEM = ("system", "developer")
 

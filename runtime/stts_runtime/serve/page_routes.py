@@ -19,11 +19,12 @@ from stts_runtime.answering import Turn
 from stts_runtime.bundle import Bundle
 from stts_runtime.overlay import sheet
 from stts_runtime.records import Answer, AnyAnswer, ScorerRecord
-from stts_runtime.serve.answer_service import AnswerService, Media, Question, Stream
+from stts_runtime.serve.answer_service import AnswerService
 from stts_runtime.serve.api_errors import ApiError, refusals
 from stts_runtime.serve.events import EventBroker, Subscription
 from stts_runtime.serve.hub import Hub, StreamRecord
 from stts_runtime.serve.pictures import Size, View, jpeg, shrunk
+from stts_runtime.serve.questions import Media, Question, Stream
 from stts_runtime.serve.settings import Limits, ServerSettings
 from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.session import Wanted

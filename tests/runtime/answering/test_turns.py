@@ -179,7 +179,7 @@ def test_calls_put_together_are_the_whole_prompt(micro_bundle: Bundle) -> None:
 def test_engines_say_the_same_turn_by_turn_and_at_once(micro_bundle: Bundle, clip: Path, variant: str) -> None:
     session = Session.open(micro_bundle, variant)
     window = window_of_file(VideoFile(str(clip)), 3, 2, 84)
-    watched, history, answers = session.watch(window), [], []
+    watched, history, answers = session.watch(window), list[Turn](), []
     for question in QUESTIONS:
         answers.append(session.ask(watched, question, 8, history=history))
         history.append(Turn(question, answers[-1].answer))

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.onnxruntime
 
 
 def chat(bundle: Bundle, clip: Path, said: bytes, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [BIN / "stts-runtime", "chat", bundle.folder, clip, "--max-tokens", "4", *words]
+    command = [str(BIN / "stts-runtime"), "chat", str(bundle.folder), str(clip), "--max-tokens", "4", *words]
     done = subprocess.run(command, input=said, capture_output=True, timeout=120, check=False)
     return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
 

@@ -24,10 +24,12 @@ import pytest
 import requests
 
 from stts_runtime.bundle import Bundle
+from tests.support.clips import write_clip
 from tests.support.places import DATA
 from tests.support.served import PROGRAM, Served, served
 
 TOKEN = "a-token-that-nobody-guesses"
+TOTALS: Any = {"usage": {"prompt_tokens", "completion_tokens", "total_tokens"}}
 
 
 @pytest.fixture(scope="module")
@@ -115,24 +117,27 @@ def test_a_clip_is_answered_about_with_tokens_in_and_kept(client: openai.OpenAI,
 
 
 def test_a_conversation_goes_on_where_it_was(api_alone: openai.OpenAI, clip: Path) -> None:
-    """Every turn is what the whole conversation gets from a server that has seen none of it."""
     messages, told = about(clip, "Who is there?"), []
     for question in ("Why?", "And then?", None):
-        reply = api_alone.chat.completions.create(model="micro", messages=messages, max_tokens=6)
-        told.append(reply.usage)
-        messages.append({"role": "assistant", "content": reply.choices[0].message.content})
+        request: Any = {"model": "micro", "messages": [*messages], "max_tokens": 6}
+        reply = api_alone.chat.completions.create(**request).model_dump()
+        told.append(reply["usage"])
+        messages.append({"role": "assistant", "content": reply["choices"][0]["message"]["content"]})
         if question is not None:
             messages.append({"role": "user", "content": question})
-    prompts = [one.prompt_tokens for one in told]
-    cached = [one.prompt_tokens_details.cached_tokens for one in told]
+    prompts = [one["prompt_tokens"] for one in told]
+    cached = [one["prompt_tokens_details"]["cached_tokens"] for one in told]
     assert cached[0] == 0
     assert all(before - 20 < there < before for before, there in zip(prompts, cached[1:], strict=False))
-    reused = [one.prompt_tokens_details.visual_tokens_reused for one in told]
-    assert reused == [0, 6, 6]
+    assert [one["prompt_tokens_details"]["visual_tokens_reused"] for one in told] == [0, 6, 6]
+    api_alone.chat.completions.create(model="micro/keep-1", messages=about(clip), max_tokens=1)
+    whole = api_alone.chat.completions.create(**request).model_dump()
+    assert whole["usage"]["prompt_tokens_details"]["cached_tokens"] == 0, "another look was in between"
+    assert whole["choices"] == reply["choices"], "at once it says what it said turn by turn"
 
 
-def test_eight_who_ask_about_a_new_clip_pay_for_it_once(api_alone: openai.OpenAI, clip: Path) -> None:
-    content = data_url(clip.read_bytes() + b"\0" * 8, "video/mp4")  # another file
+def test_eight_who_ask_about_a_new_clip_pay_for_it_once(api_alone: openai.OpenAI, tmp_path: Path) -> None:
+    content = data_url(write_clip(tmp_path / "new.mp4", frames=30, fps=10).read_bytes(), "video/mp4")
 
     def ask(number: int) -> Any:
         return api_alone.chat.completions.create(model="micro/keep-1", messages=at(content, f"{number}?"), max_tokens=2)
@@ -145,7 +150,7 @@ def test_eight_who_ask_about_a_new_clip_pay_for_it_once(api_alone: openai.OpenAI
         grown = {result: after[kind, result] - before[kind, result] for result in ("hit", "miss")}
         assert grown == {"hit": 7, "miss": 1}, kind
     details = [reply.usage.prompt_tokens_details for reply in replies]
-    assert sorted(one.visual_tokens_reused for one in details) == [0, *[12] * 7]
+    assert sorted(one.visual_tokens_reused for one in details) == [0, *[24] * 7]
     assert sum(one.cached_tokens > 0 for one in details) == 7
     again = ask(3)
     assert again.choices == [one.choices for one in replies][3]
@@ -177,7 +182,8 @@ def test_words_come_as_they_are_decoded_and_are_those_of_the_plain_answer(client
     assert len(texts) > 1, "more than one piece"
     assert [chunk.choices[0].finish_reason for chunk in chunks[:-1]][-1] == plain.choices[0].finish_reason
     assert chunks[-1].choices == []
-    assert chunks[-1].usage == plain.usage
+    # What was in the cache depends on who asked in between.
+    assert chunks[-1].model_dump(include=TOTALS) == plain.model_dump(include=TOTALS)
     stop = texts[-1][-1:]
     cut = client.chat.completions.create(**request, stop=stop)
     assert cut.choices[0].message.content == plain.choices[0].message.content.partition(stop)[0]

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from stts_runtime.answering import Turn
-from stts_runtime.serve.answer_service import Media, Stream
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.chat_turns import Dialogue, dialogue_of
 from stts_runtime.serve.openai_records import ChatRequest
+from stts_runtime.serve.questions import Media, Stream
 
 
 def part(number: int) -> dict[str, Any]:

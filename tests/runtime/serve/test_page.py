@@ -136,7 +136,7 @@ def test_a_clip_and_its_follow_ups_are_one_conversation_with_each_side(
 
     def note(request: Request) -> None:
         if request.url.endswith("/api/ask"):
-            histories.append([turn["question"] for turn in request.post_data_json["history"]])
+            histories.append([turn["question"] for turn in (request.post_data_json or {})["history"]])
 
     page.on("request", note)
     expect(page.locator("#main")).to_be_visible()

@@ -23,7 +23,6 @@ from prometheus_client import CollectorRegistry, Counter
 from stts_runtime.answering import AnswerForm, OnToken, Sampling, TextStream
 from stts_runtime.errors import SourceError, UserError
 from stts_runtime.serve import media, remote
-from stts_runtime.serve.answer_service import JsonSchema
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.chat_request import ModelChoice, question_of
 from stts_runtime.serve.engine_queue import BusyError, EngineQueue
@@ -31,6 +30,7 @@ from stts_runtime.serve.events import Event, EventBroker
 from stts_runtime.serve.guard import Guard, required_token
 from stts_runtime.serve.openai_records import ChatRequest
 from stts_runtime.serve.pictures import live_jpeg
+from stts_runtime.serve.questions import JsonSchema
 from stts_runtime.serve.settings import Limits, ServeConfig, ServerSettings
 from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.serve.uploads import Uploads
