@@ -143,6 +143,7 @@ def test_a_clip_and_its_follow_ups_are_one_conversation_with_each_side(
     page.set_input_files("#clip-file", clip)
     button = page.locator("#clip-ask")
     expect(button).to_have_text("Compare")
+    expect(button).to_be_enabled()
     for number, question in enumerate(["Who is <b>there</b>?", "Why?", "And then?"]):
         page.fill("#clip-question", question)
         page.press("#clip-question", "Enter")
