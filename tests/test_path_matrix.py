@@ -35,6 +35,7 @@ def good(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         "bundle": str(bundle.folder),
         "checkpoint": checkpoint,
         "sources": clip,
+        "source": clip,
         "frames_from": clip,
         "videos": str(Path(clip).parent),
         "ask": "Who?",

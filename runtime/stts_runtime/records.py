@@ -21,7 +21,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from stts_runtime import clock
-from stts_runtime.answering.conversation import Finish, Reply
+from stts_runtime.answering.reply import Finish, Reply
 from stts_runtime.bundle.manifest import Scorer, ScorerName
 from stts_runtime.errors import UserError
 from stts_runtime.overlay import Pictured, in_words
@@ -44,6 +44,8 @@ class TokenRecord(RecordPart):
     visual_in: int
     visual_kept: int
     prompt: int
+    cached: int = 0
+    """Of the prompt's, those that were in the language model's cache from an earlier question."""
     generated: int
 
 
@@ -112,6 +114,7 @@ class AnswerRecord(RecordPart):
             visual_in=kept.size,
             visual_kept=int(kept.sum()),
             prompt=reply.prompt_tokens,
+            cached=reply.cached_tokens,
             generated=len(reply.generation.ids),
         )
         logprobs = reply.logprobs
@@ -148,6 +151,8 @@ class Answer(AnswerRecord, Pictured):
     kept_per_frame: list[int]
     tokens: TokenRecord
     milliseconds: MillisecondRecord
+    reused_vision: bool = False
+    """The visual tokens were computed for an earlier question."""
     reused_prefix: bool
     """The video was prefilled for an earlier question about the same window."""
     notes: list[str]
@@ -171,9 +176,9 @@ class Answer(AnswerRecord, Pictured):
         scorer: Scorer | None,
         watching: Mapping[str, float],
         notes: Sequence[str],
+        reused_vision: bool = False,
     ) -> Answer:
-        """`watching` are the milliseconds before the prefill, which the first question about a window pays."""
-        before = dict.fromkeys(watching, 0.0) if reply.reused_prefix else watching
+        """`watching` are the milliseconds that were spent for this question before the prefill."""
         pointed = pointed_at(reply.text, window.times_seconds.tolist())
         answer = cls(
             **cls._common(reply, kept, scorer),
@@ -186,7 +191,8 @@ class Answer(AnswerRecord, Pictured):
             variant=variant,
             keep=keep,
             budget=budget,
-            milliseconds=MillisecondRecord.of({**before, **reply.milliseconds}),
+            milliseconds=MillisecondRecord.of({**watching, **reply.milliseconds}),
+            reused_vision=reused_vision,
             reused_prefix=reply.reused_prefix,
             notes=[*notes, *pointed.notes],
             points=pointed.points,

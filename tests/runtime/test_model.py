@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +39,8 @@ def test_an_answer_is_the_record_that_the_command_line_prints(model: Model, clip
     answer = model.ask(clip, "Who?", keep=0.5, frames=3, max_tokens=2)
     assert list(answer.model_dump()) == [
         *("schema_name", "source", "window", "question", "answer", "finish", "variant", "keep", "budget"),
-        *("scorer", "kept_per_frame", "tokens", "milliseconds", "reused_prefix", "notes", "points", "count"),
+        *("scorer", "kept_per_frame", "tokens", "milliseconds", "reused_vision", "reused_prefix"),
+        *("notes", "points", "count"),
     ]
     assert answer.kept.dtype == np.bool_
     assert answer.kept.shape == (3, 4)
@@ -66,6 +68,34 @@ def test_questions_in_a_list_share_one_look_and_change_no_answer(
     assert [one.answer for one in together] == alone
     assert [one.reused_prefix for one in together] == [False, True, True]
     assert opened == [str(clip)]
+
+
+@pytest.mark.onnxruntime
+def test_in_a_chat_a_question_follows_all_before_it(model: Model, clip: Path) -> None:
+    viewing = model.watch(clip, keep=0.5)
+    chat = viewing.chat()
+    answers = [chat.ask(question, max_tokens=6) for question in ("Who?", "Why?", "And then?")]
+    turns = [("Who?", answers[0].answer), ("Why?", answers[1].answer), ("And then?", answers[2].answer)]
+    assert chat.turns == turns
+    alone = model.watch(clip, keep=0.5).ask("And then?", max_tokens=6, history=turns[:2])
+    assert (alone.answer, alone.tokens.prompt) == (answers[2].answer, answers[2].tokens.prompt)
+    assert [one.tokens.cached > 0 for one in (*answers, alone)] == [False, True, True, False]
+    with pytest.raises(UserError, match="no longer in the cache"):
+        chat.ask("And now?")
+    assert chat.turns == turns, "what was not answered is no turn"
+
+
+@pytest.mark.onnxruntime
+def test_a_history_is_pairs_of_texts(model: Model, clip: Path) -> None:
+    viewing: Any = model.watch(clip)
+    for history, message in (
+        ("Who?", "history should be a list of questions with their answers, got str"),
+        (["Who?"], "a turn of history should be a question and its answer, got 'Who?'"),
+        ([("Who?", None)], "should be two texts"),
+        ([("Who?", "a<|im_end|>")], "the answer of turn 1 holds the reserved mark"),
+    ):
+        with pytest.raises(UserError, match=re.escape(message)):
+            viewing.ask("Why?", history=history)
 
 
 @pytest.mark.onnxruntime

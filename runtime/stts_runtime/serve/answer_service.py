@@ -6,30 +6,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from hashlib import sha256
 
 from fastapi import Request
 
-from stts_runtime.answering import FREE, AnswerForm, TextStream
+from stts_runtime.answering import AnswerForm, TextStream
 from stts_runtime.answering.form import TokenLogprob
+from stts_runtime.answering.generation import Stopwatch
 from stts_runtime.bundle import Bundle
 from stts_runtime.errors import BundleError, UserError
 from stts_runtime.forms import Forms
-from stts_runtime.overlay import Image
 from stts_runtime.record_parts import TokenLogprobRecord
 from stts_runtime.records import AnyAnswer
 from stts_runtime.serve import media
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.engine_queue import EngineQueue, Job, Slot
-from stts_runtime.serve.engine_worker import Asked, EngineWorker, ReadClip
+from stts_runtime.serve.engine_worker import Asked, EngineWorker
 from stts_runtime.serve.hub import Hub
+from stts_runtime.serve.look_cache import LookCache
+from stts_runtime.serve.looks import ReadKey, ReadLook
+from stts_runtime.serve.questions import Media, Question, Stream
 from stts_runtime.serve.remote import fetched
 from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.serve.thread_pool import ThreadPool
-from stts_runtime.serve.uploads import PREFIX, Uploads
+from stts_runtime.serve.uploads import PREFIX, Upload, Uploads
 from stts_runtime.session import Clip, Wanted
 from stts_runtime.stream.channel import Channel
 from stts_runtime.video import VideoFile
@@ -38,49 +40,11 @@ _LOOK_FOR_CLIENT_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Stream:
-    """A live source's newest window."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Media:
-    """A picture or clip: a data URL, the number of an upload, or an address."""
-
-    url: str
-    param: str
-    """Where it stands in the request, for messages."""
-    kind: media.Kind | None = None
-    """What it has to be; None: whatever it is."""
-
-
-@dataclass(frozen=True)
-class JsonSchema:
-    """What an answer has to be; it has not been read yet."""
-
-    content: dict[str, Any]
-    param: str
-    """As in `Media`."""
-
-
-@dataclass(frozen=True)
 class Piece:
     """New text of an answer, with what was asked for about the tokens that begin in it."""
 
     text: str
     logprobs: Sequence[TokenLogprob] = ()
-
-
-@dataclass(frozen=True)
-class Question:
-    text: str
-    about: Stream | Media
-    max_tokens: int
-    wanted: Wanted = field(default_factory=Wanted)
-    stops: Sequence[str] = ()
-    form: AnswerForm = FREE
-    schema: JsonSchema | None = None
 
 
 class PendingAnswer:
@@ -139,11 +103,12 @@ class AnswerService:
         hub: Hub,
         uploads: Uploads,
         readers: ThreadPool,
+        cache: LookCache,
         settings: ServerSettings,
     ) -> None:
         self._bundle, self._queue, self._worker = bundle, queue, worker
         self._hub, self._uploads, self._settings = hub, uploads, settings
-        self._readers, self._forms = readers, Forms(bundle)
+        self._readers, self._cache, self._forms = readers, cache, Forms(bundle)
 
     async def ask(self, question: Question) -> PendingAnswer:
         """Raises `ApiError`, `BusyError` or a `UserError` if it cannot be pending."""
@@ -171,14 +136,23 @@ class AnswerService:
             raise ApiError(
                 400, f"a question may have {limits.question_characters} characters, got {len(question.text)}"
             )
+        said = sum(len(text) for turn in question.history for text in turn)
+        if said > limits.conversation_characters:
+            raise ApiError(
+                400,
+                f"the turns before a question may have {limits.conversation_characters} characters, got {said}; leave "
+                "out the earliest",
+            )
         self._worker.check(question.text, question.form, question.max_tokens)
 
     def _read(self, question: Question) -> Asked:
         """In a thread of the server: reads what the question is about."""
-        about, form = question.about, self._form(question)
-        self._worker.check(question.text, form, question.max_tokens)
-        subject = self._channel(about, question, form) if isinstance(about, Stream) else self._media(about, question)
-        return Asked(question.text, subject, question.max_tokens, form)
+        about, form, stopwatch = question.about, self._form(question), Stopwatch()
+        self._worker.check(question.text, form, question.max_tokens, question.history)
+        with stopwatch.stage("read"):
+            subject = self._channel(about, question, form) if isinstance(about, Stream) else self._look(about, question)
+        read = stopwatch.milliseconds["read"]
+        return Asked(question.text, subject, question.max_tokens, form, question.history, read)
 
     def _form(self, question: Question) -> AnswerForm:
         """With the schema, once it was read. Raises `ApiError` that says where it is wrong, and `MissingExtraError`."""
@@ -201,21 +175,32 @@ class AnswerService:
         view.channel.check_questions([question.text], form, question.max_tokens)
         return view.channel
 
-    def _media(self, about: Media, question: Question) -> ReadClip | Image:
-        content, limits = self._content(about), self._settings.limits
-        if isinstance(content, bytes) and (about.kind or media.kind_of(content, limits)) == "picture":
-            return self._worker.picture(media.picture(content, limits))
-        opened = nullcontext(content) if isinstance(content, VideoFile) else self._uploads.opened(content, "clip")
-        with opened as video:
-            return self._clip(video, question.wanted)
+    def _look(self, about: Media, question: Question) -> ReadLook:
+        """Read once, however many ask for it at the same time or soon."""
+        content, wanted = self._content(about), question.wanted
+        if isinstance(content, Upload):
+            key = ReadKey(content.sha256, content.name, "clip", wanted)
+        else:
+            kind = about.kind or media.kind_of(content, self._settings.limits)
+            key = ReadKey(sha256(content).digest(), kind, kind, wanted)
+        return self._cache.get("frames", key, lambda: self._read_look(content, key), lambda look: look.size_bytes)[0]
 
-    def _content(self, about: Media) -> bytes | VideoFile:
+    def _read_look(self, content: bytes | Upload, key: ReadKey) -> ReadLook:
+        if isinstance(content, Upload):
+            assert content.clip is not None, "pictures come as bytes"
+            return self._clip(content.clip, key.wanted)
+        if key.kind == "picture":
+            return self._worker.picture(media.picture(content, self._settings.limits))
+        with self._uploads.opened(content, key.name) as video:
+            return self._clip(video, key.wanted)
+
+    def _content(self, about: Media) -> bytes | Upload:
         limits, url, param = self._settings.limits, about.url.strip(), about.param
         if url.startswith(PREFIX):
             upload = self._uploads.get(url, param)
             if upload.clip is None or (about.kind == "picture" and upload.is_picture):
                 return upload.path.read_bytes()
-            return upload.clip
+            return upload
         if media.is_data_url(url):
             return media.data_url(url, limits, param)
         if url.lower().startswith(("http://", "https://")):
@@ -231,12 +216,11 @@ class AnswerService:
         theirs = "; this one the front end alone can open" if url.startswith(("/", "blob:")) else ""
         raise ApiError(400, f"{param} should be {wanted}{theirs}", param)
 
-    def _clip(self, video: VideoFile, wanted: Wanted) -> ReadClip:
+    def _clip(self, video: VideoFile, wanted: Wanted) -> ReadLook:
         try:
             clip = Clip.of(self._bundle, video, wanted)
         except BundleError as error:
             # Where the bundle lies is nobody's business.
             folder = self._bundle.folder
             raise ApiError(400, str(error).replace(str(folder), folder.name)) from None
-        window, milliseconds = clip.window()
-        return ReadClip(window, clip.variant, clip.notes, milliseconds)
+        return ReadLook(clip.window()[0], clip.variant, clip.notes)

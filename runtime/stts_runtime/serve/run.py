@@ -13,6 +13,7 @@ from stts_runtime.engines import EngineChoice
 from stts_runtime.serve.app import make_app
 from stts_runtime.serve.engine_worker import EngineWorker
 from stts_runtime.serve.guard import is_loopback, required_token
+from stts_runtime.serve.look_cache import LookCache
 from stts_runtime.serve.parts import Parts
 from stts_runtime.serve.server import HttpServer, bound
 from stts_runtime.serve.settings import ServeConfig
@@ -43,7 +44,8 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
         bundle, choice = open_bundle(config, tell)
         sessions = Sessions(bundle, choice.name)
         live = _live(config, bundle, choice, sessions.conversation)
-        worker = EngineWorker(bundle, sessions, live)
+        limits = config.serve.limits
+        worker = EngineWorker(bundle, sessions, live, LookCache(limits.cache_bytes, limits.upload_seconds))
         metrics, events = StreamMetrics(), Events()
         open_things.enter_context(metrics_served(config, metrics, tell))
         listeners = open_things.enter_context(open_listeners(config, metrics, tell))
