@@ -92,6 +92,7 @@ class AnswerRecord(RecordPart):
             generated=len(reply.generation.ids),
         )
         logprobs = reply.logprobs
+        is_untrained = scorer is not None and not scorer.trained and not kept.all()
         return {
             "choices": reply.choices and ChoiceRecord.of(reply.choices),
             "logprobs": None if logprobs is None else [TokenLogprobRecord.of(one) for one in logprobs],
@@ -99,7 +100,7 @@ class AnswerRecord(RecordPart):
             "question": reply.question,
             "answer": reply.text,
             "finish": reply.finish,
-            "scorer": None if kept.all() else ScorerRecord.of(scorer),
+            "scorer": ScorerRecord.of(scorer) if is_untrained else None,
             "kept_per_frame": kept.sum(axis=1).tolist(),
             "tokens": tokens,
         }
@@ -121,7 +122,8 @@ class Answer(AnswerRecord, Pictured):
     keep: float
     budget: str
     scorer: ScorerRecord | None = None
-    """None where all groups were kept, or a control was told which."""
+    """What chose the groups that were kept, if no trained scorer did; None, too, where all were kept, or a control was
+    told which."""
     kept_per_frame: list[int]
     tokens: TokenRecord
     milliseconds: MillisecondRecord
@@ -232,7 +234,7 @@ class StreamAnswer(AnswerRecord):
     """Of the window's frames, on the stream's own time line."""
     key_frames: list[bool]
     scorer: ScorerRecord | None = None
-    """None where all groups were kept."""
+    """As in `Answer`."""
     kept_per_frame: list[int]
     tokens: TokenRecord
     milliseconds: StageRecord
