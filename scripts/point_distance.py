@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How far from the true place a bundle's answers point, for every keep ratio, over test clips.
 
-Example: point_distance.py out/tiny --clips 200 --json benchmarks/point-distance.json
+Example: point_distance.py out/live --clips 200 --json point-distance.json
 """
 
 from __future__ import annotations
