@@ -27,6 +27,7 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.cli.app import app as runtime_app
 from stts_runtime.sinks.config import FileConfig, MqttConfig, ScreenConfig, WebhookConfig
 from stts_runtime.stream.config import StreamConfig
+from tests.support.adapters import write_adapter
 from tests.support.documented import PAGES, Command, extras, mentioned, options, shown
 from tests.support.places import ROOT
 from tests.support.served import served
@@ -108,6 +109,8 @@ def laid_out(
         made = dict(zip(command.words, command.words[1:], strict=False)).get("--out")
         for name in {"BUNDLE", "out/live", "out/tiny", "out/b"} - {made}:
             shutil.copytree(bundle.folder, tmp_path / name)
+        if "ADAPTER" in command.words:
+            write_adapter(tmp_path / "ADAPTER", micro_checkpoint)
         (tmp_path / "cameras.yaml").write_text(
             'bundle: BUNDLE\nquestions: ["Who?"]\nstreams: [{name: a, source: VIDEO}]\n'
         )

@@ -157,7 +157,10 @@ def no_checkpoint_in(names: Collection[str], repository: str) -> str:
 
 def _other_format(names: Collection[str]) -> str:
     if "adapter_config.json" in names:
-        return "it is an adapter (LoRA) and no model; merge it into its base model first: peft's merge_and_unload()"
+        return (
+            "it is an adapter (LoRA) and no model; merge it into its base model first: "
+            f"stts-export import BASE --adapter {shlex.quote(shown(folder))} --out CHECKPOINT"
+        )
     if any(name.endswith(".gguf") for name in names):
         return "GGUF is llama.cpp's format; give the Hugging Face folder that it was converted from"
     return ""

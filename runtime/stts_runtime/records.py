@@ -10,15 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import (
-    Field,
-    GetJsonSchemaHandler,
-    PrivateAttr,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-)
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import Field, PrivateAttr
 
 from stts_runtime import clock
 from stts_runtime.answering.reply import Finish, Reply
@@ -77,25 +69,10 @@ class ScorerRecord(RecordPart):
         return None if scorer is None else cls(kind=scorer.kind, trained=scorer.trained)
 
 
-_ON_REQUEST = ("choices", "logprobs", "structured", "alert")
-"""Fields that a record has only if they were asked for."""
-
-
 class AnswerRecord(RecordPart):
     """What all answers have in common. Each kind lists its fields in the order of its JSON."""
 
     _kept: NDArray[np.bool_] | None = PrivateAttr(None)
-
-    @model_serializer(mode="wrap")
-    def _without_what_was_not_asked_for(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = whole(self)
-        return {name: value for name, value in fields.items() if value is not None or name not in _ON_REQUEST}
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """That of the fields: of the serializer nothing is known but that it gives an object."""
-        plain: Any = {name: value for name, value in core.items() if name != "serialization"}
-        return handler(plain)
 
     @property
     def kept(self) -> NDArray[np.bool_]:
@@ -118,6 +95,7 @@ class AnswerRecord(RecordPart):
             generated=len(reply.generation.ids),
         )
         logprobs = reply.logprobs
+        is_untrained = scorer is not None and not scorer.trained and not kept.all()
         return {
             "choices": reply.choices and ChoiceRecord.of(reply.choices),
             "logprobs": None if logprobs is None else [TokenLogprobRecord.of(one) for one in logprobs],
@@ -125,7 +103,7 @@ class AnswerRecord(RecordPart):
             "question": reply.question,
             "answer": reply.text,
             "finish": reply.finish,
-            "scorer": None if kept.all() else ScorerRecord.of(scorer),
+            "scorer": ScorerRecord.of(scorer) if is_untrained else None,
             "kept_per_frame": kept.sum(axis=1).tolist(),
             "tokens": tokens,
         }
@@ -147,7 +125,8 @@ class Answer(AnswerRecord, Pictured):
     keep: float
     budget: str
     scorer: ScorerRecord | None = None
-    """None where all groups were kept, or a control was told which."""
+    """What chose the groups that were kept, if no trained scorer did; None, too, where all were kept, or a control was
+    told which."""
     kept_per_frame: list[int]
     tokens: TokenRecord
     milliseconds: MillisecondRecord
@@ -156,7 +135,7 @@ class Answer(AnswerRecord, Pictured):
     reused_prefix: bool
     """The video was prefilled for an earlier question about the same window."""
     notes: list[str]
-    points: list[PointRecord] = Field(default_factory=list)
+    points: list[PointRecord] = Field(default=[])
     """What the answer points to, in the order of its text."""
     count: int | None = None
     """How many things it points to, as it says itself where it does; None where it does not point at all."""
@@ -261,17 +240,17 @@ class StreamAnswer(AnswerRecord):
     """Of the window's frames, on the stream's own time line."""
     key_frames: list[bool]
     scorer: ScorerRecord | None = None
-    """None where all groups were kept."""
+    """As in `Answer`."""
     kept_per_frame: list[int]
     tokens: TokenRecord
     milliseconds: StageRecord
     age_ms: AgeRecord
     dropped: dict[str, int]
     """Frames not looked at since the last answer, by cause."""
-    points: list[PointRecord] = Field(default_factory=list)
+    points: list[PointRecord] = Field(default=[])
     """As in `Answer`, as the next; `seconds` are on the stream's own time line."""
     count: int | None = None
-    notes: list[str] = Field(default_factory=list)
+    notes: list[str] = Field(default=[])
 
     @classmethod
     def about(

@@ -32,6 +32,10 @@ def import_command(
     tokenizer: Annotated[
         Optional[Path], typer.Option(help="Folder with tokenizer.json, or a hub's OWNER/NAME. Default: CHECKPOINT.")
     ] = None,
+    adapter: Annotated[
+        Optional[Path],
+        typer.Option(metavar="FOLDER", help="A LoRA as PEFT saves it, trained on CHECKPOINT: merged into the weights."),
+    ] = None,
     dtype: Annotated[Optional[DtypeName], typer.Option(help="Of the weights. Default: as they are stored.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it is a checkpoint.")] = False,
     as_json: JsonOption = False,
@@ -44,7 +48,7 @@ def import_command(
 
     dtypes = {DtypeName.fp16: torch.float16, DtypeName.bf16: torch.bfloat16, DtypeName.fp32: torch.float32}
     with steps(quiet=as_json) as tell:
-        notes = import_checkpoint(checkpoint, out, tokenizer, dtypes[dtype] if dtype else None, force, tell)
+        notes = import_checkpoint(checkpoint, out, tokenizer, dtypes[dtype] if dtype else None, force, tell, adapter)
     size = sum(path.stat().st_size for path in own_files(out))
     if as_json:
         print(json.dumps({"out": str(out), "bytes": size, "notes": notes}))

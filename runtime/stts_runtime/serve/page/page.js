@@ -1,6 +1,6 @@
 // The live page. Text of streams, models and users is only ever set as text, never as markup.
 
-import { drawPoints, placesOf, wordsOf } from "./points.js";
+import { drawPoints, placesOf, pointsOf, wordsOf } from "./points.js";
 
 const HELD_LOOKS = 120;
 const HELD_ANSWERS = 20;
@@ -171,7 +171,7 @@ class Card {
     this.node.toggleAttribute("data-answered", this.answers.length > 1);
     this.part(".asked").textContent = newest.question;
     this.part(".answer").textContent = wordsOf(newest) || "(no words)";
-    this.part(".places").textContent = newest.points.length ? placesOf(newest) : "";
+    this.part(".places").textContent = placesOf(newest);
     this.showPoints();
     const after = (newest.age_ms.at_last_token / 1000).toFixed(2);
     this.part(".when").textContent = `${clock(newest.created)}, ${after} s after the frame: ${newest.trigger}`;
@@ -183,7 +183,7 @@ class Card {
     const end = (answer) => answer.times_seconds.at(-1);
     // Several questions share a window.
     const newest = this.answers.filter((one) => end(one) === end(this.answers.at(-1)));
-    drawPoints(this.part(".frame"), this.image, look ? newest.flatMap((one) => one.points) : [], look?.seconds);
+    drawPoints(this.part(".frame"), this.image, look ? newest.flatMap(pointsOf) : [], look?.seconds);
   }
 
   showAge() {
@@ -393,7 +393,7 @@ function tellIn(box, text, cost) {
   box.querySelector(".cost").textContent = cost;
 }
 
-const pointed = (answer) => (answer.points.length ? `${placesOf(answer)}. ` : "");
+const pointed = (answer) => (pointsOf(answer).length ? `${placesOf(answer)}. ` : "");
 
 function costOfStream(answer) {
   const { tokens, milliseconds: ms } = answer;
@@ -505,7 +505,7 @@ class Side {
     this.answer = answer;
     this.showTurns();
     tellIn(this.node, wordsOf(answer) || "(no words)", `${answer.variant}: ${answer.window.frames} frames`);
-    this.node.querySelector(".places").textContent = answer.points.length ? placesOf(answer) : "";
+    this.node.querySelector(".places").textContent = placesOf(answer);
     const image = this.node.querySelector("img");
     image.hidden = picture === null;
     if (picture !== null) {
