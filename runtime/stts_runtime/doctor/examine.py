@@ -18,7 +18,7 @@ from stts_runtime.doctor.report import Fact, Report
 from stts_runtime.doctor.tensorrt import has_apt_module, rtx_target, tensorrt_facts, tensorrt_target
 from stts_runtime.doctor.video import video_facts
 from stts_runtime.errors import BundleError
-from stts_runtime.proof.reference import PROOF
+from stts_runtime.references.reference import PROOF
 
 _NAME = "trial of the engines"
 

@@ -25,9 +25,9 @@ from stts_runtime.errors import BundleError, EngineError, UserError
 from stts_runtime.passports import EngineStore, Passport
 from stts_runtime.proof.check import CheckRequest, check_bundle
 from stts_runtime.proof.finding import CheckReport
-from stts_runtime.proof.layout import COLOURS
-from stts_runtime.proof.reference import PROOF, Reference
-from stts_runtime.proof.signs import project, signs
+from stts_runtime.references.layout import COLOURS
+from stts_runtime.references.reference import PROOF, Reference
+from stts_runtime.references.signs import project, signs
 from tests.runtime.compile.test_run import Heard
 from tests.runtime.engines.test_tensorrt import cuda  # noqa: F401 (a fixture)
 from tests.support import fake_tensorrt, planted
