@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,13 +18,18 @@ from stts_runtime.cuda_decode import KERNELS, VARIABLE, shape
 from stts_runtime.cuda_decode.driver import Driver
 from stts_runtime.cuda_decode.shape import DecoderShape
 from stts_runtime.cuda_decode.variants import packaged_modules
-from stts_runtime.engines import cuda_language, cuda_step, load_language
+from stts_runtime.engines import cuda_step, load_language
+from stts_runtime.engines.agreement import Trial, disagreement
 from stts_runtime.engines.cuda_language import CudaLanguage
 from stts_runtime.engines.cuda_memory import Cuda, Stream
 from stts_runtime.engines.cuda_weights import DeviceWeights, Weights
 from stts_runtime.engines.decoder_fit import Misfit, fitted_decoder
 from stts_runtime.engines.interfaces import LanguageEngine
 from stts_runtime.prompt import Tokens
+from stts_runtime.proof.check import open_proof
+from stts_runtime.references.bars import ROUNDING
+from stts_runtime.references.layout import EXAMPLE
+from stts_runtime.references.reference import PROOF
 from tests.support.cuda_on_cpu.host_driver import HostDriver
 from tests.support.cuda_on_cpu.host_library import compiler
 from tests.support.fake_onnxruntime import FakeOnnxRuntime, fake_gpu
@@ -79,18 +85,19 @@ def test_text_and_logits_are_those_of_the_cpu(bundle: Bundle, fake: FakeOnnxRunt
     engine = load_language(bundle, "cuda")
     assert isinstance(engine, CudaLanguage)
     assert engine.step_choice.step is not None, engine.step_choice.because
-    runs = len(fake.runs)
+    runs, launched = len(fake.runs), fake.cuda.launched
     (text, logits), (expected, wanted) = (text_behind(one, 6) for one in (engine, load_language(bundle)))
     assert text == expected
     assert np.linalg.norm(logits - wanted) < 5e-3 * np.linalg.norm(wanted)
     assert len(fake.runs) == runs + 1, "ONNX Runtime ran the tokens that came together, and no other"
-    assert fake.cuda.launched == 6, "every step is one launch of what was captured at the first"
+    assert fake.cuda.launched == launched + 6, "every step is one launch of what was captured at the first"
 
 
 def test_all_but_the_first_launch_may_start_before_their_turn(bundle: Bundle, host: HostDriver) -> None:
     load_language(bundle, "cuda")
     layer = ["qkv", "attention", "output", "gated", "down"]
-    assert host.launches == [("embed", False), *((name, True) for name in (*layer * 2, "qkv", "choose"))]
+    step = [("embed", False), *((name, True) for name in (*layer * 2, "qkv", "choose"))]
+    assert host.launches == 2 * step, "once as they are, and once to be captured"
 
 
 @pytest.mark.parametrize(
@@ -115,11 +122,54 @@ def test_a_device_or_driver_that_does_not_fit_leaves_it_to_onnxruntime(
 def test_kernels_whose_logits_differ_are_not_used(
     bundle: Bundle, host: HostDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cuda_language, "_ALIKE", 1e-9)
+    monkeypatch.setitem(ROUNDING, "fp16", replace(ROUNDING["fp16"], logits=1e-9))
     engine = load_language(bundle, "cuda")
     assert isinstance(engine, CudaLanguage)
-    assert engine.step_choice == cuda_step.StepChoice(None, "its logits are not those of ONNX Runtime")
+    assert engine.step_choice.step is None
+    assert re.fullmatch(
+        r"ONNX Runtime runs single tokens, and not the decode kernels: its logits are \d\.\de-0\d from ONNX Runtime's "
+        r"behind token 1, and 1e-09 is allowed",
+        str(engine.note),
+    )
     assert engine.length == 0
+    assert text_behind(engine, 2)[0] == text_behind(load_language(bundle), 2)[0]
+
+
+def test_both_ways_answer_the_proof_of_the_bundle(
+    bundle: Bundle, fake: FakeOnnxRuntime, host: HostDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[np.ndarray] = []
+    monkeypatch.setattr(CudaLanguage, "show", lambda _, visual: shown.append(visual))
+    engine = load_language(bundle, "cuda")
+    assert isinstance(engine, CudaLanguage)
+    assert engine.note is None
+    case = open_proof(bundle).language(EXAMPLE)
+    assert np.array_equal(shown[0], case.visual)
+    # Each way runs its first token as it is.
+    assert fake.cuda.launched == 2 * (len(case.answer_ids) - 1)
+    assert engine.length == 0
+
+
+def test_a_bundle_without_a_proof_is_tried_with_made_up_tokens(bundle: Bundle) -> None:
+    files = {name: one for name, one in bundle.manifest.files.items() if name != PROOF}
+    bare = Bundle(bundle.folder, bundle.manifest.model_copy(update={"files": files}))
+    trial = Trial.of(bare)
+    assert trial.prefix is None
+    assert trial.asked.ids.tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert trial.answer.ids.tolist() == [8]
+
+
+def test_another_choice_is_forgiven_only_where_the_two_best_are_near() -> None:
+    def swapped(apart: float) -> str | None:
+        wanted = np.ones(10_000, np.float32)
+        wanted[:2] = 2 + apart, 2
+        got = wanted.copy()
+        got[:2] = wanted[[1, 0]]
+        return disagreement([wanted, wanted], [wanted, got], 0.01)
+
+    assert swapped(0.03) is None
+    assert swapped(0.3) == "it chooses token 1 and ONNX Runtime 0 behind token 2, which is 3.0e-01 ahead"
+    assert "are nan from" in str(disagreement([np.ones(3)], [np.full(3, np.nan)], 0.01))
 
 
 def test_a_driver_that_is_not_there_is_a_reason_and_no_error(
@@ -142,6 +192,7 @@ def test_unless_asked_for_they_are_not_used(bundle: Bundle, host: HostDriver, mo
     engine = load_language(bundle, "cuda")
     assert isinstance(engine, CudaLanguage)
     assert engine.step_choice.because == "STTS_CUDA_DECODE=kernels is not set"
+    assert engine.note is None
     assert not host.launches
 
 

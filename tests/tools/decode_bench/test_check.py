@@ -11,7 +11,14 @@ import pytest
 
 from stts_runtime.cuda_decode.driver import Driver
 from stts_runtime.cuda_decode.shape import DecoderShape
-from stts_runtime.cuda_decode.variants import PRODUCTS, Activation, WeightKind, fingerprint, packaged_modules
+from stts_runtime.cuda_decode.variants import (
+    ACTIVATIONS,
+    PRODUCTS,
+    Activation,
+    WeightKind,
+    fingerprint,
+    packaged_modules,
+)
 from stts_tools.decode_bench import gpu as gpu_module
 from stts_tools.decode_bench.candidates import ATTENTIONS, CANDIDATES, sweep_modules
 from stts_tools.decode_bench.check import check
@@ -37,11 +44,19 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
     return Gpu()
 
 
-@pytest.mark.parametrize("activation", get_args(Activation))
+@pytest.fixture
+def sweep(gpu: Gpu, tmp_path: Path) -> Kernels:
+    """What `scripts/compile_kernels.py --sweep` writes, as far as the host's driver looks at it."""
+    for module in sweep_modules():
+        (tmp_path / module.path(90).name).write_bytes(gzip.compress(f"// {fingerprint(module)}\n".encode()))
+    return Kernels(gpu, tmp_path)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("kind", get_args(WeightKind))
-def test_a_layer_is_what_numpy_says(gpu: Gpu, kind: WeightKind, activation: Activation) -> None:
+def test_a_layer_is_what_numpy_says(gpu: Gpu, sweep: Kernels, kind: WeightKind, activation: Activation) -> None:
     plan = Plan.packaged(kind, dependent=False)
-    result = check(gpu, Kernels(gpu, None), ODD, plan, activation, [5, 0, 70], layers=1)
+    result = check(gpu, sweep, ODD, plan, activation, [5, 0, 70], layers=1)
     assert result["within_bar"], result
     assert result["same_bits_twice"]
     assert result["same_bits_dependent"]
@@ -67,15 +82,19 @@ def test_a_batch_of_eight(gpu: Gpu) -> None:
     assert result["within_bar"], result
 
 
-@pytest.fixture
-def sweep(gpu: Gpu, tmp_path: Path) -> Kernels:
-    """What `scripts/compile_kernels.py --sweep` writes, as far as the host's driver looks at it."""
-    for module in sweep_modules():
-        (tmp_path / module.path(90).name).write_bytes(gzip.compress(f"// {fingerprint(module)}\n".encode()))
-    return Kernels(gpu, tmp_path)
-
-
-@pytest.mark.parametrize(("kind", "candidate"), [("dense", "8.1.6s"), ("float8", "8.1.4s"), ("int4", "8.1.3s")])
+@pytest.mark.parametrize(
+    ("kind", "candidate"),
+    [
+        ("dense", "8.1.6s"),
+        ("dense", "10.3.4s"),
+        ("float8", "8.1.4s"),
+        ("float8", "8.3.3s"),
+        ("int4", "8.1.3s"),
+        ("int4", "10.3.2s"),
+        ("int4", "8.5.1s"),
+        ("int4", "16.1.5s/32"),
+    ],
+)
 def test_weights_under_way_in_shared_memory(gpu: Gpu, sweep: Kernels, kind: WeightKind, candidate: str) -> None:
     plan = Plan.packaged(kind, dependent=False)
     plan = replace(plan, products=dict.fromkeys(PRODUCTS, CANDIDATES[kind].index(candidate)))

@@ -13,7 +13,7 @@ from typing import Any, get_args
 from stts_runtime.cuda_decode.layer import ORDER, KernelName, LayerKernels
 from stts_runtime.cuda_decode.shape import MAX_BATCH, DecoderShape
 from stts_runtime.cuda_decode.step import StepKernels
-from stts_runtime.cuda_decode.variants import Activation, ProductName, WeightKind
+from stts_runtime.cuda_decode.variants import ACTIVATIONS, ProductName, WeightKind
 from stts_tools.decode_bench.check import check
 from stts_tools.decode_bench.gpu import Gpu
 from stts_tools.decode_bench.model import MOLMO2_4B, Model, weight_bytes
@@ -48,8 +48,7 @@ def copy_rate(gpu: Gpu) -> float:
 
 def checks(gpu: Gpu, kernels: Kernels, note: Note) -> None:
     """Against numpy: all formats, odd shapes, several sequences; last the whole width."""
-    activations: tuple[Activation, ...] = get_args(Activation)
-    for kind, activation in itertools.product(KINDS, activations):
+    for kind, activation in itertools.product(kernels.kinds, ACTIVATIONS):
         for shape, slots in ((_TINY, [5, 0, 63]), (_SMALL, [772])):
             name = f"{kind} {activation}, heads of {shape.head_dim}, {len(slots)} sequences"
             plan = Plan.packaged(kind, dependent=False)
