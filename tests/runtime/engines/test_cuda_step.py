@@ -32,6 +32,7 @@ from stts_runtime.references.layout import EXAMPLE
 from stts_runtime.references.reference import PROOF
 from tests.support.cuda_on_cpu.host_driver import HostDriver
 from tests.support.cuda_on_cpu.host_library import compiler
+from tests.support.decode_bundle import decode_bundle
 from tests.support.fake_onnxruntime import FakeOnnxRuntime, fake_gpu
 from tests.support.fake_tensorrt import FakeCuda
 from tests.support.installed import HAS_TORCH
@@ -45,16 +46,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Heads of 64, which the micro checkpoint lacks."""
-    from stts_export.building import BuildRequest, build_bundle
-    from stts_tools.checkpoints.random import write_random_checkpoint
-    from stts_tools.checkpoints.sizes import SIZES
-
-    folder = tmp_path_factory.mktemp("decode")
-    size = replace(SIZES["micro"], text_width=128, text_head_dim=64, text_mlp=192)
-    write_random_checkpoint(folder / "checkpoint", size, seed=0)
-    request = BuildRequest(folder / "checkpoint", folder / "bundle", [3], [0.5], ["clip"], targets=["cpu", "cuda"])
-    return build_bundle(request)
+    return decode_bundle(tmp_path_factory.mktemp("decode"))
 
 
 @pytest.fixture
