@@ -27,9 +27,8 @@ class Trial:
 
     asked: Tokens
     answer: Tokens
-    prefix: Tokens | None = None
-    visual: NDArray[np.float32] | None = None
-    """Visual tokens (V, width) that the prefix refers to."""
+    window: tuple[NDArray[np.float32], Tokens] | None = None
+    """Visual tokens (V, width), and the prefix that refers to them."""
 
     @classmethod
     def of(cls, bundle: Bundle) -> Trial:
@@ -42,12 +41,13 @@ class Trial:
         case = reference.language(EXAMPLE)
         start, count = case.asked.next_position, len(case.answer_ids)
         answer = Tokens(case.answer_ids, np.arange(start, start + count), start + count)
-        return cls(case.asked, answer, case.prefix, case.visual)
+        return cls(case.asked, answer, (case.visual, case.prefix))
 
     @classmethod
     def made_up(cls) -> Trial:
         numbers = np.arange(_MADE_UP + 1, dtype=np.int64)
-        return cls(*(Tokens(part, part, _MADE_UP + 1) for part in (numbers[:-1], numbers[-1:])))
+        asked, answer = (Tokens(part, part, _MADE_UP + 1) for part in (numbers[:-1], numbers[-1:]))
+        return cls(asked, answer)
 
 
 def disagreement(wanted: Sequence[NDArray[np.float32]], got: Sequence[NDArray[np.float32]], bar: float) -> str | None:

@@ -106,15 +106,19 @@ class CudaLanguage:
         return choice if reason is None else choice.refused(reason)
 
     def _difference(self, step: CudaStep, trial: Trial) -> str | None:
-        if trial.prefix is not None:
-            self.show(trial.visual)
-            self.prefill(trial.prefix)
+        if trial.window is not None:
+            visual, prefix = trial.window
+            self.show(visual)
+            self.prefill(prefix)
         self.forward(trial.asked)
-        asked, results = self.length, []
-        for self._step in (None, step):
+        asked = self.length
+
+        def along_answer(way: CudaStep | None) -> list[NDArray[np.float32]]:
+            self._step = way
             self.rewind(asked)
-            results.append([self._logits_behind(trial.answer, number) for number in range(len(trial.answer))])
-        return disagreement(*results, ROUNDING[step.precision].logits)
+            return [self._logits_behind(trial.answer, number) for number in range(len(trial.answer))]
+
+        return disagreement(along_answer(None), along_answer(step), ROUNDING[step.precision].logits)
 
     def _logits_behind(self, tokens: Tokens, number: int) -> NDArray[np.float32]:
         position = int(tokens.positions[number])

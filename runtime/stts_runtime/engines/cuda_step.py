@@ -21,6 +21,7 @@ from stts_runtime.cuda_decode.driver import Driver, load_driver
 from stts_runtime.cuda_decode.layer import Caches, LayerWeights, Workspace, partial_floats
 from stts_runtime.cuda_decode.step import CHOOSING_BLOCKS, DecoderWeights, Ends, StepKernels
 from stts_runtime.engines.cuda_memory import DeviceArray, PinnedArray, RepeatedWork, Stream
+from stts_runtime.engines.cuda_weights import Weights, stored_arrays
 from stts_runtime.engines.decoder_fit import FittedDecoder, LayerArrays, Misfit, device_weights, fitted_decoder
 from stts_runtime.errors import SttsError
 
@@ -63,6 +64,16 @@ def choose_step(
     except (Misfit, SttsError, OSError, AttributeError) as error:
         # The last two: a damaged file of kernels, and a cuda-bindings that lacks a call.
         return StepChoice(None, str(error))
+
+
+def misfit_of(graph: Path, weights: Path) -> str | None:
+    """Why the kernels do not run a decoder, as far as its files tell without a device; None if they do."""
+    try:
+        arrays, _ = stored_arrays(weights)
+        fitted_decoder(read_onnx(graph), Weights(arrays))
+    except (Misfit, SttsError) as error:
+        return str(error)
+    return None
 
 
 @dataclass(frozen=True)

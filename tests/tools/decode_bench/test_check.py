@@ -21,7 +21,7 @@ from stts_runtime.cuda_decode.variants import (
 )
 from stts_tools.decode_bench import gpu as gpu_module
 from stts_tools.decode_bench.candidates import ATTENTIONS, CANDIDATES, sweep_modules
-from stts_tools.decode_bench.check import check
+from stts_tools.decode_bench.check import check, check_batch
 from stts_tools.decode_bench.gpu import Gpu
 from stts_tools.decode_bench.plan import Kernels, Plan
 from tests.support.cuda_on_cpu.host_driver import HostDriver
@@ -80,6 +80,15 @@ def test_a_batch_of_eight(gpu: Gpu) -> None:
     plan = Plan.packaged("int4", dependent=False)
     result = check(gpu, Kernels(gpu, None), ODD, plan, "half", [0, 1, 2, 15, 16, 17, 47, 48], layers=1)
     assert result["within_bar"], result
+
+
+@pytest.mark.parametrize("kind", ["dense", "int4"])
+def test_sequences_that_share_a_step_get_what_each_gets_alone(gpu: Gpu, kind: WeightKind) -> None:
+    result = check_batch(gpu, kind, replace(ODD, layers=2), [5, 0, 40], vocabulary=300)
+    assert result["same_bits_alone"], result
+    assert result["same_tokens"]
+    assert result["highest"]
+    assert result["different_tokens"] > 1
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
-"""The checks of the cuda engine with the decode kernels, which run on a GPU: here on the fakes, over a random bundle."""
+"""The checks of the cuda engine with the decode kernels, made for a GPU: here on the fakes, over a random bundle."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stts_runtime.bundle import Bundle
@@ -40,9 +42,29 @@ def host(fake: FakeOnnxRuntime, monkeypatch: pytest.MonkeyPatch) -> HostDriver:
     return driver
 
 
+def asked(bundle: Bundle, count: int) -> list[checks.Asked]:
+    return checks.questions(3, bundle.manifest.vision.image_size, count)
+
+
+def test_questions_survive_their_file(bundle: Bundle, tmp_path: Path) -> None:
+    written = asked(bundle, 2)
+    checks.write_questions(tmp_path / "clips.npz", written)
+    for one, other in zip(written, checks.read_questions(tmp_path / "clips.npz"), strict=True):
+        assert one.question == other.question
+        assert np.array_equal(one.window.frames, other.window.frames)
+        assert np.array_equal(one.window.times_seconds, other.window.times_seconds)
+
+
 def test_answers_of_both_ways_are_compared(bundle: Bundle, host: HostDriver) -> None:
-    assert checks.compare_answers(bundle, prompts=2) == {"prompts": 2, "different_answers": 2, "differ": []}
+    result = checks.compare_answers(bundle, asked(bundle, 2))
+    assert (result["prompts"], result["differ"], result["same_when_made_to_go_on"]) == (2, [], 2)
     assert host.launches
+
+
+def test_logits_of_both_ways_are_compared(bundle: Bundle, host: HostDriver) -> None:
+    result = checks.compare_logits(bundle, tokens=2)
+    assert result["disagreement"] is None
+    assert 0 < result["worst"] < result["bar"] == 1e-2
 
 
 def test_a_long_run_starts_over_where_the_context_ends(bundle: Bundle, host: HostDriver) -> None:
@@ -54,7 +76,7 @@ def test_a_long_run_starts_over_where_the_context_ends(bundle: Bundle, host: Hos
 
 @pytest.mark.parametrize("name", ["text that is no PTX", "a GPU that is too old", "no driver"])
 def test_a_fault_falls_back_and_says_why(bundle: Bundle, host: HostDriver, name: str) -> None:
-    result = checks.fault(bundle, name)
+    result = checks.fault(bundle, name, asked(bundle, 1))
     assert not result["kernels"]
     assert result["note"].startswith("ONNX Runtime runs single tokens, and not the decode kernels: ")
     assert result["same_answers"]
@@ -63,5 +85,5 @@ def test_a_fault_falls_back_and_says_why(bundle: Bundle, host: HostDriver, name:
 
 def test_kernels_that_are_refused_are_an_error_where_they_are_checked(bundle: Bundle, host: HostDriver) -> None:
     host.capability = 75
-    with pytest.raises(EngineError, match="compute capability 7.5"):
+    with pytest.raises(EngineError, match=r"compute capability 7\.5"):
         checks.loaded(bundle, kernels=True)

@@ -5,25 +5,30 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import psutil
 
-from stts_calib.clips import Clip, Split
 from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.contract import CUDA
 from stts_runtime.cuda_decode import KERNELS, VARIABLE, driver
 from stts_runtime.cuda_decode.driver import load_driver
 from stts_runtime.cuda_decode.variants import read_ptx
 from stts_runtime.engines import cuda_step, load_language
+from stts_runtime.engines.agreement import disagreement
 from stts_runtime.engines.cuda_language import CudaLanguage
 from stts_runtime.errors import EngineError
-from stts_runtime.prompt import Tokens
+from stts_runtime.prompt import PromptBuilder, Tokens
+from stts_runtime.references.bars import ROUNDING, precision_of, relative_error
 from stts_runtime.session import Session
+from stts_runtime.video import Window
 
 PROMPTS, MOST_TOKENS, LONG_RUN = 50, 32, 10_000
 _BEFORE = 300
@@ -49,25 +54,76 @@ def loaded(bundle: Bundle, kernels: bool) -> CudaLanguage:
     return language
 
 
-def answers(bundle: Bundle, language: CudaLanguage, prompts: int = PROMPTS) -> list[str]:
-    """To a question each about so many clips."""
-    variant = bundle.choose(None, None, None)
-    session = Session.open(bundle, variant, Conversation.over(bundle, language), "cuda")
-    frames = bundle.manifest.variants[variant].frames
-    given = []
-    for number in range(prompts):
-        clip = Clip.make(Split.test, number)
-        watched = session.watch(clip.window(frames, bundle.manifest.vision.image_size))
-        question = clip.questions[number % len(clip.questions)].text
-        given.append(session.ask(watched, question, MOST_TOKENS).answer)
-    return given
+@dataclass(frozen=True)
+class Asked:
+    """A question about a clip."""
+
+    window: Window
+    question: str
 
 
-def compare_answers(bundle: Bundle, prompts: int = PROMPTS) -> dict[str, Any]:
-    """Of both ways; equal means to the letter."""
-    theirs, ours = (answers(bundle, loaded(bundle, kernels), prompts) for kernels in (False, True))
-    differ = [pair for pair in zip(ours, theirs, strict=True) if pair[0] != pair[1]]
-    return {"prompts": prompts, "different_answers": len(set(theirs)), "differ": differ}
+def questions(frames: int, image_size: int, count: int = PROMPTS) -> list[Asked]:
+    """One each about so many clips of the test split. Draws with OpenCV."""
+    from stts_calib.clips import Clip, Split  # noqa: PLC0415  # a GPU machine may be without OpenCV
+
+    clips = [Clip.make(Split.test, number) for number in range(count)]
+    return [
+        Asked(clip.window(frames, image_size), clip.questions[number % len(clip.questions)].text)
+        for number, clip in enumerate(clips)
+    ]
+
+
+def write_questions(path: Path, asked: Sequence[Asked]) -> None:
+    """As `read_questions` reads them."""
+    windows = [one.window for one in asked]
+    frames, times = np.stack([one.frames for one in windows]), np.stack([one.times_seconds for one in windows])
+    np.savez_compressed(path, frames=frames, times=times, questions=[one.question for one in asked])
+
+
+def read_questions(path: Path) -> list[Asked]:
+    with np.load(path) as file:
+        rows = zip(file["frames"], file["times"], file["questions"], strict=True)
+        return [
+            Asked(Window("clip", float(times[-1]), times, frames, 1.0), str(question))
+            for frames, times, question in rows
+        ]
+
+
+def answers(bundle: Bundle, language: CudaLanguage, asked: Sequence[Asked], to_the_end: bool = True) -> list[str]:
+    """Else as many tokens as they may have, whatever the model ends with."""
+    variant, eos_ids = bundle.choose(None, None, None), bundle.manifest.prompt.eos_ids
+    conversation = Conversation(language, PromptBuilder.of(bundle), eos_ids if to_the_end else ())
+    session = Session.open(bundle, variant, conversation, "cuda")
+    return [session.ask(session.watch(one.window), one.question, MOST_TOKENS).answer for one in asked]
+
+
+def compare_answers(bundle: Bundle, asked: Sequence[Asked]) -> dict[str, Any]:
+    """Of both ways; equal means to the letter. Answers are short, so they are also made to go on."""
+    theirs, ours = (loaded(bundle, kernels) for kernels in (False, True))
+    wanted, given = (answers(bundle, one, asked) for one in (theirs, ours))
+    long, other = (answers(bundle, one, asked, to_the_end=False) for one in (theirs, ours))
+    return {
+        "prompts": len(asked),
+        "different_answers": len(set(wanted)),
+        "differ": [pair for pair in zip(given, wanted, strict=True) if pair[0] != pair[1]],
+        "same_when_made_to_go_on": sum(one == another for one, another in zip(long, other, strict=True)),
+    }
+
+
+def compare_logits(bundle: Bundle, tokens: int = 200) -> dict[str, Any]:
+    """Along a text of ONNX Runtime's: the worst error of the kernels' logits, and what rounding does not explain."""
+    theirs, ours = (loaded(bundle, kernels) for kernels in (False, True))
+    text, wanted, got = [_begin(theirs)], [], []
+    _begin(ours)
+    for place in range(_FIRST, min(_FIRST + tokens, theirs.context)):
+        next_token = _forward(theirs, text[-1], place)
+        _forward(ours, text[-1], place)
+        wanted.append(theirs.logits())
+        got.append(ours.logits())
+        text.append(next_token)
+    errors = [relative_error(one, another) for one, another in zip(got, wanted, strict=True)]
+    bar = ROUNDING[precision_of(bundle, bundle.manifest.language.graphs[CUDA])].logits
+    return {"tokens": len(errors), "worst": max(errors), "bar": bar, "disagreement": disagreement(wanted, got, bar)}
 
 
 def step_milliseconds(language: CudaLanguage, tokens: int = 200) -> float:
@@ -137,10 +193,10 @@ FAULTS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
 """What can be wrong where the kernels are loaded."""
 
 
-def fault(bundle: Bundle, name: str) -> dict[str, Any]:
+def fault(bundle: Bundle, name: str, asked: Sequence[Asked]) -> dict[str, Any]:
     """What the engine says of a fault, and whether it answers as it does without kernels."""
     with FAULTS[name](), decode_kernels(True):
         language = load_language(bundle, "cuda")
     assert isinstance(language, CudaLanguage)
-    given, wanted = answers(bundle, language, 3), answers(bundle, loaded(bundle, kernels=False), 3)
+    given, wanted = (answers(bundle, one, asked) for one in (language, loaded(bundle, kernels=False)))
     return {"kernels": language.step_choice.step is not None, "note": language.note, "same_answers": given == wanted}

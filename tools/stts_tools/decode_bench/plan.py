@@ -97,7 +97,7 @@ class Kernels:
             module = self._packaged(products_module(plan.kind, activation, TILINGS[plan.kind]))
         else:
             module = self._swept(sweep_name(plan.kind, number))
-        return Product(module.kernel(name), plan.tiling(name), name == "gated")
+        return Product(module.kernel(name), plan.kind, plan.tiling(name), name == "gated")
 
     @property
     def kinds(self) -> list[WeightKind]:

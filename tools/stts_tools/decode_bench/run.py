@@ -14,9 +14,9 @@ from stts_runtime.cuda_decode.layer import ORDER, KernelName, LayerKernels
 from stts_runtime.cuda_decode.shape import MAX_BATCH, DecoderShape
 from stts_runtime.cuda_decode.step import StepKernels
 from stts_runtime.cuda_decode.variants import ACTIVATIONS, ProductName, WeightKind
-from stts_tools.decode_bench.check import check
+from stts_tools.decode_bench.check import check, check_batch
 from stts_tools.decode_bench.gpu import Gpu
-from stts_tools.decode_bench.model import MOLMO2_4B, Model, weight_bytes
+from stts_tools.decode_bench.model import MOLMO2_4B, Model, WholeStep, weight_bytes
 from stts_tools.decode_bench.plan import Kernels, Plan
 from stts_tools.decode_bench.tune import Tuner, beside_bound
 
@@ -56,6 +56,8 @@ def checks(gpu: Gpu, kernels: Kernels, note: Note) -> None:
     everyone = [100 * number + 17 for number in range(MAX_BATCH)]
     plan = Plan.packaged("dense", dependent=False)
     note("dense half, eight sequences", attempt(lambda: check(gpu, kernels, _SMALL, plan, "half", everyone)))
+    for kind in kernels.kinds[:2]:
+        note(f"{kind}, whole steps of eight", attempt(lambda: check_batch(gpu, kind, _SMALL, everyone, 4096)))  # noqa: B023
     note("dense half, whole size", attempt(lambda: check(gpu, kernels, MOLMO2_4B, plan, "half", [772])))
 
 
@@ -105,15 +107,16 @@ def alone(gpu: Gpu, kernels: Kernels, model: Model, plan: Plan) -> dict[str, Any
 
 
 def whole_steps(gpu: Gpu, kernels: Kernels, model: Model, plan: Plan) -> dict[str, Any]:
-    """Milliseconds of one token, head and choice included, behind each length."""
-    step = StepKernels(gpu.driver, 0, model.shape, model.kind, "half")
+    """Milliseconds of a token of each sequence, head and choice included."""
+    of_wheel: WeightKind = "dense" if model.kind == "float8" else model.kind
+    step = StepKernels(gpu.driver, 0, model.shape, of_wheel, "half")
     step.layer = kernels.of(plan, model.shape)
-    work, results = model.whole_step(step, VOCABULARY), {}
-    for length in LENGTHS:
-        model.start(length, 1)
-        graph = gpu.graph(work)
+    work, results = WholeStep(model, step, VOCABULARY), {}
+    for length, batch in [*((length, 1) for length in LENGTHS), *((LENGTHS[0], batch) for batch in (2, 4, MAX_BATCH))]:
+        work.start([0] * batch, [length] * batch)
+        graph = gpu.graph(lambda: work.enqueue(range(batch)))  # noqa: B023
         gpu.milliseconds(graph.launch, 1, 2)
-        results[f"behind {length}"] = round(statistics.median(gpu.milliseconds(graph.launch, 7, 4)), 4)
+        results[f"{batch} behind {length}"] = round(statistics.median(gpu.milliseconds(graph.launch, 7, 4)), 4)
         graph.close()
     return results
 

@@ -18,12 +18,13 @@
 // `product.total` has its sum. `bring(activations, scratch)` is called once the kernel before is done.
 template <class Product, class Bring, class Finish>
 DEVICE void run_block(Product& product, int rows, int batch, Bring bring, Finish finish) {
-    Bits16* activations = reinterpret_cast<Bits16*>(shared_memory() + Product::SHARED_BYTES);
+    Bits16* activations = reinterpret_cast<Bits16*>(shared_memory() + product.held_bytes());
     float* sums = reinterpret_cast<float*>(activations + batch * stride_of(product.columns));
     let_next_start();
     product.begin();
     wait_for_previous();
     bring(activations, sums);
+    product.wait_for_scales();
     barrier();
     product.run(activations, batch);
     product.share(sums);
