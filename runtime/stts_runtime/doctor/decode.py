@@ -16,7 +16,8 @@ from stts_runtime.engines.cuda_step import misfit_of
 def kernels_fact(device: Device) -> Fact:
     """Whether the kernels are asked for and run on this device."""
     because = _obstacle(device)
-    return Fact.of("decode kernels", f"of compute_{_architecture(device)}, where a bundle's decoder fits", because)
+    kernels = f"of compute_{_architecture(device)}, where a bundle's decoder fits"
+    return Fact.of("decode kernels", None if because else kernels, because)
 
 
 def single_tokens_fact(bundle: Bundle, device: Device) -> Fact | None:

@@ -22,7 +22,7 @@ from stts_runtime.cuda_decode.driver import Driver
 from stts_runtime.cuda_decode.shape import DecoderShape
 from stts_runtime.cuda_decode.variants import packaged_modules
 from stts_runtime.device import Device
-from stts_runtime.doctor.decode import single_tokens_fact
+from stts_runtime.doctor.decode import kernels_fact, single_tokens_fact
 from stts_runtime.engines import cuda_step, load_language
 from stts_runtime.engines.agreement import Trial, disagreement
 from stts_runtime.engines.cuda_language import CudaLanguage
@@ -216,6 +216,8 @@ def test_doctor_names_the_way_of_single_tokens(
     fact = single_tokens_fact(bundle, device)
     assert fact is not None
     assert str(fact.value).startswith(says)
+    reason = says.removeprefix("ONNX Runtime: ")
+    assert kernels_fact(device).because == (reason if reason != says else None)
 
 
 def test_doctor_says_what_does_not_fit(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,15 +42,16 @@ def host(fake: FakeOnnxRuntime, monkeypatch: pytest.MonkeyPatch) -> HostDriver:
     return driver
 
 
-def asked(bundle: Bundle, count: int) -> list[checks.Asked]:
-    return checks.questions(3, bundle.manifest.vision.image_size, count)
+def asked(bundle: Bundle, clips: int) -> list[checks.Asked]:
+    """A question about each."""
+    return checks.questions(3, bundle.manifest.vision.image_size, clips, each=1)
 
 
 def test_questions_survive_their_file(bundle: Bundle, tmp_path: Path) -> None:
     written = asked(bundle, 2)
     checks.write_questions(tmp_path / "clips.npz", written)
     for one, other in zip(written, checks.read_questions(tmp_path / "clips.npz"), strict=True):
-        assert one.question == other.question
+        assert one.questions == other.questions
         assert np.array_equal(one.window.frames, other.window.frames)
         assert np.array_equal(one.window.times_seconds, other.window.times_seconds)
 

@@ -30,7 +30,8 @@ from stts_runtime.references.bars import ROUNDING, precision_of, relative_error
 from stts_runtime.session import Session
 from stts_runtime.video import Window
 
-PROMPTS, MOST_TOKENS, LONG_RUN = 50, 32, 10_000
+CLIPS, QUESTIONS, MOST_TOKENS, LONG_RUN = 10, 5, 32, 10_000
+"""Ten clips and five questions about each are fifty prompts."""
 _BEFORE = 300
 """Tokens of a long run until everything is there that will be."""
 _FIRST = 16
@@ -56,36 +57,33 @@ def loaded(bundle: Bundle, kernels: bool) -> CudaLanguage:
 
 @dataclass(frozen=True)
 class Asked:
-    """A question about a clip."""
+    """A clip, and questions about it."""
 
     window: Window
-    question: str
+    questions: list[str]
 
 
-def questions(frames: int, image_size: int, count: int = PROMPTS) -> list[Asked]:
-    """One each about so many clips of the test split. Draws with OpenCV."""
+def questions(frames: int, image_size: int, clips: int = CLIPS, each: int = QUESTIONS) -> list[Asked]:
+    """About the first clips of the test split. Draws with OpenCV."""
     from stts_calib.clips import Clip, Split  # noqa: PLC0415  # a GPU machine may be without OpenCV
 
-    clips = [Clip.make(Split.test, number) for number in range(count)]
-    return [
-        Asked(clip.window(frames, image_size), clip.questions[number % len(clip.questions)].text)
-        for number, clip in enumerate(clips)
-    ]
+    made = (Clip.make(Split.test, number) for number in range(clips))
+    return [Asked(clip.window(frames, image_size), [one.text for one in clip.questions[:each]]) for clip in made]
 
 
 def write_questions(path: Path, asked: Sequence[Asked]) -> None:
     """As `read_questions` reads them."""
     windows = [one.window for one in asked]
     frames, times = np.stack([one.frames for one in windows]), np.stack([one.times_seconds for one in windows])
-    np.savez_compressed(path, frames=frames, times=times, questions=[one.question for one in asked])
+    np.savez_compressed(path, frames=frames, times=times, questions=[one.questions for one in asked])
 
 
 def read_questions(path: Path) -> list[Asked]:
     with np.load(path) as file:
         rows = zip(file["frames"], file["times"], file["questions"], strict=True)
         return [
-            Asked(Window("clip", float(times[-1]), times, frames, 1.0), str(question))
-            for frames, times, question in rows
+            Asked(Window("clip", float(times[-1]), times, frames, 1.0), list(map(str, texts)))
+            for frames, times, texts in rows
         ]
 
 
@@ -94,7 +92,11 @@ def answers(bundle: Bundle, language: CudaLanguage, asked: Sequence[Asked], to_t
     variant, eos_ids = bundle.choose(None, None, None), bundle.manifest.prompt.eos_ids
     conversation = Conversation(language, PromptBuilder.of(bundle), eos_ids if to_the_end else ())
     session = Session.open(bundle, variant, conversation, "cuda")
-    return [session.ask(session.watch(one.window), one.question, MOST_TOKENS).answer for one in asked]
+    given = []
+    for one in asked:
+        watched = session.watch(one.window)
+        given += [session.ask(watched, question, MOST_TOKENS).answer for question in one.questions]
+    return given
 
 
 def compare_answers(bundle: Bundle, asked: Sequence[Asked]) -> dict[str, Any]:
@@ -103,7 +105,7 @@ def compare_answers(bundle: Bundle, asked: Sequence[Asked]) -> dict[str, Any]:
     wanted, given = (answers(bundle, one, asked) for one in (theirs, ours))
     long, other = (answers(bundle, one, asked, to_the_end=False) for one in (theirs, ours))
     return {
-        "prompts": len(asked),
+        "prompts": len(wanted),
         "different_answers": len(set(wanted)),
         "differ": [pair for pair in zip(given, wanted, strict=True) if pair[0] != pair[1]],
         "same_when_made_to_go_on": sum(one == another for one, another in zip(long, other, strict=True)),
