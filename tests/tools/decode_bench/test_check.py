@@ -33,6 +33,9 @@ ODD = DecoderShape(width=96, layers=1, heads=4, kv_heads=2, head_dim=64, mlp_wid
 """No columns are whole steps of any format, and no rows are whole blocks."""
 WIDE_HEADS = DecoderShape(width=160, layers=1, heads=8, kv_heads=1, head_dim=128, mlp_width=288)
 
+WHOLE_CHUNKS = DecoderShape(width=512, layers=1, heads=4, kv_heads=2, head_dim=128, mlp_width=1024)
+"""A row's scales are whole chunks of 16 bytes in every format."""
+
 LONG_ROWS = replace(WIDE_HEADS, mlp_width=2720)
 """More steps of columns than any candidate has under way."""
 
@@ -108,6 +111,14 @@ def test_weights_under_way_in_shared_memory(gpu: Gpu, sweep: Kernels, kind: Weig
     plan = Plan.packaged(kind, dependent=False)
     plan = replace(plan, products=dict.fromkeys(PRODUCTS, CANDIDATES[kind].index(candidate)))
     result = check(gpu, sweep, LONG_ROWS, plan, "half", [30, 7], layers=1)
+    assert result["within_bar"], result
+
+
+@pytest.mark.parametrize(("kind", "candidate"), [("float8", "8.3.3s"), ("float8", "8.1.2"), ("int4", "10.3.2s")])
+def test_scales_that_are_copied_by_chunks(gpu: Gpu, sweep: Kernels, kind: WeightKind, candidate: str) -> None:
+    plan = Plan.packaged(kind, dependent=False)
+    plan = replace(plan, products=dict.fromkeys(PRODUCTS, CANDIDATES[kind].index(candidate)))
+    result = check(gpu, sweep, WHOLE_CHUNKS, plan, "half", [20], layers=1)
     assert result["within_bar"], result
 
 

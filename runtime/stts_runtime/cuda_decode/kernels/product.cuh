@@ -149,19 +149,21 @@ template <class Format, int TILES, int WARPS, int AHEAD, template <int, int, int
 private:
     static DEVICE char* scales_of(int row, int stride) { return shared_memory() + UnderWay::SHARED_BYTES + row * stride; }
 
-    // Of a tile's rows, which follow each other, by all threads.
+    // Of a tile's rows, which follow each other, by all warps in turn.
     DEVICE void bring_scales(int tile, const Weights& weights, int first) {
         if (Format::BLOCK == 0) return;
         int count = scales_of_row<Format>(columns), stride = scale_stride<Format>(columns);
         const Scale* all = reinterpret_cast<const Scale*>(weights.scales);
         constexpr int OF_CHUNK = sizeof(Chunk) / sizeof(Scale);
         int apiece = count % OF_CHUNK ? 1 : OF_CHUNK;   // else rows do not begin at whole chunks
-        for (int i = threadIdx.x; i < TILE * count / apiece; i += WARPS * WARP) {
-            int row = i * apiece / count, number = i * apiece % count;
-            const Scale* from = all + static_cast<long>(min(first + row, weights.rows - 1)) * count + number;
-            Scale* to = reinterpret_cast<Scale*>(scales_of(tile * TILE + row, stride)) + number;
-            if (apiece == 1) *to = load_scale(from);
-            else copy_weights(to, from, true);
+#pragma unroll 1
+        for (int row = warp; row < TILE; row += WARPS) {
+            const Scale* from = all + static_cast<long>(min(first + row, weights.rows - 1)) * count;
+            Scale* to = reinterpret_cast<Scale*>(scales_of(tile * TILE + row, stride));
+#pragma unroll 1
+            for (int number = lane * apiece; number < count; number += WARP * apiece)
+                if (apiece == 1) to[number] = load_scale(from + number);
+                else copy_weights(to + number, from + number, true);
         }
     }
 
