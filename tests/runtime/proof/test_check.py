@@ -113,11 +113,11 @@ def without_proof(bundle: Path) -> Path:
 
 
 def test_an_older_bundle_works_and_says_how_to_get_a_proof(copy: Path) -> None:
-    assert [fact.value for fact in bundle_facts(copy)] == [f"stts-runtime check {copy}"]
+    assert [fact.value for fact in bundle_facts(copy, WORKSTATION)] == [f"stts-runtime check {copy}"]
     older = without_proof(copy)
     with pytest.raises(BundleError, match=r"carries no proof .* build it again with: stts-export build"):
         checked(older)
-    assert [fact.value for fact in bundle_facts(older)] == [None]
+    assert [fact.value for fact in bundle_facts(older, WORKSTATION)] == [None]
     assert "so none was tried" in (Trial(Bundle.open(older), WORKSTATION).note([]) or "")
 
 

@@ -38,7 +38,7 @@ def host(fake: FakeOnnxRuntime, monkeypatch: pytest.MonkeyPatch) -> HostDriver:
     driver = HostDriver(packaged_modules(), do=fake.cuda.do)
     monkeypatch.setattr(cuda_step, "load_driver", lambda: Driver(driver))
     monkeypatch.setattr(checks, "load_driver", lambda: Driver(driver))
-    monkeypatch.setattr(checks, "MOST_TOKENS", 3)
+    monkeypatch.setattr(checks, "MOST_TOKENS", 2)
     return driver
 
 
