@@ -146,8 +146,9 @@ class Model:
         self._opened()
         clip = source if isinstance(source, Clip) else self._clip(source, keep, frames, times)
         window, read_milliseconds = clip.window()
-        session = self.session(clip.variant)
-        watched = session.watch(window, read_milliseconds, [*self._choice.notes, *clip.notes])
+        session, note = self.session(clip.variant), self._opened().conversation.note
+        notes = [*self._choice.notes, *([] if note is None else [note]), *clip.notes]
+        watched = session.watch(window, read_milliseconds, notes)
         return Viewing(session, watched, self.forms)
 
     def session(self, variant: str) -> Session:

@@ -12,10 +12,14 @@ import numpy as np
 import pytest
 
 import stts_runtime
+from stts_runtime.answering import Conversation
+from stts_runtime.bench import Benchmark
 from stts_runtime.bundle import Bundle
+from stts_runtime.engines.cpu import CpuLanguage
 from stts_runtime.errors import UserError
 from stts_runtime.model import Model
 from stts_runtime.records import Answer
+from stts_runtime.stream.assemble import tell_note
 from stts_runtime.video import VideoFile, Window
 
 FRAMES = np.zeros((3, 30, 40, 3), np.uint8)
@@ -272,3 +276,22 @@ def test_a_closed_model_says_so_and_its_answers_stay(micro_bundle: Bundle, clip:
     for use in (lambda: model.ask(clip, "Who?"), lambda: model.stream(clip, ask="Who?")):
         with pytest.raises(UserError, match="closed; load"):
             use()
+
+
+@pytest.mark.onnxruntime
+def test_what_there_is_to_say_of_the_language_engine_goes_with_an_answer_and_is_told_once(
+    micro_bundle: Bundle, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = "ONNX Runtime runs single tokens, and not the decode kernels: no driver"
+    monkeypatch.setattr(CpuLanguage, "note", note, raising=False)
+    answer = stts_runtime.load(micro_bundle.folder, engine="cpu").ask(clip, "Who?", frames=3, max_tokens=1)
+    assert answer.notes.count(note) == 1
+    benchmark = Benchmark(micro_bundle, None, "cpu", rounds=1)
+    benchmark.run(None, on_round=lambda: None)
+    assert benchmark.notes.count(note) == 1
+    told: list[str] = []
+    tell_note(Conversation.open(micro_bundle), told.append)
+    assert told == [f"note: {note}"]
+    monkeypatch.undo()
+    tell_note(Conversation.open(micro_bundle), told.append)
+    assert len(told) == 1

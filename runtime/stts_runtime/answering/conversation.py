@@ -26,6 +26,7 @@ from stts_runtime.answering.turns import Call, calls_of, reusable
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import EngineName, LanguageEngine, load_language
 from stts_runtime.engines.finite import check_logits
+from stts_runtime.engines.interfaces import Noted
 from stts_runtime.errors import ContextError, PromptError, UserError
 from stts_runtime.prompt import PromptBuilder, Tokens, Turn
 
@@ -90,6 +91,11 @@ class Conversation:
     @property
     def lowering(self) -> str:
         return self._language.lowering
+
+    @property
+    def note(self) -> str | None:
+        """What a user should know of how the language model runs; None if there is nothing."""
+        return self._language.note if isinstance(self._language, Noted) else None
 
     def watch(self, visual_tokens: Any, times_seconds: Sequence[float], kept: NDArray[np.bool_]) -> Prefix:
         """Prefills a window in place of the last one; `kept` (T, G) says which groups have a visual token.

@@ -20,7 +20,14 @@ from stts_runtime.serve.settings import ServeConfig
 from stts_runtime.serve.tls import check_certificate
 from stts_runtime.session import Sessions
 from stts_runtime.small_memory import small_memory
-from stts_runtime.stream.assemble import incremental_engines, metrics_served, open_bundle, open_channels, open_listeners
+from stts_runtime.stream.assemble import (
+    incremental_engines,
+    metrics_served,
+    open_bundle,
+    open_channels,
+    open_listeners,
+    tell_note,
+)
 from stts_runtime.stream.channel import Channel
 from stts_runtime.stream.metrics import StreamMetrics
 from stts_runtime.stream.pipeline import Events, Pipeline
@@ -43,6 +50,7 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
             check_certificate(*config.serve.certificate)
         bundle, choice = open_bundle(config, tell)
         sessions = Sessions(bundle, choice.name)
+        tell_note(sessions.conversation, tell)
         live = _live(config, bundle, choice, sessions.conversation)
         limits = config.serve.limits
         worker = EngineWorker(bundle, sessions, live, LookCache(limits.cache_bytes, limits.upload_seconds))
