@@ -144,7 +144,12 @@ def no_checkpoint(folder: Path) -> str:
     names = _names(folder)
     if "manifest.json" in names:
         return f"it is a bundle, built already: stts-runtime run {shlex.quote(shown(folder))} VIDEO --ask QUESTION"
-    return _other_format(names) or _hub_cache(folder, names) or _only_below(folder, "config.json") or ""
+    return (
+        _other_format(names, shlex.quote(shown(folder)))
+        or _hub_cache(folder, names)
+        or _only_below(folder, "config.json")
+        or ""
+    )
 
 
 def no_checkpoint_in(names: Collection[str], repository: str) -> str:
@@ -152,14 +157,14 @@ def no_checkpoint_in(names: Collection[str], repository: str) -> str:
     if "manifest.json" in names:
         here = repository.partition("/")[2]
         return f"it is a bundle, built already: hf download {repository} --local-dir {here}; stts-runtime run {here}"
-    return _other_format(names)
+    return _other_format(names, "FOLDER")
 
 
-def _other_format(names: Collection[str]) -> str:
+def _other_format(names: Collection[str], place: str) -> str:
     if "adapter_config.json" in names:
         return (
             "it is an adapter (LoRA) and no model; merge it into its base model first: "
-            f"stts-export import BASE --adapter {shlex.quote(shown(folder))} --out CHECKPOINT"
+            f"stts-export import BASE --adapter {place} --out CHECKPOINT"
         )
     if any(name.endswith(".gguf") for name in names):
         return "GGUF is llama.cpp's format; give the Hugging Face folder that it was converted from"
