@@ -221,15 +221,17 @@ def test_a_clip_with_too_few_frames_is_refused(micro_bundle: Bundle, tmp_path: P
 
 def test_build_refuses_in_one_line(micro_checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "a" / "bundle"
+    empty = tmp_path / "empty"
+    empty.mkdir()
     cases = [
         ((tmp_path / "none",), "no such folder"),
-        ((tmp_path,), "is not a checkpoint: it holds neither config.json nor config.yaml"),
+        ((empty,), "is not a checkpoint: it holds neither config.json nor config.yaml"),
         ((micro_checkpoint, "--keep", "0"), "keep ratio must lie above 0"),
         ((micro_checkpoint, "--frames", "4", "--keep", "0.2"), "lowest keep is 1/4"),
     ]
     for words, message in cases:
         assert_refused(run("stts-export", "build", *words, "--out", out), message)
-        assert not list(tmp_path.iterdir())
+        assert list(tmp_path.iterdir()) == [empty]
 
 
 def test_import_writes_a_checkpoint_that_build_and_import_read(micro_checkpoint: Path, tmp_path: Path) -> None:

@@ -81,7 +81,11 @@ REFUSED = {"stts-runtime compile BUNDLE --engine tensorrt": "no NVIDIA GPU here"
 
 def to_run() -> Iterator[ParameterSet]:
     """Each command once."""
-    once = {command.text: command for command in shown() if not command.text.startswith(PARSED_ONLY)}
+    once = {
+        command.text: command
+        for command in shown()
+        if not command.text.startswith(PARSED_ONLY) and command.words[0] not in SHELL_SCRIPTS
+    }
     builds = [text for text in once if text.startswith("stts-export build")]
     for text, command in once.items():
         yield pytest.param(command, id=command.place, marks=[pytest.mark.slow] if text in builds[1:] else [])

@@ -50,7 +50,7 @@ def run(batch: Batch, inputs: list[Input], out: Path | None = None) -> list[Answ
 def words(line: bytes | str) -> dict[str, Any]:
     """A line of results without what it cost."""
     record = json.loads(line)
-    del record["tokens"]["cached"]
+    record["tokens"].pop("cached", None)
     costs = {"milliseconds", "reused_vision", "reused_prefix"}
     return {name: value for name, value in record.items() if name not in costs}
 
