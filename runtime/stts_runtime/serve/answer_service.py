@@ -5,8 +5,8 @@ thread gets nothing but its own work.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -23,16 +23,18 @@ from stts_runtime.record_parts import TokenLogprobRecord
 from stts_runtime.records import AnyAnswer
 from stts_runtime.serve import media
 from stts_runtime.serve.api_errors import ApiError
+from stts_runtime.serve.clip_kwargs import ClipKwargs
 from stts_runtime.serve.engine_queue import EngineQueue, Job, Slot
 from stts_runtime.serve.engine_worker import Asked, EngineWorker, ReadClip
 from stts_runtime.serve.hub import Hub
 from stts_runtime.serve.remote import fetched
+from stts_runtime.serve.sent_frames import clip_of_frames
 from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.serve.uploads import PREFIX, Uploads
 from stts_runtime.session import Clip, Wanted
 from stts_runtime.stream.channel import Channel
-from stts_runtime.video import VideoFile
+from stts_runtime.video import VideoFile, rule_count
 
 _LOOK_FOR_CLIENT_SECONDS = 0.5
 
@@ -56,6 +58,15 @@ class Media:
 
 
 @dataclass(frozen=True)
+class Frames:
+    """Several pictures that are one clip."""
+
+    pictures: tuple[Media, ...]
+    param: str
+    """As in `Media`."""
+
+
+@dataclass(frozen=True)
 class JsonSchema:
     """What an answer has to be; it has not been read yet."""
 
@@ -75,12 +86,14 @@ class Piece:
 @dataclass(frozen=True)
 class Question:
     text: str
-    about: Stream | Media
+    about: Stream | Media | Frames
     max_tokens: int
     wanted: Wanted = field(default_factory=Wanted)
     stops: Sequence[str] = ()
     form: AnswerForm = FREE
     schema: JsonSchema | None = None
+    clip: ClipKwargs = field(default_factory=ClipKwargs)
+    """How the clip is looked at."""
 
 
 class PendingAnswer:
@@ -175,10 +188,16 @@ class AnswerService:
 
     def _read(self, question: Question) -> Asked:
         """In a thread of the server: reads what the question is about."""
-        about, form = question.about, self._form(question)
+        form = self._form(question)
         self._worker.check(question.text, form, question.max_tokens)
-        subject = self._channel(about, question, form) if isinstance(about, Stream) else self._media(about, question)
-        return Asked(question.text, subject, question.max_tokens, form)
+        return Asked(question.text, self._subject(question, form), question.max_tokens, form)
+
+    def _subject(self, question: Question, form: AnswerForm) -> Channel | ReadClip | Image:
+        about = question.about
+        if isinstance(about, Stream):
+            return self._channel(about, question, form)
+        with self._folder_unnamed():
+            return self._frames(about, question) if isinstance(about, Frames) else self._media(about, question)
 
     def _form(self, question: Question) -> AnswerForm:
         """With the schema, once it was read. Raises `ApiError` that says where it is wrong, and `MissingExtraError`."""
@@ -204,10 +223,11 @@ class AnswerService:
     def _media(self, about: Media, question: Question) -> ReadClip | Image:
         content, limits = self._content(about), self._settings.limits
         if isinstance(content, bytes) and (about.kind or media.kind_of(content, limits)) == "picture":
+            _check_still(question)
             return self._worker.picture(media.picture(content, limits))
         opened = nullcontext(content) if isinstance(content, VideoFile) else self._uploads.opened(content, "clip")
         with opened as video:
-            return self._clip(video, question.wanted)
+            return self._clip(video, question)
 
     def _content(self, about: Media) -> bytes | VideoFile:
         limits, url, param = self._settings.limits, about.url.strip(), about.param
@@ -231,12 +251,40 @@ class AnswerService:
         theirs = "; this one the front end alone can open" if url.startswith(("/", "blob:")) else ""
         raise ApiError(400, f"{param} should be {wanted}{theirs}", param)
 
-    def _clip(self, video: VideoFile, wanted: Wanted) -> ReadClip:
-        try:
-            clip = Clip.of(self._bundle, video, wanted)
-        except BundleError as error:
-            # Where the bundle lies is nobody's business.
-            folder = self._bundle.folder
-            raise ApiError(400, str(error).replace(str(folder), folder.name)) from None
+    def _frames(self, about: Frames, question: Question) -> ReadClip:
+        limits = self._settings.limits
+        if len(about.pictures) > limits.clip_frames:
+            raise ApiError(400, f"a clip may have {limits.clip_frames} frames, got {len(about.pictures)}", about.param)
+        contents = ((self._content(one), one) for one in about.pictures)
+        images = (media.picture(_bytes(content, one), limits) for content, one in contents)
+        return clip_of_frames(images, question.clip.fps, self._bundle, question.wanted, about.param)
+
+    def _clip(self, video: VideoFile, question: Question) -> ReadClip:
+        fps, wanted = question.clip.fps, question.wanted
+        if fps is not None:
+            wanted = replace(wanted, frames=rule_count(video.duration_seconds, fps))
+        clip = Clip.of(self._bundle, video, wanted)
         window, milliseconds = clip.window()
         return ReadClip(window, clip.variant, clip.notes, milliseconds)
+
+    @contextmanager
+    def _folder_unnamed(self) -> Iterator[None]:
+        """Where the bundle lies is nobody's business."""
+        try:
+            yield
+        except BundleError as error:
+            folder = self._bundle.folder
+            raise ApiError(400, str(error).replace(str(folder), folder.name)) from None
+
+
+def _check_still(question: Question) -> None:
+    """Raises `ApiError` for what is said of frames where there is one."""
+    if question.clip.fps is not None or question.clip.frames not in (None, 1):
+        param = question.clip.param
+        raise ApiError(400, f"{param} is for clips, and one picture has one frame; leave it out", param)
+
+
+def _bytes(content: bytes | VideoFile, about: Media) -> bytes:
+    if isinstance(content, VideoFile):
+        raise ApiError(400, f"{about.param} is a clip, and image_url takes pictures: send it as video_url", about.param)
+    return content

@@ -10,8 +10,9 @@ from stts_runtime.answering import AnswerForm, Sampling
 from stts_runtime.answering.form import checked_choices
 from stts_runtime.bundle import Bundle
 from stts_runtime.errors import UserError
-from stts_runtime.serve.answer_service import JsonSchema, Media, Question, Stream
+from stts_runtime.serve.answer_service import Frames, JsonSchema, Media, Question, Stream
 from stts_runtime.serve.api_errors import ApiError
+from stts_runtime.serve.clip_kwargs import ClipKwargs, clip_kwargs
 from stts_runtime.serve.media import DATA_URL, is_data_url
 from stts_runtime.serve.openai_records import (
     ChatRequest,
@@ -59,7 +60,6 @@ def chosen(choices: dict[str, ModelChoice], model: str) -> ModelChoice:
     return choices[model]
 
 
-_FRAMES = "the model takes as many frames as it was built for; POST /api/ask has `frames`"
 _GREEDY = "answers are greedy, always the likeliest token"
 _FORMAT = '{"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}}'
 
@@ -75,18 +75,26 @@ def question_of(body: ChatRequest, choice: ModelChoice, settings: ServerSettings
         raise ApiError(400, told, "messages")
     about, is_earlier = _about(body.messages, choice)
     notes += _on_history(body.messages, is_earlier)
-    notes += [
-        f"{name} was ignored: {_FRAMES}" for name in ("mm_processor_kwargs", "media_io_kwargs") if getattr(body, name)
-    ]
+    clip = _clip(body, about)
     wanted = body.max_completion_tokens or body.max_tokens or settings.limits.answer_tokens
     max_tokens = min(wanted, settings.limits.answer_tokens)
     if max_tokens < wanted:
         notes.append(f"an answer may have {max_tokens} tokens here; {wanted} were asked for")
     stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
-    wanted_variant, form = Wanted(keep=choice.keep), _form(body, ignored)
-    return Question(
-        text, about, max_tokens, wanted_variant, [stop for stop in stops if stop], form, _schema(body.response_format)
-    ), notes
+    wanted_variant, form = Wanted(keep=choice.keep, frames=clip.frames), _form(body, ignored)
+    schema = _schema(body.response_format)
+    stops = [stop for stop in stops if stop]
+    return Question(text, about, max_tokens, wanted_variant, stops, form, schema, clip), notes
+
+
+def _clip(body: ChatRequest, about: Stream | Media | Frames) -> ClipKwargs:
+    """Raises `ApiError` 400 for what cannot be followed."""
+    clip = clip_kwargs(body)
+    if isinstance(about, Stream) and clip != ClipKwargs():
+        raise ApiError(400, f"{clip.param} is for clips, and a stream's window is set where it is started", clip.param)
+    if isinstance(about, Media) and clip.frames is not None and clip.fps is not None:
+        raise ApiError(400, "of a clip, num_frames or fps can be followed and not both; leave one out", clip.param)
+    return clip
 
 
 def _form(body: ChatRequest, greedy: bool) -> AnswerForm:
@@ -160,7 +168,7 @@ def _visuals(message: Message) -> list[tuple[int, VisualPart]]:
     return [(place, part) for place, part in enumerate(message.content) if not isinstance(part, TextPart)]
 
 
-def _about(messages: list[Message], choice: ModelChoice) -> tuple[Stream | Media, bool]:
+def _about(messages: list[Message], choice: ModelChoice) -> tuple[Stream | Media | Frames, bool]:
     """What is asked about, and whether it stands in an earlier message: clients send the whole conversation again."""
     newest = next(_with_visuals(messages), None)
     if choice.stream is not None:
@@ -175,10 +183,16 @@ def _about(messages: list[Message], choice: ModelChoice) -> tuple[Stream | Media
         )
     number, visuals = newest
     place = f"messages[{number}].content"
-    if len(visuals) > 1:
-        raise ApiError(400, f"{place} may have one picture or clip, got {len(visuals)}", place)
-    part_number, part = visuals[0]
-    return _media(part, f"{place}[{part_number}]"), number != len(messages) - 1
+    all_of_it = tuple(_media(part, f"{place}[{part_number}]") for part_number, part in visuals)
+    if len(all_of_it) == 1:
+        return all_of_it[0], number != len(messages) - 1
+    if not all(one.kind == "picture" for one in all_of_it):
+        raise ApiError(
+            400,
+            f"{place} may have one clip, or pictures (image_url) that are the frames of one; got {len(visuals)} parts",
+            place,
+        )
+    return Frames(all_of_it, place), number != len(messages) - 1
 
 
 def _with_visuals(messages: list[Message]) -> Iterator[tuple[int, list[tuple[int, VisualPart]]]]:
