@@ -97,13 +97,14 @@ def evaluate_command(
         {"--videos": videos, "--options": options, "--judge": judge, "--max-tokens": max_tokens, "--page": page},
     )
     _check_places(report, plot, answers, journal, bundle)
+    how = options, judge, max_tokens, page
+    own = None if questions is None else OwnQuestions.read(questions, videos, *how, bundle)
     opened = Bundle.open(bundle)
     for note in choose_engine(opened, engine, device).notes:
         show_note(note)
     check_engine(opened, engine)
     settings = settings_of(opened, setting or [])
-    if questions is not None:
-        own = OwnQuestions(questions, videos, options, judge, max_tokens, page)
+    if own is not None:
         evaluate_questions(opened, settings, own, Outputs(journal, report, answers, as_json), engine, jobs)
         return
     clips = clips or 1000

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from stts_calib.accuracy.settings import Setting
-    from stts_calib.questions import QuestionEvaluation, QuestionReport
+    from stts_calib.questions import QuestionEvaluation, QuestionFile, QuestionReport
 
 VideosOption = Annotated[
     Optional[Path], typer.Option(metavar="FOLDER", help="Where the videos lie. Default: beside the questions.")
@@ -48,19 +48,36 @@ _MOST_NAMED = 20
 
 @dataclass(frozen=True)
 class OwnQuestions:
-    """What is asked, as the command line says it."""
+    """What is asked, and how, as the command line says it."""
 
-    file: Path
-    videos: Path | None
+    file: QuestionFile
     options: Literal["letters", "texts", "generated"] | None
     judge: str | None
     max_tokens: int | None
     page: Path | None
 
+    @classmethod
+    def read(
+        cls,
+        questions: Path,
+        videos: Path | None,
+        options: Literal["letters", "texts", "generated"] | None,
+        judge: str | None,
+        max_tokens: int | None,
+        page: Path | None,
+        bundle: Path,
+    ) -> OwnQuestions:
+        """Raises `UserError` for files that cannot be read, or a page that could not be written."""
+        from stts_calib.questions import read_questions
+
+        if page is not None:
+            check_output(page, (".html",), str(questions), bundle)
+        return cls(read_questions(questions, videos), options, judge, max_tokens, page)
+
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where to, checked but for the page."""
+    """Where to, checked before."""
 
     journal: Path | None
     report: Path | None
@@ -72,13 +89,10 @@ def evaluate_questions(
     bundle: Bundle, settings: list[Setting], own: OwnQuestions, out: Outputs, engine: EngineName, jobs: int
 ) -> None:
     """Exits with 2 if some could not be asked, once all others were. Raises `UserError` if none could."""
-    from stts_calib.questions import OptionsAsked, QuestionEvaluation, question_report_of, read_questions
+    from stts_calib.questions import OptionsAsked, QuestionEvaluation, question_report_of
 
-    if own.page is not None:
-        check_output(own.page, (".html",), str(own.file), bundle.folder)
-    file = read_questions(own.file, own.videos)
     options, longest = OptionsAsked(own.options or "letters"), own.max_tokens or 64
-    evaluation = QuestionEvaluation(bundle, settings, file, options, longest, engine, jobs, own.judge)
+    evaluation = QuestionEvaluation(bundle, settings, own.file, options, longest, engine, jobs, own.judge)
     with steps(quiet=out.as_json) as tell:
         videos = len(evaluation.exam.videos)
         evaluation.run(lambda done: tell("asking about videos", done, videos if done else 0), out.journal)

@@ -1,4 +1,4 @@
-"""The same ten questions about five synthetic clips, written down as five benchmarks and a user do."""
+"""The same ten questions about five synthetic clips, written down as people and five benchmarks do."""
 
 from __future__ import annotations
 
@@ -64,12 +64,24 @@ def _options(question: Question, seed: int) -> list[str]:
 
 def _own(folder: Path, asked: Sequence[Written]) -> Path:
     """Half of the questions without options: their answers are written."""
-    rows: list[dict[str, Any]] = []
-    for number, one in enumerate(asked):
-        row = {"video": f"videos/{one.video}.mp4", "question": one.question.text, "answer": one.question.answer}
-        more = {"options": one.options} if number % 2 else {}
-        rows.append({**row, **more, "kind": one.question.kind})
-    path = folder / "own.jsonl"
+    return _lines(folder / "own.jsonl", [_row(one, number % 2 == 1) for number, one in enumerate(asked)])
+
+
+def _with_options(folder: Path, asked: Sequence[Written]) -> Path:
+    return _lines(folder / "options.jsonl", [_row(one, True) for one in asked])
+
+
+def _open(folder: Path, asked: Sequence[Written]) -> Path:
+    return _lines(folder / "open.jsonl", [_row(one, False) for one in asked])
+
+
+def _row(one: Written, has_options: bool) -> dict[str, Any]:
+    row = {"video": f"videos/{one.video}.mp4", "question": one.question.text, "answer": one.question.answer}
+    more = {"options": one.options} if has_options else {}
+    return {**row, **more, "kind": one.question.kind}
+
+
+def _lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
@@ -153,6 +165,8 @@ def _json(path: Path, content: object) -> Path:
 
 _LAYOUTS: Mapping[str, Callable[[Path, Sequence[Written]], Path]] = {
     "own": _own,
+    "own, with options": _with_options,
+    "own, without options": _open,
     "MVBench": _mvbench,
     "TempCompass": _tempcompass,
     "MLVU": _mlvu,
