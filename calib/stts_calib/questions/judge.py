@@ -10,7 +10,7 @@ import json
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from stts_calib.questions.question import OwnQuestion
@@ -36,7 +36,9 @@ def judged_by(command: str) -> Iterator[Judge]:
     try:
         yield _Verdicts(command, process.stdin, process.stdout)
     finally:
-        process.stdin.close()
+        with suppress(OSError):
+            # What it did not read any more is still in there.
+            process.stdin.close()
         process.terminate()
         process.wait()
         process.stdout.close()

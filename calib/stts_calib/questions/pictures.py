@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from stts_calib.questions.evaluate import QuestionEvaluation
 from stts_calib.questions.seen import VideoSeen
@@ -32,13 +33,14 @@ def strips(evaluation: QuestionEvaluation, seen: VideoSeen, settings: Sequence[s
     found = {}
     for name in settings:
         window = windows[manifest.variants[variants[name]].frames]
-        found[name] = _strip(window, seen, name)
+        groups = manifest.budget(manifest.variants[variants[name]]).groups
+        found[name] = _strip(window, seen.settings[name].kept_groups(len(window.frames), groups))
     return found
 
 
-def _strip(window: Window, seen: VideoSeen, setting: str) -> str:
-    count = len(window.times_seconds)
-    kept = seen.settings[setting].kept_groups(count)
+def _strip(window: Window, kept: NDArray[np.bool_]) -> str:
+    """`kept` is (T, G)."""
+    count = len(window.frames)
     width = min(_WIDEST, max(2, round(_HEIGHT * window.aspect)))
     frames = []
     for number in np.unique(np.linspace(0, count - 1, _SHOWN).round().astype(int)).tolist():

@@ -37,11 +37,10 @@ class SettingSaid(_Part):
     kept: Annotated[str, Field(pattern="^[A-Za-z0-9+/=]*$")]
     """Which groups were kept, a bit each, frame by frame, in base64."""
 
-    def kept_groups(self, frames: int) -> NDArray[np.bool_]:
-        """(frames, G), G a square, of which the last bits are left over."""
-        bits = np.unpackbits(np.frombuffer(base64.b64decode(self.kept), np.uint8)).astype(np.bool_)
-        side = int(np.sqrt(len(bits) // frames))
-        return bits[: frames * side**2].reshape(frames, side**2)
+    def kept_groups(self, frames: int, groups: int) -> NDArray[np.bool_]:
+        """(frames, groups)."""
+        bits = np.unpackbits(np.frombuffer(base64.b64decode(self.kept), np.uint8), count=frames * groups)
+        return bits.astype(np.bool_).reshape(frames, groups)
 
 
 def packed(kept: NDArray[np.bool_]) -> str:
