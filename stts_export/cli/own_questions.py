@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from stts_runtime.bundle import Bundle
+from stts_runtime.cli.standard_streams import complain
 from stts_runtime.cli.steps import steps
+from stts_runtime.cli.text import one_line
 from stts_runtime.engines import EngineName
 from stts_runtime.outputs import check_output, written_whole
 
@@ -141,8 +143,8 @@ def _show(made: QuestionReport) -> None:
         points, seen = found.points, f"{found.lost} lost, {found.won} won"
         if found.unseen is not None:
             seen = f"none seen; with so few videos, up to {found.unseen:.1f} % of all may differ"
-        interval = f"({points.low:+.2f} to {points.high:+.2f}), " if found.unseen is None else ""
-        line = f"{found.setting} against {found.against}: {points.value:+.2f} points {interval}{seen}"
+        interval = f" ({points.low:+.2f} to {points.high:+.2f})" if found.unseen is None else ""
+        line = f"{found.setting} against {found.against}: {points.value:+.2f} points{interval}, {seen}"
         console.print(line, soft_wrap=True)
     console.print(f"{len(made.changed)} of {made.questions} answers changed between settings")
 
@@ -177,14 +179,11 @@ def _show_written(written: list[Path]) -> None:
 
 
 def _exit_if_left_out(made: QuestionReport) -> None:
-    from stts_runtime.cli.show import errors
-    from stts_runtime.text import visible
-
     if not made.left_out:
         return
     for one in made.left_out[:_MOST_NAMED]:
-        errors.print(visible(f"{one.place}: {one.reason}"), markup=False, emoji=False, soft_wrap=True)
+        complain(f"error: {one_line(f'{one.place}: {one.reason}')}")
     total = made.questions + len(made.left_out)
     more = f"; the first {_MOST_NAMED} are named" if len(made.left_out) > _MOST_NAMED else ""
-    errors.print(f"{len(made.left_out):,} of {total:,} questions could not be asked{more}", soft_wrap=True)
+    complain(f"{len(made.left_out):,} of {total:,} questions could not be asked{more}")
     raise typer.Exit(2)

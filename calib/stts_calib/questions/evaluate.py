@@ -97,8 +97,9 @@ class QuestionEvaluation:
                 self.seen.append(seen)
         self.seen.sort(key=lambda one: one.clip)
         self.left_out += [LeftOut(*one) for seen in self.seen for one in seen.left_out.items()]
+        self.left_out.sort(key=lambda one: one.number)
         if not self.answered:
-            place, reason = self.left_out[-1]
+            place, reason = self.left_out[0]
             raise UserError(f"no question was answered; {place}: {reason} (--videos names the folder of the videos)")
 
     @property

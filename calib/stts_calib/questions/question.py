@@ -20,6 +20,11 @@ class LeftOut(NamedTuple):
     reason: str
     """What it is and what it should be."""
 
+    @property
+    def number(self) -> int:
+        """Of the line, for putting several in order."""
+        return int(self.place.rpartition(" ")[2])
+
 
 @dataclass(frozen=True)
 class OwnQuestion:

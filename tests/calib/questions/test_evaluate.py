@@ -120,8 +120,8 @@ def test_a_video_that_cannot_be_read_is_left_out_and_tried_again(
         (tmp_path / f"{name}.mp4").write_bytes(good)
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     first = evaluated(micro_bundle, path, journal)
-    assert [one.place for one in first.left_out] == ["line 2", "line 5", "line 4"]
-    assert "no such file" in first.left_out[2].reason
+    assert [one.place for one in first.left_out] == ["line 2", "line 4", "line 5"]
+    assert "no such file" in first.left_out[1].reason
     assert len(first.answered) == 2
     (tmp_path / "broken.mp4").write_bytes(good)
     second = evaluated(micro_bundle, path, journal)
@@ -257,7 +257,7 @@ def test_the_command_reports_and_exits_with_2_where_lines_are_wrong(
     ]
     done = run("stts-export", "evaluate", micro_bundle.folder, "--questions", path, *options, *places, "--json")
     assert done.returncode == 2, done.stderr
-    assert done.stderr.splitlines()[0].startswith("line 5: it is no JSON")
+    assert done.stderr.splitlines()[0].startswith("error: line 5: it is no JSON")
     assert done.stderr.splitlines()[-1] == "1 of 11 questions could not be asked"
     report = QuestionReport.model_validate_json(done.stdout)
     assert report == QuestionReport.model_validate_json((tmp_path / "report.json").read_text())
