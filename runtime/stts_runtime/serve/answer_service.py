@@ -13,6 +13,7 @@ from typing import Any
 
 from fastapi import Request
 
+from stts_runtime import clock
 from stts_runtime.answering import FREE, AnswerForm, TextStream
 from stts_runtime.answering.form import TokenLogprob
 from stts_runtime.bundle import Bundle
@@ -255,9 +256,15 @@ class AnswerService:
         limits = self._settings.limits
         if len(about.pictures) > limits.clip_frames:
             raise ApiError(400, f"a clip may have {limits.clip_frames} frames, got {len(about.pictures)}", about.param)
-        contents = ((self._content(one), one) for one in about.pictures)
-        images = (media.picture(_bytes(content, one), limits) for content, one in contents)
+        images = self._images(about.pictures, clock.now() + limits.decoding_seconds)
         return clip_of_frames(images, question.clip.fps, self._bundle, question.wanted, about.param)
+
+    def _images(self, pictures: Sequence[Media], deadline: float) -> Iterator[Image]:
+        limits = self._settings.limits
+        for one in pictures:
+            if clock.now() > deadline:
+                raise ApiError(413, f"reading the pictures takes more than {limits.decoding_seconds:g} s", one.param)
+            yield media.picture(_bytes(self._content(one), one), limits)
 
     def _clip(self, video: VideoFile, question: Question) -> ReadClip:
         fps, wanted = question.clip.fps, question.wanted

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.openai_records import ChatRequest
+
+_MOST_FRAMES = 100_000
+_FPS = 0.001, 1000.0
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,13 @@ def _object(given: object, param: str) -> dict[str, object]:
 
 
 def _frames(given: object, param: str) -> int:
-    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-        raise ApiError(400, f"{param} should be a whole number from 1 on, got {str(given)[:40]}", param)
+    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= _MOST_FRAMES:
+        raise ApiError(400, f"{param} should be a whole number from 1 to {_MOST_FRAMES}", param)
     return given
 
 
 def _fps(given: object, param: str) -> float:
-    if isinstance(given, bool) or not isinstance(given, int | float) or not (math.isfinite(given) and given > 0):
-        raise ApiError(400, f"{param} should be a number above 0, got {str(given)[:40]}", param)
+    low, high = _FPS
+    if isinstance(given, bool) or not isinstance(given, int | float) or not low <= given <= high:
+        raise ApiError(400, f"{param} should be a number from {low:g} to {high:g}", param)
     return float(given)

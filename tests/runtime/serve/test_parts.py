@@ -505,8 +505,11 @@ def test_what_vllms_clients_say_of_frames_is_followed(
     [
         ([CLIP_PART], {"mm_processor_kwargs": {"max_pixels": 9}}, "mm_processor_kwargs.max_pixels", "is not known"),
         ([CLIP_PART], {"media_io_kwargs": {"image": {}}}, "media_io_kwargs.image", "is not known"),
-        ([CLIP_PART], {"mm_processor_kwargs": {"num_frames": -1}}, "mm_processor_kwargs.num_frames", "from 1 on"),
-        ([CLIP_PART], {"mm_processor_kwargs": {"fps": "2"}}, "mm_processor_kwargs.fps", "a number above 0"),
+        ([CLIP_PART], {"mm_processor_kwargs": {"num_frames": -1}}, "mm_processor_kwargs.num_frames", "from 1 to"),
+        ([CLIP_PART], {"mm_processor_kwargs": {"num_frames": 10**5000}}, "mm_processor_kwargs.num_frames", "from 1 to"),
+        ([CLIP_PART], {"mm_processor_kwargs": {"fps": 10**5000}}, "mm_processor_kwargs.fps", "from 0.001 to 1000"),
+        ([CLIP_PART], {"mm_processor_kwargs": {"fps": 0}}, "mm_processor_kwargs.fps", "from 0.001 to 1000"),
+        ([CLIP_PART], {"mm_processor_kwargs": {"fps": "2"}}, "mm_processor_kwargs.fps", "a number from"),
         ([CLIP_PART], {"mm_processor_kwargs": [8]}, "mm_processor_kwargs", "should be an object"),
         (
             [CLIP_PART],
