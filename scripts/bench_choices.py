@@ -8,7 +8,6 @@ the window. Example: bench_choices.py out/tiny choices.json --questions 1000
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 from collections.abc import Iterator
@@ -25,9 +24,10 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.cli.entry import run_app
 from stts_runtime.cli.options import BundleArgument, EngineOption
 from stts_runtime.engines import choose_engine
-from stts_runtime.outputs import check_place, written_whole
+from stts_runtime.outputs import check_place
 from stts_runtime.records import Answer
 from stts_runtime.session import Session
+from stts_tools.measured import measured, write_measured
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -73,8 +73,7 @@ def bench(
         if len(asked) == questions:
             break
     result = {"bundle": bundle.name, "engine": choice.name, "variant": session.variant, **figures(asked)}
-    with written_whole(out) as scratch:
-        scratch.write_text(json.dumps(result, indent=1) + "\n")
+    write_measured(measured(**result), out)
     print(told(result))
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from stts_calib.clips import Clip, Split
+from stts_calib.clips import Clip, ClipSet, Split
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.entry import run_app
 from stts_runtime.cli.options import BundleArgument
@@ -34,7 +34,7 @@ console = Console(stderr=True)
 LOOKS_PER_SECOND = 2
 SEEN_WITHIN_SECONDS = 2.0
 """An answer so soon after somebody appeared has not missed it."""
-THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.3)
+THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 
 
 @app.command(help=__doc__)
@@ -43,10 +43,18 @@ def bench(
     out: Annotated[Path, typer.Option(help="JSON to write.")],
     rounds: Annotated[int, typer.Option(min=3)] = 30,
     clips: Annotated[int, typer.Option(min=1, help="Test clips, each a stream of its own.")] = 200,
+    clip_set: Annotated[ClipSet, typer.Option("--set", help="Of which set.")] = ClipSet.plain,
 ) -> None:
     check_place(out, [".json"])
     opened = Bundle.open(bundle)
-    content = measured(milliseconds=costs(opened, rounds), gate=gates(opened, clips))
+    live, scorer = opened.manifest.live, opened.manifest.scorer
+    content = measured(
+        scorer=None if scorer is None else scorer.model_dump(),
+        novelty=None if live is None else live.novelty.model_dump(),
+        clip_set=clip_set.value,
+        milliseconds=costs(opened, rounds),
+        gate=gates(opened, clips, clip_set),
+    )
     write_measured(content, out)
     show(content)
 
@@ -84,11 +92,13 @@ def interleaved(works: dict[str, Callable[[], object]], rounds: int) -> dict[str
     }
 
 
-def gates(bundle: Bundle, clips: int) -> list[dict[str, float]]:
-    """By threshold: the share of looks behind which nothing was asked, and who appeared without an answer soon."""
+def gates(bundle: Bundle, clips: int, clip_set: ClipSet) -> list[dict[str, float]]:
+    """By threshold: the share of looks above it, of those behind which nothing was asked, and who appeared without an
+    answer soon.
+    """
     live, size = load_incremental(bundle, bundle.manifest.default_keep), bundle.manifest.vision.image_size
     streams = [
-        (Clip.make(Split.test, number), _novelties(live, Clip.make(Split.test, number), size))
+        (clip := Clip.make(Split.test, number, clip_set), _novelties(live, clip, size))
         for number in track(range(clips), "looking at synthetic scenes", console=console)
     ]
     return [_gate(streams, threshold) for threshold in THRESHOLDS]
@@ -106,12 +116,13 @@ def _novelties(live: Any, clip: Clip, size: int) -> list[float]:
 
 
 def _gate(streams: list[tuple[Clip, list[float]]], threshold: float) -> dict[str, float]:
-    gate, looks, asked, appeared, missed = Gate(above=threshold), 0, 0, 0, 0
+    gate, looks, above, asked, appeared, missed = Gate(above=threshold), 0, 0, 0, 0, 0
     for clip, novelties in streams:
         answers = [
             look / LOOKS_PER_SECOND for look, newest in enumerate(novelties, start=1) if gate.reason(newest, pause=1.0)
         ]
         looks, asked = looks + len(novelties), asked + len(answers)
+        above += sum(newest > threshold for newest in novelties)
         for actor in clip.scene.actors:
             appeared += 1
             # A second before `appears_at` nothing of an actor is to be seen.
@@ -120,6 +131,7 @@ def _gate(streams: list[tuple[Clip, list[float]]], threshold: float) -> dict[str
     return {
         "novelty_above": threshold,
         "looks": looks,
+        "above_percent": round(100 * above / looks, 1),
         "skipped_percent": round(100 * (1 - asked / looks), 1),
         "appeared": appeared,
         "missed": missed,
@@ -138,10 +150,11 @@ def show(content: dict[str, Any]) -> None:
     for name, times in content["milliseconds"].items():
         table.add_row(name, *(f"{times[key]:.1f}" for key in ("median", "lowest", "highest")))
     console.print(table)
-    table = Table("novelty above", "looks skipped", "appearances missed")
+    table = Table("novelty above", "looks above", "looks skipped", "appearances missed")
     for row in content["gate"]:
         missed = f"{row['missed']} of {row['appeared']} ({row['missed_percent']} %)"
-        table.add_row(f"{row['novelty_above']:g}", f"{row['skipped_percent']} %", missed)
+        percents = (f"{row[key]} %" for key in ("above_percent", "skipped_percent"))
+        table.add_row(f"{row['novelty_above']:g}", *percents, missed)
     console.print(table)
 
 

@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
 """How far from the true place a bundle's answers point, for every keep ratio, over test clips.
 
-Example: point_distance.py out/tiny --clips 200 --json benchmarks/point-distance.json
+Example: point_distance.py out/live --clips 200 --json point-distance.json
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Optional
@@ -16,10 +15,10 @@ import typer
 from stts_calib.accuracy.distance import Distances, PointedTo, clips_to_point_at, point
 from stts_calib.clips import Split
 from stts_runtime import load
-from stts_runtime.bench.machine import machine
 from stts_runtime.cli.entry import run_app
 from stts_runtime.cli.options import BundleArgument
-from stts_runtime.outputs import check_place, written_whole
+from stts_runtime.outputs import check_place
+from stts_tools.measured import measured, write_measured
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -42,14 +41,12 @@ def measure(
             f"within the thing; distance: median {one.median}, 90 % within {one.ninety_percent} of the frame's side"
         )
     if report is not None:
-        content = {
-            "machine": machine().model_dump(),
-            "clips": clips,
-            "distances": {name: one.model_dump() for name, one in found.items()},
-            "answers": {name: [_record(one) for one in of_variant] for name, of_variant in answers.items()},
-        }
-        with written_whole(report) as scratch:
-            scratch.write_text(json.dumps(content, indent=1) + "\n")
+        content = measured(
+            clips=clips,
+            distances={name: one.model_dump() for name, one in found.items()},
+            answers={name: [_record(one) for one in of_variant] for name, of_variant in answers.items()},
+        )
+        write_measured(content, report)
 
 
 def _answers(bundle: Path, clips: int) -> dict[str, list[PointedTo]]:

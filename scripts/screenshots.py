@@ -23,7 +23,7 @@ from typing import Annotated, Literal
 import typer
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from stts_calib.clips import Clip, Split, write_video
+from stts_calib.clips import Clip, ClipSet, Split, write_video
 from stts_runtime.cli.entry import run_app
 from stts_runtime.cli.options import BundleArgument
 from stts_runtime.errors import UserError
@@ -31,8 +31,11 @@ from stts_runtime.errors import UserError
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 CHROMIUM = "/usr/bin/chromium"
-DESK, PHONE = (1440, 900), (390, 844)
+DESK, PHONE = (1280, 800), (390, 844)
 QUESTION = "What colour is the moving vehicle?"
+POINTING = "Point to the person at the end."
+PEOPLE = 21
+"""A hard clip with somebody in view at almost any moment."""
 SCENES = 16
 STREET = Path("bikes.mp4")
 SETTLING_MS = 20_000
@@ -53,16 +56,18 @@ def shoot(
         os.chdir(folder)
         shutil.copy(street, STREET)
         scenes = [_scene(number) for number in range(SCENES)]
+        people = _scene(PEOPLE, ClipSet.hard)
         with playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as browser:
             _one(browser, bundle, out)
+            _points(browser, bundle, people, out)
             _sixteen(browser, bundle, [STREET, *scenes[1:]], out)
             _failed(browser, bundle, out)
             _side_by_side(browser, bundle, scenes[3], out)
 
 
-def _scene(number: int) -> Path:
+def _scene(number: int, clip_set: ClipSet = ClipSet.plain) -> Path:
     path = Path(f"scene-{number}.mp4")
-    write_video(path, Clip.make(Split.test, number), 252)
+    write_video(path, Clip.make(Split.test, number, clip_set), 252)
     return path
 
 
@@ -76,6 +81,15 @@ def _one(browser: Browser, bundle: Path, out: Path) -> None:
         _saved(_opened(browser, address, PHONE, "light"), out / "phone.jpg")
 
 
+def _points(browser: Browser, bundle: Path, clip: Path, out: Path) -> None:
+    with _served(bundle, [f"loop:{clip}"], POINTING) as address:
+        for size, name in ((DESK, "points.jpg"), (PHONE, "points-phone.jpg")):
+            page = _opened(browser, address, size)
+            # A ring that is whole, not dashed: the picture is the one that was pointed in.
+            page.wait_for_selector("svg.points:not([hidden]) circle[stroke]:not([stroke-dasharray])")
+            _saved(page, out / name)
+
+
 def _sixteen(browser: Browser, bundle: Path, clips: Sequence[Path], out: Path) -> None:
     with _served(bundle, [f"loop:{clip}" for clip in clips]) as address:
         _saved(_opened(browser, address, (1280, 1620)), out / "sixteen.jpg")
@@ -84,7 +98,7 @@ def _sixteen(browser: Browser, bundle: Path, clips: Sequence[Path], out: Path) -
 def _failed(browser: Browser, bundle: Path, out: Path) -> None:
     sources = [f"loop:{STREET}", "rtsp://viewer:secret@127.0.0.1:9/yard", "gst:nosuchelement", str(STREET)]
     with _served(bundle, sources) as address:
-        _saved(_opened(browser, address, (1440, 620), "light"), out / "failed.jpg")
+        _saved(_opened(browser, address, (1280, 620), "light"), out / "failed.jpg")
 
 
 def _side_by_side(browser: Browser, bundle: Path, clip: Path, out: Path) -> None:
@@ -100,10 +114,10 @@ def _side_by_side(browser: Browser, bundle: Path, clip: Path, out: Path) -> None
 
 
 @contextmanager
-def _served(bundle: Path, sources: Sequence[str]) -> Iterator[str]:
+def _served(bundle: Path, sources: Sequence[str], question: str = QUESTION) -> Iterator[str]:
     """The address of the page."""
     command = [sys.executable, "-c", "from stts_runtime.cli import main; main()", "serve", str(bundle), *sources]
-    asking = ["--ask", QUESTION, "--when", "novelty>0.2", "--shortest-pause", "2s", "--listen", "127.0.0.1:0"]
+    asking = ["--ask", question, "--when", "novelty>0.2", "--shortest-pause", "2s", "--listen", "127.0.0.1:0"]
     with subprocess.Popen([*command, *asking], stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         try:

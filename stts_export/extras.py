@@ -9,6 +9,7 @@ from stts_runtime.errors import MissingExtraError
 
 _TRAIN = ("torch", "safetensors", "yaml")
 _EXPORT = (*_TRAIN, "onnx", "onnxscript", "onnxruntime")
+_HUB = "huggingface_hub"
 _CALIB = ("onnx", "onnxruntime", "ml_dtypes", "av", "matplotlib")
 
 
@@ -25,6 +26,15 @@ def check_train_extra(what: str) -> None:
 def check_calib_extra(what: str) -> None:
     """The same for what needs no torch."""
     _check(_CALIB, f"{what} needs", "calib")
+
+
+def check_hub_extra(name: str) -> None:
+    """The same for what is not here, and may be on the Hugging Face hub by this name."""
+    if not _installed(_HUB):
+        raise MissingExtraError(
+            f"no such folder: {name}; to take it from the Hugging Face hub, install {_HUB}: "
+            "pip install 'stts-export[hub]'"
+        )
 
 
 def _check(packages: Sequence[str], need: str, extra: str) -> None:

@@ -20,7 +20,8 @@ from stts_runtime.answering.form import AnswerForm
 from stts_runtime.engines import EngineName
 from stts_runtime.errors import UserError
 from stts_runtime.forms import FormArguments
-from stts_runtime.model import Source, Viewing
+from stts_runtime.model import Source
+from stts_runtime.viewing import Viewing
 
 MANIFEST = ModelManifest("stts", simple_class_path=f"{__name__}.Stts")
 _LONGEST = 64
@@ -74,7 +75,7 @@ class Stts(lmms):  # type: ignore[misc]  # lmms-eval has no types
         return [GenerationResult((losses[question][continuation], False)) for question, continuation in asked]
 
     def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
-        raise NotImplementedError("a bundle answers one question about one video: multi-round tasks are not for it")
+        raise NotImplementedError("multi-round tasks are not supported: each question of a task is asked by itself")
 
     def _generated(
         self, context: str, kwargs: dict[str, Any], to_visual: Callable[[Any], Any], number: int, task: str, split: str

@@ -27,6 +27,7 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.cli.app import app as runtime_app
 from stts_runtime.sinks.config import FileConfig, MqttConfig, ScreenConfig, WebhookConfig
 from stts_runtime.stream.config import StreamConfig
+from tests.support.adapters import write_adapter
 from tests.support.documented import PAGES, Command, extras, mentioned, options, shown
 from tests.support.places import ROOT
 from tests.support.served import served
@@ -49,6 +50,7 @@ SHELL_SCRIPTS = {
 }
 PARSED_ONLY = (
     *("scripts/demo", "scripts/test", "scripts/train_tiny.py", "scripts/bench_choices.py", "stts-export calibrate"),
+    *("stts-export train-scorer", "scripts/synthetic_clips.py"),
     # An answer by a schema takes more tokens than the few that are asked for here.
     "stts-runtime run BUNDLE clip.mp4 --ask 'What happens?' --schema",
 )
@@ -63,6 +65,7 @@ STAND_INS = {
     r"--frames 3 --frames 3\b": "--frames 3 --frames 6",
     r"--variant NAME\b": "--variant clip-t3-k0.5",
     r"--size \S+": "--size tiny",
+    r"allenai/\S+": "CHECKPOINT",
     r"--tokenizer FOLDER": "--tokenizer CHECKPOINT",
     r"sm86,sm89,sm120": "sm86,sm89",
 }
@@ -106,6 +109,8 @@ def laid_out(
         made = dict(zip(command.words, command.words[1:], strict=False)).get("--out")
         for name in {"BUNDLE", "out/live", "out/tiny", "out/b"} - {made}:
             shutil.copytree(bundle.folder, tmp_path / name)
+        if "ADAPTER" in command.words:
+            write_adapter(tmp_path / "ADAPTER", micro_checkpoint)
         (tmp_path / "cameras.yaml").write_text(
             'bundle: BUNDLE\nquestions: ["Who?"]\nstreams: [{name: a, source: VIDEO}]\n'
         )

@@ -28,10 +28,10 @@ from stts_runtime.cli.text import one_line
 from stts_runtime.errors import SttsError
 from stts_runtime.passports import EngineStore
 from stts_runtime.serve import media
-from stts_runtime.serve.answer_service import Media
 from stts_runtime.serve.api_errors import handle_errors
 from stts_runtime.serve.chat_request import ModelChoice, question_of
 from stts_runtime.serve.openai_records import ChatRequest
+from stts_runtime.serve.questions import Media
 from stts_runtime.serve.settings import ServeConfig, ServerSettings
 from stts_runtime.stream.config import StreamConfig
 from stts_runtime.stream.config_file import load_config

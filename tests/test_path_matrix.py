@@ -13,7 +13,7 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.cli.app import app as runtime_app
 from stts_runtime.serve.settings import ServeConfig
 from tests.support.installed import HAS_TORCH
-from tests.support.path_matrix import Option, options, place_kinds, places, tried, tried_in_file
+from tests.support.path_matrix import Option, options, place_kinds, places, run_with, tried, tried_in_file
 from tests.support.programs import BIN
 
 APPS: dict[str, Any] = {"stts-runtime": runtime_app}
@@ -35,7 +35,9 @@ def good(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         "bundle": str(bundle.folder),
         "checkpoint": checkpoint,
         "sources": clip,
+        "source": clip,
         "frames_from": clip,
+        "videos": str(Path(clip).parent),
         "ask": "Who?",
         "engine": "tensorrt",
         "out": str(tmp_path_factory.mktemp("out") / "new"),
@@ -51,6 +53,24 @@ def test_no_kind_of_bad_path_is_an_internal_error(option: Option, good: dict[str
         if ended.problem is not None:
             problems.append(f"{kind}: {ended.problem}")
     assert not problems, "\n".join(problems)
+
+
+# `doctor` looks at any folder's disk.
+BUNDLES = [one for one in OPTIONS if one.parameter == "bundle" and one.command != "doctor"]
+
+
+@pytest.mark.onnxruntime
+@pytest.mark.parametrize("option", BUNDLES, ids=lambda option: option.name)
+def test_a_checkpoint_where_a_bundle_belongs_is_told_with_what_builds_one(
+    option: Option, good: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text("{}")
+    for name in ("allenai/Molmo2-4B@main", "m"):
+        ended = run_with(option, name, APPS[option.program], good)
+        assert ended.problem is None
+        assert ended.err.endswith(f": stts-export build {name} --out BUNDLE\n"), ended.err
 
 
 @pytest.mark.onnxruntime

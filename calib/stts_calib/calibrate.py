@@ -6,14 +6,15 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from stts_calib.calibration import CalibrationFrames, gather, load_frames, save_frames
 from stts_calib.calibration.check import check_frames
+from stts_calib.calibration.gather import CANDIDATES_PER_WINDOW
 from stts_calib.calibration.store import SUFFIX
 from stts_calib.comparison import Bars, QuantizationReport, compare
+from stts_calib.comparison.estimate import expected_comparison
 from stts_calib.comparison.report import Pair, block_records, failures_of, size_mb, variant_records
 from stts_calib.comparison.resident import resident_mb
 from stts_calib.quantize.aware import check_modelopt
@@ -71,6 +72,8 @@ def calibrate(request: CalibrationRequest, tell: TellStep = tell_nobody) -> Quan
     bundle = Bundle.open(request.bundle)
     calibration = _frames(request, bundle, tell)
     check_frames(calibration, bundle)
+    tell("timing two clips")
+    tell(f"note: the comparison at the end: {expected_comparison(bundle, request.clips, request.questions)}")
     trials = Trials(bundle, calibration, request.ranges, request.bars.least_iou, request.scales, tell)
     recipe = trials.recipe(request.vision, request.language)
     with published(request.out) as folder:
@@ -88,9 +91,9 @@ def _frames(request: CalibrationRequest, bundle: Bundle, tell: TellStep) -> Cali
     sources = request.frames_from
     if len(sources) == 1 and sources[0].endswith(SUFFIX):
         return load_frames(Path(sources[0]))
-    step = "looking for frames that differ"
-    tell(step)
-    calibration = gather(bundle, sources, request.count, partial(tell, step))
+    step, most = "looking for frames that differ, windows", CANDIDATES_PER_WINDOW * request.count
+    tell(step, 0, most)
+    calibration = gather(bundle, sources, request.count, lambda done: tell(step, done, most))
     if request.save_frames is not None:
         save_frames(request.save_frames, calibration)
     return calibration
@@ -107,7 +110,7 @@ def _report(
     written, manifest = forms_of(bundle, recipe), bundle.manifest
     default, timed = bundle.choose(None, None, None), written.get("cpu") == recipe.formats
     step = "comparing both on synthetic clips"
-    tell(step)
+    tell(step, 0, request.clips)
     with scratch_bundle(bundle, recipe) as quantized:
         found = compare(
             bundle, quantized, request.clips, request.questions, lambda done: tell(step, done, request.clips)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -82,20 +83,26 @@ class Trials:
 
     def _tower(self, form: TowerFormat) -> Tower:
         graph, (own, others) = self._graph(), _halves(self.calibration.frames)
-        self.tell("measuring the ranges of activations")
-        ranges = measure_ranges(graph, own, self.method)
-        check_ranges(graph, others, ranges)
+        ranges = measure_ranges(graph, self._told("measuring the ranges of activations, windows", own), self.method)
+        check_ranges(graph, self._told("checking these ranges, windows", others), ranges)
         self.found = search_blocks(graph, list(others), ranges, form, self.least_iou, self.tell)
         return Tower(form, ranges, self.found.quantized)
 
     def _times_faster(self, part: str, form: Format, recipe: Recipe) -> float:
-        self.tell(f"trying {part} in {form}")
+        step = f"trying {part} in {form}, clips"
+        self.tell(step, 0, _CLIPS)
         with scratch_bundle(self.bundle, recipe) as quantized:
-            found = compare(self.bundle, quantized, _CLIPS, _QUESTIONS)
+            found = compare(self.bundle, quantized, _CLIPS, _QUESTIONS, lambda done: self.tell(step, done, _CLIPS))
         name = self.bundle.choose(None, None, None)
         ratio = _cost(found, "before", part, name) / _cost(found, "after", part, name)
         self.tried.append(Tried(part=part, format=form, times_faster=round(ratio, 3)))
         return ratio
+
+    def _told(self, step: str, windows: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+        """The same windows; each is counted when the next is asked for."""
+        for done, window in enumerate(windows):
+            self.tell(step, done, len(windows))
+            yield window
 
     def _graph(self) -> Path:
         graph = self.bundle.manifest.variants[pruned_variant(self.bundle)].graphs["cpu"]

@@ -20,16 +20,18 @@ if TYPE_CHECKING:
     from stts_runtime.budget import TokenBudget
     from stts_runtime.bundle import Bundle
     from stts_runtime.errors import SttsError, UserError
-    from stts_runtime.model import Model, Viewing, load
+    from stts_runtime.model import Model, load
     from stts_runtime.records import Answer, StreamAnswer, StreamEvent
     from stts_runtime.session import Session
     from stts_runtime.video import VideoFile, Window, window_of_file
+    from stts_runtime.viewing import Chat, Viewing
 
 turn_off_telemetry()
 
 _HOMES = {
     "Answer": "records",
     "Bundle": "bundle",
+    "Chat": "viewing",
     "Conversation": "answering",
     "Model": "model",
     "Session": "session",
@@ -39,7 +41,7 @@ _HOMES = {
     "TokenBudget": "budget",
     "UserError": "errors",
     "VideoFile": "video",
-    "Viewing": "model",
+    "Viewing": "viewing",
     "Window": "video",
     "load": "model",
     "window_of_file": "video",
@@ -48,6 +50,7 @@ _HOMES = {
 __all__ = [
     "Answer",
     "Bundle",
+    "Chat",
     "Conversation",
     "Model",
     "Session",

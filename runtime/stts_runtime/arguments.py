@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from stts_runtime.answering import Turn
 from stts_runtime.errors import PromptError, SourceError, UserError
 from stts_runtime.mistakes import mistakes
 from stts_runtime.stream.config import StreamConfig
@@ -63,6 +64,18 @@ def as_questions(given: object) -> list[str]:
         if not isinstance(question, str):
             raise PromptError(f"a question should be text, got {_kind(question)}")
     return list(questions)
+
+
+def as_history(given: object) -> list[Turn]:
+    """Pairs of a question and its answer."""
+    if not isinstance(given, Sequence) or isinstance(given, str | bytes):
+        raise PromptError(f"history should be a list of questions with their answers, got {_kind(given)}")
+    for turn in given:
+        if not (isinstance(turn, list | tuple) and len(turn) == len(Turn._fields)):
+            raise PromptError(f"a turn of history should be a question and its answer, got {turn!r}")
+        if not all(isinstance(text, str) for text in turn):
+            raise PromptError(f"a turn of history should be two texts, got {turn!r}")
+    return [Turn(*turn) for turn in given]
 
 
 def check_callable(name: str, given: object) -> None:

@@ -6,7 +6,8 @@ SttsError                 something went wrong on our side: exit code 1
 └── UserError             something the user can put right: exit code 2
     ├── BundleError       not a bundle, damaged, or made for another runtime
     ├── SourceError       a video that cannot be opened, decoded or sampled as asked
-    ├── PromptError       a question that does not fit
+    ├── PromptError       a question that cannot be asked
+    │   └── ContextError  a video, question or conversation that is too long
     └── MissingExtraError an optional part that is not installed
 """
 
@@ -43,6 +44,10 @@ class SourceError(UserError):
 
 class PromptError(UserError):
     """A question that is empty, holds reserved marks, or is too long for the context."""
+
+
+class ContextError(PromptError):
+    """More tokens than the language model's context holds."""
 
 
 class MissingExtraError(UserError):

@@ -30,9 +30,6 @@ _ARCHIVES = {
 _TAR, _TAR_AT = b"ustar", 257
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_HUB_ID = re.compile(
-    r"(?:(?:https?:/+)?(?:www\.)?(?:huggingface\.co|hf\.co)/)?([A-Za-z0-9][\w.-]*/[\w.-]+?)(?:/(?:tree|blob)/.*|/)?"
-)
 _OF_COPIES = tuple(
     re.compile(pattern)
     for pattern in (
@@ -106,16 +103,6 @@ def small_text(path: Path, most_bytes: int, wanted: str, use: str) -> str:
         raise UserError(f"{path} is not UTF-8 text") from None
 
 
-def hub_hint(path: Path) -> str:
-    """What to do if `path`, where nothing is, is the name of a model on the hub; empty if it cannot be one."""
-    found = _HUB_ID.fullmatch(str(path))
-    if found is None or Path(path.parts[0]).exists():
-        return ""
-    name = found[1]
-    here = name.partition("/")[2]
-    return f"; models of the Hugging Face hub are downloaded first: hf download {name} --local-dir {here}"
-
-
 def why_a_link(folder: Path, name: str) -> str:
     """Why a file of a bundle may be a link, and what to do."""
     copied = f"copy it with its files: cp -rL {shlex.quote(shown(folder))} NEW_FOLDER"
@@ -155,13 +142,33 @@ def no_bundle(folder: Path, manifest: str) -> str:
 def no_checkpoint(folder: Path) -> str:
     """What a folder is that holds no configuration of a model, and what to do; empty where nobody knows."""
     names = _names(folder)
-    if "adapter_config.json" in names:
-        return "it is an adapter (LoRA) and no model; merge it into its base model first: peft's merge_and_unload()"
-    if any(name.endswith(".gguf") for name in names):
-        return "GGUF is llama.cpp's format; give the Hugging Face folder that it was converted from"
     if "manifest.json" in names:
         return f"it is a bundle, built already: stts-runtime run {shlex.quote(shown(folder))} VIDEO --ask QUESTION"
-    return _hub_cache(folder, names) or _only_below(folder, "config.json") or ""
+    return (
+        _other_format(names, shlex.quote(shown(folder)))
+        or _hub_cache(folder, names)
+        or _only_below(folder, "config.json")
+        or ""
+    )
+
+
+def no_checkpoint_in(names: Collection[str], repository: str) -> str:
+    """The same for what a repository on the hub holds."""
+    if "manifest.json" in names:
+        here = repository.partition("/")[2]
+        return f"it is a bundle, built already: hf download {repository} --local-dir {here}; stts-runtime run {here}"
+    return _other_format(names, "FOLDER")
+
+
+def _other_format(names: Collection[str], place: str) -> str:
+    if "adapter_config.json" in names:
+        return (
+            "it is an adapter (LoRA) and no model; merge it into its base model first: "
+            f"stts-export import BASE --adapter {place} --out CHECKPOINT"
+        )
+    if any(name.endswith(".gguf") for name in names):
+        return "GGUF is llama.cpp's format; give the Hugging Face folder that it was converted from"
+    return ""
 
 
 def other_weights(folder: Path) -> str:

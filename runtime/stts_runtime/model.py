@@ -13,21 +13,26 @@ from typing import TYPE_CHECKING, Any, get_args, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stts_runtime.answering import FREE, AnswerForm, TextStream, go_on
-from stts_runtime.arguments import as_count, as_keep, as_path, as_questions, check_callable, stream_config
+from stts_runtime.arguments import (
+    as_count,
+    as_keep,
+    as_path,
+    as_questions,
+    check_callable,
+    stream_config,
+)
 from stts_runtime.bundle import Bundle
 from stts_runtime.device import gpu_of, selected_gpu
 from stts_runtime.engines import EngineName, choose_engine
 from stts_runtime.errors import SourceError, UserError
 from stts_runtime.forms import FormArguments, Forms
-from stts_runtime.overlay import Pictured, in_words
-from stts_runtime.point_records import PointRecord
 from stts_runtime.records import Answer, StreamAnswer, StreamEvent
-from stts_runtime.session import Clip, Session, Sessions, Wanted, Watched
+from stts_runtime.session import Clip, Session, Sessions, Wanted
 from stts_runtime.stream.assemble import incremental_engines
 from stts_runtime.stream.run import stream_answers
 from stts_runtime.stream.watcher import Engines
-from stts_runtime.video import FrameArray, Window
+from stts_runtime.video import FrameArray
+from stts_runtime.viewing import Viewing
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -46,55 +51,6 @@ def load(bundle: str | os.PathLike[str], engine: EngineName | None = None, devic
     Raises `BundleError` for what is no bundle, `UserError` for an engine or GPU that does not exist.
     """
     return Model(Bundle.open(Path(as_path("a bundle", bundle))), engine, device)
-
-
-class Viewing(Pictured):
-    """A clip that was looked at. It can be asked about until the model looks at something else."""
-
-    def __init__(self, session: Session, watched: Watched, forms: Forms) -> None:
-        self._session, self._watched, self._forms = session, watched, forms
-        self.window, self.kept = watched.window, watched.vision.kept
-        """The frames, and which of their groups (T, G) were kept."""
-        self.points: list[PointRecord] = []
-        """What the answers so far point to; pictures show it."""
-
-    def _pointed_at(self) -> Sequence[PointRecord]:
-        return self.points
-
-    def _looked_at(self) -> tuple[Window, NDArray[np.bool_], str]:
-        scorer = self._session.scorer
-        return self.window, self.kept, in_words(self._session.variant, trained=scorer is None or scorer.trained)
-
-    def check(self, questions: Sequence[str], form: AnswerForm = FREE, max_tokens: int = 64) -> None:
-        """Raises `PromptError` if a question cannot be asked about this clip, or not be answered in this form."""
-        self._session.check_questions(questions, self._watched, form, max_tokens)
-
-    def ask(
-        self,
-        question: str,
-        *,
-        max_tokens: int = 64,
-        on_token: Callable[[str], None] | None = None,
-        **form: Unpack[FormArguments],
-    ) -> Answer:
-        """As `Model.ask`. Raises `UserError` if the model has looked at something else since."""
-        (text,), longest = as_questions([question]), as_count("max_tokens", max_tokens)
-        check_callable("on_token", on_token)
-        return self.answer(text, longest, on_token, self._forms.of(form))
-
-    def answer(
-        self, question: str, max_tokens: int, on_token: Callable[[str], None] | None, form: AnswerForm
-    ) -> Answer:
-        """As `ask`, with arguments that were checked before."""
-        if on_token is None:
-            answer = self._session.ask(self._watched, question, max_tokens, go_on, form)
-        else:
-            growing = TextStream(self._session.text, (), on_token)
-            answer = self._session.ask(self._watched, question, max_tokens, growing, form)
-            if rest := growing.rest(answer.answer):
-                on_token(rest)
-        self.points += answer.points
-        return answer
 
 
 class Model:
@@ -190,8 +146,9 @@ class Model:
         self._opened()
         clip = source if isinstance(source, Clip) else self._clip(source, keep, frames, times)
         window, read_milliseconds = clip.window()
-        session = self.session(clip.variant)
-        watched = session.watch(window, read_milliseconds, [*self._choice.notes, *clip.notes])
+        session, note = self.session(clip.variant), self._opened().conversation.note
+        notes = [*self._choice.notes, *([] if note is None else [note]), *clip.notes]
+        watched = session.watch(window, read_milliseconds, notes)
         return Viewing(session, watched, self.forms)
 
     def session(self, variant: str) -> Session:

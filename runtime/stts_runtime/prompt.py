@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,23 @@ class Tokens:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def behind(self, start: int) -> Tokens:
+        """A copy of all but the first `start`."""
+        return Tokens(self.ids[start:].copy(), self.positions[start:].copy(), self.next_position)
+
+
+def _following(video: Tokens, ids: IntArray) -> Tokens:
+    first = video.next_position
+    return Tokens(ids, np.arange(first, first + len(ids), dtype=np.int64), first + len(ids))
+
+
+class Turn(NamedTuple):
+    """A question that was answered."""
+
+    question: str
+    """May be empty where a picture or clip was sent without words."""
+    answer: str
 
 
 class PromptBuilder:
@@ -89,20 +106,42 @@ class PromptBuilder:
     def question(self, text: str, video: Tokens) -> Tokens:
         """The user's turn and the opening of the answer, at the positions after `video`."""
         self.check_question(text)
-        ids = self._encode(f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n")
-        first = video.next_position
-        return Tokens(ids, np.arange(first, first + len(ids), dtype=np.int64), first + len(ids))
+        return _following(video, self._encode(f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"))
+
+    def turns(self, history: Sequence[Turn], question: str, video: Tokens) -> Iterator[Tokens]:
+        """For each turn of a conversation, the last being `question`'s: all text behind `video` when it is asked, the
+        turns before it included, and the opening of its answer.
+
+        Source: the chat template that released Molmo2 checkpoints carry, which transformers and vLLM render; the blank
+        ahead of an answer that was given is the template's own.
+        """
+        said: list[IntArray] = []
+        opening = self._encode("\n<|im_start|>assistant\n")
+        for asked, answer in history:
+            said.append(self._encode(f"<|im_start|>user\n{asked}<|im_end|>"))
+            yield _following(video, np.concatenate([*said, opening]))
+            said.append(self._encode(f"\n <|im_start|>assistant\n{answer}<|im_end|>\n"))
+        yield _following(video, np.concatenate([*said, self.question(question, video).ids]))
 
     def check_question(self, text: str) -> None:
         """Raises `PromptError` if `text` is empty, is not text, or holds marks that are not the user's to write."""
         if not text.strip():
             raise PromptError("the question is empty")
+        self._check_text(text, "the question")
+
+    def check_history(self, history: Sequence[Turn]) -> None:
+        """Raises `PromptError` as `check_question` does; a turn may be empty."""
+        for number, turn in enumerate(history, start=1):
+            self._check_text(turn.question, f"the question of turn {number}")
+            self._check_text(turn.answer, f"the answer of turn {number}")
+
+    def _check_text(self, text: str, what: str) -> None:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise PromptError("the question is not valid UTF-8 text") from None
+            raise PromptError(f"{what} is not valid UTF-8 text") from None
         if marks := self._marks(self._encode(text).tolist()):
-            raise PromptError(f"the question holds the reserved mark {marks[0]}; leave it out")
+            raise PromptError(f"{what} holds the reserved mark {marks[0]}; leave it out")
 
     def answer(self, text: str) -> list[int]:
         """The tokens of an answer that is given. Raises `PromptError` if it holds marks that no answer has."""

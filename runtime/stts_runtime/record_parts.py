@@ -1,10 +1,18 @@
-"""Parts of records that are there on request: probabilities of choices and of tokens, the cost of a schema."""
+"""What records are made of, and parts of them on request: probabilities of choices and tokens, cost of a schema."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from stts_runtime.answering.choices import ScoredChoices
 from stts_runtime.answering.form import TokenLogprob
@@ -12,7 +20,29 @@ from stts_runtime.answering.schema import SchemaState
 
 
 class RecordPart(BaseModel):
+    """Its fields without a default are those of the first readers, which refuse every other field.
+
+    A field that came later has a default, and is written only where it says something else: an answer that makes no use
+    of what is new is the record that it always was. `schema_name`, which says what a record is, is always written.
+    """
+
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = whole(self)
+        known = type(self).model_fields
+        return {
+            name: value
+            for name, value in fields.items()
+            if name == "schema_name" or getattr(self, name) != known[name].default
+        }
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """That of the fields: of the serializer nothing is known but that it gives an object."""
+        plain: Any = {name: value for name, value in core.items() if name != "serialization"}
+        return handler(plain)
 
 
 class ChoiceRecord(RecordPart):

@@ -10,18 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import (
-    Field,
-    GetJsonSchemaHandler,
-    PrivateAttr,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-)
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import Field, PrivateAttr
 
 from stts_runtime import clock
-from stts_runtime.answering.conversation import Finish, Reply
+from stts_runtime.answering.reply import Finish, Reply
 from stts_runtime.bundle.manifest import Scorer, ScorerName
 from stts_runtime.errors import UserError
 from stts_runtime.overlay import Pictured, in_words
@@ -44,6 +36,8 @@ class TokenRecord(RecordPart):
     visual_in: int
     visual_kept: int
     prompt: int
+    cached: int = 0
+    """Of the prompt's, those that were in the language model's cache from an earlier question."""
     generated: int
 
 
@@ -75,25 +69,10 @@ class ScorerRecord(RecordPart):
         return None if scorer is None else cls(kind=scorer.kind, trained=scorer.trained)
 
 
-_ON_REQUEST = ("choices", "logprobs", "structured", "alert")
-"""Fields that a record has only if they were asked for."""
-
-
 class AnswerRecord(RecordPart):
     """What all answers have in common. Each kind lists its fields in the order of its JSON."""
 
     _kept: NDArray[np.bool_] | None = PrivateAttr(None)
-
-    @model_serializer(mode="wrap")
-    def _without_what_was_not_asked_for(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = whole(self)
-        return {name: value for name, value in fields.items() if value is not None or name not in _ON_REQUEST}
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """That of the fields: of the serializer nothing is known but that it gives an object."""
-        plain: Any = {name: value for name, value in core.items() if name != "serialization"}
-        return handler(plain)
 
     @property
     def kept(self) -> NDArray[np.bool_]:
@@ -112,9 +91,11 @@ class AnswerRecord(RecordPart):
             visual_in=kept.size,
             visual_kept=int(kept.sum()),
             prompt=reply.prompt_tokens,
+            cached=reply.cached_tokens,
             generated=len(reply.generation.ids),
         )
         logprobs = reply.logprobs
+        is_untrained = scorer is not None and not scorer.trained and not kept.all()
         return {
             "choices": reply.choices and ChoiceRecord.of(reply.choices),
             "logprobs": None if logprobs is None else [TokenLogprobRecord.of(one) for one in logprobs],
@@ -122,7 +103,7 @@ class AnswerRecord(RecordPart):
             "question": reply.question,
             "answer": reply.text,
             "finish": reply.finish,
-            "scorer": None if kept.all() else ScorerRecord.of(scorer),
+            "scorer": ScorerRecord.of(scorer) if is_untrained else None,
             "kept_per_frame": kept.sum(axis=1).tolist(),
             "tokens": tokens,
         }
@@ -144,14 +125,17 @@ class Answer(AnswerRecord, Pictured):
     keep: float
     budget: str
     scorer: ScorerRecord | None = None
-    """None where all groups were kept, or a control was told which."""
+    """What chose the groups that were kept, if no trained scorer did; None, too, where all were kept, or a control was
+    told which."""
     kept_per_frame: list[int]
     tokens: TokenRecord
     milliseconds: MillisecondRecord
+    reused_vision: bool = False
+    """The visual tokens were computed for an earlier question."""
     reused_prefix: bool
     """The video was prefilled for an earlier question about the same window."""
     notes: list[str]
-    points: list[PointRecord] = Field(default_factory=list)
+    points: list[PointRecord] = Field(default=[])
     """What the answer points to, in the order of its text."""
     count: int | None = None
     """How many things it points to, as it says itself where it does; None where it does not point at all."""
@@ -171,9 +155,9 @@ class Answer(AnswerRecord, Pictured):
         scorer: Scorer | None,
         watching: Mapping[str, float],
         notes: Sequence[str],
+        reused_vision: bool = False,
     ) -> Answer:
-        """`watching` are the milliseconds before the prefill, which the first question about a window pays."""
-        before = dict.fromkeys(watching, 0.0) if reply.reused_prefix else watching
+        """`watching` are the milliseconds that were spent for this question before the prefill."""
         pointed = pointed_at(reply.text, window.times_seconds.tolist())
         answer = cls(
             **cls._common(reply, kept, scorer),
@@ -186,7 +170,8 @@ class Answer(AnswerRecord, Pictured):
             variant=variant,
             keep=keep,
             budget=budget,
-            milliseconds=MillisecondRecord.of({**before, **reply.milliseconds}),
+            milliseconds=MillisecondRecord.of({**watching, **reply.milliseconds}),
+            reused_vision=reused_vision,
             reused_prefix=reply.reused_prefix,
             notes=[*notes, *pointed.notes],
             points=pointed.points,
@@ -255,17 +240,17 @@ class StreamAnswer(AnswerRecord):
     """Of the window's frames, on the stream's own time line."""
     key_frames: list[bool]
     scorer: ScorerRecord | None = None
-    """None where all groups were kept."""
+    """As in `Answer`."""
     kept_per_frame: list[int]
     tokens: TokenRecord
     milliseconds: StageRecord
     age_ms: AgeRecord
     dropped: dict[str, int]
     """Frames not looked at since the last answer, by cause."""
-    points: list[PointRecord] = Field(default_factory=list)
+    points: list[PointRecord] = Field(default=[])
     """As in `Answer`, as the next; `seconds` are on the stream's own time line."""
     count: int | None = None
-    notes: list[str] = Field(default_factory=list)
+    notes: list[str] = Field(default=[])
 
     @classmethod
     def about(

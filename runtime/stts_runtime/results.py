@@ -12,10 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from stts_runtime.errors import UserError
 from stts_runtime.places import unwritable
+from stts_runtime.record_parts import RecordPart
 from stts_runtime.records import Answer
 from stts_runtime.whole_lines import append_whole, open_locked
 
@@ -26,10 +27,8 @@ _LONGEST_LINE = 1 << 24
 _OPENING = b'{"schema_name":"stts.answer/1",'
 
 
-class AnswerSettings(BaseModel):
+class AnswerSettings(RecordPart):
     """What decides on an answer besides the source and the question."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     bundle_sha256: str
     """Of the manifest, which has the hashes of all other files."""
@@ -44,7 +43,7 @@ class AnswerSettings(BaseModel):
 
     def differences(self, now: AnswerSettings) -> str:
         """In words; empty if there are none."""
-        before, after = self.model_dump(), now.model_dump()
+        before, after = dict(self), dict(now)
         return ", ".join(
             "another bundle" if name == "bundle_sha256" else f"{name} {_word(before[name])} (now {_word(after[name])})"
             for name in before

@@ -6,13 +6,13 @@ of the video in the cache, appends a question there and decodes the answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_runtime.answering import FREE, AnswerForm, Conversation, OnToken, Prefix, go_on
+from stts_runtime.answering import FREE, AnswerForm, Conversation, OnToken, Prefix, Reply, Turn, go_on
 from stts_runtime.answering.generation import Stopwatch
 from stts_runtime.bundle import Bundle, Manifest
 from stts_runtime.device import selected_gpu
@@ -89,16 +89,22 @@ def notes_about(manifest: Manifest, keep: float) -> list[str]:
     return [*untrained, *([NOISE] if manifest.random_weights else [])]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Watched:
-    """A window whose visual tokens are in the cache."""
+    """A window whose visual tokens are in the language model's cache."""
 
     window: Window
     vision: VisionOutput
     prefix: Prefix
     spent: dict[str, float]
-    """Milliseconds by stage, before the prefill."""
+    """Milliseconds by stage, before the prefill, which the first question pays."""
     notes: list[str]
+    reused_vision: bool = False
+    """Whether an earlier question has paid for the visual tokens."""
+
+    def paid(self) -> None:
+        """By a question that was answered."""
+        self.spent, self.reused_vision = dict.fromkeys(self.spent, 0.0), True
 
 
 class Session:
@@ -159,11 +165,21 @@ class Session:
         """
         stopwatch = Stopwatch()
         with stopwatch.stage("vision"):
-            vision = self._vision.run(window.frames, given)
-            check_scores(vision.scores)
+            vision = self.see(window, given)
         prefix = self._conversation.watch(vision.visual_tokens, window.times_seconds.tolist(), vision.kept)
-        spent = {"read": read_milliseconds, **stopwatch.milliseconds}
-        return Watched(window, vision, prefix, spent, [*notes, *window.notes, *self._notes])
+        return Watched(window, vision, prefix, {"read": read_milliseconds, **stopwatch.milliseconds}, list(notes))
+
+    def see(self, window: Window, given: NDArray[np.bool_] | None = None) -> VisionOutput:
+        """A window's visual tokens, which the vision engine overwrites with its next run. Raises `EngineError` for NaN
+        among the scores.
+        """
+        vision = self._vision.run(window.frames, given)
+        check_scores(vision.scores)
+        return vision
+
+    def kept_aside(self, vision: VisionOutput) -> VisionOutput:
+        """What was seen last, in the host's memory: float32, which the language engine takes for the same values."""
+        return replace(vision, visual_tokens=self._vision.downloaded(vision))
 
     def ask(
         self,
@@ -172,19 +188,40 @@ class Session:
         max_tokens: int = 64,
         on_token: OnToken = go_on,
         form: AnswerForm = FREE,
+        history: Sequence[Turn] = (),
     ) -> Answer:
-        """Answers a question about the window that was watched last; `on_token` is called after every token."""
-        reply = self._conversation.ask(watched.prefix, question, max_tokens, on_token, form)
+        """Answers a question about the window that was watched last, behind the turns of `history`; `on_token` is
+        called after every token.
+        """
+        reply = self._conversation.ask(watched.prefix, question, max_tokens, on_token, form, history)
+        answer = self.record(
+            watched.window, watched.vision, reply, watched.spent, watched.notes, reused_vision=watched.reused_vision
+        )
+        watched.paid()
+        return answer
+
+    def record(
+        self,
+        window: Window,
+        vision: VisionOutput,
+        reply: Reply,
+        spent: Mapping[str, float],
+        notes: Sequence[str],
+        *,
+        reused_vision: bool,
+    ) -> Answer:
+        """An answer about a window that this variant saw. `spent` and `notes` are those from before the prefill."""
         return Answer.about(
-            watched.window,
-            watched.vision.kept,
+            window,
+            vision.kept,
             reply,
             variant=self.variant,
             keep=self._budget.keep,
             budget=self._budget.scope,
             scorer=self.scorer,
-            watching=watched.spent,
-            notes=watched.notes,
+            watching=spent,
+            notes=[*notes, *window.notes, *self._notes],
+            reused_vision=reused_vision,
         )
 
 

@@ -1,5 +1,7 @@
-"""ONNX Runtime's own telemetry: its Linux wheels write a device id and a database into the home folder, and send what
-they are used for, unless a variable forbids it before they are imported. Here it is off unless the user turns it on.
+"""The telemetry of dependencies, which is off here unless the user turns it on by the variable that each reads.
+
+ONNX Runtime's Linux wheels write a device id and a database into the home folder, and send what they are used for.
+huggingface_hub tells the hub which other libraries are installed, and what runs it.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ import sys
 import warnings
 
 VARIABLE = "ORT_DISABLE_TELEMETRY"
-"""0 turns it on: ONNX Runtime reads 1 alone as off."""
+"""Of ONNX Runtime. 0 turns it on: 1 alone is read as off."""
+HUB_VARIABLE = "HF_HUB_DISABLE_TELEMETRY"
+"""Of huggingface_hub, and of hf_xet under it. 0 turns it on."""
 
 
 def turn_off_telemetry() -> None:
@@ -17,6 +21,8 @@ def turn_off_telemetry() -> None:
 
     Warns, once, if ONNX Runtime was there before: what it does at its import is done.
     """
+    if not os.environ.get(HUB_VARIABLE):
+        os.environ[HUB_VARIABLE] = "1"
     if os.environ.get(VARIABLE):
         return
     os.environ[VARIABLE] = "1"

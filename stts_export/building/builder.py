@@ -16,6 +16,7 @@ from stts_export.building.proof_writer import write_proof
 from stts_export.building.request import BuildRequest
 from stts_export.building.scan_run import ScanRun, scan_lines
 from stts_export.building.scorer import with_scorer
+from stts_export.building.steps import BuildSteps
 from stts_export.checkpoint import Checkpoint, LazyModules, open_checkpoint
 from stts_export.checkpoint.lazy_weights import real_weights
 from stts_export.graphs.check import LanguageCalls, check_incremental, check_language, check_vision
@@ -48,13 +49,18 @@ def build_bundle(request: BuildRequest, tell: Tell = tell_nobody) -> Bundle:
     `ExportError` if a graph is not right. Nothing is left behind in either case.
     """
     started = time.perf_counter()
-    checkpoint, notes = with_scorer(request, open_checkpoint(request.checkpoint))
     check_apart(request.out, request.checkpoint)
     replaceable = Replaceable("a bundle", _is_bundle, request.replace)
     check_free(request.out, replaceable)
+
+    def check(described: Checkpoint) -> None:
+        plan_bundle(request, with_scorer(request, described)[0])
+
+    checkpoint, notes = with_scorer(request, open_checkpoint(request.checkpoint, None, tell, check))
     plan = plan_bundle(request, checkpoint)
-    check_memory(checkpoint, plan)
+    needed = check_memory(checkpoint, plan)
     with published(request.out, replaceable) as folder:
+        tell(f"note: {needed}")
         tell(f"reading {request.checkpoint}")
         modules = checkpoint.lazy()
         for note in (*notes, *plan.notes, *modules.notes):
@@ -97,6 +103,7 @@ class _Builder:
     ) -> None:
         self.request, self.checkpoint, self.modules = request, checkpoint, modules
         self.plan, self.tell = plan, tell
+        self.steps = BuildSteps(plan, tell)
         self.writer = BundleWriter(folder, checkpoint, plan)
         self.expected_vision: dict[str, Expectation] = {}
         self.expected_language: list[Expectation] = []
@@ -120,12 +127,12 @@ class _Builder:
         vision = self.modules.vision
         with self._real_weights():
             for budget in self.plan.budgets:
-                self.tell(f"computing what vision {budget.name} must give")
+                self.steps.begin("running", VISION, f"computing what vision {budget.name} must give")
                 self.expected_vision[budget.name] = expect_vision(vision, budget)
             for live in self._incremental_budgets:
-                self.tell(f"computing what vision {live.name} must give")
+                self.steps.begin("running", VISION, f"computing what vision {live.name} must give")
                 self.expected_vision[live.name] = expect_incremental(vision, live)
-            self.tell("computing what the language model must give")
+            self.steps.begin("running", LANGUAGE, "computing what the language model must give")
             self.expected_language = self._expect_language()
 
     def _expect_language(self) -> list[Expectation]:
@@ -178,13 +185,14 @@ class _Builder:
         exported = []
         for lowering in lowerings:
             for budget in self.plan.budgets:
-                self.tell(f"exporting vision {budget.name}{_for(lowering)}")
+                self.steps.begin("exporting", VISION, f"exporting vision {budget.name}{_for(lowering)}")
                 model = export_vision(vision, budget, lowering)
                 exported.append(Exported(vision_part(budget.name), lowering, model))
             for live in self._incremental_budgets:
-                self.tell(f"exporting vision {live.name}{_for(lowering)}")
+                self.steps.begin("exporting", VISION, f"exporting vision {live.name}{_for(lowering)}")
                 exported.append(Exported(vision_part(live.name), lowering, export_incremental(vision, live, lowering)))
-            self.tell(f"exporting the language model with a context of {self.plan.context}{_for(lowering)}")
+            step = f"exporting the language model with a context of {self.plan.context}{_for(lowering)}"
+            self.steps.begin("exporting", LANGUAGE, step)
             exported.extend(self._exported_language(lowering))
         for one in exported:
             if one.lowering.fused:
@@ -209,12 +217,12 @@ class _Builder:
         for kind, state in states.items():
             of_kind = [one for one in exported if one.kind == kind]
             if of_kind:
-                self.tell(f"writing the weights of the {kind} graphs")
+                self.steps.begin("writing", kind, f"writing the weights of the {kind} graphs")
                 self.writer.weights(of_kind, state, self.modules.read, formats)
             for one in of_kind:
                 written = self.writer.graph(one, formats)
                 if one.part != _PREFILL:
-                    self.tell(f"checking {_described(one)}")
+                    self.steps.begin("running", one.kind, f"checking {_described(one)}")
                     self.tell(f"checked {_described(one)}: {self._error(one, written, formats):.1e} from the modules")
 
     def _error(self, one: Exported, written: Graph, formats: Formats) -> float:

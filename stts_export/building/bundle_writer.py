@@ -140,7 +140,7 @@ class BundleWriter:
             producer=f"stts-export {version('stts-export')}",
             built_with={**built_with, "python": platform.python_version(), "machine": platform.machine()},
             build_command=self.plan.command,
-            checkpoint=self.checkpoint.path.resolve().name,
+            checkpoint=self.checkpoint.name,
             checkpoint_config_sha256=self.checkpoint.config_sha256,
             random_weights=hf_config.random_weights,
             default_keep=self.plan.default_keep,

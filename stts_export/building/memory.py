@@ -15,8 +15,8 @@ _LIBRARY_BYTES = 1_000_000_000
 _ACTIVATION_COPIES = 4
 
 
-def check_memory(checkpoint: Checkpoint, plan: Plan) -> None:
-    """Raises `UserError` before a build that would be killed for memory."""
+def check_memory(checkpoint: Checkpoint, plan: Plan) -> str:
+    """What the build needs, in words. Raises `UserError` before a build that would be killed for memory."""
     vision, text = checkpoint.config.vision, checkpoint.config.text
     frames = max(budget.frames for budget in plan.budgets)
     activations = frames * vision.patches * (vision.mlp_width + vision.width * _ACTIVATION_COPIES)
@@ -25,8 +25,9 @@ def check_memory(checkpoint: Checkpoint, plan: Plan) -> None:
     weights = min(4 * checkpoint.files.values(), 2 * WHOLE_BYTES)
     needed = _LIBRARY_BYTES + weights + 4 * (2 * activations + 4 * caches)
     free = psutil.virtual_memory().available
+    words = f"the build needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free"
     if needed > free:
         raise UserError(
-            f"the build needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; close other "
-            "programs, add swap, or ask for fewer --frames or a smaller --max-context"
+            f"{words}; close other programs, add swap, or ask for fewer --frames or a smaller --max-context"
         )
+    return words

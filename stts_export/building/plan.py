@@ -94,7 +94,7 @@ def plan_bundle(request: BuildRequest, checkpoint: Checkpoint) -> Plan:
         context=context,
         positions=context + max(prefix.next_position - len(prefix) for prefix in prefixes),
         default_keep=_default_keep(checkpoint, budgets),
-        command=request.command,
+        command=request.command(checkpoint.name),
         notes=notes,
     )
 
@@ -122,7 +122,7 @@ def _budgets(request: BuildRequest, checkpoint: Checkpoint) -> list[TokenBudget]
         raise UserError(f"a window holds at most {MAX_FRAMES} frames, got {longest}")
     if checkpoint.config.scorer is None and any(budget.keep < 1 for budget in budgets.values()):
         raise CheckpointError(
-            f"{checkpoint.path} has no token scorer (or no `stts` settings in config.json): pass --scorer change, "
+            f"{request.checkpoint} has no token scorer (or no `stts` settings in config.json): pass --scorer change, "
             "which prunes without a trained one, or --keep 1"
         )
     return list(budgets.values())

@@ -16,11 +16,11 @@ from stts_export.checkpoint import Checkpoint
 from stts_export.graphs.example_frames import example_colours
 from stts_export.graphs.expect import Expectation
 from stts_runtime.prompt import Tokens
-from stts_runtime.proof.about import REFERENCE_SCHEMA, About, Small, Spoken
-from stts_runtime.proof.geometry import Geometry
-from stts_runtime.proof.layout import COLOURS, EXAMPLE, packed_bits, size_of, specs_of
-from stts_runtime.proof.reference import MAX_PROOF_BYTES, PROOF, write_reference
-from stts_runtime.proof.signs import MOST_DIRECTIONS, project
+from stts_runtime.references.about import REFERENCE_SCHEMA, About, Small, Spoken
+from stts_runtime.references.geometry import Geometry
+from stts_runtime.references.layout import COLOURS, EXAMPLE, packed_bits, size_of, specs_of
+from stts_runtime.references.reference import MAX_PROOF_BYTES, PROOF, write_reference
+from stts_runtime.references.signs import MOST_DIRECTIONS, project
 from stts_runtime.tell import Tell
 
 _DIRECTIONS = (8, 4, 2, 1)

@@ -36,10 +36,9 @@ class BuildRequest:
     """The layer that a scorer without weights reads; None: the checkpoint's, or one that fits the tower."""
     replace: bool = False
 
-    @property
-    def command(self) -> str:
+    def command(self, checkpoint: str) -> str:
         """The command line that asks for the same, with names in place of paths: the bundle will travel."""
-        words = ["stts-export", "build", self.checkpoint.resolve().name, "--out", self.out.resolve().name]
+        words = ["stts-export", "build", checkpoint, "--out", self.out.resolve().name]
         for option, values in self._repeatable:
             for value in values:
                 words += [option, f"{value:g}" if isinstance(value, float) else str(value)]

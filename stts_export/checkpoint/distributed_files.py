@@ -61,6 +61,15 @@ class DistributedFiles(WeightSource):
         return tensor if rows is None else tensor[rows]
 
 
+def files_with_weights(folder: Path) -> list[str]:
+    """Names of the files beside `METADATA` that hold weights; it alone need be there. The others are the optimizer's.
+
+    Raises `CheckpointError` if that does not describe shards.
+    """
+    stored = _read_metadata(folder / METADATA).storage_data or {}
+    return sorted({info.relative_path for index, info in stored.items() if index.fqn.startswith(_PREFIX)})
+
+
 class _Reader(FileSystemReader):
     """torch's reader, but for the pickle: it would run whatever the file says, and read it anew for every weight."""
 

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace as replace_in
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from stts_export.checkpoint.adapted_files import AdaptedFiles
+from stts_export.checkpoint.adapter import Adapter, open_adapter
 from stts_export.checkpoint.lazy_weights import placeholder
 from stts_export.checkpoint.load import Checkpoint, LazyModules, open_checkpoint
-from stts_export.checkpoint.tokenizer import SETTINGS, TOKENIZER, read_tokenizer
+from stts_export.checkpoint.tokenizer import BESIDE_TOKENIZER, TOKENIZER, read_tokenizer
 from stts_export.checkpoint.write import json_bytes, replaceable_checkpoint, write_checkpoint
 from stts_export.molmo2.config_json import config_json
 from stts_export.molmo2.marks import mark_ids
-from stts_export.molmo2.processor import PROCESSOR, VIDEO_PROCESSOR, processor_json
+from stts_export.molmo2.processor import OF_PROCESSOR, VIDEO_PROCESSOR, processor_json
 from stts_runtime.bundle.publish import check_apart, check_free
 from stts_runtime.tell import TellStep, tell_nobody
-
-_OF_TOKENIZER = (
-    SETTINGS, "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "generation_config.json",
-    "chat_template.jinja", "chat_template.json",
-)  # fmt: skip
-_OF_PROCESSOR = (VIDEO_PROCESSOR, PROCESSOR, "preprocessor_config.json")
 
 
 def import_checkpoint(
@@ -34,20 +31,26 @@ def import_checkpoint(
     dtype: torch.dtype | None = None,
     replace: bool = False,
     tell: TellStep = tell_nobody,
+    adapter: Path | None = None,
 ) -> list[str]:
-    """Writes the newer generation's layout, weights in the types that they are stored in, or in `dtype`.
+    """Writes the newer generation's layout, weights in the types that they are stored in, or in `dtype`, with the
+    LoRA `adapter` merged into them in float32.
 
     Returns what there is to note about the checkpoint. Raises `CheckpointError` if it is not whole, `UserError` if
     `out` is in the way. Nothing half-written stays.
     """
-    for read_from in (source, *([tokenizer] if tokenizer else [])):
-        check_apart(out, read_from)
-
+    for read_from in (source, tokenizer, adapter):
+        if read_from is not None:
+            check_apart(out, read_from)
     replaceable = replaceable_checkpoint(replace)
     check_free(out, replaceable)
-    checkpoint = open_checkpoint(source, tokenizer)
+    checkpoint = open_checkpoint(source, tokenizer, tell)
+    notes: list[str] = []
+    if adapter is not None:
+        checkpoint, notes = _adapted(checkpoint, open_adapter(adapter))
     modules = checkpoint.lazy()
-    for note in modules.notes:
+    notes += modules.notes
+    for note in notes:
         tell(f"note: {note}")
     shapes = {**modules.vision.state_dict(), **modules.language.state_dict()}
     like = {name: placeholder(tensor.shape, dtype or modules.dtypes[name]) for name, tensor in shapes.items()}
@@ -57,8 +60,18 @@ def import_checkpoint(
         tell("writing weights", next(counter), len(like))
         return modules.read(name)
 
-    write_checkpoint(out, _config(checkpoint, modules, like), like, read, _beside(checkpoint), replaceable)
-    return modules.notes
+    write_checkpoint(out, _config(checkpoint, modules, like), like, read, files_of(checkpoint), replaceable)
+    return notes
+
+
+def _adapted(checkpoint: Checkpoint, adapter: Adapter) -> tuple[Checkpoint, list[str]]:
+    """With what there is to note about it."""
+    files = AdaptedFiles(checkpoint.files, adapter, checkpoint.config.text)
+    notes = [f"merged {adapter.folder}, which changes {files.changed} stored weights"]
+    base = adapter.config.base_model_name_or_path
+    if base and PurePath(base).name != checkpoint.path.absolute().name:
+        notes.append(f"the adapter was trained on {base}, and only shapes say that {checkpoint.path} is the same model")
+    return replace_in(checkpoint, files=files), notes
 
 
 def _config(checkpoint: Checkpoint, modules: LazyModules, like: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -73,11 +86,12 @@ def _config(checkpoint: Checkpoint, modules: LazyModules, like: Mapping[str, Ten
     )
 
 
-def _beside(checkpoint: Checkpoint) -> dict[str, bytes]:
+def files_of(checkpoint: Checkpoint) -> dict[str, bytes]:
     """Tokenizer and processor settings as they are; the latter are made where the layout has them elsewhere."""
     files = {TOKENIZER: checkpoint.text.tokenizer}
-    for folder, names in ((checkpoint.tokenizer, _OF_TOKENIZER), (checkpoint.path, _OF_PROCESSOR)):
+    for folder, names in ((checkpoint.tokenizer, BESIDE_TOKENIZER), (checkpoint.path, OF_PROCESSOR)):
         files |= {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
-    if not files.keys() & set(_OF_PROCESSOR):
-        files[VIDEO_PROCESSOR] = json_bytes(processor_json(checkpoint.config.vision.pool, checkpoint.max_fps))
+    if not files.keys() & set(OF_PROCESSOR):
+        settings = processor_json(checkpoint.config.vision.pool, checkpoint.max_fps, checkpoint.max_frames)
+        files[VIDEO_PROCESSOR] = json_bytes(settings)
     return files

@@ -22,8 +22,9 @@ from stts_export.json_files import read_json
 from stts_export.molmo2.hf_config import HfConfig
 from stts_export.molmo2.marks import mark_ids
 from stts_export.molmo2.processor import VideoProcessor, read_processor
-from stts_export.molmo2.training_config import read_training_config
-from stts_runtime.handed_over import check_is_content, hub_hint, no_checkpoint, packed
+from stts_export.molmo2.training_file import read_training_config
+from stts_runtime.handed_over import check_is_content, no_checkpoint, packed
+from stts_runtime.hub_id import address
 from stts_runtime.places import check_folder, is_there, shown
 from stts_runtime.settings import first_problem
 
@@ -35,25 +36,34 @@ SHARDS = "model_and_optim"
 
 @dataclass(frozen=True)
 class Layout:
-    """A checkpoint's files, found and described, whatever they are called."""
+    """A checkpoint but for its weights, which need not be there: found and described, whatever the files are called."""
 
+    folder: Path
     config: Path
     """The file that describes the model."""
     hf_config: HfConfig
     processor: VideoProcessor
-    files: WeightSource
     tokenizer: Path
     """The folder with tokenizer.json and its settings."""
     config_sha256: str
+
+    def weights(self) -> WeightSource:
+        """Raises `CheckpointError` if weights are missing or damaged."""
+        if self.config.name == HUGGING_FACE:
+            return SafetensorsFiles(self.folder)
+        return _training_files(self.folder)
 
 
 def find_layout(folder: Path, tokenizer: Path | None) -> Layout:
     """`tokenizer`, a folder or its tokenizer.json, is for checkpoints beside which none lies.
 
-    Raises `CheckpointError` if the folder is of no known layout, or some of it is missing or wrong.
+    Raises `CheckpointError` if the folder is of no known layout, or some of what describes it is missing or wrong.
     """
     if not is_there(folder, CheckpointError):
-        raise CheckpointError(f"no such folder: {shown(folder)}{hub_hint(folder)}")
+        there = address(folder)
+        raise CheckpointError(
+            f"no such folder: {shown(folder)}{f'; if the model of the hub is meant: {there}' if there else ''}"
+        )
     if folder.is_file() and (what := packed(folder)):
         raise CheckpointError(f"{shown(folder)} is a file, and a checkpoint is a folder: {what}")
     check_folder(folder, CheckpointError, "a checkpoint, which is a folder")
@@ -84,8 +94,7 @@ def _tokenizer_folder(folder: Path, given: Path | None) -> Path:
 
 def _hugging_face(folder: Path, tokenizer: Path) -> Layout:
     path = folder / HUGGING_FACE
-    processor, files = read_processor(folder), SafetensorsFiles(folder)
-    return Layout(path, read_json(path, HfConfig), processor, files, tokenizer, _sha256(path))
+    return Layout(folder, path, read_json(path, HfConfig), read_processor(folder), tokenizer, _sha256(path))
 
 
 def _training(folder: Path, tokenizer: Path) -> Layout:
@@ -97,7 +106,7 @@ def _training(folder: Path, tokenizer: Path) -> Layout:
     except ValidationError as error:
         raise CheckpointError(f"{path}: {first_problem(error)}") from None
     _check_marks(hf_config, tokenizer)
-    return Layout(path, hf_config, processor, _training_files(folder), tokenizer, _sha256(path))
+    return Layout(folder, path, hf_config, processor, tokenizer, _sha256(path))
 
 
 def _training_files(folder: Path) -> WeightSource:

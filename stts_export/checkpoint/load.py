@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from stts_export.checkpoint.layouts import HUGGING_FACE, find_layout
+from stts_export.checkpoint.hub import checkpoint_here, tokenizer_here
+from stts_export.checkpoint.layouts import HUGGING_FACE, Layout, find_layout
 from stts_export.checkpoint.lazy_weights import Read, hold_small_weights
 from stts_export.checkpoint.tokenizer import TextSide, read_text_side
-from stts_export.checkpoint.weight_source import WeightSource
+from stts_export.checkpoint.weight_source import NoWeights, WeightSource
 from stts_export.checkpoint.weights import Stored, checked, head_is_embedding, stored_weights
 from stts_export.errors import CheckpointError
 from stts_export.modules.config import ChangeConfig, ModelConfig
@@ -20,6 +22,7 @@ from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
 from stts_export.molmo2.hf_config import HfConfig
 from stts_export.molmo2.names import HEAD, SCORER, SCORER_WIDTH_FROM, own_name
+from stts_runtime.tell import Tell, tell_nobody
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,16 @@ class Checkpoint:
     """A checkpoint whose description has been read; `load` reads the weights."""
 
     path: Path
+    name: str
+    """What records call it: its folder's name, or its name and commit on the hub."""
     config: ModelConfig
     hf_config: HfConfig
     text: TextSide
     tokenizer: Path
     """Where tokenizer.json and its settings lie."""
     max_fps: float
+    max_frames: int | None
+    """The most that were trained with; None where nothing says so."""
     config_sha256: str
     files: WeightSource
 
@@ -95,28 +102,53 @@ class Checkpoint:
         return replace(self.config, text=replace(self.config.text, tied=True)), [note]
 
 
-def open_checkpoint(folder: str | os.PathLike[str], tokenizer: str | os.PathLike[str] | None = None) -> Checkpoint:
+def open_checkpoint(
+    checkpoint: str | os.PathLike[str],
+    tokenizer: str | os.PathLike[str] | None = None,
+    on_step: Tell = tell_nobody,
+    before_download: Callable[[Checkpoint], object] = lambda _: None,
+) -> Checkpoint:
     """Reads a checkpoint of any layout but for its weights; `tokenizer` is for those beside which none lies.
 
+    Either may be a name on the Hugging Face hub, such as allenai/Molmo2-4B@main, where there is no such folder here:
+    `on_step` is told what is downloaded, and `before_download` gets what is known before the weights are: a checkpoint
+    without them, whose scorer is taken to be there if the settings speak of one. What it raises ends the download.
     Raises `CheckpointError` with what is wrong and where.
     """
-    folder, tokenizer = Path(folder), None if tokenizer is None else Path(tokenizer)
-    layout = find_layout(folder, tokenizer)
-    width = _scorer_width(layout.files)
-    try:
-        config = layout.hf_config.model_config_with(layout.processor.pool, width)
-    except CheckpointError as error:
-        raise CheckpointError(str(error).replace(HUGGING_FACE, layout.config.name)) from None
+    texts = None if tokenizer is None else tokenizer_here(Path(tokenizer), on_step)
+
+    def check(folder: Path) -> None:
+        layout = find_layout(folder, texts)
+        before_download(_checkpoint(layout, str(checkpoint), NoWeights(), 1 if layout.hf_config.prunes else None))
+
+    here = checkpoint_here(Path(checkpoint), check, on_step)
+    layout = find_layout(here.folder, texts)
+    files = layout.weights()
+    return _checkpoint(layout, here.name, files, _scorer_width(files))
+
+
+def _checkpoint(layout: Layout, name: str, files: WeightSource, scorer_width: int | None) -> Checkpoint:
+    """Raises `CheckpointError` for what is wrong with it but for its weights."""
+    config = _model_config(layout, scorer_width)
     return Checkpoint(
-        path=folder,
+        path=layout.folder,
+        name=name,
         config=config,
         hf_config=layout.hf_config,
         text=read_text_side(layout.tokenizer, config.markers),
         tokenizer=layout.tokenizer,
         max_fps=layout.processor.max_fps,
+        max_frames=layout.processor.num_frames,
         config_sha256=layout.config_sha256,
-        files=layout.files,
+        files=files,
     )
+
+
+def _model_config(layout: Layout, scorer_width: int | None) -> ModelConfig:
+    try:
+        return layout.hf_config.model_config_with(layout.processor.pool, scorer_width)
+    except CheckpointError as error:
+        raise CheckpointError(str(error).replace(HUGGING_FACE, layout.config.name)) from None
 
 
 def _scorer_width(files: WeightSource) -> int | None:

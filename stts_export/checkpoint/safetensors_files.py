@@ -14,14 +14,14 @@ from stts_export.json_files import Section, read_json
 from stts_runtime.handed_over import check_is_content, other_weights
 from stts_runtime.places import check_file, is_there
 
-INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+INDEX = f"{SINGLE}.index.json"
 
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
 
 
 class WeightIndex(Section):
-    """`model.safetensors.index.json`: which shard holds which weight."""
+    """`model.safetensors.index.json`, and the like of adapters: which shard holds which weight."""
 
     weight_map: dict[str, str]
 
@@ -29,20 +29,23 @@ class WeightIndex(Section):
 class SafetensorsFiles(WeightSource):
     """A file is opened anew for every weight: what was mapped of it would count as this process's memory for ever."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, single: str = SINGLE) -> None:
+        """`single` is what the file is called where there is one; shards have an index of that name."""
+        self._index = f"{single}.index.json"
         self.entries: dict[str, Entry] = {}
         self._homes: dict[str, Path] = {}
-        if not is_there(folder / INDEX, CheckpointError):
-            if not is_there(folder / SINGLE, CheckpointError):
+        if not is_there(folder / self._index, CheckpointError):
+            if not is_there(folder / single, CheckpointError):
                 what = other_weights(folder)
                 raise CheckpointError(
-                    f"{folder} holds no weights: neither {SINGLE} nor {INDEX} is there{'; ' if what else ''}{what}"
+                    f"{folder} holds no weights: neither {single} nor {self._index} is there"
+                    f"{'; ' if what else ''}{what}"
                 )
-            self._list(folder / SINGLE)
+            self._list(folder / single)
             return
-        listed = read_json(folder / INDEX, WeightIndex).weight_map
-        for shard in sorted(set(listed.values())):
-            self._list(folder / _plain(shard))
+        listed = read_json(folder / self._index, WeightIndex).weight_map
+        for shard in _shards(listed, self._index):
+            self._list(folder / shard)
         self._check_index(listed)
 
     def _list(self, path: Path) -> None:
@@ -62,7 +65,9 @@ class SafetensorsFiles(WeightSource):
                     self._homes[name] = path
                     self.entries[name] = Entry(tuple(stored.get_shape()), dtype)
         except FileNotFoundError:
-            raise CheckpointError(f"{path} is missing, though {INDEX} names it; download or copy it again") from None
+            raise CheckpointError(
+                f"{path} is missing, though {self._index} names it; download or copy it again"
+            ) from None
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path} is damaged or incomplete: {error}") from None
 
@@ -71,7 +76,7 @@ class SafetensorsFiles(WeightSource):
             stored = self._homes[name].name if name in self._homes else "no file"
             said = listed.get(name, "no file")
             if stored != said:
-                raise CheckpointError(f"weight {name} is stored in {stored}, and {INDEX} says {said}")
+                raise CheckpointError(f"weight {name} is stored in {stored}, and {self._index} says {said}")
 
     def _stored(self, name: str, rows: slice | None) -> Tensor:
         try:
@@ -82,8 +87,15 @@ class SafetensorsFiles(WeightSource):
         return tensor
 
 
-def _plain(shard: str) -> str:
+def shards_of(folder: Path) -> list[str]:
+    """The files that the index in `folder` names. Raises `CheckpointError` if it is none."""
+    return _shards(read_json(folder / INDEX, WeightIndex).weight_map, INDEX)
+
+
+def _shards(listed: dict[str, str], index: str) -> list[str]:
     """Shards lie beside the index; an index that leads elsewhere is not followed."""
-    if Path(shard).name != shard:
-        raise CheckpointError(f"{INDEX} names the shard {shard!r}, which does not lie beside it")
-    return shard
+    shards = sorted(set(listed.values()))
+    for shard in shards:
+        if Path(shard).name != shard:
+            raise CheckpointError(f"{index} names the shard {shard!r}, which does not lie beside it")
+    return shards

@@ -18,6 +18,11 @@ from stts_runtime.places import check_file
 
 TOKENIZER = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
+BESIDE_TOKENIZER = (
+    SETTINGS, "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "generation_config.json",
+    "chat_template.jinja", "chat_template.json",
+)  # fmt: skip
+"""What belongs to a tokenizer and may lie beside it."""
 
 TokenId = Annotated[int, Field(ge=0)]
 

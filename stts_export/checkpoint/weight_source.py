@@ -60,6 +60,15 @@ class WeightSource(ABC):
         """The weight, or some rows of it, as stored. Raises `CheckpointError` if it cannot be read."""
 
 
+class NoWeights(WeightSource):
+    """Of a checkpoint whose weights are not here yet."""
+
+    entries: dict[str, Entry] = {}  # noqa: RUF012 (nothing is ever put in)
+
+    def _stored(self, name: str, rows: slice | None) -> Tensor:  # noqa: ARG002 (as every source takes them)
+        raise CheckpointError(f"weight {name} has not been downloaded")
+
+
 def check_dtype(name: str, where: str, dtype: object) -> None:
     """Raises `CheckpointError` unless it is one that weights are trained in."""
     if dtype not in DTYPES:

@@ -8,6 +8,7 @@ from stts_export.cli.build import build_command
 from stts_export.cli.calibrate import calibrate_command
 from stts_export.cli.evaluate import evaluate_command
 from stts_export.cli.importing import import_command
+from stts_export.cli.train_scorer import train_scorer_command
 from stts_export.cli.verify import verify_command
 from stts_runtime.cli.options import VersionOption
 
@@ -21,6 +22,7 @@ def program(version: VersionOption = False) -> None:
 
 app.command("import")(import_command)
 app.command("build")(build_command)
+app.command("train-scorer")(train_scorer_command)
 app.command("verify")(verify_command)
 app.command("calibrate")(calibrate_command)
 app.command("evaluate")(evaluate_command)

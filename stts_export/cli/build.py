@@ -40,7 +40,10 @@ class TargetName(str, Enum):
 
 
 CheckpointArgument = Annotated[
-    Path, typer.Argument(metavar="CHECKPOINT", help="Hugging Face folder; `import` makes one.")
+    Path,
+    typer.Argument(
+        metavar="CHECKPOINT", help="Hugging Face folder; `import` makes one. Or a hub's OWNER/NAME[@REVISION]."
+    ),
 ]
 FramesOption = Annotated[Optional[list[int]], typer.Option(help="Frames of a window, repeatable. Default: 8.")]
 KeepOption = Annotated[Optional[list[float]], typer.Option(help="Keep ratio, repeatable. Default: 1 and 0.5.")]

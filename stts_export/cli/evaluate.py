@@ -82,7 +82,7 @@ def evaluate_command(
     With --questions on somebody's own. Without, on synthetic clips with exact answers, which means something for
     checkpoints that were trained on such clips, as checkpoints/tiny is.
     """
-    from stts_calib.accuracy import Evaluation, report_of, settings_of
+    from stts_calib.accuracy import Evaluation, report_of, settings_of, weights_held
     from stts_calib.clips import Split
     from stts_runtime.bundle import Bundle
     from stts_runtime.cli.show import show_note
@@ -110,7 +110,9 @@ def evaluate_command(
     clips = clips or 1000
     evaluation = Evaluation(opened, settings, clips, per_clip or 4, Split.test, engine, _clip_sets(clip_set), jobs)
     with steps(quiet=as_json) as tell:
-        evaluation.run(lambda done: tell("asking about clips", done, clips if done else 0), journal)
+        if engine == "cpu":
+            tell(f"note: {weights_held(opened, settings, engine, jobs)}")
+        evaluation.run(lambda done: tell("asking about clips", done, clips), journal)
     made = report_of(evaluation, datetime.now(timezone.utc).isoformat(timespec="seconds"))
     # First what it found: a disk may be full.
     if as_json:
@@ -180,7 +182,7 @@ def _write_answers(evaluation: Evaluation, answers: Path | None) -> list[Path]:
 
 
 def _show(report: AccuracyReport) -> None:
-    from stts_runtime.cli.show import console
+    from stts_runtime.cli.show import console, scored_by
     from stts_runtime.session import NOISE
 
     console.print(
@@ -189,6 +191,8 @@ def _show(report: AccuracyReport) -> None:
         f"{report.machine.processor}, {report.machine.cores} cores, {report.minutes:.1f} minutes",
         soft_wrap=True,
     )
+    if report.scorer is not None:
+        console.print(scored_by(report.scorer), soft_wrap=True)
     if report.random_weights:
         console.print(f"note: {NOISE}")
     console.print(_by_setting(report))

@@ -25,11 +25,16 @@ class DtypeName(str, Enum):
 
 def import_command(
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="Hugging Face folder, or one with config.yaml.")
+        Path,
+        typer.Argument(metavar="CHECKPOINT", help="Folder, also with config.yaml, or a hub's OWNER/NAME[@REVISION]."),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     tokenizer: Annotated[
-        Optional[Path], typer.Option(help="Folder with tokenizer.json and its settings. Default: CHECKPOINT.")
+        Optional[Path], typer.Option(help="Folder with tokenizer.json, or a hub's OWNER/NAME. Default: CHECKPOINT.")
+    ] = None,
+    adapter: Annotated[
+        Optional[Path],
+        typer.Option(metavar="FOLDER", help="A LoRA as PEFT saves it, trained on CHECKPOINT: merged into the weights."),
     ] = None,
     dtype: Annotated[Optional[DtypeName], typer.Option(help="Of the weights. Default: as they are stored.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it is a checkpoint.")] = False,
@@ -43,7 +48,7 @@ def import_command(
 
     dtypes = {DtypeName.fp16: torch.float16, DtypeName.bf16: torch.bfloat16, DtypeName.fp32: torch.float32}
     with steps(quiet=as_json) as tell:
-        notes = import_checkpoint(checkpoint, out, tokenizer, dtypes[dtype] if dtype else None, force, tell)
+        notes = import_checkpoint(checkpoint, out, tokenizer, dtypes[dtype] if dtype else None, force, tell, adapter)
     size = sum(path.stat().st_size for path in own_files(out))
     if as_json:
         print(json.dumps({"out": str(out), "bytes": size, "notes": notes}))

@@ -91,13 +91,16 @@ def evaluate_questions(
     bundle: Bundle, settings: list[Setting], own: OwnQuestions, out: Outputs, engine: EngineName, jobs: int
 ) -> None:
     """Exits with 2 if some could not be asked, once all others were. Raises `UserError` if none could."""
+    from stts_calib.accuracy import weights_held
     from stts_calib.questions import OptionsAsked, QuestionEvaluation, question_report_of
 
     options, longest = OptionsAsked(own.options or "letters"), own.max_tokens or 64
     evaluation = QuestionEvaluation(bundle, settings, own.file, options, longest, engine, jobs, own.judge)
     with steps(quiet=out.as_json) as tell:
+        if engine == "cpu":
+            tell(f"note: {weights_held(bundle, settings, engine, jobs)}")
         videos = len(evaluation.exam.videos)
-        evaluation.run(lambda done: tell("asking about videos", done, videos if done else 0), out.journal)
+        evaluation.run(lambda done: tell("asking about videos", done, videos), out.journal)
     made = question_report_of(evaluation, datetime.now(timezone.utc).isoformat(timespec="seconds"))
     # First what it found: a disk may be full.
     if out.as_json:
@@ -125,7 +128,7 @@ def _write(made: QuestionReport, evaluation: QuestionEvaluation, page: Path | No
 
 
 def _show(made: QuestionReport) -> None:
-    from stts_runtime.cli.show import console
+    from stts_runtime.cli.show import console, scored_by
     from stts_runtime.session import NOISE
 
     console.print(
@@ -134,6 +137,8 @@ def _show(made: QuestionReport) -> None:
         soft_wrap=True,
         markup=False,
     )
+    if made.scorer is not None:
+        console.print(scored_by(made.scorer), soft_wrap=True)
     if made.random_weights:
         console.print(f"note: {NOISE}")
     console.print(_by_setting(made))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def verify_command(
     bundle: BundleArgument,
-    checkpoint: Annotated[Path, typer.Option(help="What the bundle was built from.")],
+    checkpoint: Annotated[Path, typer.Option(help="What the bundle was built from, folder or OWNER/NAME[@REVISION].")],
     frames_from: Annotated[Optional[Path], typer.Option(help="Video to compare on. Default: made-up frames.")] = None,
     variant: Annotated[
         Optional[list[str]], typer.Option(help="Vision variant to look at, repeatable. Default: all.")

@@ -19,7 +19,7 @@ from stts_export.graphs.expect import Expectation
 from stts_export.graphs.segments import SegmentedGraph, run_in_segments
 from stts_runtime.budget import IncrementalBudget, TokenBudget
 from stts_runtime.bundle.manifest import Precision
-from stts_runtime.proof.bars import ROUNDING, Bar, relative_error
+from stts_runtime.references.bars import ROUNDING, Bar, relative_error
 
 Array = NDArray[Any]
 

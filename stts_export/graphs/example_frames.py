@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from stts_export.modules.config import VisionConfig
 from stts_export.modules.vision import Vision
-from stts_runtime.proof.example import TEXTURE, enlarge
+from stts_runtime.references.example import TEXTURE, enlarge
 
 _BLOCKS = 8
 """A side of the picture under everything, in blocks of one colour."""

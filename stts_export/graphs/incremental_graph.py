@@ -13,7 +13,7 @@ from stts_export.modules.incremental import see_frame
 from stts_export.modules.vision import Vision
 from stts_runtime.budget import IncrementalBudget
 from stts_runtime.bundle.contract import FRAME_INPUTS, FRAME_OUTPUTS
-from stts_runtime.proof.example import example_features
+from stts_runtime.references.example import example_features
 
 
 class IncrementalGraph(nn.Module):

@@ -20,7 +20,7 @@ from stts_export.modules.scorer import Scorer
 _EPS = 1e-6
 ROUNDING = 1e-4
 """Taken off every change, down to 0. Where nothing changed there is only rounding left, and that must not decide."""
-_UNLIKE = 0.5
+UNLIKE = 0.5
 """What it is worth to be unlike the rest of the frame, in terms of change."""
 
 
@@ -38,7 +38,7 @@ class ChangeScorer(Scorer):
         # Zeros in place of what was before would lie in the graph, as many as a frame has features.
         wide_BTGF = features_BTGF.float()
         changes = [_change(wide_BTGF[:, :1]), _change(wide_BTGF[:, 1:] - wide_BTGF[:, :-1])]
-        return torch.cat(changes, dim=1) + _UNLIKE * _unlike(wide_BTGF)
+        return torch.cat(changes, dim=1) + UNLIKE * _unlike(wide_BTGF)
 
     def features(self, hidden_BTGPD: Tensor) -> Tensor:
         rows = hidden_BTGPD.flatten(3)
@@ -48,7 +48,7 @@ class ChangeScorer(Scorer):
 
     def scored(self, previous_BTGF: Tensor, features_BTGF: Tensor) -> Tensor:
         wide_BTGF = features_BTGF.float()
-        return _change(wide_BTGF - previous_BTGF.float()) + _UNLIKE * _unlike(wide_BTGF)
+        return _change(wide_BTGF - previous_BTGF.float()) + UNLIKE * _unlike(wide_BTGF)
 
 
 def _change(difference_BTGF: Tensor) -> Tensor:

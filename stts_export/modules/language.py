@@ -28,6 +28,8 @@ from stts_export.modules.slots import Indices, slots_from, slots_of
 
 AttendOf = Callable[[int], Attend]
 """The attention of each layer."""
+Past = list[tuple[Tensor, Tensor]]
+"""Keys and values of each layer, (B, S, kv channels)."""
 Write = Callable[[Tensor, Tensor], Tensor]
 """A cache and its new entries -> the cache with them."""
 
@@ -147,13 +149,26 @@ class Language(nn.Module):
         by_kind = self._rotary(numbers, weight.dtype)
         return {scaled: Rotary(*(x.squeeze(0) for x in rotary)) for scaled, rotary in by_kind.items()}
 
-    def sequences(self, token_ids_BL: Tensor, positions_BL: Tensor, visual: Tensor, seen_BLL: Tensor) -> Tensor:
+    def sequences(
+        self,
+        token_ids_BL: Tensor,
+        positions_BL: Tensor,
+        visual: Tensor,
+        seen_BLS: Tensor,
+        before: Past | None = None,
+        record: Past | None = None,
+    ) -> Tensor:
         """Whole sequences at once, without a cache, as in training -> normed rows (B * L, width).
 
-        `visual` (rows, width) holds the visual tokens of all sequences, one after the other; `seen_BLL` says which
-        tokens each token attends to.
+        `visual` (rows, width) holds the visual tokens of all sequences, one after the other; `seen_BLS` says which
+        tokens each token attends to: those of `before`, keys and values of every layer that an earlier call appended
+        to its `record`, and then its own.
         """
-        x = self._run_counting(token_ids_BL.flatten(), positions_BL, visual, lambda _: self._within(seen_BLL))
+
+        def attend_of(layer: int) -> Attend:
+            return self._within(seen_BLS, None if before is None else before[layer], record)
+
+        x = self._run_counting(token_ids_BL.flatten(), positions_BL, visual, attend_of)
         normed: Tensor = self.language_model.norm(x)
         return normed
 
@@ -228,7 +243,7 @@ class Language(nn.Module):
 
         return attend_of
 
-    def _within(self, seen_BLL: Tensor) -> Attend:
+    def _within(self, seen_BLS: Tensor, before: tuple[Tensor, Tensor] | None, record: Past | None) -> Attend:
         heads, kv_heads = self.config.heads, self.config.kv_heads
 
         def per_query_head(x: Tensor) -> Tensor:
@@ -237,7 +252,13 @@ class Language(nn.Module):
             return by_head.repeat_interleave(heads // kv_heads, dim=-2).flatten(-2)
 
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            return masked_attention(q, per_query_head(k), per_query_head(v), seen_BLL.unsqueeze(1), heads, heads)
+            # Turning widens keys where products are narrower than weights.
+            k = k.to(v.dtype)
+            if record is not None:
+                record.append((k, v))
+            if before is not None:
+                k, v = torch.cat((before[0], k), dim=1), torch.cat((before[1], v), dim=1)
+            return masked_attention(q, per_query_head(k), per_query_head(v), seen_BLS.unsqueeze(1), heads, heads)
 
         return attend
 

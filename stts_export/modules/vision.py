@@ -9,6 +9,7 @@ clip after the other. A graph holds one clip, training several.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -45,6 +46,10 @@ class VisionTensors(NamedTuple):
     kept_K: Tensor | None
 
 
+BehindTheCut = Callable[[Tensor, Tensor, TokenBudget, frozenset[int]], dict[int, Tensor]]
+"""Rows of all patches, kept groups, budget and layers -> the outputs of those layers behind the cut, kept rows only."""
+
+
 def whole_frames(frames: int, heads: int) -> SelfAttend:
     """Every patch sees its whole frame."""
 
@@ -66,7 +71,7 @@ def biased_frames(bias_FN: Tensor, heads: int) -> SelfAttend:
 def kept_frames(kept_BK: Tensor, budget: TokenBudget, heads: int) -> SelfAttend:
     """Kept patches see the kept patches of their frame."""
     if kept_BK.shape[0] > 1:
-        return _masked_frames(kept_BK, budget, heads)
+        return masked_frames(kept_BK, budget, heads)
     if budget.kept == budget.groups and budget.scope != "given":
         return whole_frames(1, heads)
     if budget.scope == "frame":
@@ -92,7 +97,7 @@ def _equal_frames(budget: TokenBudget, heads: int) -> SelfAttend:
     return attend
 
 
-def _masked_frames(kept_BK: Tensor, budget: TokenBudget, heads: int) -> SelfAttend:
+def masked_frames(kept_BK: Tensor, budget: TokenBudget, heads: int) -> SelfAttend:
     """Several clips at once, as in training: every frame is laid out whole again, its dropped keys masked."""
     kept = across_clips(kept_BK, budget)
     groups = kept_BK.shape[0] * budget.visual_tokens
@@ -180,19 +185,38 @@ class Vision(nn.Module):
         refill: bool,
         noise: float,
     ) -> Hidden:
-        vision, scorer = self.config.vision, self.config.scorer
-        if scorer is None or self.temporal_token_scorer is None:
+        if self.config.scorer is None:
             raise ValueError("a model without a scorer runs at keep 1 only")
-        cut = scorer.prune_at + 1
-        before, x = self.run_blocks(x, range(cut), whole_frames(frames, vision.heads), layers)
-        scores_BTG = self.temporal_token_scorer(by_group(x, budget.frames, vision))
-        attend = self.biased(scores_BTG, spare_first=True)
-        biased, x = self.run_blocks(x, range(cut, cut + 1), attend, layers)
+        scored = range(self.config.scorer.prune_at + 1)
+        before, x = self.run_blocks(x, scored, whole_frames(frames, self.config.vision.heads), layers)
+        scores_BTG = self.scores(x, budget)
         ranked_BTG = scores_BTG + noise * torch.randn_like(scores_BTG) if noise else scores_BTG
         kept_BK = kept_groups(ranked_BTG, budget) if given_BK is None else given_BK
-        behind = self._refilled if refill else self._kept_only
-        after = behind(x, kept_BK, budget, layers)
-        return Hidden({**before, **biased, **after}, scores_BTG, kept_BK)
+        hidden = self.pruned_from(x, scores_BTG, kept_BK, budget, layers, self._refilled if refill else self._kept_only)
+        return hidden._replace(by_layer={**before, **hidden.by_layer})
+
+    def scores(self, x: Tensor, budget: TokenBudget) -> Tensor:
+        """Of every group (B, T, G), from the output of layer `prune_at`, rows of patches."""
+        assert self.temporal_token_scorer is not None
+        scores: Tensor = self.temporal_token_scorer(by_group(x, budget.frames, self.config.vision))
+        return scores
+
+    def pruned_from(
+        self,
+        x: Tensor,
+        scores_BTG: Tensor,
+        kept_BK: Tensor,
+        budget: TokenBudget,
+        layers: frozenset[int],
+        behind: BehindTheCut,
+    ) -> Hidden:
+        """All layers after the one that is scored, whose output `x` is: the biased one sees every patch, and `behind`
+        runs the others.
+        """
+        assert self.config.scorer is not None
+        cut = self.config.scorer.prune_at + 1
+        biased, x = self.run_blocks(x, range(cut, cut + 1), self.biased(scores_BTG, spare_first=True), layers)
+        return Hidden({**biased, **behind(x, kept_BK, budget, layers)}, scores_BTG, kept_BK)
 
     def biased(self, scores_BTG: Tensor, *, spare_first: bool) -> SelfAttend:
         """The attention of the layer that a trained scorer's scores bias; a clip's first frame, which is kept whole, is
@@ -207,8 +231,20 @@ class Vision(nn.Module):
 
     def _kept_only(self, x: Tensor, kept_BK: Tensor, budget: TokenBudget, layers: frozenset[int]) -> dict[int, Tensor]:
         """The layers behind the cut, from rows of all patches: outputs for the kept ones."""
-        x = take_groups(x, across_clips(kept_BK, budget), self.config.vision)
         attend = kept_frames(kept_BK, budget, self.config.vision.heads)
+        return self._behind(x, kept_BK, budget, layers, attend)
+
+    def kept_unpacked(
+        self, x: Tensor, kept_BK: Tensor, budget: TokenBudget, layers: frozenset[int]
+    ) -> dict[int, Tensor]:
+        """The same without packing, for gradients: packed queries keep copies of their keys."""
+        attend = masked_frames(kept_BK, budget, self.config.vision.heads)
+        return self._behind(x, kept_BK, budget, layers, attend)
+
+    def _behind(
+        self, x: Tensor, kept_BK: Tensor, budget: TokenBudget, layers: frozenset[int], attend: SelfAttend
+    ) -> dict[int, Tensor]:
+        x = take_groups(x, across_clips(kept_BK, budget), self.config.vision)
         outputs, _ = self.run_blocks(x, self._behind_the_cut(), attend, layers)
         return outputs
 
@@ -216,7 +252,7 @@ class Vision(nn.Module):
         """The same as the reference does it, for one clip."""
         (kept_K,) = kept_BK
         staying_K = with_refill(kept_K, budget.frames, budget.groups)
-        attend = _masked_frames(staying_K.unsqueeze(0), budget, self.config.vision.heads)
+        attend = masked_frames(staying_K.unsqueeze(0), budget, self.config.vision.heads)
         x = take_groups(x, staying_K, self.config.vision)
         outputs, _ = self.run_blocks(x, self._behind_the_cut(), attend, layers)
         place_K = torch.searchsorted(staying_K, kept_K)

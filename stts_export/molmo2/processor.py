@@ -12,9 +12,11 @@ from pydantic import Field
 
 from stts_export.errors import CheckpointError
 from stts_export.json_files import Section, read_json, read_optional_json
+from stts_export.molmo2.image_tokens import ImageTokens
 
 VIDEO_PROCESSOR = "video_preprocessor_config.json"
 PROCESSOR = "processor_config.json"
+OF_PROCESSOR = (VIDEO_PROCESSOR, PROCESSOR, "preprocessor_config.json")
 MAX_FPS = 2
 """Of the released models."""
 
@@ -24,6 +26,8 @@ class VideoProcessor(Section):
 
     pooling_size: tuple[Annotated[int, Field(ge=1, le=64)], Annotated[int, Field(ge=1, le=64)]] = (3, 3)
     max_fps: Annotated[float, Field(gt=0, le=1000)] = MAX_FPS
+    num_frames: Annotated[int, Field(ge=1)] | None = None
+    """The most that were trained with. How many a bundle takes is for who builds it to say."""
 
     @property
     def pool(self) -> int:
@@ -36,19 +40,25 @@ class VideoProcessor(Section):
         return height
 
 
-class Processor(Section):
-    """Newer checkpoints keep the video processor inside `processor_config.json`."""
+class Processor(ImageTokens):
+    """`processor_config.json`, in which newer checkpoints keep the video processor too."""
 
     video_processor: VideoProcessor = VideoProcessor()
 
 
 def read_processor(folder: Path) -> VideoProcessor:
-    """Of either generation of checkpoints; defaults where there is no file."""
+    """Of either generation of checkpoints; defaults where there is no file.
+
+    Raises `CheckpointError` if a file is wrong, or says that this is another model than Molmo2.
+    """
+    processor = read_optional_json(folder / PROCESSOR, Processor)
+    processor.check(str(folder / PROCESSOR))
     if (folder / VIDEO_PROCESSOR).exists():
         return read_json(folder / VIDEO_PROCESSOR, VideoProcessor)
-    return read_optional_json(folder / PROCESSOR, Processor).video_processor
+    return processor.video_processor
 
 
-def processor_json(pool: int, max_fps: float) -> dict[str, Any]:
+def processor_json(pool: int, max_fps: float, num_frames: int | None = None) -> dict[str, Any]:
     """The settings as a file."""
-    return {"pooling_size": [pool, pool], "max_fps": max_fps}
+    settings = {"pooling_size": [pool, pool], "max_fps": max_fps}
+    return settings if num_frames is None else {**settings, "num_frames": num_frames}

@@ -1,22 +1,17 @@
 """`config.yaml` of the original training layout -> what a Hugging Face `config.json` would say.
 
-Source: the fields that allenai/molmo2's own conversion script reads, and its defaults.
+Source: the fields that allenai/molmo2's own conversion script reads, and its defaults. `training_file` reads the file.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
 from stts_export.errors import CheckpointError
 from stts_export.json_files import Section
 from stts_export.molmo2.hf_config import Size, SttsSection
-from stts_runtime.handed_over import check_is_content
-from stts_runtime.places import check_file
-from stts_runtime.settings import first_problem
 
 _PRUNING = "prune_at"
 """The setting that only a vision tower with STTS has."""
@@ -109,7 +104,7 @@ class LlmSection(Section):
 class VitSection(Section):
     """The tower, and beside its own settings those of the pruning."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow")
 
     image_model_type: str = "siglip"
     image_default_input_size: tuple[Size, Size]
@@ -141,6 +136,8 @@ class BackboneSection(Section):
 
 class VideoSection(Section):
     max_fps: float | list[float] | None = None
+    max_frames: Size | None = None
+    frame_sample_mode: str = "uniform_last_frame"
     pooling_h: Size = 3
     pooling_w: Size = 3
     time_mode: str = "per-frame-compact"
@@ -150,6 +147,8 @@ class VideoSection(Section):
 
 class PreprocessorSection(Section):
     video: VideoSection = VideoSection()
+    topk: float | None = None
+    """Where the run prunes, the share that the tower drops once more: it is what the prompt was counted with."""
 
 
 class ModelSection(Section):
@@ -202,10 +201,10 @@ class TrainingConfig(Section):
         """What a video processor's settings would say."""
         video = self.model.mm_preprocessor.video
         rates = video.max_fps if isinstance(video.max_fps, list) else [video.max_fps]
-        if len(rates) != 1:
+        if len(rates) != 1 or rates[0] is None:
             raise CheckpointError(f"config.yaml: mm_preprocessor.video.max_fps is {rates}; only one rate is supported")
-        settings: dict[str, Any] = {"pooling_size": (video.pooling_h, video.pooling_w)}
-        return settings if rates[0] is None else {**settings, "max_fps": rates[0]}
+        settings = {"pooling_size": (video.pooling_h, video.pooling_w), "max_fps": rates[0]}
+        return settings if video.max_frames is None else {**settings, "num_frames": video.max_frames}
 
     def _refuse_unsupported(self) -> None:
         """Settings that leave the weights as they are and change what is computed with them."""
@@ -214,6 +213,7 @@ class TrainingConfig(Section):
             ("vision_backbone.vit.image_model_type", vit.image_model_type, "siglip"),
             ("vision_backbone.vit.resize_mode", vit.resize_mode, "siglip"),
             ("vision_backbone.vit.normalize", vit.normalize, "siglip"),
+            ("mm_preprocessor.video.frame_sample_mode", video.frame_sample_mode, "uniform_last_frame"),
             ("mm_preprocessor.video.time_mode", video.time_mode, "per-frame-compact"),
             ("mm_preprocessor.video.use_frame_special_tokens", video.use_frame_special_tokens, True),
             ("mm_preprocessor.video.per_frame_special_token", video.per_frame_special_token, True),
@@ -227,26 +227,13 @@ class TrainingConfig(Section):
         for name, got, allowed in rules:
             if got != allowed:
                 raise CheckpointError(f"config.yaml: model.{name} is {got!r}; only {allowed!r} is supported")
+        self._refuse_two_shares()
 
-
-def read_training_config(path: Path) -> TrainingConfig:
-    """A run's configuration, or the model's section of it alone.
-
-    Raises `CheckpointError` if the file is no YAML of plain values, or lacks what is needed.
-    """
-    check_file(path, CheckpointError)
-    check_is_content(path, CheckpointError)
-    try:
-        content = yaml.safe_load(path.read_bytes())
-        if isinstance(content, dict) and "model" not in content:
-            content = {"model": content}
-        return TrainingConfig.model_validate(content)
-    except (yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"{path} is no YAML of plain values: {reason}") from None
-    except ValidationError as error:
-        raise CheckpointError(f"{path}: {first_problem(error)}") from None
-    except ValueError as error:
-        raise CheckpointError(f"{path} is no YAML of plain values: {error}") from None
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
+    def _refuse_two_shares(self) -> None:
+        """The prompt must have room for as many groups as the tower keeps."""
+        counted, dropped = self.model.mm_preprocessor.topk, (self.model.vision_backbone.vit.stts() or {}).get("topk")
+        if None not in (counted, dropped) and counted != dropped:
+            raise CheckpointError(
+                f"config.yaml: model.mm_preprocessor.topk is {counted} and "
+                f"model.vision_backbone.vit.topk is {dropped}; they must be the same"
+            )

@@ -16,10 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stts_export.modules.language import Language
-from stts_export.modules.vision import Hidden, Vision, by_group
+from stts_export.modules.vision import Hidden, Vision
 from stts_export.modules.vit import patches_of_frames
 from stts_export.training.examples import IGNORED, Batch
 from stts_export.training.recipe import ScoreLoss
+from stts_export.training.terms import change_since_before, seen_in_segments
 from stts_runtime.budget import TokenBudget
 
 _LEAST_SCORE = 1e-4
@@ -61,20 +62,10 @@ class Objective(nn.Module):
         tokens_BL = torch.cat((batch.prefix_P[places_BP], batch.tokens_BQ), dim=1)
         positions_BL = torch.cat((places_BP, batch.offsets_BQ + len(batch.prefix_P)), dim=1)
         segments_BL = torch.cat((torch.zeros_like(places_BP), batch.segments_BQ), dim=1)
-        rows = self.language.sequences(tokens_BL, positions_BL, visual, self._seen(tokens_BL, segments_BL))
+        seen_BLL = seen_in_segments(self.language, tokens_BL, segments_BL)
+        rows = self.language.sequences(tokens_BL, positions_BL, visual, seen_BLL)
         questions = rows.unflatten(0, tokens_BL.shape)[:, places_BP.shape[1] :]
         return self.language.logits(questions.flatten(0, 1))
-
-    def _seen(self, tokens_BL: Tensor, segments_BL: Tensor) -> Tensor:
-        """The prefix sees itself, causally but for image tokens; a question sees the prefix and, causally, itself."""
-        length = tokens_BL.shape[1]
-        causal_LL = torch.ones(length, length, dtype=torch.bool, device=tokens_BL.device).tril()
-        keys, queries = segments_BL[:, None, :], segments_BL[:, :, None]
-        causal_BLL = causal_LL & ((keys == 0) | (keys == queries))
-        if not self.language.config.two_way_images:
-            return causal_BLL
-        is_image_BL = self.language.is_image(tokens_BL)
-        return causal_BLL | (is_image_BL[:, :, None] & is_image_BL[:, None, :])
 
     def _scores(self, hidden: Hidden, worth_BTG: Tensor, budget: TokenBudget) -> Tensor:
         """Weighted mean squared error to what groups are worth, and the unevenness of the ground, frames 2 to T."""
@@ -82,17 +73,11 @@ class Objective(nn.Module):
             return worth_BTG.new_zeros(())
         scores, worth = hidden.scores_BTG[:, 1:], worth_BTG[:, 1:]
         holds = worth > 0
-        target = torch.where(holds, worth, self._parts.change * self._change(hidden, budget))
+        change = change_since_before(hidden.by_layer[self.scored_layer], budget.frames, self.vision.config.vision)
+        target = torch.where(holds, worth, self._parts.change * change)
         weight = torch.where(holds, self._parts.held, 1.0)
         distance = (weight * (scores - target).square()).sum() / weight.sum()
         return distance + self._parts.evenness * _unevenness(scores, ~holds)
-
-    def _change(self, hidden: Hidden, budget: TokenBudget) -> Tensor:
-        """1 - cosine similarity of each group's features with its own one frame earlier, (B, T - 1, G)."""
-        # A target is not to be learned: else features could become alike to please the scores.
-        rows = hidden.by_layer[self.scored_layer].detach()
-        features = by_group(rows.float(), budget.frames, self.vision.config.vision).flatten(3)
-        return 1 - F.cosine_similarity(features[:, 1:], features[:, :-1], dim=-1)
 
 
 def _unevenness(scores_BtG: Tensor, ground_BtG: Tensor) -> Tensor:

@@ -11,9 +11,9 @@ from stts_export.modules.refill import refilled_frames
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle.manifest import Positions
 from stts_runtime.engines.interfaces import VisionOutput
-from stts_runtime.proof.bars import relative_error
 from stts_runtime.proof.finding import Finding
 from stts_runtime.proof.language_stage import Said, difference
+from stts_runtime.references.bars import relative_error
 
 _SUBJECT = "modules"
 

@@ -16,14 +16,20 @@ _SHOWN = 3
 
 def scan_for_overflow(bundle: Bundle, modules: Modules, run: Callable[[], object]) -> Iterator[Finding]:
     """One finding for each lowering that computes in fp16; `run` calls the modules."""
-    halves = {name: _fp16_parts(bundle, name) for name in bundle.manifest.language.graphs}
-    if not any(vision or language for vision, language, _ in halves.values()):
+    if not computes_in_fp16(bundle):
         return
+    halves = {name: _fp16_parts(bundle, name) for name in bundle.manifest.language.graphs}
     peaks = scan([modules.vision, modules.language], run)
     for lowering, (vision, language, wide) in halves.items():
         inside = [peak for peak in peaks if _in_fp16(peak, vision=vision, language=language, wide=wide)]
         if inside:
             yield _finding(lowering, inside)
+
+
+def computes_in_fp16(bundle: Bundle) -> bool:
+    """Whether any of its lowerings does, in any part."""
+    found = [_fp16_parts(bundle, name) for name in bundle.manifest.language.graphs]
+    return any(vision or language for vision, language, _ in found)
 
 
 def _fp16_parts(bundle: Bundle, lowering: str) -> tuple[bool, bool, list[str]]:

@@ -13,10 +13,10 @@ from stts_export.verifying.verifier import Expected
 from stts_runtime.bundle import Bundle
 from stts_runtime.errors import UserError
 from stts_runtime.prompt import PromptBuilder
-from stts_runtime.proof.about import REFERENCE_SCHEMA, About, Spoken, Whole
-from stts_runtime.proof.geometry import Geometry
-from stts_runtime.proof.layout import frames_name, packed_bits
-from stts_runtime.proof.reference import write_reference
+from stts_runtime.references.about import REFERENCE_SCHEMA, About, Spoken, Whole
+from stts_runtime.references.geometry import Geometry
+from stts_runtime.references.layout import frames_name, packed_bits
+from stts_runtime.references.reference import write_reference
 
 
 def write_expected(

@@ -33,7 +33,11 @@ def verify_bundle(request: VerifyRequest, tell: Tell = tell_nobody) -> VerifyRep
     if request.write_reference is not None:
         source = str(request.frames_from) if request.frames_from else None
         check_output(request.write_reference, (".npz",), source, bundle.folder)
-    checkpoint = _scored_alike(bundle, open_checkpoint(request.checkpoint))
+
+    def check(described: Checkpoint) -> None:
+        _check_same_model(bundle, _scored_alike(bundle, described))
+
+    checkpoint = _scored_alike(bundle, open_checkpoint(request.checkpoint, None, tell, check))
     _check_same_model(bundle, checkpoint)
     modules = checkpoint.lazy()
     verifier = Verifier(request, bundle, checkpoint, modules, tell)
@@ -42,7 +46,7 @@ def verify_bundle(request: VerifyRequest, tell: Tell = tell_nobody) -> VerifyRep
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         producer=f"stts-export {version('stts-export')}",
         manifest_sha256=hashlib.sha256((bundle.folder / MANIFEST).read_bytes()).hexdigest(),
-        checkpoint=checkpoint.path.resolve().name,
+        checkpoint=checkpoint.name,
         checkpoint_config_sha256=checkpoint.config_sha256,
         frames_from=frames_from,
         question=request.question,

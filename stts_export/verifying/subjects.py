@@ -13,9 +13,9 @@ from stts_runtime.engines import BACKENDS, EngineName, check_engine
 from stts_runtime.engines.interfaces import LanguageEngine, VisionEngine
 from stts_runtime.errors import SttsError
 from stts_runtime.passports import EngineStore
-from stts_runtime.proof.bars import BARS, Bar, precision_of
 from stts_runtime.proof.engine_parts import EngineParts
 from stts_runtime.proof.streamed import live_windows
+from stts_runtime.references.bars import BARS, Bar, precision_of
 
 
 class Subject(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from stts_export.checkpoint.lazy_weights import real_weights
 from stts_export.modules.config import ScorerConfig
 from stts_export.molmo2 import compare as molmo2
 from stts_export.verifying.deviations import half_finding, other_positions, positions_finding, refill_finding
-from stts_export.verifying.overflow import scan_for_overflow
+from stts_export.verifying.overflow import computes_in_fp16, scan_for_overflow
 from stts_export.verifying.reference import ReferenceLanguage, reference_vision
 from stts_export.verifying.request import VerifyRequest
 from stts_export.verifying.subjects import Subject, subjects_of
@@ -24,6 +24,7 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.contract import LANGUAGE, VISION
 from stts_runtime.engines.interfaces import LanguageEngine, VisionOutput
 from stts_runtime.errors import SttsError, UserError
+from stts_runtime.progress import Progress
 from stts_runtime.prompt import PromptBuilder
 from stts_runtime.proof.finding import Finding
 from stts_runtime.proof.language_stage import Prompted, Said, compare_logits, compare_text, difference, said
@@ -56,6 +57,7 @@ class Verifier:
     ) -> None:
         self.request, self.bundle, self.checkpoint, self.modules = request, bundle, checkpoint, modules
         self.tell = tell
+        self.progress = Progress({})
         self.expected: dict[str, Expected] = {}
         """By variant, once `findings` has come to its end."""
         self.prompt = bundle.manifest.prompt
@@ -70,6 +72,7 @@ class Verifier:
             frames = {name: self._frames(name) for name in self._variants()}
             yield from compare_weights(self.bundle, self.modules, self.tell)
             subjects, not_run = subjects_of(self.bundle)
+            self.progress = Progress(self._planned(list(frames), subjects))
             for name, reason in not_run:
                 yield _not_run(name, None, reason)
             self.expected = {name: self._expected(name, window) for name, window in frames.items()}
@@ -93,6 +96,28 @@ class Verifier:
                 raise UserError(f"{self.bundle.folder} has no variant {name}; it has {', '.join(answering)}")
         return [name for name in answering if not self.request.variants or name in self.request.variants]
 
+    def _planned(self, variants: Sequence[str], subjects: Sequence[Subject]) -> dict[str, int]:
+        """Steps behind the comparison of weights, by kind."""
+        budgets = [self._budget(name) for name in variants]
+        whole = any(budget.keep == 1 for budget in budgets)
+        return {
+            "computing": len(variants),
+            **{f"running {one.name}": len(set(variants) & set(one.variants())) for one in subjects},
+            "scanning": len(variants) if computes_in_fp16(self.bundle) else 0,
+            "deviating": sum(
+                budget.keep < 1 and name in self.bundle.manifest.variants
+                for name, budget in zip(variants, budgets, strict=True)
+            ),
+            "molmo2": int(whole and self._why_not_molmo2() is None),
+        }
+
+    def _begin(self, kind: str, step: str) -> None:
+        self.tell(f"{step} (step {self.progress.begin(kind)})")
+
+    def _why_not_molmo2(self) -> str | None:
+        has_config = (self.checkpoint.path / HUGGING_FACE).is_file()
+        return molmo2.why_not(self.checkpoint.files.values(), has_config)
+
     def _budget(self, variant: str) -> TokenBudget:
         manifest, live = self.bundle.manifest, live_windows(self.bundle)
         return live[variant] if variant in live else manifest.budget(manifest.variants[variant])
@@ -105,7 +130,7 @@ class Verifier:
             raise UserError(f"{error} (for {variant}; --variant chooses others)") from None
 
     def _expected(self, variant: str, frames: Frames) -> Expected:
-        self.tell(f"computing what {variant} must give")
+        self._begin("computing", f"computing what {variant} must give")
         budget = self._budget(variant)
         seen = reference_vision(self.modules.vision, frames.pixels, budget)
         return Expected(budget, frames, seen, self._prompted(frames, seen), self._said(frames, seen))
@@ -141,7 +166,7 @@ class Verifier:
             yield _not_run(subject.name, None, str(error))
             return
         for variant in (name for name in expected if name in subject.variants()):
-            self.tell(f"running the {subject.name}, {variant}")
+            self._begin(f"running {subject.name}", f"running the {subject.name}, {variant}")
             try:
                 yield from self._variant(subject, variant, language, expected[variant])
             except SttsError as error:
@@ -177,7 +202,7 @@ class Verifier:
 
         def run() -> None:
             for one in expected.values():
-                self.tell(f"looking for values that fp16 cannot hold, {one.budget.name}")
+                self._begin("scanning", f"looking for values that fp16 cannot hold, {one.budget.name}")
                 seen = reference_vision(self.modules.vision, one.frames.pixels, one.budget)
                 self._said(one.frames, seen, max_tokens=1)
 
@@ -188,7 +213,7 @@ class Verifier:
         budget, vision = one.budget, self.modules.vision
         if budget.keep == 1:
             return
-        self.tell(f"measuring what refill and positions change, {budget.name}")
+        self._begin("deviating", f"measuring what refill and positions change, {budget.name}")
         if budget.scope == "clip" and isinstance(self.checkpoint.config.scorer, ScorerConfig):
             refilled = reference_vision(vision, one.frames.pixels, budget, refill=True)
             answer = self._said(one.frames, refilled)
@@ -207,11 +232,11 @@ class Verifier:
             yield molmo2.not_run(None, "only an unpruned variant can be compared, and none was looked at")
             return
         one = min(unpruned, key=lambda one: one.budget.frames)
-        reason = molmo2.why_not(self.checkpoint.files.values(), (self.checkpoint.path / HUGGING_FACE).is_file())
+        reason = self._why_not_molmo2()
         if reason is not None:
             yield molmo2.not_run(one.budget.name, reason)
             return
-        self.tell("running transformers' Molmo2")
+        self._begin("molmo2", "running transformers' Molmo2")
         prompted = self._prompted(one.frames, one.seen)
         prompt = np.concatenate([prompted.prefix.ids, prompted.asked.ids])
         answer = molmo2.without_end(one.said, self.prompt.eos_ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from stts_export.cli.app import app
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Format
 from stts_runtime.cli.entry import run_app
+from stts_runtime.engines import load_incremental
 from stts_runtime.errors import SourceError, UserError
 from stts_runtime.session import Session
 from stts_runtime.tell import tell_nobody
@@ -418,3 +420,27 @@ def test_a_format_of_the_other_part_is_refused(
     trials = Trials(micro_bundle, frames, "minmax", 0.98, "rtn", tell_nobody)
     with pytest.raises(UserError, match=r"is quantized to int\d or \w+, not to"):
         trials.recipe(vision, language)
+
+
+def test_a_bundle_scored_without_training_is_quantized_and_says_so(
+    change_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No weight of it scores and no layer is biased, so none is spared; choices are compared as ever."""
+    save_frames(tmp_path / "frames.npz", noise_frames(change_bundle))
+    given = ["--frames-from", str(tmp_path / "frames.npz"), "--vision", "int8", "--language", "none", "--force"]
+    assert calibrated(change_bundle, tmp_path / "made", *given, "--report", str(tmp_path / "report.json")) == 0
+    made, report = Bundle.open(tmp_path / "made"), json.loads((tmp_path / "report.json").read_text())
+    assert made.manifest.scorer == change_bundle.manifest.scorer
+    assert made.manifest.live is not None
+    assert change_bundle.manifest.live is not None
+    assert made.manifest.live.novelty == change_bundle.manifest.live.novelty
+    graph = change_bundle.folder / change_bundle.manifest.variants[pruned_variant(change_bundle)].graphs["cpu"].graph
+    assert {one["block"] for one in report["blocks"]} == blocks_of(onnx.load(graph, load_external_data=False))
+    assert all(one["kept_iou"] is not None for one in report["blocks"]), "each was tried alone"
+    stream = load_incremental(made, 0.5)
+    frames = noise_frames(change_bundle).frames[0]
+    first = stream.run(frames[0], None, key=True)
+    assert stream.run(frames[1], first.pooled, key=False).kept.sum() < first.kept.sum()
+    said = capsys.readouterr().out
+    assert re.search(r"note: the comparison at the end: 2 clips take about \d+ s .* GB of memory, as two clips", said)
+    assert "quantizing blocks, each alone: 0 of " in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,15 +40,25 @@ def test_what_is_built_is_what_verify_and_the_runtime_take(micro_checkpoint: Pat
     assert list(bundle.manifest.variants) == ["full-t2", "full-t3"]
     command = "stts-export build micro --out bundle --frames 2 --frames 3 --keep 1 --budget clip --target cpu"
     assert bundle.manifest.build_command == command
-    assert steps[0] == f"reading {micro_checkpoint}"
+    assert re.fullmatch(r"note: the build needs about \d+\.\d GB of memory and \d+\.\d GB are free", steps[0])
+    assert steps[1] == f"reading {micro_checkpoint}"
+    assert numbered(steps) == [(number, 11) for number in range(1, 12)], "two windows, one lowering"
     told: list[str] = []
     report = stts_export.verify(out, micro_checkpoint, variant="full-t2", ask="Who?", max_tokens=2, on_step=told.append)
     assert not report.missed
     assert report.question == "Who?"
     assert {finding.variant for finding in report.findings} <= {"full-t2", None}
     assert any("full-t2" in line for line in told)
+    planned = numbered(told)
+    assert planned == [(number, len(planned)) for number in range(1, len(planned) + 1)]
+    assert len(planned) >= 2
     with pytest.raises(UserError, match="--force"):
         stts_export.build(micro_checkpoint, out)
+
+
+def numbered(lines: list[str]) -> list[tuple[int, int]]:
+    """Each step's number, and how many there are to be."""
+    return [(int(one[1]), int(one[2])) for line in lines if (one := re.search(r"\(step (\d+) of (\d+)", line))]
 
 
 MISTAKES: list[tuple[dict[str, Any], str]] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,14 @@ import numpy as np
 import pytest
 
 import stts_runtime
+from stts_runtime.answering import Conversation
+from stts_runtime.bench import Benchmark
 from stts_runtime.bundle import Bundle
+from stts_runtime.engines.cpu import CpuLanguage
 from stts_runtime.errors import UserError
 from stts_runtime.model import Model
 from stts_runtime.records import Answer
+from stts_runtime.stream.assemble import tell_note
 from stts_runtime.video import VideoFile, Window
 
 FRAMES = np.zeros((3, 30, 40, 3), np.uint8)
@@ -38,7 +43,7 @@ def test_an_answer_is_the_record_that_the_command_line_prints(model: Model, clip
     answer = model.ask(clip, "Who?", keep=0.5, frames=3, max_tokens=2)
     assert list(answer.model_dump()) == [
         *("schema_name", "source", "window", "question", "answer", "finish", "variant", "keep", "budget"),
-        *("scorer", "kept_per_frame", "tokens", "milliseconds", "reused_prefix", "notes", "points", "count"),
+        *("kept_per_frame", "tokens", "milliseconds", "reused_prefix", "notes"),
     ]
     assert answer.kept.dtype == np.bool_
     assert answer.kept.shape == (3, 4)
@@ -66,6 +71,34 @@ def test_questions_in_a_list_share_one_look_and_change_no_answer(
     assert [one.answer for one in together] == alone
     assert [one.reused_prefix for one in together] == [False, True, True]
     assert opened == [str(clip)]
+
+
+@pytest.mark.onnxruntime
+def test_in_a_chat_a_question_follows_all_before_it(model: Model, clip: Path) -> None:
+    viewing = model.watch(clip, keep=0.5)
+    chat = viewing.chat()
+    answers = [chat.ask(question, max_tokens=6) for question in ("Who?", "Why?", "And then?")]
+    turns = [("Who?", answers[0].answer), ("Why?", answers[1].answer), ("And then?", answers[2].answer)]
+    assert chat.turns == turns
+    alone = model.watch(clip, keep=0.5).ask("And then?", max_tokens=6, history=turns[:2])
+    assert (alone.answer, alone.tokens.prompt) == (answers[2].answer, answers[2].tokens.prompt)
+    assert [one.tokens.cached > 0 for one in (*answers, alone)] == [False, True, True, False]
+    with pytest.raises(UserError, match="no longer in the cache"):
+        chat.ask("And now?")
+    assert chat.turns == turns, "what was not answered is no turn"
+
+
+@pytest.mark.onnxruntime
+def test_a_history_is_pairs_of_texts(model: Model, clip: Path) -> None:
+    viewing: Any = model.watch(clip)
+    for history, message in (
+        ("Who?", "history should be a list of questions with their answers, got str"),
+        (["Who?"], "a turn of history should be a question and its answer, got 'Who?'"),
+        ([("Who?", None)], "should be two texts"),
+        ([("Who?", "a<|im_end|>")], "the answer of turn 1 holds the reserved mark"),
+    ):
+        with pytest.raises(UserError, match=re.escape(message)):
+            viewing.ask("Why?", history=history)
 
 
 @pytest.mark.onnxruntime
@@ -243,3 +276,22 @@ def test_a_closed_model_says_so_and_its_answers_stay(micro_bundle: Bundle, clip:
     for use in (lambda: model.ask(clip, "Who?"), lambda: model.stream(clip, ask="Who?")):
         with pytest.raises(UserError, match="closed; load"):
             use()
+
+
+@pytest.mark.onnxruntime
+def test_what_there_is_to_say_of_the_language_engine_goes_with_an_answer_and_is_told_once(
+    micro_bundle: Bundle, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = "ONNX Runtime runs single tokens, and not the decode kernels: no driver"
+    monkeypatch.setattr(CpuLanguage, "note", note, raising=False)
+    answer = stts_runtime.load(micro_bundle.folder, engine="cpu").ask(clip, "Who?", frames=3, max_tokens=1)
+    assert answer.notes.count(note) == 1
+    benchmark = Benchmark(micro_bundle, None, "cpu", rounds=1)
+    benchmark.run(None, on_round=lambda: None)
+    assert benchmark.notes.count(note) == 1
+    told: list[str] = []
+    tell_note(Conversation.open(micro_bundle), told.append)
+    assert told == [f"note: {note}"]
+    monkeypatch.undo()
+    tell_note(Conversation.open(micro_bundle), told.append)
+    assert len(told) == 1

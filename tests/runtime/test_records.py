@@ -1,15 +1,20 @@
-"""Records of answers that point, and of those that were written before there were points."""
+"""Records of answers that point, and what readers of older and newer records make of one another's."""
 
 from __future__ import annotations
 
 import json
+from typing import Any, Literal
 
 import numpy as np
+import pytest
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from stts_runtime.records import Answer, StreamAnswer
+from stts_runtime.results import AnswerSettings
 from tests.support.answers import answer_of, stream_answer_of
 
 POINTING = '<points coords="1.0 1 250 500">dog</points>'
+SETTINGS = AnswerSettings(bundle_sha256="0" * 64, engine="cpu", keep=0.5, budget=None, frames=None, max_tokens=64)
 
 
 def test_an_answer_has_its_points_beside_its_text() -> None:
@@ -34,13 +39,56 @@ def test_what_is_broken_stays_in_the_text_and_is_a_note() -> None:
         assert answer.notes[-1] == f"not read as points: {broken}"
 
 
-def test_records_from_before_there_were_points_are_read() -> None:
-    answer, streamed = answer_of("yes").model_dump(), stream_answer_of("yes").model_dump()
-    for record in (answer, streamed):
-        del record["points"], record["count"]
-    del streamed["notes"]
-    assert Answer.model_validate_json(json.dumps(answer)).points == []
-    assert StreamAnswer.model_validate_json(json.dumps(streamed)).notes == []
+FIRST_FIELDS: dict[str, dict[str, Any]] = {
+    "stts.answer/1": {
+        "source": str, "window": dict, "question": str, "answer": str, "finish": str, "variant": str, "keep": float,
+        "budget": str, "kept_per_frame": list, "tokens": dict, "milliseconds": dict, "reused_prefix": bool,
+        "notes": list,
+    },
+    "stts.stream-answer/1": {
+        "stream": str, "number": int, "created": str, "steady_seconds": float, "question": str, "answer": str,
+        "finish": str, "trigger": str, "novelty": float, "times_seconds": list, "key_frames": list,
+        "kept_per_frame": list, "tokens": dict, "milliseconds": dict, "age_ms": dict, "dropped": dict,
+    },
+    "settings": {
+        "bundle_sha256": str, "engine": str, "keep": float, "budget": str | None, "frames": int | None,
+        "max_tokens": int,
+    },
+}  # fmt: skip
+"""What the readers of the first releases knew, which refuse every other field. It does not change with the records."""
+
+
+def first_reader(name: str) -> type[BaseModel]:
+    fields: dict[str, Any] = {field: (kind, ...) for field, kind in FIRST_FIELDS[name].items()}
+    if name != "settings":
+        fields["schema_name"] = (Literal[name], name)
+    return create_model("FirstReader", __config__=ConfigDict(extra="forbid"), **fields)
+
+
+@pytest.mark.parametrize("answer", [answer_of("yes"), stream_answer_of("yes")], ids=["clip", "stream"])
+def test_answers_that_use_nothing_new_are_read_by_the_first_readers(answer: Answer | StreamAnswer) -> None:
+    line = answer.model_dump_json()
+    assert first_reader(answer.schema_name).model_validate_json(line).model_dump() == json.loads(line)
+    assert dict(type(answer).model_validate_json(line)) == dict(answer)
+
+
+def test_settings_that_use_nothing_new_are_read_by_the_first_readers() -> None:
+    line = SETTINGS.model_dump_json()
+    assert first_reader("settings").model_validate_json(line).model_dump() == json.loads(line)
+    assert AnswerSettings.model_validate_json(line) == SETTINGS
+
+
+def test_what_is_new_is_written_where_it_is_used() -> None:
+    with pytest.raises(ValidationError, match="points"):
+        first_reader("stts.answer/1").model_validate_json(answer_of(POINTING).model_dump_json())
+    assert json.loads(answer_of("There are none.").model_dump_json())["count"] == 0
+    assert json.loads(SETTINGS.model_copy(update={"top_logprobs": 0}).model_dump_json())["top_logprobs"] == 0
+
+
+def test_settings_that_an_older_file_lacks_differ_by_name() -> None:
+    assert SETTINGS.differences(SETTINGS) == ""
+    now = SETTINGS.model_copy(update={"choices": ("yes", "no")})
+    assert SETTINGS.differences(now) == "choices unset (now ('yes', 'no'))"
 
 
 def test_the_picture_of_an_answer_shows_its_points() -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from stts_runtime.bundle import Bundle
-from stts_runtime.telemetry import VARIABLE
+from stts_runtime.telemetry import HUB_VARIABLE, VARIABLE
 from tests.support.places import ROOT
 from tests.support.sandbox import Seen, sandboxed, why_not
 
 PACKAGES = ["stts_runtime", "stts_calib", "stts_export", "stts_tools"]
 # ONNX Runtime keeps still by itself where it believes to be in continuous integration.
-_SILENCED = (VARIABLE, "CI", "GITHUB_ACTIONS", "TF_BUILD")
+_SILENCED = (VARIABLE, HUB_VARIABLE, "CI", "GITHUB_ACTIONS", "TF_BUILD")
 _PROGRAM = "from {}.cli import main; main()"
 
 
@@ -33,17 +33,19 @@ def said_by(code: str, **more: str) -> str:
     return done.stdout + done.stderr
 
 
-SHOWN = f"; import os; print(os.environ['{VARIABLE}'])"
+SHOWN = f"; import os; print(os.environ['{VARIABLE}'], os.environ['{HUB_VARIABLE}'])"
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_whatever_package_is_imported_first_telemetry_is_off_for_it_and_what_it_starts(package: str) -> None:
-    assert said_by(f"import {package}{SHOWN}") == "1\n"
-    assert said_by(f"import {package}{SHOWN}", **{VARIABLE: ""}) == "1\n", "an empty one turns nothing off"
+    assert said_by(f"import {package}{SHOWN}") == "1 1\n"
+    said = said_by(f"import {package}{SHOWN}", **{VARIABLE: "", HUB_VARIABLE: ""})
+    assert said == "1 1\n", "an empty one turns nothing off"
 
 
 def test_a_user_may_turn_telemetry_on() -> None:
-    assert said_by(f"import stts_runtime{SHOWN}", **{VARIABLE: "0"}) == "0\n"
+    assert said_by(f"import stts_runtime{SHOWN}", **{VARIABLE: "0"}) == "0 1\n"
+    assert said_by(f"import stts_runtime{SHOWN}", **{HUB_VARIABLE: "0"}) == "1 0\n"
 
 
 FAKE = (

@@ -13,7 +13,7 @@ KEPT = np.ones((3, 9), np.bool_)
 
 def reply_of(text: str, question: str = "Where?") -> Reply:
     spent = {"prefill_video": 1.0, "prefill_question": 1.0, "decode": 1.0}
-    return Reply(question, text, Generation([1, 2], True, spent, 0.0, 0.0), 40, spent, False)
+    return Reply(question, text, Generation([1, 2], True, spent, 0.0, 0.0), 40, 0, spent, False)
 
 
 def answer_of(text: str, source: str = "a.mp4", question: str = "Where?") -> Answer:

@@ -50,7 +50,7 @@ _SUFFIXES = {
     "write_reference": ".npz", "reference": ".npz", "to": ".jsonl", "config": ".yaml", "sources": ".mp4",
     "source": ".mp4", "frames_from": ".mp4", "questions": ".jsonl", "page": ".html",
 }  # fmt: skip
-_FOLDERS_MADE = ("build.out", "import.out", "calibrate.out", "stream.preview")
+_FOLDERS_MADE = ("build.out", "import.out", "calibrate.out", "train-scorer.out", "stream.preview")
 _FILES_MADE = (
     "run.overlay", "run.points", "run.out", "bench.plot", "calibrate.save_frames", "calibrate.report",
     "calibrate.plot", "evaluate.report", "evaluate.plot", "evaluate.answers", "verify.write_reference", "stream.to",
@@ -298,7 +298,12 @@ def tried(option: Option, kind: str, folder: Path, app: typer.Typer, good: Mappi
     folder.mkdir()
     bad = str(option.kinds()[kind](folder / f"it{option.suffix}"))
     with permissions_hold():
-        return run_here(app, option.program, _words(option, bad, app, good))
+        return run_with(option, bad, app, good)
+
+
+def run_with(option: Option, given: str, app: typer.Typer, good: Mapping[str, str]) -> Ended:
+    """Runs the option's command with `given`, and with what else it needs from `good`."""
+    return run_here(app, option.program, _words(option, given, app, good))
 
 
 _BESIDE = {"stream": ("bundle", "sources", "ask"), "serve": ("bundle", "sources")}

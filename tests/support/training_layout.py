@@ -1,6 +1,7 @@
 """Writes the original training layout from a Hugging Face one, with names and settings put down by hand.
 
-They are those of the training code's own state dict and configuration, and none comes from our tables.
+They are those of the training code's own state dict and configuration, and none comes from our tables. Settings that
+make no shape are in `training_settings`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import yaml
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed.checkpoint.state_dict_saver import save
+
+from tests.support import training_settings as settings
 
 VISION_BLOCK = {
     "layer_norm1": "attention_norm",
@@ -80,11 +83,13 @@ def _renamed(name: str) -> str | None:
     return "transformer.ln_f.weight" if name == "model.language_model.norm.weight" else None
 
 
-def training_config(config: dict[str, Any], tied: bool = False) -> dict[str, Any]:
-    """What the training run's config.yaml says of a model with this config.json."""
+def training_config(config: dict[str, Any], tied: bool = False, flat: bool = False) -> dict[str, Any]:
+    """What the training run's config.yaml says of a model with this config.json; `flat`: an older run's."""
     vision, text = config["vision_config"], config["text_config"]
     rope = text["rope_parameters"]
     vit = {
+        **settings.VIT,
+        "image_num_pos": (vision["image_size"][0] // vision["patch_size"]) ** 2,
         "image_model_type": "siglip",
         "image_default_input_size": vision["image_size"],
         "image_patch_size": vision["patch_size"],
@@ -102,8 +107,19 @@ def training_config(config: dict[str, Any], tied: bool = False) -> dict[str, Any
     }
     if "stts" in config:
         stts = {"topk": config["stts"]["topk"], "prune_at": config["stts"]["prune_at"], "prune": True}
-        vit |= {**stts, "prune_method": "scorer", "prune_from_frame": 0, "pruning_in_scorer": True, "merge": False}
+        vit |= {
+            **settings.SCORER,
+            **stts,
+            "prune_method": "scorer",
+            "prune_from_frame": 0,
+            "pruning_in_scorer": True,
+            "merge": False,
+        }
+    preprocessor = dict(settings.FLAT if flat else settings.NEWER)
+    if "stts" in config and flat:
+        preprocessor["topk"] = config["stts"]["topk"]
     llm = {
+        **settings.LLM,
         "d_model": text["hidden_size"],
         "n_heads": text["num_attention_heads"],
         "n_kv_heads": text["num_key_value_heads"],
@@ -134,31 +150,36 @@ def training_config(config: dict[str, Any], tied: bool = False) -> dict[str, Any
     layers = vision["num_hidden_layers"]
     features = [layer - layers - 2 for layer in config["adapter_config"]["vision_feature_layer"]]
     model = {
-        "model_name": "molmo2",
+        "model_name": "temporal_video_olmo" if flat else "video_olmo",
+        "data_formatter": {"system_prompt": "demo_or_style_v2", "message_format": "qwen3"},
         "llm": llm,
-        "vision_backbone": {"vit": vit, "vit_layers": features, "image_pooling_2d": "attention_meanq"},
-        "mm_preprocessor": {
-            "video": {"max_fps": [2.0], "pooling_h": 3, "pooling_w": 3, "per_frame_special_token": True}
+        "vision_backbone": {
+            **settings.BACKBONE, "vit": vit, "vit_layers": features, "image_pooling_2d": "attention_meanq"
         },
+        "mm_preprocessor": preprocessor,
         "bi_directional_attn": "image_tokens",
-    }
+        "cp_enabled": False,
+        "apply_cp_to_vision_backbone": False,
+    }  # fmt: skip
     return {"run_name": "a run", "model": model, "seed": 1}
 
 
-def write_training_layout(source: Path, out: Path, sharded: bool, dtype: torch.dtype, tied: bool = False) -> Path:
+def write_training_layout(
+    source: Path, out: Path, sharded: bool, dtype: torch.dtype, tied: bool = False, flat: bool = False
+) -> Path:
     """Writes what `source`, of the newer Hugging Face generation, looked like before it was converted."""
     out.mkdir()
     weights = {name: tensor.to(dtype) for name, tensor in load_file(source / "model.safetensors").items()}
     state = training_state(weights, tied)
-    config = training_config(json.loads((source / "config.json").read_text()), tied)
+    config = training_config(json.loads((source / "config.json").read_text()), tied, flat)
     (out / "config.yaml").write_text(yaml.safe_dump(config))
     if sharded:
         optimizer = {f"optim.state.{name}.exp_avg": torch.zeros_like(tensor) for name, tensor in state.items()}
         steps = {"optim.step": 7}
-        flat = {**{f"model.{name}": tensor for name, tensor in state.items()}, **optimizer, **steps}
+        sharded_state = {**{f"model.{name}": tensor for name, tensor in state.items()}, **optimizer, **steps}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            save(flat, checkpoint_id=out / "model_and_optim", no_dist=True)
+            save(sharded_state, checkpoint_id=out / "model_and_optim", no_dist=True)
     else:
         torch.save(state, out / "model.pt")
     return out

@@ -36,7 +36,7 @@ from stts_export.modules.vit import group_order
 from stts_export.molmo2.names import own_name
 from stts_runtime.budget import TokenBudget
 from stts_runtime.errors import UserError
-from stts_runtime.proof.bars import relative_error
+from stts_runtime.references.bars import relative_error
 
 FEATURE_ERROR = 1e-4
 """Largest error of scores and features, over the norm of the reference's."""

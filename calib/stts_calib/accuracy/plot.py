@@ -46,14 +46,12 @@ def write_accuracy_plot(path: Path, report: AccuracyReport) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10.5, 4.8), layout="constrained")
-    figure.suptitle(
-        f"{report.checkpoint}: {report.clips} {report.split} clips, {report.questions} questions, 95 % intervals"
-    )
+    figure.suptitle(title(report))
     everything, timed = figure.subplots(1, 2)
     tokens = sorted({one.visual_tokens for one in report.settings})
-    for axis, title in ((everything, "all questions"), (timed, "questions that need time")):
+    for axis, heading in ((everything, "all questions"), (timed, "questions that need time")):
         axis.set_xscale("log")
-        axis.set(title=title, ylabel="accuracy, %", xlabel="visual tokens that the language model reads")
+        axis.set(title=heading, ylabel="accuracy, %", xlabel="visual tokens that the language model reads")
         axis.set_xticks(_readable(tokens), [str(number) for number in _readable(tokens)])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
@@ -70,6 +68,14 @@ def write_accuracy_plot(path: Path, report: AccuracyReport) -> None:
     figure.legend(*everything.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     with written_whole(path) as scratch:
         figure.savefig(scratch, dpi=120, format="png")
+
+
+def title(report: AccuracyReport) -> str:
+    """What was measured, and what chose the groups."""
+    asked = f"{report.clips} {report.split} clips, {report.questions} questions, 95 % intervals"
+    if report.scorer is None:
+        return f"{report.checkpoint}: {asked}"
+    return f"{report.checkpoint}, {'trained scorer' if report.scorer.trained else 'scorer change, untrained'}: {asked}"
 
 
 def _readable(tokens: list[int]) -> list[int]:

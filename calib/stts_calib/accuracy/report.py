@@ -15,6 +15,7 @@ from stts_calib.accuracy.pairs import QuestionSet, comparisons
 from stts_calib.accuracy.settings import Setting
 from stts_calib.clips import ALL_KINDS, Kind
 from stts_runtime.bench import Machine
+from stts_runtime.bundle.manifest import Scorer
 
 
 class _Part(BaseModel):
@@ -75,6 +76,8 @@ class AccuracyReport(_Part):
     created: str
     bundle: str
     checkpoint: str
+    scorer: Scorer | None = None
+    """What chose the groups of pruned settings that are no controls; None where nothing can be pruned."""
     engine: str = "cpu"
     split: str
     clip_sets: list[str] = ["plain"]
@@ -102,6 +105,7 @@ def report_of(evaluation: Evaluation, created: str) -> AccuracyReport:
         created=created,
         bundle=evaluation.bundle.folder.name,
         checkpoint=manifest.checkpoint,
+        scorer=manifest.scorer,
         engine=met.engine,
         split=met.split,
         clip_sets=met.clip_sets,

@@ -14,7 +14,7 @@ from stts_calib.quantize.choices import Agreement, agreement, choices
 from stts_calib.quantize.products import SCORER, biased_layer, blocks_of, in_order
 from stts_calib.quantize.ranges import Ranges
 from stts_calib.quantize.recipe import Tower, TowerFormat
-from stts_runtime.tell import Tell
+from stts_runtime.tell import TellStep
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def search_blocks(
     ranges: Ranges,
     form: TowerFormat,
     least_iou: float,
-    tell: Tell,
+    tell: TellStep,
 ) -> Found:
     """Measures every block alone, then leaves out the worst, one after the other, until the kept sets agree.
 
@@ -53,8 +53,8 @@ def search_blocks(
         return agreement(choices(quantized, windows, form), wanted)
 
     alone: dict[str, Agreement] = {}
-    for block in blocks:
-        tell(f"quantizing {block} alone")
+    for done, block in enumerate(blocks):
+        tell("quantizing blocks, each alone", done, len(blocks))
         alone[block] = agrees(frozenset({block}))
     worst_first = sorted(blocks, key=lambda block: (alone[block].kept_iou, -alone[block].token_error))
     left: list[str] = []

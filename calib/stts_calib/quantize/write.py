@@ -23,7 +23,7 @@ from stts_runtime.bundle.files import record_of
 from stts_runtime.bundle.manifest import SCHEMA_VERSION, Format, Graph, Graphs, Live, Manifest, Quantization
 from stts_runtime.errors import UserError
 from stts_runtime.leftovers import own_files
-from stts_runtime.proof.reference import PROOF
+from stts_runtime.references.reference import PROOF
 
 _TAKES_INPUTS = "cuda"
 """The lowering whose graphs take their weights as inputs."""

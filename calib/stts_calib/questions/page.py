@@ -9,6 +9,7 @@ from pathlib import Path
 from stts_calib.questions.evaluate import QuestionEvaluation
 from stts_calib.questions.pictures import strips
 from stts_calib.questions.report import Changed, QuestionReport, SettingFound
+from stts_runtime.bundle.manifest import Scorer
 from stts_runtime.errors import SourceError
 from stts_runtime.outputs import written_whole
 
@@ -40,6 +41,8 @@ def _page(report: QuestionReport, evaluation: QuestionEvaluation) -> Iterator[st
     yield f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style><h1>{title}</h1>'
     yield f"<p>{report.questions} questions about {report.videos} videos, in the layout {escape(report.layout)}. "
     yield f"{_how(report)} Engine {escape(report.engine)}, {escape(report.created)}.</p>"
+    if report.scorer is not None:
+        yield f"<p>{_scored(report.scorer)}</p>"
     if report.random_weights:
         yield "<p><b>This checkpoint has random weights: its answers are noise.</b></p>"
     yield from _settings(report)
@@ -58,6 +61,12 @@ def _how(report: QuestionReport) -> str:
     }
     written = f"judged by <code>{escape(report.judge)}</code>" if report.judge else "right if they are the answer"
     return f"{ways[report.options]}; written answers are {written}."
+
+
+def _scored(scorer: Scorer) -> str:
+    if scorer.trained:
+        return "The checkpoint's trained scorer chose what pruned settings kept."
+    return "Pruned settings kept what changed since the frame before: no scorer was trained."
 
 
 def _settings(report: QuestionReport) -> Iterator[str]:

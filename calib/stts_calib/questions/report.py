@@ -14,6 +14,7 @@ from stts_calib.accuracy.settings import Setting
 from stts_calib.questions.evaluate import QuestionEvaluation
 from stts_calib.questions.seen import Said
 from stts_runtime.bench import Machine
+from stts_runtime.bundle.manifest import Scorer
 
 
 class _Part(BaseModel):
@@ -77,6 +78,8 @@ class QuestionReport(_Part):
     created: str
     bundle: str
     checkpoint: str
+    scorer: Scorer | None = None
+    """As in `AccuracyReport`."""
     random_weights: bool
     engine: str
     file: str
@@ -106,6 +109,7 @@ def question_report_of(evaluation: QuestionEvaluation, created: str) -> Question
         created=created,
         bundle=evaluation.bundle.folder.name,
         checkpoint=manifest.checkpoint,
+        scorer=manifest.scorer,
         random_weights=manifest.random_weights,
         engine=met.engine,
         file=file.path.name,

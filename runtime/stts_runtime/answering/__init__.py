@@ -1,9 +1,11 @@
 """The one place where an answer is made: what a language engine is shown, asked, and says."""
 
-from stts_runtime.answering.conversation import Conversation, Prefix, Reply, check_askable
+from stts_runtime.answering.conversation import Conversation, Prefix, check_askable
 from stts_runtime.answering.form import FREE, AnswerForm, Sampling
 from stts_runtime.answering.generation import Generation, OnToken, fill, generate, go_on
+from stts_runtime.answering.reply import Reply
 from stts_runtime.answering.text_stream import TextStream
+from stts_runtime.prompt import Turn
 
 __all__ = [
     "FREE",
@@ -15,6 +17,7 @@ __all__ = [
     "Reply",
     "Sampling",
     "TextStream",
+    "Turn",
     "check_askable",
     "fill",
     "generate",

@@ -7,32 +7,28 @@ It knows neither where a window comes from nor what becomes of the answer; adapt
 
 from __future__ import annotations
 
-import reprlib
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_runtime.answering.choices import ScoredChoices, check_choices
-from stts_runtime.answering.form import FREE, AnswerForm, TokenLogprob
-from stts_runtime.answering.generation import Generation, OnToken, Stopwatch, choose, fill, generate, go_on
+from stts_runtime.answering.choices import check_choices
+from stts_runtime.answering.form import FREE, AnswerForm
+from stts_runtime.answering.generation import OnToken, Stopwatch, choose, fill, generate, go_on
 from stts_runtime.answering.picking import Picker
-from stts_runtime.answering.schema import SchemaState
+from stts_runtime.answering.reply import Reply
+from stts_runtime.answering.room import Room
+from stts_runtime.answering.turns import Call, calls_of, reusable
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import EngineName, LanguageEngine, load_language
 from stts_runtime.engines.finite import check_logits
-from stts_runtime.errors import PromptError, UserError
-from stts_runtime.prompt import PromptBuilder, Tokens
-
-Finish = Literal["end", "length"]
-"""`end`: the model ended its text; `length`: the token budget or the context was used up."""
-
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = 60
+from stts_runtime.engines.interfaces import Noted
+from stts_runtime.errors import ContextError, PromptError, UserError
+from stts_runtime.prompt import PromptBuilder, Tokens, Turn
 
 
 @dataclass(eq=False)
@@ -50,43 +46,26 @@ class Prefix:
         return len(self.tokens)
 
 
-@dataclass(frozen=True)
-class Reply:
-    """An answer in text, and its cost."""
-
-    question: str
-    text: str
-    generation: Generation
-    prompt_tokens: int
-    """Of the window and the question together."""
-    milliseconds: dict[str, float]
-    """`prefill_video`, which the first question about a window pays, `prefill_question` and `decode`."""
-    reused_prefix: bool
-    """Whether an earlier question paid for the window."""
-    choices: ScoredChoices | None = None
-    logprobs: Sequence[TokenLogprob] | None = None
-    """Of the tokens of `generation` but its end, if they were asked for."""
-    schema: SchemaState | None = None
-    """That the answer was kept to, as it is at its end."""
-
-    @property
-    def finish(self) -> Finish:
-        return "end" if self.generation.ended else "length"
-
-
-def check_askable(prompts: PromptBuilder, questions: Sequence[str], form: AnswerForm, max_tokens: int) -> None:
+def check_askable(
+    prompts: PromptBuilder,
+    questions: Sequence[str],
+    form: AnswerForm,
+    max_tokens: int,
+    history: Sequence[Turn] = (),
+) -> None:
     """Raises `PromptError` if a question cannot be asked about anything, or not be answered in this form."""
     check_choices({choice: prompts.answer(choice) for choice in form.choices})
     if form.schema is not None and (fewest := form.schema.fewest_tokens) > max_tokens:
         raise PromptError(
             f"an answer by the schema needs max_tokens of at least {fewest}, and it is {max_tokens}; raise it"
         )
+    prompts.check_history(history)
     for question in questions:
         prompts.check_question(question)
 
 
 class Conversation:
-    """One language engine and what its cache holds: a window, then one question about it at a time.
+    """One language engine and what its cache holds: a window, then the turns of one conversation about it.
 
     All parts that use an engine share its conversation, which is how a stale window is noticed. Not thread-safe, except
     where a method says so.
@@ -95,6 +74,8 @@ class Conversation:
     def __init__(self, language: LanguageEngine, prompts: PromptBuilder, eos_ids: Collection[int]) -> None:
         self._language, self._prompts, self._eos_ids = language, prompts, eos_ids
         self._window_id = 0
+        self._held: Sequence[Call] = ()
+        """What was asked behind the window."""
         self._busy = threading.Lock()
 
     @classmethod
@@ -111,6 +92,11 @@ class Conversation:
     def lowering(self) -> str:
         return self._language.lowering
 
+    @property
+    def note(self) -> str | None:
+        """What a user should know of how the language model runs; None if there is nothing."""
+        return self._language.note if isinstance(self._language, Noted) else None
+
     def watch(self, visual_tokens: Any, times_seconds: Sequence[float], kept: NDArray[np.bool_]) -> Prefix:
         """Prefills a window in place of the last one; `kept` (T, G) says which groups have a visual token.
 
@@ -120,14 +106,19 @@ class Conversation:
         with self._alone(), stopwatch.stage("prefill_video"):
             tokens = self.prefix_of(times_seconds, kept)
             self._window_id += 1
+            self._held = ()
             fill(self._language, visual_tokens, tokens)
         return Prefix(self._window_id, tokens, stopwatch.milliseconds["prefill_video"])
+
+    def holds(self, prefix: Prefix) -> bool:
+        """Whether it can be asked about: nothing was watched since."""
+        return prefix.window_id == self._window_id
 
     def prefix_of(self, times_seconds: Sequence[float], kept: NDArray[np.bool_]) -> Tokens:
         """The prompt of a window, without prefilling it. Raises `PromptError` as `watch` does. Thread-safe."""
         tokens, context = self._prompts.video(times_seconds, kept), self._language.context
         if len(tokens) >= context:
-            raise PromptError(
+            raise ContextError(
                 f"the video takes {len(tokens)} tokens and the context holds {context}; use fewer frames or a lower "
                 "keep, or build with a larger --max-context"
             )
@@ -139,14 +130,15 @@ class Conversation:
         prefix: Tokens | None = None,
         form: AnswerForm = FREE,
         max_tokens: int = 64,
+        history: Sequence[Turn] = (),
     ) -> None:
         """Raises `PromptError` as `check_askable` does; with a prefix, also if a question, or what its answer takes in
         any case, does not fit next to it. Thread-safe.
         """
-        check_askable(self._prompts, questions, form, max_tokens)
+        check_askable(self._prompts, questions, form, max_tokens, history)
         if prefix is not None:
             for question in questions:
-                self._asked(question, prefix, form)
+                self._calls(history, question, prefix, form)
 
     def ask(
         self,
@@ -155,33 +147,49 @@ class Conversation:
         max_tokens: int = 64,
         on_token: OnToken = go_on,
         form: AnswerForm = FREE,
+        history: Sequence[Turn] = (),
     ) -> Reply:
-        """Answers a question about the window that was watched last. Raises `EngineError` for NaN."""
+        """Answers a question about the window that was watched last, behind the turns of `history`. Those that the
+        cache holds are not prefilled again. Raises `EngineError` for NaN.
+        """
         if max_tokens < 1:
             raise UserError(f"an answer needs at least 1 token, got {max_tokens}")
-        if prefix.window_id != self._window_id:
+        if not self.holds(prefix):
             raise UserError("this window is no longer in the cache; watch it again before asking about it")
         stopwatch, reused = Stopwatch(), prefix.questions > 0
         with stopwatch.stage("tokenize"):
-            self.check([], form=form, max_tokens=max_tokens)
-            asked = self._asked(question, prefix.tokens, form)
+            self.check([], form=form, max_tokens=max_tokens, history=history)
+            calls = self._calls(history, question, prefix.tokens, form)
             choices = {choice: self._prompts.answer(choice) for choice in form.choices}
-        with self._alone():
+        with self._alone(), self._behind(calls) as held:
+            with stopwatch.stage("prefill_question"):
+                for call in calls[held:-1]:
+                    self._language.rewind(len(prefix) + call.start)
+                    self._language.forward(call.tokens)
+            asked, length = calls[-1].tokens, len(prefix) + calls[-1].start
             if choices:
-                made, scored = choose(self._language, len(prefix), asked, self._eos_ids, choices, on_token)
+                made, scored = choose(self._language, length, asked, self._eos_ids, choices, on_token)
                 text, picker = form.choices[scored.likeliest], Picker(FREE)
             else:
                 picker, scored = Picker(form, self._prompts.token_bytes), None
                 heard = self._checked(on_token)
-                made = generate(self._language, len(prefix), asked, self._eos_ids, max_tokens, heard, picker)
+                made = generate(self._language, length, asked, self._eos_ids, max_tokens, heard, picker)
                 check_logits(self._language)
                 text = self.text(made.ids)
         prefix.questions += 1
         spent = {"prefill_video": 0.0 if reused else prefix.milliseconds, **made.milliseconds}
-        spent["prefill_question"] += stopwatch.milliseconds["tokenize"]
+        spent["prefill_question"] += sum(stopwatch.milliseconds.values())
         logprobs = picker.logprobs and [one for one in picker.logprobs if one.token not in self._eos_ids]
-        prompt_tokens = len(prefix) + len(asked)
-        return Reply(question, text, made, prompt_tokens, spent, reused, scored, logprobs, picker.schema)
+        cached = len(prefix) * reused + calls[held].start
+        prompt_tokens = len(prefix) + calls[-1].end
+        return Reply(question, text, made, prompt_tokens, cached, spent, reused, scored, logprobs, picker.schema)
+
+    @contextmanager
+    def _behind(self, calls: Sequence[Call]) -> Iterator[int]:
+        """How many of the calls need not be made. What fails on the way leaves nothing to go on from."""
+        held, self._held = self._held, ()
+        yield reusable(held, calls)
+        self._held = calls
 
     def _checked(self, on_token: OnToken) -> OnToken:
         """Raises `EngineError` for NaN before anybody hears the first token; behind the last, logits tell of all."""
@@ -210,25 +218,13 @@ class Conversation:
         finally:
             self._busy.release()
 
-    def _asked(self, question: str, prefix: Tokens, form: AnswerForm) -> Tokens:
-        """Raises `PromptError` if it does not fit, or its answer in this form may not."""
-        asked, context = self._prompts.question(question, prefix), self._language.context
-        room = context - len(prefix)
-        if len(asked) >= room:
-            raise PromptError(
-                f"the question takes {len(asked)} tokens ({_SHORT.repr(question)}), and next to the video's "
-                f"{len(prefix)} the context of {context} leaves {room - 1}; shorten it, or build with a larger "
-                "--max-context"
-            )
-        longest, what = self._longest(form)
-        # The last token of an answer takes no slot of the cache.
-        if longest > room - len(asked) + 1:
-            raise PromptError(
-                f"{what} needs {longest} tokens, and next to the video's {len(prefix)} and the question's {len(asked)} "
-                f"the context of {context} leaves {room - len(asked) + 1}; shorten it, or build with a larger "
-                "--max-context"
-            )
-        return asked
+    def _calls(self, history: Sequence[Turn], question: str, prefix: Tokens, form: AnswerForm) -> list[Call]:
+        """Raises `ContextError` if they do not fit next to the prefix, or the answer in this form may not."""
+        calls = calls_of(self._prompts.turns(history, question, prefix))
+        room = Room(self._language.context, len(prefix), calls[-1].end)
+        room.check(question, len(history))
+        room.check_answer(*self._longest(form))
+        return calls
 
     def _longest(self, form: AnswerForm) -> tuple[int, str]:
         """Tokens that an answer takes in any case, and what takes them."""

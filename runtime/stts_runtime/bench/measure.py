@@ -17,6 +17,7 @@ from stts_runtime.engines import BACKENDS, EngineName
 from stts_runtime.power import PowerMeter
 from stts_runtime.records import Answer
 from stts_runtime.session import Session
+from stts_runtime.tell import Tell, tell_nobody
 from stts_runtime.video import Window
 
 QUESTION = "What happens?"
@@ -70,6 +71,7 @@ def measure(
     seed: int = 0,
     meter: PowerMeter | None = None,
     engine: EngineName = "cpu",
+    tell: Tell = tell_nobody,
 ) -> dict[str, Samples]:
     """Measurements by variant, the warm-up not counted; `on_round` is called after every round.
 
@@ -77,6 +79,8 @@ def measure(
     variant always runs after the same other. With a meter every variant then answers alone, for its energy.
     """
     conversation = Conversation.open(bundle, engine)
+    if conversation.note is not None:
+        tell(conversation.note)
     samples: dict[str, Samples] = {}
     sessions: dict[str, Session] = {}
     windows: dict[int, Window] = {}

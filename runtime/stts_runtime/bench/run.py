@@ -32,7 +32,13 @@ class Benchmark:
             if power.meter is None and needs_gpu:
                 self.notes.append(f"no energy: {power.no_meter_because}")
             samples = measure(
-                self._bundle, self._window, self._rounds, on_round, meter=power.meter, engine=self._engine
+                self._bundle,
+                self._window,
+                self._rounds,
+                on_round,
+                meter=power.meter,
+                engine=self._engine,
+                tell=self.notes.append,
             )
         rows = rows_of(self._bundle, samples)
         within = default_within_ms(rows) if within_ms is None else within_ms

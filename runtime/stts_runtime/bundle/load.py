@@ -15,7 +15,8 @@ from stts_runtime.bundle.files import Fingerprint, fingerprint, plain_file, veri
 from stts_runtime.bundle.manifest import SCHEMA_VERSION, Manifest, VisionVariant
 from stts_runtime.bundle.upgrade import upgraded
 from stts_runtime.errors import BundleError
-from stts_runtime.handed_over import hub_hint, is_half_copied, no_bundle, packed, text_of, why_unlisted
+from stts_runtime.handed_over import is_half_copied, no_bundle, packed, text_of, why_unlisted
+from stts_runtime.hub_id import instead_of_bundle
 from stts_runtime.leftovers import is_leftover
 from stts_runtime.places import check_folder, is_there, look, shown
 from stts_runtime.settings import declared_version, first_problem
@@ -39,7 +40,7 @@ class Bundle:
     def open(cls, folder: Path) -> Bundle:
         """Raises `BundleError` if `folder` is no bundle, is damaged, or is newer than this runtime."""
         if not is_there(folder, BundleError):
-            raise BundleError(f"no such bundle: {shown(folder)}{hub_hint(folder)}")
+            raise BundleError(f"no such bundle: {shown(folder)}{instead_of_bundle(folder)}")
         if stat.S_ISREG(look(folder, BundleError, "no such bundle").st_mode):
             what = packed(folder) or "give the folder that it lies in"
             raise BundleError(f"{shown(folder)} is a file, and a bundle is a folder: {what}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from stts_runtime.cli.bench import bench_command
+from stts_runtime.cli.chat import chat_command
 from stts_runtime.cli.check import check_command
 from stts_runtime.cli.compile import compile_command
 from stts_runtime.cli.doctor import doctor_command
@@ -23,6 +24,7 @@ def program(version: VersionOption = False) -> None:
 
 
 app.command("run")(run_command)
+app.command("chat")(chat_command)
 app.command("stream")(stream_command)
 app.command("serve")(serve_command)
 app.command("bench")(bench_command)

@@ -15,14 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from stts_runtime.bundle.contract import FlavourName
 from stts_runtime.cli.options import BundleArgument, DeviceOption, JsonOption
 from stts_runtime.cli.show import console, errors, show_note
+from stts_runtime.cli.steps import HEARTBEAT_SECONDS
 from stts_runtime.compile.preflight import Estimate, memory_needed
 from stts_runtime.compile.request import Progress as Step
 from stts_runtime.compile.run import CompileRequest, compile_bundle
 from stts_runtime.device import select_gpu
 from stts_runtime.passports import Passport
-
-_HEARTBEAT_SECONDS = 30.0
-"""Longest silence where there is no terminal for a bar."""
+from stts_runtime.progress import in_words
 
 ArchOption = Annotated[
     Optional[str], typer.Option(help="For tensorrt-rtx: GPU architectures such as sm86,sm89. Default: this GPU's.")
@@ -107,7 +106,7 @@ class Listener:
         if told:
             phase = f"  {part}: {progress.phase}"
             self._bars.update(shown.task, description=phase, total=progress.steps, completed=progress.step)
-        if not self._show_bars and self._now() - shown.spoke >= _HEARTBEAT_SECONDS:
+        if not self._show_bars and self._now() - shown.spoke >= HEARTBEAT_SECONDS:
             shown.spoke = self._now()
             seconds = f"{shown.spoke - shown.began:.0f} s"
             self._say(f"{part}: {told}{seconds}" if told else f"{part}: {seconds} passed")
@@ -151,4 +150,4 @@ def _expected_time(estimates: Mapping[str, Estimate], jobs: int) -> str:
         return "and a time that depends on the device"
     # The longest one is the least that it can take.
     total = max(sum(seconds) / jobs, *seconds)
-    return f"{total:.0f} s" if total < 120 else f"{total / 60:.0f} minutes"
+    return in_words(total)

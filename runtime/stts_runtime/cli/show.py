@@ -88,7 +88,7 @@ def show_bundle(bundle: Bundle, engines: Sequence[Passport]) -> None:
         soft_wrap=True,
     )
     if manifest.scorer is not None:
-        console.print(f"  {_scorer(manifest.scorer)}", soft_wrap=True)
+        console.print(f"  {scored_by(manifest.scorer)}", soft_wrap=True)
     if manifest.random_weights:
         console.print("  note: the checkpoint has random weights: its answers are noise")
     console.print(_variants(bundle))
@@ -97,7 +97,8 @@ def show_bundle(bundle: Bundle, engines: Sequence[Passport]) -> None:
         console.print(_engines(engines))
 
 
-def _scorer(scorer: Scorer) -> str:
+def scored_by(scorer: Scorer) -> str:
+    """What chooses groups, and whether it was trained for that."""
     layer = "" if scorer.prune_at is None else f", at layer {scorer.prune_at}"
     if scorer.trained:
         return f"scored by the checkpoint's trained scorer{layer}"

@@ -19,7 +19,7 @@ from stts_runtime.passports import EngineStore, Passport
 from stts_runtime.proof.check import check_part, open_proof
 from stts_runtime.proof.engine_parts import EngineParts
 from stts_runtime.proof.finding import Finding, missed_of
-from stts_runtime.proof.reference import PROOF
+from stts_runtime.references.reference import PROOF
 
 _FOLDER = "trial"
 

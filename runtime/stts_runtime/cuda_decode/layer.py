@@ -9,12 +9,16 @@ from typing import Literal, get_args
 
 from stts_runtime.cuda_decode.driver import Argument, Kernel
 from stts_runtime.cuda_decode.shape import MAX_BATCH, DecoderShape
-from stts_runtime.cuda_decode.variants import ProductName, Tiling
+from stts_runtime.cuda_decode.variants import ProductName, Tiling, WeightKind
 
 _TILE, _SEQUENCES = 16, 8
 _WIDEST_STEP, _APART = 128, 32
 """Of product.cuh: columns that activations are filled up to, and what lies between two sequences."""
 
+
+_CHUNK = 16
+_SCALES: Mapping[WeightKind, tuple[int, int]] = {"float8": (128, 4), "int4": (32, 2)}
+"""Of formats.cuh: columns that share a scale, and its bytes."""
 
 KernelName = Literal["qkv", "attention", "output", "gated", "down"]
 ORDER: tuple[KernelName, ...] = get_args(KernelName)
@@ -83,6 +87,7 @@ class Product:
     """A product kernel with what it was compiled for."""
 
     kernel: Kernel
+    kind: WeightKind
     tiling: Tiling
     paired: bool = False
     """Half of a block's tiles are of a second matrix."""
@@ -91,15 +96,25 @@ class Product:
         tiles = self.tiling.tiles
         rows = _TILE * (tiles // 2 if self.paired else tiles)
         columns = -(-weights.columns // _WIDEST_STEP) * _WIDEST_STEP + _APART
+        scales = tiles * _TILE * scale_stride(self.kind, weights.columns)
         sums = self.tiling.warps * tiles * _TILE * _SEQUENCES * 4
         self.kernel.launch(
             stream,
             (-(-weights.rows // rows), 1, 1),
             self.tiling.threads,
-            self.tiling.held_bytes + batch * columns * 2 + sums,
+            self.tiling.held_bytes + scales + batch * columns * 2 + sums,
             arguments,
             dependent,
         )
+
+
+def scale_stride(kind: WeightKind, columns: int) -> int:
+    """Bytes of shared memory from one row's scales to the next's, as product.cuh has it."""
+    if kind not in _SCALES:
+        return 0
+    block, size = _SCALES[kind]
+    size_bytes = -(-columns // block) * size
+    return -(-size_bytes // _CHUNK) * _CHUNK + _CHUNK
 
 
 @dataclass(frozen=True)

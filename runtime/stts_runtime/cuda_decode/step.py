@@ -74,13 +74,13 @@ class StepKernels:
         attention, ends = loaded(attention_module(shape.head_dim, activation)), loaded(ends_module(activation))
         self.layer = LayerKernels(
             shape,
-            {name: Product(products.kernel(name), TILINGS[kind][name], name == "gated") for name in PRODUCTS},
+            {name: Product(products.kernel(name), kind, TILINGS[kind][name], name == "gated") for name in PRODUCTS},
             attention.kernel("attention"),
             ATTENTION_WARPS,
             splits_for(shape, driver.multiprocessors(device)),
             architecture >= 90 and driver.version() >= _DEPENDENT_GRAPHS,
         )
-        self._head = Product(dense.kernel("qkv"), TILINGS["dense"]["qkv"])
+        self._head = Product(dense.kernel("qkv"), "dense", TILINGS["dense"]["qkv"])
         self._embed, self._choose = ends.kernel("embed"), ends.kernel("choose")
 
     def enqueue(

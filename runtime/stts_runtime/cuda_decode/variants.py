@@ -20,7 +20,9 @@ ARCHITECTURES = (80, 90)
 """Of compute_80 is what runs on every GPU from an A100 and an Orin on, of compute_90 what starts before its turn."""
 
 WeightKind = Literal["dense", "float8", "int4"]
+"""`float8` is for the benchmark alone: no bundle holds such weights yet, so the wheel carries no kernels for it."""
 Activation = Literal["half", "bfloat"]
+ACTIVATIONS: tuple[Activation, ...] = ("half", "bfloat")
 ProductName = Literal["qkv", "output", "gated", "down"]
 Held = Literal["InRegisters", "InShared"]
 _PART_BYTES = 32
@@ -39,6 +41,8 @@ class Tiling:
     """Steps of columns that are under way, a warp."""
     held: Held = "InRegisters"
     """What product.cuh calls the place of weights that are under way."""
+    resident: int = 16
+    """Warps of an SM that its registers must be enough for, at 65,536 of an SM."""
 
     @property
     def threads(self) -> int:
@@ -82,7 +86,7 @@ def products_module(
 ) -> Module:
     defines = {"FORMAT": f"{_FORMATS[kind]}<{_TYPES[activation]}>"}
     for kernel, tiling in tilings.items():
-        for word in ("warps", "tiles", "ahead", "held"):
+        for word in ("warps", "tiles", "ahead", "held", "resident"):
             defines[f"{kernel}_{word}".upper()] = str(getattr(tiling, word))
     return Module(name or f"products-{kind}-{activation}", "projections.cu", defines)
 
@@ -110,12 +114,16 @@ def read_ptx(path: Path) -> str:
 
 def packaged_modules() -> list[Module]:
     """Everything that the wheel carries."""
-    activations: tuple[Activation, ...] = ("half", "bfloat")
     return [
-        *(products_module(kind, activation, TILINGS[kind]) for kind in TILINGS for activation in activations),
-        *(attention_module(width, activation) for width in HEAD_WIDTHS for activation in activations),
-        *(ends_module(activation) for activation in activations),
+        *default_products("dense"),
+        *default_products("int4"),
+        *(attention_module(width, activation) for width in HEAD_WIDTHS for activation in ACTIVATIONS),
+        *(ends_module(activation) for activation in ACTIVATIONS),
     ]
+
+
+def default_products(kind: WeightKind) -> list[Module]:
+    return [products_module(kind, activation, TILINGS[kind]) for activation in ACTIVATIONS]
 
 
 def fingerprint(module: Module) -> str:

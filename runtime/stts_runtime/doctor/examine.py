@@ -9,6 +9,7 @@ from pathlib import Path
 from stts_runtime.bundle import MANIFEST, Bundle
 from stts_runtime.device import Device
 from stts_runtime.device.device import ROOT
+from stts_runtime.doctor.decode import single_tokens_fact
 from stts_runtime.doctor.extras import extras_facts
 from stts_runtime.doctor.gpu import gpu_facts
 from stts_runtime.doctor.host import host_facts
@@ -18,22 +19,25 @@ from stts_runtime.doctor.report import Fact, Report
 from stts_runtime.doctor.tensorrt import has_apt_module, rtx_target, tensorrt_facts, tensorrt_target
 from stts_runtime.doctor.video import video_facts
 from stts_runtime.errors import BundleError
-from stts_runtime.proof.reference import PROOF
+from stts_runtime.references.reference import PROOF
 
 _NAME = "trial of the engines"
 
 
-def bundle_facts(folder: Path) -> list[Fact]:
+def bundle_facts(folder: Path, device: Device) -> list[Fact]:
     """Nothing for a folder that is no bundle."""
     if not (folder / MANIFEST).is_file():
         return []
     try:
-        proven = PROOF in Bundle.open(folder).manifest.files
+        bundle = Bundle.open(folder)
+        single_tokens = single_tokens_fact(bundle, device)
     except BundleError as error:
         return [Fact.of(_NAME, None, str(error))]
+    proven = PROOF in bundle.manifest.files
     command = shlex.join(["stts-runtime", "check", str(folder)])
     otherwise = f"this bundle carries no {PROOF}; an older stts-export built it"
-    return [Fact.of(_NAME, command if proven else None, otherwise)]
+    trial = Fact.of(_NAME, command if proven else None, otherwise)
+    return [trial] if single_tokens is None else [trial, single_tokens]
 
 
 def examine(folder: Path, device: Device, root: Path = ROOT) -> Report:
@@ -57,6 +61,6 @@ def examine(folder: Path, device: Device, root: Path = ROOT) -> Report:
             *tensorrt_facts(tensorrt, rtx, lean),
             *video_facts(device),
             *extras_facts(),
-            *bundle_facts(folder),
+            *bundle_facts(folder, device),
         ],
     )

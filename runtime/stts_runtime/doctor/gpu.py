@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
-from stts_runtime.cuda_decode import KERNELS, VARIABLE
-from stts_runtime.cuda_decode.driver import best_architecture
 from stts_runtime.device import Device
 from stts_runtime.device.system import debian_version
+from stts_runtime.doctor.decode import kernels_fact
 from stts_runtime.doctor.modules import Module, installed_version
 from stts_runtime.doctor.report import Fact
 
@@ -26,22 +23,9 @@ def gpu_facts(device: Device, bindings: Module) -> list[Fact]:
         Fact.of("CUDA of the driver", device.cuda, "no driver says it"),
         Fact.of("CUDA runtime", installed_version(*_CUDA_WHEELS), "no wheel of it; cuda-bindings has its own inside"),
         bindings.fact(),
-        Fact.of("decode kernels", *_decode_kernels(device)),
+        kernels_fact(device),
         Fact.of("cuDNN", _cudnn(), "not installed, and no engine of this version needs it"),
     ]
-
-
-def _decode_kernels(device: Device) -> tuple[str | None, str | None]:
-    """Whether the cuda engine runs single tokens by kernels of our own, if a bundle's decoder fits; else why not."""
-    if device.gpu is None:
-        return None, "there is no GPU to run them"
-    capability = device.gpu.architecture.removeprefix("sm")
-    ours = best_architecture(int(capability)) if capability.isdecimal() else None
-    if ours is None:
-        return None, f"they need compute capability 8.0 or newer, and the GPU is {device.gpu.architecture}"
-    if os.environ.get(VARIABLE) != KERNELS:
-        return None, f"not asked for ({VARIABLE}={KERNELS} does); ONNX Runtime runs single tokens"
-    return f"of compute_{ours}, where a bundle's decoder fits", None
 
 
 def _cudnn() -> str | None:

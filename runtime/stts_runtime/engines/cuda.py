@@ -8,6 +8,8 @@ is loaded; caches are written in place.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,7 @@ from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.contract import CUDA, FRAME_INPUTS, FRAME_OUTPUTS, EngineName, vision_part
 from stts_runtime.bundle.manifest import Graph, Graphs, major_minor
+from stts_runtime.engines.agreement import Trial
 from stts_runtime.engines.cuda_language import CudaLanguage
 from stts_runtime.engines.cuda_memory import PinnedArray
 from stts_runtime.engines.cuda_session import CudaSession, cuda_runtime, shared_stream
@@ -61,7 +64,7 @@ class CudaBackend:
         step, prefill = _check(bundle, model.graphs), model.prefill.get(CUDA)
         if prefill is None:
             raise BundleError(f"{bundle.folder} has no graph of the image prefix for the cuda engine; build it again")
-        return CudaLanguage(_session(bundle, prefill), _session(bundle, step))
+        return CudaLanguage(_session(bundle, prefill), _session(bundle, step), partial(Trial.of, bundle))
 
 
 def _check(bundle: Bundle, graphs: Graphs) -> Graph:

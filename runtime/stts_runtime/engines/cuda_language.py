@@ -6,25 +6,24 @@ Caches are written in place, and single tokens run as CUDA graphs.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.bundle.contract import CUDA
+from stts_runtime.engines.agreement import Trial, disagreement
 from stts_runtime.engines.cuda_memory import DeviceArray, PinnedArray, Stream
 from stts_runtime.engines.cuda_session import CudaSession
 from stts_runtime.engines.cuda_step import CudaStep, StepChoice, StepOutputs, choose_step
 from stts_runtime.engines.interfaces import check_room
 from stts_runtime.errors import EngineError, SttsError
 from stts_runtime.prompt import Tokens
+from stts_runtime.references.bars import ROUNDING
 
 _PREFILL_STEP = 64
 """Prefixes are padded to a multiple, since the attention kernel is planned anew for every length."""
-_SAMPLE = 8
-"""Tokens ahead of the one that both ways of a single token are tried with."""
-_ALIKE = 0.03
-"""Of the norm of logits, what the two may differ by: ONNX Runtime keeps the residual stream in 16 bits, we do not."""
 
 
 class CudaLanguage:
@@ -32,7 +31,8 @@ class CudaLanguage:
 
     lowering = CUDA
 
-    def __init__(self, prefix: CudaSession, behind: CudaSession) -> None:
+    def __init__(self, prefix: CudaSession, behind: CudaSession, trial: Callable[[], Trial] = Trial.made_up) -> None:
+        """`trial` gives what both ways of single tokens must agree on; it is called if there are two."""
         self._stream = stream = behind.stream
         self.length = 0
         caches = {name: behind.array(name) for name in behind.inputs if f"new_{name}" in behind.outputs}
@@ -50,9 +50,13 @@ class CudaLanguage:
         self._one = one.repeated()
         outputs = StepOutputs(self._outputs["logits"], self._outputs["next_token"])
         self._step: CudaStep | None = None
-        self.step_choice = self._agreed(choose_step(behind.graph, behind.weights, caches, outputs, stream))
+        self.step_choice = self._agreed(choose_step(behind.graph, behind.weights, caches, outputs, stream), trial)
         """What runs single tokens, and why."""
         self._step = self.step_choice.step
+
+    @property
+    def note(self) -> str | None:
+        return self.step_choice.note
 
     def show(self, visual_tokens: DeviceArray | NDArray[Any]) -> None:
         self._stream.put(self._visual, visual_tokens)
@@ -88,37 +92,44 @@ class CudaLanguage:
             self._any.bind(self._inputs.tokens(len(tokens)))
             self._any.enqueue()
 
-    def _agreed(self, choice: StepChoice) -> StepChoice:
-        """The choice, if both ways answer alike: a few made-up tokens are run, and forgotten."""
+    def _agreed(self, choice: StepChoice, trial: Callable[[], Trial]) -> StepChoice:
+        """The choice, if both ways answer alike: they run the trial, which is then forgotten."""
         if choice.step is None:
             return choice
-        numbers = np.arange(_SAMPLE + 1, dtype=np.int64)
-        first, last = (Tokens(part, part, _SAMPLE + 1) for part in (numbers[:-1], numbers[-1:]))
-        logits = []
         try:
-            for step in (None, choice.step):
-                self.rewind(0)
-                self.forward(first)
-                self._step = step
-                self.forward(last)
-                logits.append(self.logits())
+            reason = self._difference(choice.step, trial())
         except SttsError as error:
-            return StepChoice(None, str(error))
+            reason = str(error)
         finally:
             self._step = None
             self.rewind(0)
-        return choice if _alike(*logits) else StepChoice(None, "its logits are not those of ONNX Runtime")
+        return choice if reason is None else choice.refused(reason)
+
+    def _difference(self, step: CudaStep, trial: Trial) -> str | None:
+        if trial.window is not None:
+            visual, prefix = trial.window
+            self.show(visual)
+            self.prefill(prefix)
+        self.forward(trial.asked)
+        asked = self.length
+
+        def along_answer(way: CudaStep | None) -> list[NDArray[np.float32]]:
+            self._step = way
+            self.rewind(asked)
+            return [self._logits_behind(trial.answer, number) for number in range(len(trial.answer))]
+
+        return disagreement(along_answer(None), along_answer(step), ROUNDING[step.precision].logits)
+
+    def _logits_behind(self, tokens: Tokens, number: int) -> NDArray[np.float32]:
+        position = int(tokens.positions[number])
+        self.forward(Tokens(tokens.ids[number : number + 1], np.array([position]), position + 1))
+        return self.logits()
 
     def logits(self) -> NDArray[np.float32]:
         return self._stream.download(self._outputs["logits"]).astype(np.float32).reshape(-1)
 
     def rewind(self, length: int) -> None:
         self.length = length
-
-
-def _alike(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
-    """Whether logits differ by no more than rounding in 16 bits does."""
-    return float(np.linalg.norm(one - other)) <= _ALIKE * float(np.linalg.norm(one))
 
 
 class _Inputs:

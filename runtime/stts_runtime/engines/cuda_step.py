@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from stts_runtime.bundle.manifest import Precision
 from stts_runtime.bundle.onnx_file import read_onnx
 from stts_runtime.cuda_decode import KERNELS, VARIABLE
 from stts_runtime.cuda_decode.driver import Driver, load_driver
 from stts_runtime.cuda_decode.layer import Caches, LayerWeights, Workspace, partial_floats
 from stts_runtime.cuda_decode.step import CHOOSING_BLOCKS, DecoderWeights, Ends, StepKernels
 from stts_runtime.engines.cuda_memory import DeviceArray, PinnedArray, RepeatedWork, Stream
+from stts_runtime.engines.cuda_weights import Weights, stored_arrays
 from stts_runtime.engines.decoder_fit import FittedDecoder, LayerArrays, Misfit, device_weights, fitted_decoder
 from stts_runtime.errors import SttsError
 
@@ -33,6 +35,17 @@ class StepChoice:
 
     step: CudaStep | None
     because: str
+    asked_for: bool = True
+
+    def refused(self, because: str) -> StepChoice:
+        return replace(self, step=None, because=because)
+
+    @property
+    def note(self) -> str | None:
+        """That kernels were asked for and are not used; None if there is nothing to say."""
+        if self.step is not None or not self.asked_for:
+            return None
+        return f"ONNX Runtime runs single tokens, and not the decode kernels: {self.because}"
 
 
 def choose_step(
@@ -44,13 +57,23 @@ def choose_step(
 ) -> StepChoice:
     """Never raises for what our kernels cannot do."""
     if os.environ.get(VARIABLE) != KERNELS:
-        return StepChoice(None, f"{VARIABLE}={KERNELS} is not set")
+        return StepChoice(None, f"{VARIABLE}={KERNELS} is not set", asked_for=False)
     try:
         fitted = fitted_decoder(read_onnx(graph), weights)
         return StepChoice(CudaStep(fitted, caches, outputs, stream, load_driver()), "it fits")
     except (Misfit, SttsError, OSError, AttributeError) as error:
         # The last two: a damaged file of kernels, and a cuda-bindings that lacks a call.
         return StepChoice(None, str(error))
+
+
+def misfit_of(graph: Path, weights: Path) -> str | None:
+    """Why the kernels do not run a decoder, as far as its files tell without a device; None if they do."""
+    try:
+        arrays, _ = stored_arrays(weights)
+        fitted_decoder(read_onnx(graph), Weights(arrays))
+    except (Misfit, SttsError) as error:
+        return str(error)
+    return None
 
 
 @dataclass(frozen=True)
@@ -74,6 +97,8 @@ class CudaStep:
     ) -> None:
         """`caches` (1, KV, slots, D) by name. Raises `SttsError` where device or driver do not take the kernels."""
         self._stream, self._kept = stream, [fitted, caches, outputs]
+        self.precision: Precision = "fp16" if fitted.activation == "half" else "bf16"
+        """Of activations."""
         stream.cuda.make_current()
         self._kernels = StepKernels(driver, stream.cuda.gpu, fitted.shape, fitted.kind, fitted.activation)
         self._slots = next(iter(caches.values())).shape[-2]

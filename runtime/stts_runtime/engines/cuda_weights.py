@@ -58,7 +58,7 @@ class DeviceWeights(Weights):
 
     def __init__(self, path: Path, stream: Stream) -> None:
         """Raises `BundleError` for a file that is not as the format has it."""
-        arrays, begin = _arrays(path)
+        arrays, begin = stored_arrays(path)
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             block = stream.zeros((len(content) - begin,), 1, np.dtype(np.uint8))
             for offset in range(begin, len(content), _CHUNK_BYTES):
@@ -79,7 +79,7 @@ def device_weights(path: Path, stream: Stream) -> DeviceWeights:
     return weights
 
 
-def _arrays(path: Path) -> tuple[dict[str, DeviceArray], int]:
+def stored_arrays(path: Path) -> tuple[dict[str, DeviceArray], int]:
     """Arrays whose addresses are offsets into the data, and where in the file the data begins."""
     layout, begin = read_layout(path)
     arrays = {}

@@ -163,8 +163,8 @@ def _matrix(
     whole = [f"{_DECODER}.{name}" for name in names]
     if kind == "dense":
         return weights[JOINED_BY.join(whole)], None
-    values = JOINED_BY.join(f"{name}.int{_INT4_BITS}" for name in whole)
-    return weights[values], weights[JOINED_BY.join(f"{name}.scales" for name in whole)]
+    values = [f"{name}.int{_INT4_BITS}" for name in whole]
+    return weights[JOINED_BY.join(values)], weights[JOINED_BY.join(f"{name}.scales" for name in values)]
 
 
 def _check_types(fitted: FittedDecoder) -> None:
@@ -181,10 +181,10 @@ def _check_types(fitted: FittedDecoder) -> None:
 def _check_sizes(fitted: FittedDecoder) -> None:
     for layer in fitted.layers:
         for name, (rows, columns) in fitted.shape.matrices.items():
-            values, _ = getattr(layer, name)
+            values, scales = getattr(layer, name)
             if values.shape[0] != rows or _columns(values, fitted.kind) != columns:
                 raise Misfit(f"{name} is {values.shape}, and {rows} x {columns} are expected")
-            if values.address % 16:
+            if values.address % 16 or (scales is not None and scales.address % 16):
                 raise Misfit("its weights do not lie at whole 16 bytes")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +116,16 @@ class LanguageEngine(Protocol):
 
     def rewind(self, length: int) -> None:
         """Forgets all but the first `length` slots."""
+        ...
+
+
+@runtime_checkable
+class Noted(Protocol):
+    """An engine of which there may be something to say."""
+
+    @property
+    def note(self) -> str | None:
+        """What a user should know of how it runs, which is known once it is loaded; None if there is nothing."""
         ...
 
 

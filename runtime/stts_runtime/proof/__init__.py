@@ -1,1 +1,1 @@
-"""What the engines of a bundle must give for given inputs, and the comparison of what they give with it."""
+"""The comparison of what the engines of a bundle give with what they must give (`references`)."""

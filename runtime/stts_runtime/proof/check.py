@@ -15,9 +15,9 @@ from stts_runtime.errors import BundleError, EngineError, SttsError, UserError
 from stts_runtime.proof.engine_parts import EngineParts
 from stts_runtime.proof.finding import CheckReport, Finding
 from stts_runtime.proof.language_check import LanguageCheck
-from stts_runtime.proof.layout import EXAMPLE
-from stts_runtime.proof.reference import PROOF, Reference
 from stts_runtime.proof.vision_check import VisionCheck
+from stts_runtime.references.layout import EXAMPLE
+from stts_runtime.references.reference import PROOF, Reference
 from stts_runtime.tell import Tell, tell_nobody
 
 

@@ -10,8 +10,8 @@ from stts_runtime.bundle.contract import vision_part
 from stts_runtime.bundle.manifest import Graph
 from stts_runtime.engines import Backend, FrameEngine, LanguageEngine, VisionEngine
 from stts_runtime.engines.interfaces import IncrementalVision
-from stts_runtime.proof.geometry import Geometry
 from stts_runtime.proof.streamed import StreamedWindow
+from stts_runtime.references.geometry import Geometry
 
 _RUNS_ON_A_GPU = 5
 """What is compared is the last: by then a window's work was captured and is launched whole."""

@@ -11,17 +11,15 @@ from stts_runtime.answering import fill
 from stts_runtime.bundle.contract import LANGUAGE
 from stts_runtime.engines.interfaces import LanguageEngine, VisionOutput
 from stts_runtime.prompt import PromptBuilder, Tokens
-from stts_runtime.proof.about import Whole
-from stts_runtime.proof.bars import Bar, relative_error, rounding_of
 from stts_runtime.proof.engine_parts import EngineParts
 from stts_runtime.proof.finding import Finding
 from stts_runtime.proof.language_stage import Prompted, Said, compare_text, said
-from stts_runtime.proof.reference import LanguageCase, Reference
-from stts_runtime.proof.signs import MOST_DIRECTIONS, project
 from stts_runtime.proof.vision_check import VisionCheck
+from stts_runtime.references.about import Whole
+from stts_runtime.references.bars import Bar, relative_error, rounding_of, swaps_within
+from stts_runtime.references.reference import LanguageCase, Reference
+from stts_runtime.references.signs import MOST_DIRECTIONS, project
 
-_LARGEST_OF_MANY = 4
-"""Standard deviations: an error this much larger than the usual one is among those of a whole vocabulary."""
 _EXACT = 1e-4
 """The bar of what rounds nothing but float32."""
 
@@ -87,9 +85,7 @@ class LanguageCheck:
 
     def _choices(self, ids: list[int], case: LanguageCase, variant: str | None) -> Finding:
         """Two choices that lie as near to each other as rounding moves logits may be swapped."""
-        # A coordinate of a projection is as large as a logit, on average.
-        sizes = np.sqrt(np.mean(np.square(case.logits), axis=1))
-        near = case.gaps <= _LARGEST_OF_MANY * self.bar.logits * sizes
+        near = case.gaps <= swaps_within(self.bar.logits, case.logits)
         wrong = np.flatnonzero(np.array(ids) != case.answer_ids)
         details = [
             f"token {place + 1}: {self._prompts.text([ids[place]])!r} instead of "

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from stts_runtime.answering import fill, generate
 from stts_runtime.engines.interfaces import LanguageEngine
 from stts_runtime.prompt import Tokens
-from stts_runtime.proof.bars import Bar, relative_error
 from stts_runtime.proof.finding import Finding
+from stts_runtime.references.bars import Bar, relative_error
 
 
 class Said(NamedTuple):

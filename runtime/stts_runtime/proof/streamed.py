@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import IncrementalOutput, IncrementalVisionEngine, VisionOutput
-from stts_runtime.proof.geometry import Geometry
+from stts_runtime.references.geometry import Geometry
 
 
 def live_windows(bundle: Bundle) -> dict[str, TokenBudget]:

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from stts_runtime.budget import IncrementalBudget, TokenBudget
 from stts_runtime.bundle.contract import vision_part
 from stts_runtime.engines.interfaces import IncrementalOutput, VisionEngine, VisionOutput
-from stts_runtime.proof.bars import Bar, relative_error, rounding_of
 from stts_runtime.proof.engine_parts import EngineParts
-from stts_runtime.proof.example import example_features
 from stts_runtime.proof.finding import Finding
-from stts_runtime.proof.geometry import Geometry
-from stts_runtime.proof.layout import budget_of
-from stts_runtime.proof.reference import Reference, VisionCase
 from stts_runtime.proof.streamed import widen
 from stts_runtime.proof.vision_stage import compare_choice, compare_scores, compare_tokens
+from stts_runtime.references.bars import Bar, relative_error, rounding_of
+from stts_runtime.references.example import example_features
+from stts_runtime.references.geometry import Geometry
+from stts_runtime.references.layout import budget_of
+from stts_runtime.references.reference import Reference, VisionCase
 
 _Bools = NDArray[np.bool_]
 

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from stts_runtime.budget import TokenBudget
 from stts_runtime.engines.interfaces import VisionOutput
-from stts_runtime.proof.bars import Bar, relative_error
 from stts_runtime.proof.finding import Finding, Status
+from stts_runtime.references.bars import Bar, relative_error
 
 _SWAPS_SHOWN = 3
 _ONE_SWAP = 2

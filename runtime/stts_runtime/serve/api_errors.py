@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from stts_runtime.errors import MissingExtraError, SttsError, UserError
+from stts_runtime.errors import ContextError, MissingExtraError, SttsError, UserError
 from stts_runtime.serve.engine_queue import BusyError
 from stts_runtime.serve.request_mistakes import first_mistake, no_json, unread_body
 from stts_runtime.tell import Tell
@@ -79,6 +79,9 @@ def api_error_of(error: Exception) -> ApiError:
     if isinstance(error, MissingExtraError):
         # The user at fault is the one who runs the server.
         return ApiError(501, str(error))
+    if isinstance(error, ContextError):
+        # OpenAI's, which clients know.
+        return ApiError(400, str(error), code="context_length_exceeded")
     if isinstance(error, UserError):
         return ApiError(400, str(error))
     return ApiError(500, "an internal error; the server's log says more")

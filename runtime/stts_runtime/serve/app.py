@@ -30,7 +30,7 @@ def make_app(parts: Parts, settings: ServerSettings, token: str | None, tell: Te
     if settings.base_path:
         schema["servers"] = [{"url": settings.base_path}]
     app.openapi = lambda: schema  # type: ignore[method-assign]
-    counted = ServerMetrics(parts.metrics, parts.queue, parts.hub.events)
+    counted = ServerMetrics(parts.metrics, parts.queue, parts.hub.events, parts.worker.cache)
     return Guard(app, settings, token, counted.requests, tell)
 
 

@@ -206,5 +206,10 @@ def _usage(answer: AnyAnswer) -> Usage:
         prompt_tokens=tokens.prompt,
         completion_tokens=tokens.generated,
         total_tokens=tokens.prompt + tokens.generated,
-        prompt_tokens_details=PromptDetails(visual_tokens_in=tokens.visual_in, visual_tokens_kept=tokens.visual_kept),
+        prompt_tokens_details=PromptDetails(
+            cached_tokens=tokens.cached,
+            visual_tokens_in=tokens.visual_in,
+            visual_tokens_kept=tokens.visual_kept,
+            visual_tokens_reused=tokens.visual_kept if isinstance(answer, Answer) and answer.reused_vision else 0,
+        ),
     )

@@ -1,8 +1,8 @@
-"""From a chat request to the one question about one video that the model answers."""
+"""From a chat request to the question that the model answers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -10,19 +10,11 @@ from stts_runtime.answering import AnswerForm, Sampling
 from stts_runtime.answering.form import checked_choices
 from stts_runtime.bundle import Bundle
 from stts_runtime.errors import UserError
-from stts_runtime.serve.answer_service import Frames, JsonSchema, Media, Question, Stream
 from stts_runtime.serve.api_errors import ApiError
+from stts_runtime.serve.chat_turns import dialogue_of, has_visuals
 from stts_runtime.serve.clip_kwargs import ClipKwargs, clip_kwargs
-from stts_runtime.serve.media import DATA_URL, is_data_url
-from stts_runtime.serve.openai_records import (
-    ChatRequest,
-    FilePart,
-    ImagePart,
-    Message,
-    TextPart,
-    VideoPart,
-    VisualPart,
-)
+from stts_runtime.serve.openai_records import ChatRequest
+from stts_runtime.serve.questions import Frames, JsonSchema, Media, Question, Stream
 from stts_runtime.serve.request_mistakes import other_apis
 from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.session import Wanted
@@ -70,21 +62,27 @@ def question_of(body: ChatRequest, choice: ModelChoice, settings: ServerSettings
     notes = _check_sampling(body, ignored)
     if (newest := body.messages[-1]).role != "user":
         raise ApiError(400, f"the last message should be the user's, got one of {newest.role!r}", "messages")
-    text = "\n".join([*_system(body.messages), *newest.texts])
-    if choice.stream is None and (told := other_apis(body)) and next(_with_visuals(body.messages), None) is None:
+    if choice.stream is None and not has_visuals(body.messages) and (told := other_apis(body)):
         raise ApiError(400, told, "messages")
-    about, is_earlier = _about(body.messages, choice)
-    notes += _on_history(body.messages, is_earlier)
-    clip = _clip(body, about)
+    dialogue = dialogue_of(body.messages, choice.stream)
+    notes += dialogue.notes
+    clip = _clip(body, dialogue.about)
     wanted = body.max_completion_tokens or body.max_tokens or settings.limits.answer_tokens
     max_tokens = min(wanted, settings.limits.answer_tokens)
     if max_tokens < wanted:
         notes.append(f"an answer may have {max_tokens} tokens here; {wanted} were asked for")
     stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
-    wanted_variant, form = Wanted(keep=choice.keep, frames=clip.frames), _form(body, ignored)
-    schema = _schema(body.response_format)
-    stops = [stop for stop in stops if stop]
-    return Question(text, about, max_tokens, wanted_variant, stops, form, schema, clip), notes
+    return Question(
+        dialogue.question,
+        dialogue.about,
+        max_tokens,
+        Wanted(keep=choice.keep, frames=clip.frames),
+        [stop for stop in stops if stop],
+        _form(body, ignored),
+        _schema(body.response_format),
+        dialogue.history,
+        clip,
+    ), notes
 
 
 def _clip(body: ChatRequest, about: Stream | Media | Frames) -> ClipKwargs:
@@ -156,69 +154,3 @@ def _check_sampling(body: ChatRequest, ignored: bool) -> list[str]:
         return []
     asked = ["temperature", *penalties] if body.temperature else penalties
     return [f"{name} was ignored: {_GREEDY}" for name in asked]
-
-
-def _system(messages: list[Message]) -> list[str]:
-    return [text for one in messages if one.role in ("system", "developer") for text in one.texts]
-
-
-def _visuals(message: Message) -> list[tuple[int, VisualPart]]:
-    if not isinstance(message.content, list):
-        return []
-    return [(place, part) for place, part in enumerate(message.content) if not isinstance(part, TextPart)]
-
-
-def _about(messages: list[Message], choice: ModelChoice) -> tuple[Stream | Media | Frames, bool]:
-    """What is asked about, and whether it stands in an earlier message: clients send the whole conversation again."""
-    newest = next(_with_visuals(messages), None)
-    if choice.stream is not None:
-        if newest is not None and newest[0] == len(messages) - 1:
-            raise ApiError(400, "a stream has pictures of its own; leave yours out, or name another model", "model")
-        return Stream(choice.stream), False
-    if newest is None:
-        raise ApiError(
-            400,
-            "there is nothing to look at: add an image_url, video_url or file part, or name a stream/NAME model",
-            "messages",
-        )
-    number, visuals = newest
-    place = f"messages[{number}].content"
-    all_of_it = tuple(_media(part, f"{place}[{part_number}]") for part_number, part in visuals)
-    if len(all_of_it) == 1:
-        return all_of_it[0], number != len(messages) - 1
-    if not all(one.kind == "picture" for one in all_of_it):
-        raise ApiError(
-            400,
-            f"{place} may have one clip, or pictures (image_url) that are the frames of one; got {len(visuals)} parts",
-            place,
-        )
-    return Frames(all_of_it, place), number != len(messages) - 1
-
-
-def _with_visuals(messages: list[Message]) -> Iterator[tuple[int, list[tuple[int, VisualPart]]]]:
-    """From the newest message to the oldest."""
-    for number in reversed(range(len(messages))):
-        if visuals := _visuals(messages[number]):
-            yield number, visuals
-
-
-def _media(part: VisualPart, place: str) -> Media:
-    if isinstance(part, ImagePart):
-        return Media(part.image_url.url, f"{place}.image_url.url", "picture")
-    if isinstance(part, VideoPart):
-        return Media(part.video_url.url, f"{place}.video_url.url", "clip")
-    assert isinstance(part, FilePart)
-    if part.file.file_data is None:
-        return Media(part.file.file_id or "", f"{place}.file.file_id")
-    param = f"{place}.file.file_data"
-    if not is_data_url(part.file.file_data):
-        raise ApiError(400, f"{param} should be {DATA_URL}", param)
-    return Media(part.file.file_data, param)
-
-
-def _on_history(messages: list[Message], is_earlier: bool) -> list[str]:
-    left_out = sum(one.role not in ("system", "developer") for one in messages[:-1])
-    if not left_out:
-        return []
-    kept = ", but for the picture or clip" if is_earlier else ""
-    return [f"{left_out} earlier messages are not in the prompt{kept}: one question about one video is answered"]

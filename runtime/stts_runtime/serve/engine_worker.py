@@ -7,17 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stts_runtime import clock
-from stts_runtime.answering import FREE, AnswerForm, OnToken
+from stts_runtime.answering import FREE, AnswerForm, OnToken, Prefix, Turn
+from stts_runtime.answering.generation import Stopwatch
 from stts_runtime.budget import KEY_FRAMES
 from stts_runtime.bundle import Bundle
+from stts_runtime.engines import VisionOutput
+from stts_runtime.engines.finite import check_scores
+from stts_runtime.errors import EngineError
 from stts_runtime.overlay import Image
 from stts_runtime.records import Answer, AnyAnswer
 from stts_runtime.serve.api_errors import ApiError
-from stts_runtime.session import Sessions
-from stts_runtime.sources.source import Frame
+from stts_runtime.serve.look_cache import LookCache
+from stts_runtime.serve.looks import LookKey, ReadLook
+from stts_runtime.session import Session, Sessions
 from stts_runtime.stream.channel import Channel
-from stts_runtime.stream.watcher import Engines, KeyRule, Watcher
+from stts_runtime.stream.watcher import Engines
 from stts_runtime.video import Window
 from stts_runtime.video.pixels import resize_to_square
 
@@ -25,31 +29,26 @@ ONE_FRAME = "the picture is a one-frame video at keep 1: nothing of it was dropp
 
 
 @dataclass(frozen=True, eq=False)
-class ReadClip:
-    """A clip's frames in memory, and the variant that takes them."""
-
-    window: Window
-    variant: str
-    notes: list[str]
-    milliseconds: float
-
-
-@dataclass(frozen=True, eq=False)
 class Asked:
     """A question and, in memory, what it is about: all that the engines' thread needs."""
 
     text: str
-    about: Channel | ReadClip | Image
-    """A stream's window as it will be then, or what `EngineWorker.picture` gives."""
+    about: Channel | ReadLook
+    """A stream's window as it will be then, or what was read."""
     max_tokens: int
     form: AnswerForm = FREE
+    history: Sequence[Turn] = ()
+    read_milliseconds: float = 0.0
 
 
 class EngineWorker:
     """Answers, in the pipeline's thread, what the engine queue hands to it. What that needs is loaded here, once."""
 
-    def __init__(self, bundle: Bundle, sessions: Sessions, live: Engines | None) -> None:
-        self._bundle, self._sessions, self._live = bundle, sessions, live
+    def __init__(self, bundle: Bundle, sessions: Sessions, live: Engines | None, cache: LookCache) -> None:
+        """`cache` is one of this bundle's own."""
+        self._bundle, self._sessions, self._live, self.cache = bundle, sessions, live, cache
+        self._last: tuple[LookKey, Prefix] | None = None
+        """What the language model's cache held after the last question about a clip or picture."""
         self.variants = answering_variants(bundle)
         self._one_frame = next((name for name in self.variants if bundle.manifest.variants[name].frames == 1), None)
         for name in self.variants:
@@ -67,24 +66,25 @@ class EngineWorker:
     def looks_at_pictures(self) -> bool:
         return self._one_frame is not None or self._live is not None
 
-    def check(self, question: str, form: AnswerForm, max_tokens: int) -> None:
+    def check(self, question: str, form: AnswerForm, max_tokens: int, history: Sequence[Turn] = ()) -> None:
         """Raises `PromptError` for a question that cannot be asked, or not be answered in this form. For any thread."""
-        self._sessions.conversation.check([question], form=form, max_tokens=max_tokens)
+        self._sessions.conversation.check([question], form=form, max_tokens=max_tokens, history=history)
 
-    def picture(self, image: Image) -> ReadClip | Image:
+    def picture(self, image: Image) -> ReadLook:
         """A picture as this bundle looks at one: as a clip of one frame, or as a stream's first frame. For any thread.
 
         Raises `ApiError` if nothing in it looks at one frame.
         """
-        if self._one_frame is not None:
-            return ReadClip(self._still(image), self._one_frame, [ONE_FRAME], 0.0)
-        if self._live is None:
+        if not self.looks_at_pictures:
             raise ApiError(
                 400,
                 "this bundle has no variant for one frame, so it cannot look at pictures; send a clip, or build it "
                 "with --budget frame",
             )
-        return image
+        pixels = resize_to_square(image, self._bundle.manifest.vision.image_size)
+        height, width = image.shape[:2]
+        window = Window("picture", 0.0, np.zeros(1), pixels[None], width / height, height=height)
+        return ReadLook(window, self._one_frame or KEY_FRAMES, [ONE_FRAME])
 
     def text(self, ids: Sequence[int]) -> str:
         return self._sessions.conversation.text(ids)
@@ -92,37 +92,71 @@ class EngineWorker:
     def answer(self, asked: Asked, on_token: OnToken) -> AnyAnswer:
         if isinstance(asked.about, Channel):
             return asked.about.answer_now(asked.text, asked.max_tokens, on_token, asked.form)
-        if isinstance(asked.about, ReadClip):
-            return self._about_clip(asked.about, asked, on_token)
-        return self._about_key_frame(asked.about, asked, on_token)
+        try:
+            return self._about_look(asked.about, asked, on_token)
+        except EngineError:
+            # Whatever it was, it is not answered from again.
+            self._last = None
+            self.cache.drop("visual_tokens", asked.about.key)
+            raise
 
-    def _about_clip(self, clip: ReadClip, asked: Asked, on_token: OnToken) -> Answer:
-        session = self._sessions.of(clip.variant)
-        watched = session.watch(clip.window, clip.milliseconds, clip.notes)
-        return session.ask(watched, asked.text, asked.max_tokens, on_token, asked.form)
-
-    def _about_key_frame(self, image: Image, asked: Asked, on_token: OnToken) -> Answer:
-        """A stream's first frame is a window of one frame that is kept whole."""
-        assert self._live is not None, "`picture` comes first"
-        watcher = Watcher(self._live, 1, KeyRule(every=1, at_least=1, jump=1.0))
-        watcher.check_questions([asked.text], asked.form, asked.max_tokens)
-        seen = watcher.see(Frame(image, 0.0, clock.now()))
+    def _about_look(self, look: ReadLook, asked: Asked, on_token: OnToken) -> Answer:
+        session = None if look.variant == KEY_FRAMES else self._sessions.of(look.variant)
+        stopwatch = Stopwatch()
+        with stopwatch.stage("vision"):
+            vision, reused = self._seen(look, session)
+        spent = {"read": asked.read_milliseconds, **stopwatch.milliseconds}
+        conversation, prefix = self._sessions.conversation, self._prefilled(look, vision)
+        reply = conversation.ask(prefix, asked.text, asked.max_tokens, on_token, asked.form, asked.history)
+        if session is not None:
+            return session.record(look.window, vision, reply, spent, look.notes, reused_vision=reused)
         return Answer.about(
-            self._still(image),
-            seen.output.kept[None],
-            watcher.ask(watcher.watch(), asked.text, asked.max_tokens, on_token, asked.form),
+            look.window,
+            vision.kept,
+            reply,
             variant=KEY_FRAMES,
             keep=1.0,
             budget="frame",
             scorer=None,
-            watching={"read": 0.0, "vision": seen.vision_ms},
-            notes=[ONE_FRAME],
+            watching=spent,
+            notes=look.notes,
+            reused_vision=reused,
         )
 
-    def _still(self, image: Image) -> Window:
-        pixels = resize_to_square(image, self._bundle.manifest.vision.image_size)
-        height, width = image.shape[:2]
-        return Window("picture", 0.0, np.zeros(1), pixels[None], width / height, height=height)
+    def _seen(self, look: ReadLook, session: Session | None) -> tuple[VisionOutput, bool]:
+        """Visual tokens, and whether they were kept from an earlier question."""
+        fresh: list[VisionOutput] = []
+
+        def see() -> VisionOutput:
+            if session is None:
+                return self._key_frame(look.window)
+            fresh.append(session.see(look.window))
+            return session.kept_aside(fresh[0])
+
+        kept, reused = self.cache.get("visual_tokens", look.key, see, _size_of)
+        # What was just computed lies where the language engine has the shortest way to it.
+        return (fresh[0] if fresh else kept), reused
+
+    def _prefilled(self, look: ReadLook, vision: VisionOutput) -> Prefix:
+        """As it is in the language model's cache, if the question before was about the same look."""
+        conversation = self._sessions.conversation
+        if self._last is None or self._last[0] != look.key or not conversation.holds(self._last[1]):
+            self._last = None
+            times = look.window.times_seconds.tolist()
+            self._last = look.key, conversation.watch(vision.visual_tokens, times, vision.kept)
+        return self._last[1]
+
+    def _key_frame(self, window: Window) -> VisionOutput:
+        """A stream's first frame is a window of one frame that is kept whole."""
+        assert self._live is not None, "`picture` comes first"
+        seen = self._live.vision.run(window.frames[0], None, key=True)
+        check_scores(seen.scores)
+        return VisionOutput(seen.visual_tokens, seen.kept[None], seen.scores[None])
+
+
+def _size_of(vision: VisionOutput) -> int:
+    scores = 0 if vision.scores is None else vision.scores.nbytes
+    return int(vision.visual_tokens.nbytes) + vision.kept.nbytes + scores
 
 
 def answering_variants(bundle: Bundle) -> list[str]:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from fastapi import APIRouter, Response
 from prometheus_client import Counter, Gauge
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from pydantic import BaseModel
 
 from stts_runtime import clock
 from stts_runtime.serve.api_errors import ApiError, refusals
 from stts_runtime.serve.engine_queue import EngineQueue
 from stts_runtime.serve.events import EventBroker
+from stts_runtime.serve.look_cache import KINDS, LookCache
 from stts_runtime.stream.metrics import StreamMetrics
 
 
 class ServerMetrics:
     """Thread-safe; labels come from the schema alone, never from what a request says."""
 
-    def __init__(self, metrics: StreamMetrics, queue: EngineQueue, broker: EventBroker) -> None:
+    def __init__(self, metrics: StreamMetrics, queue: EngineQueue, broker: EventBroker, cache: LookCache) -> None:
         registry = metrics.registry
         self.requests = Counter(
             "stts_http_requests", "Requests answered, by route and status", ["route", "status"], registry=registry
@@ -27,6 +31,28 @@ class ServerMetrics:
         open_questions.set_function(lambda: queue.open)
         clients = Gauge("stts_event_clients", "Clients that follow the events", registry=registry)
         clients.set_function(lambda: broker.clients)
+        registry.register(_CacheMetrics(cache))
+
+
+class _CacheMetrics(Collector):
+    """Asked at every scrape."""
+
+    def __init__(self, cache: LookCache) -> None:
+        self._cache = cache
+
+    def collect(self) -> Iterator[Metric]:
+        cache = self._cache
+        size = GaugeMetricFamily("stts_cache_bytes", "Memory of frames and visual tokens that are kept")
+        size.add_metric([], cache.size_bytes)
+        entries = GaugeMetricFamily("stts_cache_entries", "Windows of frames and sets of visual tokens that are kept")
+        entries.add_metric([], len(cache))
+        looked_up = CounterMetricFamily(
+            "stts_cache_lookups", "Frames and visual tokens that questions needed", labels=["kind", "result"]
+        )
+        for kind in KINDS:
+            looked_up.add_metric([kind, "hit"], cache.hits[kind])
+            looked_up.add_metric([kind, "miss"], cache.misses[kind])
+        yield from (size, entries, looked_up)
 
 
 _STUCK_SECONDS = 60.0

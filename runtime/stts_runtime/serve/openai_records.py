@@ -143,10 +143,13 @@ class ChatRequest(_Request):
 
 class PromptDetails(BaseModel):
     cached_tokens: int = 0
+    """Those that the language model did not have to read again."""
     visual_tokens_in: int
     """Visual tokens before pruning."""
     visual_tokens_kept: int
     """Those that are in the prompt."""
+    visual_tokens_reused: int
+    """Those of them that an earlier question has paid for."""
 
 
 class Usage(BaseModel):

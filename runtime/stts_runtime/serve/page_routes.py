@@ -15,14 +15,16 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.types import Receive, Scope, Send
 
+from stts_runtime.answering import Turn
 from stts_runtime.bundle import Bundle
 from stts_runtime.overlay import sheet
 from stts_runtime.records import Answer, AnyAnswer, ScorerRecord
-from stts_runtime.serve.answer_service import AnswerService, Media, Question, Stream
+from stts_runtime.serve.answer_service import AnswerService
 from stts_runtime.serve.api_errors import ApiError, refusals
 from stts_runtime.serve.events import EventBroker, Subscription
 from stts_runtime.serve.hub import Hub, StreamRecord
 from stts_runtime.serve.pictures import Size, View, jpeg, shrunk
+from stts_runtime.serve.questions import Media, Question, Stream
 from stts_runtime.serve.settings import Limits, ServerSettings
 from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.session import Wanted
@@ -69,6 +71,15 @@ class StateRecord(BaseModel):
     streams: list[StreamRecord]
 
 
+class TurnRecord(BaseModel):
+    """A question that was answered."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    question: str
+    answer: str
+
+
 class AskRequest(BaseModel):
     """A question about a stream's newest window, or about an uploaded file; for a clip with one of the variants."""
 
@@ -80,11 +91,15 @@ class AskRequest(BaseModel):
     frames: Annotated[int, Field(ge=1)] | None = None
     keep: Annotated[float, Field(gt=0, le=1)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
+    history: Annotated[list[TurnRecord], Field(max_length=500)] = []
+    """What was asked about the same file before, and answered."""
 
     @model_validator(mode="after")
     def _about_one_thing(self) -> AskRequest:
         if (self.stream is None) == (self.file_id is None):
             raise ValueError("a question is about a stream or a file_id, one of the two")
+        if self.stream is not None and self.history:
+            raise ValueError("a question about a stream has no history: it is about what it shows now")
         return self
 
 
@@ -113,7 +128,11 @@ def page_routes(state: Any, hub: Hub, answers: AnswerService, settings: ServerSe
         about = Stream(body.stream) if body.stream is not None else Media(body.file_id or "", "file_id")
         most = settings.limits.answer_tokens
         question = Question(
-            body.question, about, min(body.max_tokens or most, most), Wanted(body.keep, None, body.frames)
+            body.question,
+            about,
+            min(body.max_tokens or most, most),
+            Wanted(body.keep, None, body.frames),
+            history=[Turn(one.question, one.answer) for one in body.history],
         )
         answer, _ = await answers.answer(question, request)
         return await anyio.to_thread.run_sync(_reply, answer)

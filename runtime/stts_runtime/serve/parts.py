@@ -59,7 +59,7 @@ class Parts:
             Uploads(folder, settings.limits),
         )
         readers = ThreadPool(_READERS)
-        answers = AnswerService(bundle, queue, worker, hub, uploads, readers, settings)
+        answers = AnswerService(bundle, queue, worker, hub, uploads, readers, worker.cache, settings)
         models = model_choices(bundle, hub.streams)
         return cls(bundle, settings, queue, worker, hub, uploads, readers, answers, models, metrics)
 

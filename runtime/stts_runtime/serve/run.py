@@ -13,13 +13,21 @@ from stts_runtime.engines import EngineChoice
 from stts_runtime.serve.app import make_app
 from stts_runtime.serve.engine_worker import EngineWorker
 from stts_runtime.serve.guard import is_loopback, required_token
+from stts_runtime.serve.look_cache import LookCache
 from stts_runtime.serve.parts import Parts
 from stts_runtime.serve.server import HttpServer, bound
 from stts_runtime.serve.settings import ServeConfig
 from stts_runtime.serve.tls import check_certificate
 from stts_runtime.session import Sessions
 from stts_runtime.small_memory import small_memory
-from stts_runtime.stream.assemble import incremental_engines, metrics_served, open_bundle, open_channels, open_listeners
+from stts_runtime.stream.assemble import (
+    incremental_engines,
+    metrics_served,
+    open_bundle,
+    open_channels,
+    open_listeners,
+    tell_note,
+)
 from stts_runtime.stream.channel import Channel
 from stts_runtime.stream.metrics import StreamMetrics
 from stts_runtime.stream.pipeline import Events, Pipeline
@@ -42,8 +50,10 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
             check_certificate(*config.serve.certificate)
         bundle, choice = open_bundle(config, tell)
         sessions = Sessions(bundle, choice.name)
+        tell_note(sessions.conversation, tell)
         live = _live(config, bundle, choice, sessions.conversation)
-        worker = EngineWorker(bundle, sessions, live)
+        limits = config.serve.limits
+        worker = EngineWorker(bundle, sessions, live, LookCache(limits.cache_bytes, limits.upload_seconds))
         metrics, events = StreamMetrics(), Events()
         open_things.enter_context(metrics_served(config, metrics, tell))
         listeners = open_things.enter_context(open_listeners(config, metrics, tell))

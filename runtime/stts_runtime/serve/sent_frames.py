@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stts_runtime.bundle import Bundle
 from stts_runtime.overlay import Image
 from stts_runtime.serve.api_errors import ApiError
-from stts_runtime.serve.engine_worker import ReadClip
+from stts_runtime.serve.looks import ReadLook
 from stts_runtime.session import Clip, Wanted
 from stts_runtime.video import FrameArray
 from stts_runtime.video.pixels import resize_to_square
@@ -37,7 +37,7 @@ class FrameSizes:
 
 def clip_of_frames(
     pictures: Iterable[Image], fps: float | None, bundle: Bundle, wanted: Wanted, param: str
-) -> ReadClip:
+) -> ReadLook:
     """BGR pictures (H, W, 3) in their order, each let go when it was read. `fps` None: as many a second as in training.
 
     Raises `BundleError` where no variant fits, `ApiError` 400 if they differ in size.
@@ -50,9 +50,8 @@ def clip_of_frames(
     assert sizes is not None, "the request's reader saw to that"
     times = None if fps is None else np.arange(len(frames)) / fps
     clip = Clip.of(bundle, FrameArray(np.stack(frames), bundle.manifest.max_fps, times), wanted)
-    window, milliseconds = clip.window()
-    window = replace(window, source="pictures", aspect=sizes.width / sizes.height, height=sizes.height)
-    return ReadClip(window, clip.variant, [_note(len(frames), window.duration_seconds), *clip.notes], milliseconds)
+    window = replace(clip.window()[0], source="pictures", aspect=sizes.width / sizes.height, height=sizes.height)
+    return ReadLook(window, clip.variant, [_note(len(frames), window.duration_seconds), *clip.notes])
 
 
 def _note(count: int, seconds: float) -> str:

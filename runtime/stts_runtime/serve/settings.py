@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from stts_runtime.serve.forwarded import Network
-from stts_runtime.settings import Bytes, Seconds, Settings
+from stts_runtime.settings import Bytes, Seconds, Settings, parse_bytes
 from stts_runtime.sinks.secret import Secret
 from stts_runtime.stream.config import Cameras, Listen, Sinks
 
@@ -53,6 +53,10 @@ class Limits(Settings):
     """Of one picture or frame, width x height."""
     question_characters: Count = 4000
     """The system message included."""
+    conversation_characters: Count = 40_000
+    """Of the turns before a question together."""
+    cache_bytes: Annotated[int, BeforeValidator(parse_bytes), Field(ge=0)] = 128_000_000
+    """Of frames and visual tokens that are kept for the next questions about the same clips and pictures; 0: none."""
     answer_tokens: Count = 256
     """More are asked for by many clients as a matter of course, and get these."""
     open_questions: Count = 16
@@ -62,7 +66,7 @@ class Limits(Settings):
     uploads: Count = 16
     """Kept at a time; the oldest go."""
     upload_seconds: Seconds = 1800.0
-    """After their last use uploads are deleted."""
+    """After their last use uploads are deleted, and what is kept of clips and pictures is let go."""
 
 
 class ServerSettings(Settings):

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,6 +39,8 @@ class Upload:
     """As the client called it, for people; without control characters."""
     path: Path
     size_bytes: int
+    sha256: bytes
+    """Of the file."""
     clip: VideoFile | None
     """Its video; None of a picture."""
     is_picture: bool
@@ -62,8 +65,8 @@ class Uploads:
         path = self._folder / number
         try:
             with _disk_told():
-                size = self._write(path, content)
-            upload = Upload(number, shown, path, size, *self._look_into(path, shown))
+                size, digest = self._write(path, content)
+            upload = Upload(number, shown, path, size, digest, *self._look_into(path, shown))
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -104,15 +107,17 @@ class Uploads:
         finally:
             path.unlink(missing_ok=True)
 
-    def _write(self, path: Path, content: BinaryIO) -> int:
-        size = 0
+    def _write(self, path: Path, content: BinaryIO) -> tuple[int, bytes]:
+        """Bytes, and their SHA-256."""
+        size, digest = 0, sha256()
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             while chunk := content.read(_CHUNK):
                 size += len(chunk)
                 if size > self._limits.upload_bytes:
                     raise media.too_large(self._limits)
                 file.write(chunk)
-        return size
+                digest.update(chunk)
+        return size, digest.digest()
 
     def _look_into(self, path: Path, name: str) -> tuple[VideoFile | None, bool]:
         """The clip, and whether it is a picture. Whatever the file claims to be is decoded, as far as is needed."""

@@ -51,6 +51,12 @@ def open_bundle(config: Cameras, tell: Tell) -> tuple[Bundle, EngineChoice]:
     return bundle, choice
 
 
+def tell_note(conversation: Conversation, tell: Tell) -> None:
+    """Once for all that share it."""
+    if conversation.note is not None:
+        tell(f"note: {conversation.note}")
+
+
 def incremental_engines(config: Cameras, bundle: Bundle, choice: EngineChoice, conversation: Conversation) -> Engines:
     """Raises `BundleError` if the bundle has no variants for single frames."""
     names = bundle.choose_incremental(config.keep)

@@ -21,6 +21,7 @@ from stts_runtime.stream.assemble import (
     open_bundle,
     open_channels,
     open_listeners,
+    tell_note,
 )
 from stts_runtime.stream.channel import Channel, Look
 from stts_runtime.stream.config import StreamConfig
@@ -41,7 +42,9 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell) -> None
     with small_memory(), ExitStack() as open_things:
         bundle, choice = open_bundle(config, tell)
         bundle.choose_incremental(config.keep)
-        engines = incremental_engines(config, bundle, choice, Conversation.open(bundle, choice.name))
+        conversation = Conversation.open(bundle, choice.name)
+        tell_note(conversation, tell)
+        engines = incremental_engines(config, bundle, choice, conversation)
         metrics = None if config.metrics is None else _metrics()
         open_things.enter_context(metrics_served(config, metrics, tell))
         listeners = open_things.enter_context(open_listeners(config, metrics, tell))

@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from stts_calib.accuracy import AccuracyReport, Evaluation, report_of, settings_of, write_accuracy_plot
 from stts_calib.accuracy.evaluate import Answers, Asked
 from stts_calib.accuracy.intervals import Interval, accuracy_interval, difference_interval
+from stts_calib.accuracy.plot import title
 from stts_calib.accuracy.settings import Setting
 from stts_calib.clips import ClipSet, Question, Split
 from stts_export.building import BuildRequest, build_bundle
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.manifest import Scorer
 from stts_runtime.engines import load_vision
 from stts_runtime.errors import EngineError, UserError
 from tests.support.places import TINY
@@ -250,7 +252,22 @@ def test_the_command_writes_report_and_picture(controls: Bundle, tmp_path: Path)
     report = AccuracyReport.model_validate_json(done.stdout)
     assert report == AccuracyReport.model_validate(json.loads(out.read_text()))
     assert report.questions == 8
+    assert report.scorer == controls.manifest.scorer
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_report_text_and_picture_name_the_scorer(change_bundle: Bundle, controls: Bundle, tmp_path: Path) -> None:
+    options = ["--clips", "2", "--setting", "clip-t3-k0.5"]
+    done = run("stts-export", "evaluate", change_bundle.folder, *options, "--report", tmp_path / "report.json")
+    assert done.returncode == 0, done.stderr
+    assert "scored without training, by what changed since the frame before, at layer 1" in done.stdout
+    assert "note: 2 engines hold 0.3 MB of weights" in done.stdout
+    untrained = AccuracyReport.model_validate_json((tmp_path / "report.json").read_bytes())
+    assert untrained.scorer == Scorer(kind="change", trained=False, prune_at=1)
+    assert title(untrained) == "plain, scorer change, untrained: 2 test clips, 8 questions, 95 % intervals"
+    trained = evaluated(controls, clips=2)
+    assert title(trained) == "micro, trained scorer: 2 test clips, 8 questions, 95 % intervals"
+    assert title(trained.model_copy(update={"scorer": None})).startswith("micro: 2 test clips")
 
 
 def test_the_tables_of_the_docs_are_made_from_a_report(controls: Bundle, tmp_path: Path) -> None:

@@ -266,6 +266,20 @@ def test_the_command_reports_and_exits_with_2_where_lines_are_wrong(
     assert "Questions that were not asked: 1" in (tmp_path / "page.html").read_text()
 
 
+def test_report_text_and_page_name_the_scorer_and_how_far_it_is(
+    change_bundle: Bundle, files: Mapping[str, Path], tmp_path: Path
+) -> None:
+    out, page = tmp_path / "report.json", tmp_path / "page.html"
+    options = ["--questions", files["own"], "--setting", "clip-t3-k0.5", "--report", out, "--page", page]
+    done = run("stts-export", "evaluate", change_bundle.folder, *options, "--max-tokens", "2")
+    assert done.returncode == 0, done.stderr
+    assert "scored without training, by what changed since the frame before, at layer 1" in done.stdout
+    assert "note: 2 engines hold " in done.stdout
+    assert "asking about videos: 0 of 5" in done.stdout
+    assert QuestionReport.model_validate_json(out.read_bytes()).scorer == change_bundle.manifest.scorer
+    assert "no scorer was trained" in page.read_text()
+
+
 def test_options_of_the_other_kind_of_evaluation_are_refused(micro_bundle: Bundle, files: Mapping[str, Path]) -> None:
     command = ["stts-export", "evaluate", micro_bundle.folder]
     assert_refused(run(*command, "--videos", "."), "--videos is for --questions FILE, and none is given")

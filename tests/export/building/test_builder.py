@@ -27,7 +27,7 @@ from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.publish import published
 from stts_runtime.errors import UserError
-from stts_runtime.proof.bars import ROUNDING
+from stts_runtime.references.bars import ROUNDING
 from tests.export.checkpoint.test_load import older_weights
 
 

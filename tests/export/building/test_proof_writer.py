@@ -15,10 +15,10 @@ from stts_export.graphs.expect import Expectation, example_prompt, expect_langua
 from stts_export.molmo2.marks import prompt_record
 from stts_runtime.budget import TokenBudget
 from stts_runtime.prompt import PromptBuilder
-from stts_runtime.proof.arrays import write_arrays
-from stts_runtime.proof.geometry import Geometry
-from stts_runtime.proof.layout import COLOURS, specs_of
-from stts_runtime.proof.reference import MAX_PROOF_BYTES, PROOF
+from stts_runtime.references.arrays import write_arrays
+from stts_runtime.references.geometry import Geometry
+from stts_runtime.references.layout import COLOURS, specs_of
+from stts_runtime.references.reference import MAX_PROOF_BYTES, PROOF
 
 MOLMO2 = Geometry(378, 14, 81, 2560, 151_936, {}, {})
 AskedOf = Callable[[int, list[int]], list[Expectation]]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stts_export.building import BuildRequest, build_bundle
-from stts_export.building.scorer import usual_layer, with_scorer
+from stts_export.building.scorer import with_scorer
 from stts_export.checkpoint import open_checkpoint
 from stts_export.errors import CheckpointError
 from stts_export.modules.config import ChangeConfig, VisionConfig
@@ -101,7 +101,7 @@ def test_the_usual_layer_is_that_of_released_checkpoints_or_fits_a_small_tower()
     def tower(layers: int) -> VisionConfig:
         return VisionConfig(32, layers, 2, 48, 6, 588, (layers - 1,))
 
-    assert [usual_layer(tower(layers)) for layers in (25, 7, 5)] == [3, 1, 1]
+    assert [tower(layers).usual_prune_at for layers in (25, 7, 5)] == [3, 1, 1]
 
 
 def test_a_checkpoint_scored_by_change_must_have_the_layer(micro_checkpoint: Path) -> None:

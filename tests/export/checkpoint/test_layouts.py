@@ -105,6 +105,16 @@ def test_the_training_layout_comes_through_import_with_the_same_text(
             assert greedy(out) == expected, name
 
 
+def test_the_settings_of_an_older_run_are_those_of_a_newer_one(
+    training: Path, micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    older = write_training_layout(micro_checkpoint, tmp_path / "flat", sharded=False, dtype=torch.float32, flat=True)
+    newer, found = (open_checkpoint(layout, micro_checkpoint) for layout in (training, older))
+    assert found.config == newer.config == open_checkpoint(micro_checkpoint).config
+    assert (found.max_fps, found.max_frames) == (newer.max_fps, newer.max_frames) == (2.0, 64)
+    assert_same(all_weights(older, micro_checkpoint), all_weights(micro_checkpoint))
+
+
 def test_stored_types_are_kept_unless_another_is_asked_for(micro_checkpoint: Path, tmp_path: Path) -> None:
     layout = write_training_layout(micro_checkpoint, tmp_path / "bf16", sharded=False, dtype=torch.bfloat16)
     for out, dtype, expected in (("kept", None, torch.bfloat16), ("halved", torch.float16, torch.float16)):
@@ -112,6 +122,8 @@ def test_stored_types_are_kept_unless_another_is_asked_for(micro_checkpoint: Pat
         weights = load_file(tmp_path / out / "model.safetensors")
         assert {tensor.dtype for tensor in weights.values()} == {expected}
         assert json.loads((tmp_path / out / "config.json").read_text())["dtype"] == str(expected)[6:]
+        settings = json.loads((tmp_path / out / "video_preprocessor_config.json").read_text())
+        assert settings == {"pooling_size": [3, 3], "max_fps": 2.0, "num_frames": 64}
 
 
 @pytest.mark.parametrize("form", ["plain", "olmo"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from transformers.models.molmo2.processing_molmo2 import Molmo2Processor
 from stts_export.building import BuildRequest, build_bundle
 from stts_export.building.plan import plan_bundle
 from stts_export.checkpoint import open_checkpoint
-from stts_runtime.answering import fill, generate
+from stts_runtime.answering import Turn, fill, generate
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Positions
 from stts_runtime.engines import load_language, load_vision
 from stts_runtime.prompt import PromptBuilder
+from stts_runtime.session import Session
+from stts_runtime.video import Window
 
 TIMES = [0.0, 0.5, 1.0]
 QUESTIONS = ["What happens?", "Is the door\nstill open?", "¿Qué pasa? 東京"]
@@ -50,19 +53,33 @@ def molmo2(checkpoint: Path) -> Any:
     return model.eval()
 
 
-def processor_ids(checkpoint: Path, question: str, times: Sequence[float] = TIMES) -> torch.Tensor:
+# What the released checkpoints' template makes of a conversation, with the blank that it has ahead of an answer which
+# was given. It is transformers that renders it.
+TEMPLATE = """\
+{% for message in messages %}{% if message.role == 'user' %}{% if not loop.first %}{{ '<|im_end|>\\n' }}{% endif %}\
+{{ '<|im_start|>user\\n' + message.content + '<|im_end|>\\n' }}{% else %} {{ '<|im_start|>assistant\\n' }}\
+{{ message.content }}{% endif %}{% endfor %}{{ '<|im_start|>assistant\\n' }}"""
+
+
+def processor_ids(
+    checkpoint: Path, question: str, times: Sequence[float] = TIMES, history: Sequence[Turn] = ()
+) -> torch.Tensor:
     """The prompt as transformers' processor writes it, made without its torchvision-bound image side."""
     processor = Molmo2Processor.__new__(Molmo2Processor)
     processor.use_frame_special_tokens, processor.video_use_col_tokens = True, False
     video = processor.get_video_string(torch.tensor([len(times), 2, 2]), times)
-    text = f"<|im_end|>{video}<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
     fast = PreTrainedTokenizerFast(tokenizer_file=str(checkpoint / "tokenizer.json"))
-    return torch.tensor([fast(text, add_special_tokens=False)["input_ids"]])
+    said = [*(text for turn in history for text in turn), question]
+    messages = [{"role": role, "content": one} for role, one in zip(cycle(("user", "assistant")), said, strict=False)]
+    text = fast.apply_chat_template(messages, chat_template=TEMPLATE, tokenize=False)
+    return torch.tensor([fast(f"<|im_end|>{video}{text}", add_special_tokens=False)["input_ids"]])
 
 
-def molmo2_inputs(checkpoint: Path, question: str, frames: np.ndarray) -> dict[str, torch.Tensor]:
+def molmo2_inputs(
+    checkpoint: Path, question: str, frames: np.ndarray, history: Sequence[Turn] = ()
+) -> dict[str, torch.Tensor]:
     """What transformers' model takes: row-major patches, and for every visual token the patches it pools."""
-    ids = processor_ids(checkpoint, question)
+    ids = processor_ids(checkpoint, question, history=history)
     count = len(frames)
     pixels = (torch.from_numpy(frames).float() / 255 - 0.5) / 0.5
     patches = pixels.reshape(count, 6, 14, 6, 14, 3).permute(0, 1, 3, 2, 4, 5).reshape(count, 36, -1)
@@ -116,6 +133,26 @@ def test_greedy_text_equals_that_of_transformers(
     got = generate(language, len(video), asked, eos_ids=[], max_tokens=GENERATED)
     assert got.ids == expected
     assert len(set(expected)) > 1, "a constant answer would prove little"
+
+
+def test_every_turn_of_a_conversation_is_answered_as_transformers_does(
+    checkpoint: Path, bundle: Bundle, molmo2: Any, frames: np.ndarray
+) -> None:
+    """With our own cache going on from turn to turn, and theirs filled anew."""
+    session, history = Session.open(bundle, f"full-t{len(TIMES)}"), list[Turn]()
+    watched = session.watch(Window("frames", TIMES[-1], np.array(TIMES), frames, 1.0))
+    eos_ids = list(bundle.manifest.prompt.eos_ids)
+    for number, question in enumerate([*QUESTIONS, "And why?"]):
+        inputs = molmo2_inputs(checkpoint, question, frames, history)
+        with torch.no_grad():
+            generated = molmo2.generate(**inputs, max_new_tokens=GENERATED, do_sample=False, eos_token_id=eos_ids)
+        answer = session.ask(watched, question, GENERATED, history=history)
+        prompt = inputs["input_ids"].shape[1]
+        assert answer.tokens.prompt == prompt
+        assert answer.answer == session.text(generated[0, prompt:].tolist())
+        assert (answer.tokens.cached > len(watched.prefix)) == (number > 0)
+        history.append(Turn(question, answer.answer))
+    assert len({turn.answer for turn in history}) > 1, "a constant answer would prove little"
 
 
 FRAME_COUNTS = (*range(1, 33), 48, 64, 95, 96, 127, 128)

@@ -21,10 +21,10 @@ from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines.interfaces import VisionOutput
 from stts_runtime.errors import EngineError, UserError
-from stts_runtime.proof.bars import BARS, QUANTIZED, ROUNDING, Bar
 from stts_runtime.proof.finding import Status
 from stts_runtime.proof.language_stage import Said, compare_text, difference
 from stts_runtime.proof.vision_stage import compare_choice
+from stts_runtime.references.bars import BARS, QUANTIZED, ROUNDING, Bar
 from tests.support import planted
 from tests.support.clips import write_clip
 from tests.support.programs import run

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
+from stts_calib.quantize.recipe import Recipe
+from stts_calib.quantize.write import write_quantized
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.contract import CUDA
 from stts_runtime.bundle.onnx_file import OnnxFile, read_onnx
@@ -17,16 +21,24 @@ from stts_runtime.cuda_decode import KERNELS, VARIABLE, shape
 from stts_runtime.cuda_decode.driver import Driver
 from stts_runtime.cuda_decode.shape import DecoderShape
 from stts_runtime.cuda_decode.variants import packaged_modules
-from stts_runtime.engines import cuda_language, cuda_step, load_language
+from stts_runtime.device import Device
+from stts_runtime.doctor.decode import kernels_fact, single_tokens_fact
+from stts_runtime.engines import cuda_step, load_language
+from stts_runtime.engines.agreement import Trial, disagreement
 from stts_runtime.engines.cuda_language import CudaLanguage
 from stts_runtime.engines.cuda_memory import Cuda, Stream
 from stts_runtime.engines.cuda_weights import DeviceWeights, Weights
 from stts_runtime.engines.decoder_fit import Misfit, fitted_decoder
 from stts_runtime.engines.interfaces import LanguageEngine
 from stts_runtime.prompt import Tokens
+from stts_runtime.proof.check import open_proof
+from stts_runtime.references.bars import ROUNDING
+from stts_runtime.references.layout import EXAMPLE
+from stts_runtime.references.reference import PROOF
 from tests.support.cuda_on_cpu.host_driver import HostDriver
 from tests.support.cuda_on_cpu.host_library import compiler
-from tests.support.fake_onnxruntime import FakeOnnxRuntime, fake_gpu
+from tests.support.decode_bundle import decode_bundle
+from tests.support.fake_onnxruntime import HOPPER, FakeOnnxRuntime, fake_gpu
 from tests.support.fake_tensorrt import FakeCuda
 from tests.support.installed import HAS_TORCH
 
@@ -39,16 +51,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Heads of 64, which the micro checkpoint lacks."""
-    from stts_export.building import BuildRequest, build_bundle
-    from stts_tools.checkpoints.random import write_random_checkpoint
-    from stts_tools.checkpoints.sizes import SIZES
-
-    folder = tmp_path_factory.mktemp("decode")
-    size = replace(SIZES["micro"], text_width=128, text_head_dim=64, text_mlp=192)
-    write_random_checkpoint(folder / "checkpoint", size, seed=0)
-    request = BuildRequest(folder / "checkpoint", folder / "bundle", [3], [0.5], ["clip"], targets=["cpu", "cuda"])
-    return build_bundle(request)
+    return decode_bundle(tmp_path_factory.mktemp("decode"))
 
 
 @pytest.fixture
@@ -79,18 +82,27 @@ def test_text_and_logits_are_those_of_the_cpu(bundle: Bundle, fake: FakeOnnxRunt
     engine = load_language(bundle, "cuda")
     assert isinstance(engine, CudaLanguage)
     assert engine.step_choice.step is not None, engine.step_choice.because
-    runs = len(fake.runs)
+    runs, launched = len(fake.runs), fake.cuda.launched
     (text, logits), (expected, wanted) = (text_behind(one, 6) for one in (engine, load_language(bundle)))
     assert text == expected
     assert np.linalg.norm(logits - wanted) < 5e-3 * np.linalg.norm(wanted)
     assert len(fake.runs) == runs + 1, "ONNX Runtime ran the tokens that came together, and no other"
-    assert fake.cuda.launched == 6, "every step is one launch of what was captured at the first"
+    assert fake.cuda.launched == launched + 6, "every step is one launch of what was captured at the first"
+
+
+def test_weights_in_four_bits_are_read_as_calibration_writes_them(
+    bundle: Bundle, tmp_path: Path, fake: FakeOnnxRuntime, host: HostDriver
+) -> None:
+    engine = load_language(write_quantized(bundle, tmp_path, Recipe(language="int4")), "cuda")
+    assert isinstance(engine, CudaLanguage)
+    assert engine.step_choice.step is not None, engine.step_choice.because
 
 
 def test_all_but_the_first_launch_may_start_before_their_turn(bundle: Bundle, host: HostDriver) -> None:
     load_language(bundle, "cuda")
     layer = ["qkv", "attention", "output", "gated", "down"]
-    assert host.launches == [("embed", False), *((name, True) for name in (*layer * 2, "qkv", "choose"))]
+    step = [("embed", False), *((name, True) for name in (*layer * 2, "qkv", "choose"))]
+    assert host.launches == 2 * step, "once as they are, and once to be captured"
 
 
 @pytest.mark.parametrize(
@@ -115,11 +127,54 @@ def test_a_device_or_driver_that_does_not_fit_leaves_it_to_onnxruntime(
 def test_kernels_whose_logits_differ_are_not_used(
     bundle: Bundle, host: HostDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cuda_language, "_ALIKE", 1e-9)
+    monkeypatch.setitem(ROUNDING, "fp16", replace(ROUNDING["fp16"], logits=1e-9))
     engine = load_language(bundle, "cuda")
     assert isinstance(engine, CudaLanguage)
-    assert engine.step_choice == cuda_step.StepChoice(None, "its logits are not those of ONNX Runtime")
+    assert engine.step_choice.step is None
+    assert re.fullmatch(
+        r"ONNX Runtime runs single tokens, and not the decode kernels: its logits are \d\.\de-0\d from ONNX Runtime's "
+        r"behind token 1, and 1e-09 is allowed",
+        str(engine.note),
+    )
     assert engine.length == 0
+    assert text_behind(engine, 2)[0] == text_behind(load_language(bundle), 2)[0]
+
+
+def test_both_ways_answer_the_proof_of_the_bundle(
+    bundle: Bundle, fake: FakeOnnxRuntime, host: HostDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[np.ndarray] = []
+    monkeypatch.setattr(CudaLanguage, "show", lambda _, visual: shown.append(visual))
+    engine = load_language(bundle, "cuda")
+    assert isinstance(engine, CudaLanguage)
+    assert engine.note is None
+    case = open_proof(bundle).language(EXAMPLE)
+    assert np.array_equal(shown[0], case.visual)
+    # The first of each way are run as they are, to be captured.
+    assert len(case.answer_ids) < fake.cuda.launched < 2 * len(case.answer_ids)
+    assert engine.length == 0
+
+
+def test_a_bundle_without_a_proof_is_tried_with_made_up_tokens(bundle: Bundle) -> None:
+    files = {name: one for name, one in bundle.manifest.files.items() if name != PROOF}
+    bare = Bundle(bundle.folder, bundle.manifest.model_copy(update={"files": files}))
+    trial = Trial.of(bare)
+    assert trial.window is None
+    assert trial.asked.ids.tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert trial.answer.ids.tolist() == [8]
+
+
+def test_another_choice_is_forgiven_only_where_the_two_best_are_near() -> None:
+    def swapped(apart: float) -> str | None:
+        wanted = np.ones(10_000, np.float32)
+        wanted[:2] = 2 + apart, 2
+        got = wanted.copy()
+        got[:2] = wanted[[1, 0]]
+        return disagreement([wanted, wanted], [wanted, got], 0.01)
+
+    assert swapped(0.03) is None
+    assert swapped(0.3) == "it chooses token 1 and ONNX Runtime 0 behind token 2, which is 3.0e-01 ahead"
+    assert "are nan from" in str(disagreement([np.ones(3, np.float32)], [np.full(3, np.nan, np.float32)], 0.01))
 
 
 def test_a_driver_that_is_not_there_is_a_reason_and_no_error(
@@ -142,7 +197,35 @@ def test_unless_asked_for_they_are_not_used(bundle: Bundle, host: HostDriver, mo
     engine = load_language(bundle, "cuda")
     assert isinstance(engine, CudaLanguage)
     assert engine.step_choice.because == "STTS_CUDA_DECODE=kernels is not set"
+    assert engine.note is None
     assert not host.launches
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "device", "says"),
+    [
+        (KERNELS, HOPPER, "the decode kernels of compute_90, unless they and ONNX Runtime answer"),
+        ("", HOPPER, "ONNX Runtime: not asked for (STTS_CUDA_DECODE=kernels does)"),
+        (KERNELS, replace(HOPPER, gpu=None), "ONNX Runtime: there is no GPU to run them"),
+    ],
+)
+def test_doctor_names_the_way_of_single_tokens(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, asked_for: str, device: Device, says: str
+) -> None:
+    monkeypatch.setenv(VARIABLE, asked_for)
+    fact = single_tokens_fact(bundle, device)
+    assert fact is not None
+    assert str(fact.value).startswith(says)
+    reason = says.removeprefix("ONNX Runtime: ")
+    assert kernels_fact(device).because == (reason if reason != says else None)
+
+
+def test_doctor_says_what_does_not_fit(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, KERNELS)
+    monkeypatch.setattr(shape, "HEAD_WIDTHS", (96, 128))
+    fact = single_tokens_fact(bundle, HOPPER)
+    assert fact is not None
+    assert fact.value == "ONNX Runtime: heads are 64 wide, and the kernels know 96 and 128"
 
 
 def _graph_and_weights(bundle: Bundle) -> tuple[OnnxFile, DeviceWeights]:

@@ -1,65 +1,78 @@
-"""Answers through the decode kernels on a GPU are ONNX Runtime's to the letter: 50 prompts of the shipped checkpoint.
+"""Decode kernels in the cuda engine on a GPU: ONNX Runtime's answers to the letter, nothing grows, faults fall back.
 
 Run with `pytest -m gpu`. Without a GPU these fail; a pass means that the kernels ran.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from stts_calib.clips import Clip, Split
 from stts_calib.quantize.recipe import Recipe
 from stts_calib.quantize.write import write_quantized
 from stts_export.building import BuildRequest, build_bundle
 from stts_export.options import Half
 from stts_runtime.bundle import Bundle
-from stts_runtime.cuda_decode import KERNELS, VARIABLE
-from stts_runtime.engines import EngineName, load_language
-from stts_runtime.engines.cuda_language import CudaLanguage
-from stts_runtime.session import Session
+from stts_tools.decode_bench.engine import (
+    FAULTS,
+    LONG_RUN,
+    compare_answers,
+    compare_logits,
+    fault,
+    loaded,
+    long_run,
+    questions,
+)
 from tests.support.places import TINY
 
-PROMPTS = 50
-MOST_TOKENS = 32
+pytestmark = pytest.mark.gpu
+
+FORMATS = ("fp16", "bf16", "fp16 int4")
+"""In bf16 there are no weights of 4 bits for `cuda`."""
+
+IMAGE_SIZE = 252
 
 
-def _built(folder: Path, half: Half, int4: bool) -> Bundle:
-    bundle = build_bundle(
-        BuildRequest(TINY, folder / "bundle", [8], [0.5], ["clip"], targets=["cpu", "cuda"], half=half)
-    )
-    if not int4:
-        return bundle
-    (folder / "int4").mkdir()
-    return write_quantized(bundle, folder / "int4", Recipe(language="int4"))
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+    """Of the shipped checkpoint, in every format that bundles have and the kernels know."""
+    made: dict[str, Bundle] = {}
+    halves: tuple[Half, ...] = ("fp16", "bf16")
+    for half in halves:
+        folder = tmp_path_factory.mktemp(half)
+        request = BuildRequest(TINY, folder / "plain", [8], [0.5], ["clip"], targets=["cpu", "cuda"], half=half)
+        made[half] = build_bundle(request)
+    folder = tmp_path_factory.mktemp("int4")
+    made["fp16 int4"] = write_quantized(made["fp16"], folder, Recipe(language="int4"))
+    return made
 
 
-def _answers(bundle: Bundle, prompts: int, engine: EngineName = "cuda") -> list[str]:
-    """To a question each about so many clips."""
-    session = Session.open(bundle, bundle.choose(None, None, None), None, engine)
-    answers = []
-    for number in range(prompts):
-        clip = Clip.make(Split.test, number)
-        watched = session.watch(clip.window(8, bundle.manifest.vision.image_size))
-        question = clip.questions[number % len(clip.questions)].text
-        answers.append(session.ask(watched, question, MOST_TOKENS).answer)
-    return answers
+@pytest.mark.parametrize("form", FORMATS)
+def test_fifty_answers_are_those_of_onnxruntime(bundles: dict[str, Bundle], form: str) -> None:
+    result: dict[str, Any] = compare_answers(bundles[form], questions(8, IMAGE_SIZE))
+    assert result["differ"] == []
+    assert result["different_answers"] > 1, "questions have answers of their own"
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize(("half", "int4"), [("fp16", False), ("bf16", False), ("fp16", True)])
-def test_answers_are_those_of_onnxruntime(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, half: Half, int4: bool
-) -> None:
-    bundle = _built(tmp_path, half, int4)
-    monkeypatch.delenv(VARIABLE, raising=False)
-    expected = _answers(bundle, PROMPTS)
-    monkeypatch.setenv(VARIABLE, KERNELS)
-    language = load_language(bundle, "cuda")
-    assert isinstance(language, CudaLanguage)
-    assert language.step_choice.step is not None, language.step_choice.because
-    answers = _answers(bundle, PROMPTS)
-    differ = [(ours, theirs) for ours, theirs in zip(answers, expected, strict=True) if ours != theirs]
-    assert not differ, f"{len(differ)} of {PROMPTS}: {differ[:5]}"
-    assert len(set(expected)) > 1, "questions have answers of their own"
+@pytest.mark.parametrize("form", FORMATS)
+def test_logits_are_within_rounding_of_onnxruntimes(bundles: dict[str, Bundle], form: str) -> None:
+    result = compare_logits(bundles[form])
+    assert result["disagreement"] is None, result
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_ten_thousand_tokens_take_no_more_memory_than_a_few(bundles: dict[str, Bundle], form: str) -> None:
+    result = long_run(loaded(bundles[form], kernels=True))
+    assert result["tokens"] == LONG_RUN
+    assert result["same_text"]
+    assert result["device_grown"] < 1 << 20
+    assert result["host_grown"] < 1 << 26
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_falls_back_and_says_why(bundles: dict[str, Bundle], name: str) -> None:
+    result = fault(bundles["fp16"], name, questions(8, IMAGE_SIZE, clips=1))
+    assert not result["kernels"]
+    assert result["note"].startswith("ONNX Runtime runs single tokens, and not the decode kernels: ")
+    assert result["same_answers"]

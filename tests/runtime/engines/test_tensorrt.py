@@ -216,6 +216,22 @@ def test_bfloat16_comes_back_from_the_device_as_float32(cuda: FakeCuda) -> None:
     np.testing.assert_array_equal(stream.download(array), values.bfloat16().float().numpy())
 
 
+@pytest.mark.parametrize("kind", [None, np.dtype(np.float16)], ids=["bfloat16", "float16"])
+def test_what_came_back_from_the_device_goes_there_again_as_it_was(cuda: FakeCuda, kind: np.dtype[Any] | None) -> None:
+    """Visual tokens are kept in the host's memory as float32, and shown again later."""
+    bits = np.arange(1 << 16, dtype=np.uint16)
+    values = (bits.astype(np.uint32) << 16).view(np.float32) if kind is None else bits.view(kind).astype(np.float32)
+    bits = bits[np.isfinite(values)]
+    stream = Stream(Cuda(cuda))
+    array = stream.zeros((len(bits),), 2, kind)
+    on_device = cuda.array(array.address, (len(bits),), np.uint16)
+    on_device[:] = bits
+    kept = stream.download(array).astype(np.float32)
+    on_device[:] = 0
+    stream.put(array, kept)
+    np.testing.assert_array_equal(on_device, bits)
+
+
 def test_float32_goes_to_the_device_as_the_nearest_bfloat16(cuda: FakeCuda) -> None:
     stream = Stream(Cuda(cuda))
     array = stream.zeros((5,), item_bytes=2, dtype=None)

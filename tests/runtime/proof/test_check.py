@@ -25,9 +25,9 @@ from stts_runtime.errors import BundleError, EngineError, UserError
 from stts_runtime.passports import EngineStore, Passport
 from stts_runtime.proof.check import CheckRequest, check_bundle
 from stts_runtime.proof.finding import CheckReport
-from stts_runtime.proof.layout import COLOURS
-from stts_runtime.proof.reference import PROOF, Reference
-from stts_runtime.proof.signs import project, signs
+from stts_runtime.references.layout import COLOURS
+from stts_runtime.references.reference import PROOF, Reference
+from stts_runtime.references.signs import project, signs
 from tests.runtime.compile.test_run import Heard
 from tests.runtime.engines.test_tensorrt import cuda  # noqa: F401 (a fixture)
 from tests.support import fake_tensorrt, planted
@@ -113,11 +113,11 @@ def without_proof(bundle: Path) -> Path:
 
 
 def test_an_older_bundle_works_and_says_how_to_get_a_proof(copy: Path) -> None:
-    assert [fact.value for fact in bundle_facts(copy)] == [f"stts-runtime check {copy}"]
+    assert [fact.value for fact in bundle_facts(copy, WORKSTATION)] == [f"stts-runtime check {copy}"]
     older = without_proof(copy)
     with pytest.raises(BundleError, match=r"carries no proof .* build it again with: stts-export build"):
         checked(older)
-    assert [fact.value for fact in bundle_facts(older)] == [None]
+    assert [fact.value for fact in bundle_facts(older, WORKSTATION)] == [None]
     assert "so none was tried" in (Trial(Bundle.open(older), WORKSTATION).note([]) or "")
 
 

@@ -119,6 +119,70 @@ def test_the_slider_changes_what_is_kept_and_two_keep_ratios_stand_side_by_side(
     expect(page.locator(".side img").nth(0)).not_to_have_attribute("src", before or "")
 
 
+@pytest.fixture
+def terse(micro_bundle: Bundle, tmp_path: Path) -> Iterator[Served]:
+    """Answers so short that several fit the context."""
+    config = tmp_path / "serve.yaml"
+    config.write_text("serve: {limits: {answer_tokens: 4}}")
+    with served(micro_bundle.folder, "--config", config) as one:
+        yield one
+
+
+def test_a_clip_and_its_follow_ups_are_one_conversation_with_each_side(
+    opened: Callable[..., Page], terse: Served, clip: Path
+) -> None:
+    page = opened(terse.address)
+    histories: list[list[str]] = []
+
+    def note(request: Request) -> None:
+        if request.url.endswith("/api/ask"):
+            histories.append([turn["question"] for turn in (request.post_data_json or {})["history"]])
+
+    page.on("request", note)
+    expect(page.locator("#main")).to_be_visible()
+    page.set_input_files("#clip-file", clip)
+    button = page.locator("#clip-ask")
+    expect(button).to_have_text("Compare")
+    expect(button).to_be_enabled()
+    for number, question in enumerate(["Who is <b>there</b>?", "Why?", "And then?"]):
+        page.fill("#clip-question", question)
+        page.press("#clip-question", "Enter")
+        expect(page.locator(".side .asked")).to_have_text([question] * 2, timeout=10_000)
+        expect(page.locator(".side .turns li")).to_have_count(2 * number)
+        expect(button).to_have_text("Follow up")
+        expect(button).to_be_enabled()
+    assert histories == [[], [], *[["Who is <b>there</b>?"]] * 2, *[["Who is <b>there</b>?", "Why?"]] * 2]
+    expect(page.locator(".side .turns li").first).to_contain_text("Who is <b>there</b>?")
+    expect(page.locator("#verdict")).to_contain_text("times say nothing here")
+    expect(page.locator(".side .cost").first).to_contain_text("tokens were kept from before")
+
+    histories.clear()
+    slider = page.locator(".side input").nth(0)
+    slider.focus()
+    slider.press("ArrowLeft")
+    expect(page.locator(".side .tokens")).to_have_text(["6 of 12", "6 of 12"])
+    expect(page.locator(".side .turns li")).to_have_count(4)
+    assert [len(one) for one in histories] == [0, 1, 2], "another variant answers all of it"
+
+    page.click("#clip-anew")
+    expect(button).to_have_text("Compare")
+    expect(page.locator(".side .text")).to_have_text(["", ""])
+    expect(page.locator("#clip-anew")).to_be_hidden()
+
+
+def test_what_is_refused_was_not_said(opened: Callable[..., Page], clip: Path) -> None:
+    page = opened()
+    expect(page.locator("#main")).to_be_visible()
+    page.set_input_files("#clip-file", clip)
+    page.fill("#clip-question", "What <|im_end|> happens?")
+    page.click("#clip-ask")
+    expect(page.locator(".side .cost")).to_contain_text(["reserved mark <|im_end|>"] * 2, timeout=10_000)
+    expect(page.locator("#clip-ask")).to_have_text("Compare")
+    page.fill("#clip-question", "What happens?")
+    page.click("#clip-ask")
+    expect(page.locator(".side .asked")).to_have_text(["What happens?"] * 2, timeout=10_000)
+
+
 DRAWN = """async ([points, now]) => {
   const { drawPoints, placesOf, wordsOf } = await import("./points.js");
   const frame = document.createElement("div");

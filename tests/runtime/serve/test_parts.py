@@ -23,7 +23,6 @@ from prometheus_client import CollectorRegistry, Counter
 from stts_runtime.answering import AnswerForm, OnToken, Sampling, TextStream
 from stts_runtime.errors import SourceError, UserError
 from stts_runtime.serve import media, remote
-from stts_runtime.serve.answer_service import Frames, JsonSchema
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.chat_request import ModelChoice, question_of
 from stts_runtime.serve.engine_queue import BusyError, EngineQueue
@@ -31,6 +30,7 @@ from stts_runtime.serve.events import Event, EventBroker
 from stts_runtime.serve.guard import Guard, required_token
 from stts_runtime.serve.openai_records import ChatRequest
 from stts_runtime.serve.pictures import live_jpeg
+from stts_runtime.serve.questions import Frames, JsonSchema
 from stts_runtime.serve.settings import Limits, ServeConfig, ServerSettings
 from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.serve.uploads import Uploads
@@ -534,24 +534,6 @@ def test_several_pictures_are_the_frames_of_one_clip() -> None:
     assert isinstance(question.about, Frames)
     assert [one.kind for one in question.about.pictures] == ["picture"] * 6
     assert question.about.pictures[5].param == "messages[0].content[5].image_url.url"
-
-
-def test_of_a_conversation_the_newest_question_is_asked_about_the_newest_clip_and_that_is_said() -> None:
-    body = ChatRequest.model_validate(
-        {
-            "model": "m",
-            "messages": [
-                {"role": "user", "content": [{"type": "text", "text": "Old?"}, CLIP_PART]},
-                {"role": "assistant", "content": "Yes."},
-                {"role": "user", "content": "New?"},
-            ],
-        }
-    )
-    question, notes = question_of(body, ModelChoice(), ServerSettings())
-    assert question.text == "New?"
-    assert question.about.url == "file-1"  # type: ignore[union-attr]
-    assert len(notes) == 1
-    assert notes[0].startswith("2 earlier messages are not in the prompt, but for the picture or clip")
 
 
 @pytest.mark.parametrize(

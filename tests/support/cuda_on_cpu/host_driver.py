@@ -125,6 +125,10 @@ class HostDriver:
 
     cuMemcpyDtoH = cuMemcpyHtoD
 
+    def cuMemGetInfo(self) -> tuple[int, int, int]:  # noqa: N802
+        used, whole = sum(size for _, size in self._sizes.values()), 1 << 36
+        return _OK, whole - used, whole
+
     def cuMemcpyDtoDAsync(self, target: int, source: int, size: int, stream: object) -> tuple[int]:  # noqa: N802
         return self.cuMemcpyHtoD(target, source, size)
 

@@ -11,10 +11,17 @@ import pytest
 
 from stts_runtime.cuda_decode.driver import Driver
 from stts_runtime.cuda_decode.shape import DecoderShape
-from stts_runtime.cuda_decode.variants import PRODUCTS, Activation, WeightKind, fingerprint, packaged_modules
+from stts_runtime.cuda_decode.variants import (
+    ACTIVATIONS,
+    PRODUCTS,
+    Activation,
+    WeightKind,
+    fingerprint,
+    packaged_modules,
+)
 from stts_tools.decode_bench import gpu as gpu_module
 from stts_tools.decode_bench.candidates import ATTENTIONS, CANDIDATES, sweep_modules
-from stts_tools.decode_bench.check import check
+from stts_tools.decode_bench.check import check, check_batch
 from stts_tools.decode_bench.gpu import Gpu
 from stts_tools.decode_bench.plan import Kernels, Plan
 from tests.support.cuda_on_cpu.host_driver import HostDriver
@@ -25,6 +32,9 @@ pytestmark = pytest.mark.skipif(compiler() is None, reason="there is no g++, whi
 ODD = DecoderShape(width=96, layers=1, heads=4, kv_heads=2, head_dim=64, mlp_width=160)
 """No columns are whole steps of any format, and no rows are whole blocks."""
 WIDE_HEADS = DecoderShape(width=160, layers=1, heads=8, kv_heads=1, head_dim=128, mlp_width=288)
+
+WHOLE_CHUNKS = DecoderShape(width=512, layers=1, heads=4, kv_heads=2, head_dim=128, mlp_width=1024)
+"""A row's scales are whole chunks of 16 bytes in every format."""
 
 LONG_ROWS = replace(WIDE_HEADS, mlp_width=2720)
 """More steps of columns than any candidate has under way."""
@@ -37,11 +47,19 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
     return Gpu()
 
 
-@pytest.mark.parametrize("activation", get_args(Activation))
+@pytest.fixture
+def sweep(gpu: Gpu, tmp_path: Path) -> Kernels:
+    """What `scripts/compile_kernels.py --sweep` writes, as far as the host's driver looks at it."""
+    for module in sweep_modules():
+        (tmp_path / module.path(90).name).write_bytes(gzip.compress(f"// {fingerprint(module)}\n".encode()))
+    return Kernels(gpu, tmp_path)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("kind", get_args(WeightKind))
-def test_a_layer_is_what_numpy_says(gpu: Gpu, kind: WeightKind, activation: Activation) -> None:
+def test_a_layer_is_what_numpy_says(gpu: Gpu, sweep: Kernels, kind: WeightKind, activation: Activation) -> None:
     plan = Plan.packaged(kind, dependent=False)
-    result = check(gpu, Kernels(gpu, None), ODD, plan, activation, [5, 0, 70], layers=1)
+    result = check(gpu, sweep, ODD, plan, activation, [5, 0, 70], layers=1)
     assert result["within_bar"], result
     assert result["same_bits_twice"]
     assert result["same_bits_dependent"]
@@ -67,19 +85,40 @@ def test_a_batch_of_eight(gpu: Gpu) -> None:
     assert result["within_bar"], result
 
 
-@pytest.fixture
-def sweep(gpu: Gpu, tmp_path: Path) -> Kernels:
-    """What `scripts/compile_kernels.py --sweep` writes, as far as the host's driver looks at it."""
-    for module in sweep_modules():
-        (tmp_path / module.path(90).name).write_bytes(gzip.compress(f"// {fingerprint(module)}\n".encode()))
-    return Kernels(gpu, tmp_path)
+@pytest.mark.parametrize("kind", ["dense", "int4"])
+def test_sequences_that_share_a_step_get_what_each_gets_alone(gpu: Gpu, kind: WeightKind) -> None:
+    result = check_batch(gpu, kind, replace(ODD, layers=2), [5, 0, 40], vocabulary=300)
+    assert result["same_bits_alone"], result
+    assert result["same_tokens"]
+    assert result["highest"]
+    assert result["different_tokens"] > 1
 
 
-@pytest.mark.parametrize(("kind", "candidate"), [("dense", "8.1.6s"), ("float8", "8.1.4s"), ("int4", "8.1.3s")])
+@pytest.mark.parametrize(
+    ("kind", "candidate"),
+    [
+        ("dense", "8.1.6s"),
+        ("dense", "10.3.4s"),
+        ("float8", "8.1.4s"),
+        ("float8", "8.3.3s"),
+        ("int4", "8.1.3s"),
+        ("int4", "10.3.2s"),
+        ("int4", "8.5.1s"),
+        ("int4", "16.1.5s/32"),
+    ],
+)
 def test_weights_under_way_in_shared_memory(gpu: Gpu, sweep: Kernels, kind: WeightKind, candidate: str) -> None:
     plan = Plan.packaged(kind, dependent=False)
     plan = replace(plan, products=dict.fromkeys(PRODUCTS, CANDIDATES[kind].index(candidate)))
     result = check(gpu, sweep, LONG_ROWS, plan, "half", [30, 7], layers=1)
+    assert result["within_bar"], result
+
+
+@pytest.mark.parametrize(("kind", "candidate"), [("float8", "8.3.3s"), ("float8", "8.1.2"), ("int4", "10.3.2s")])
+def test_scales_that_are_copied_by_chunks(gpu: Gpu, sweep: Kernels, kind: WeightKind, candidate: str) -> None:
+    plan = Plan.packaged(kind, dependent=False)
+    plan = replace(plan, products=dict.fromkeys(PRODUCTS, CANDIDATES[kind].index(candidate)))
+    result = check(gpu, sweep, WHOLE_CHUNKS, plan, "half", [20], layers=1)
     assert result["within_bar"], result
 
 

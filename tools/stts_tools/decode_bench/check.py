@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from stts_runtime.cuda_decode.layer import Caches, LayerKernels
 from stts_runtime.cuda_decode.shape import DecoderShape
-from stts_runtime.cuda_decode.variants import Activation
+from stts_runtime.cuda_decode.step import StepKernels
+from stts_runtime.cuda_decode.variants import Activation, WeightKind
 from stts_tools.decode_bench.gpu import Gpu
-from stts_tools.decode_bench.model import Room, rotary_tables, uploaded
+from stts_tools.decode_bench.model import Model, Room, WholeStep, rotary_tables, uploaded
 from stts_tools.decode_bench.plan import Kernels, Plan
 from stts_tools.decode_bench.reference import Format, narrowed, random_layer, step, widened
 
@@ -78,6 +79,33 @@ def check(
         "within_bar": bool(max(errors.values()) < BARS[activation]),
         "same_bits_twice": _same(deep, again),
         "same_bits_dependent": _same(deep, at_once),
+    }
+
+
+def check_batch(gpu: Gpu, kind: WeightKind, shape: DecoderShape, slots: list[int], vocabulary: int) -> dict[str, Any]:
+    """Whole steps: many sequences at once, each behind as many tokens of its own, against each of them alone."""
+    model = Model(gpu, shape, kind, max(slots) + 1, len(slots))
+    step = WholeStep(model, StepKernels(gpu.driver, 0, shape, kind, "half"), vocabulary)
+
+    def run(sequences: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        step.start([97 * one % vocabulary for one in sequences], [slots[one] for one in sequences])
+        graph = gpu.graph(lambda: step.enqueue(sequences))
+        graph.launch()
+        results = step.results(len(sequences))
+        graph.close()
+        return results
+
+    everyone = range(len(slots))
+    logits, chosen = run(everyone)
+    alone = [run([one]) for one in everyone]
+    model.close()
+    return {
+        "kind": kind,
+        "batch": len(slots),
+        "same_bits_alone": all(np.array_equal(logits[one], alone[one][0][0]) for one in everyone),
+        "same_tokens": bool(np.array_equal(chosen, [int(token[0]) for _, token in alone])),
+        "highest": bool(np.array_equal(chosen, logits.argmax(1))),
+        "different_tokens": len(set(chosen.tolist())),
     }
 
 

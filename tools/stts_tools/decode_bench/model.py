@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,23 +118,11 @@ class Model:
         """The next token goes to slot `length`."""
         self.room.start(self.x[:batch], [length] * batch, [length] * batch)
 
-    def whole_step(self, kernels: StepKernels, vocabulary: int) -> Callable[[], None]:
-        """Everything from a token's number to the next one, for one sequence, with an fp16 head."""
-        width = self.shape.width
-        rows = self._take(vocabulary * width * 2, self._normal * np.float16(_SPREAD))
-        norm = self.gpu.upload(np.ones(width, np.float16))
-        head = Weights(rows, 0, vocabulary, width)
-        weights = DecoderWeights(rows, rows, vocabulary, norm, head, tuple(self.layers))
-        sizes = (4, vocabulary * 4, CHOOSING_BLOCKS * 8, 4, 8)
-        ends = Ends(*map(self.gpu.zeros, sizes))
-        stream, work = int(self.gpu.stream), self.room.work
-        return lambda: kernels.enqueue(stream, 1, weights, self.caches, self.slots, work, ends)
-
     def close(self) -> None:
         for address in self._owned:
             self.gpu.free(address)
 
-    def _take(self, size: int, template: NDArray[Any]) -> int:
+    def take(self, size: int, template: NDArray[Any]) -> int:
         address = self.gpu.allocate(size)
         self._owned.append(address)
         place = self.gpu.upload(template)
@@ -146,11 +134,11 @@ class Model:
         weight = rng.standard_normal((_TEMPLATE_VALUES // 4096, 4096)).astype(np.float32) * np.float32(_SPREAD)
         template = pack(weight, "half" if self.kind == "dense" else self.kind)
         sizes = {name: weight_bytes(self.kind, *size) for name, size in self.shape.matrices.items()}
-        values = self._take(self.shape.layers * sum(size for size, _ in sizes.values()), template.values)
+        values = self.take(self.shape.layers * sum(size for size, _ in sizes.values()), template.values)
         all_scales = self.shape.layers * sum(size for _, size in sizes.values())
-        scales = self._take(all_scales, template.scales) if all_scales else 0
+        scales = self.take(all_scales, template.scales) if all_scales else 0
         width, head = self.shape.width * 2, self.shape.head_dim * 2
-        norms = self._take(self.shape.layers * 2 * (width + head), np.ones(4096, np.float16))
+        norms = self.take(self.shape.layers * 2 * (width + head), np.ones(4096, np.float16))
         self.layers = []
         for _ in range(self.shape.layers):
             of_layer = {}
@@ -164,11 +152,42 @@ class Model:
             norms += 2 * (width + head)
 
     def _fill_caches(self, rng: np.random.Generator, batch: int) -> None:
-        self._normal = rng.standard_normal(_TEMPLATE_VALUES).astype(np.float16)
+        self.normal = rng.standard_normal(_TEMPLATE_VALUES).astype(np.float16)
         size = cache_bytes(self.shape, self.slots) // 2
-        address = self._take(2 * size * self.shape.layers * batch, self._normal)
-        self.caches = []
+        address = self.take(2 * size * self.shape.layers * batch, self.normal)
+        self.pairs = []
+        """Of each layer and sequence, where keys and values lie."""
         for _ in range(self.shape.layers):
-            pairs = [(address + 2 * size * one, address + 2 * size * one + size) for one in range(batch)]
-            self.caches.append(Caches.of(pairs))
+            self.pairs.append([(address + 2 * size * one, address + 2 * size * one + size) for one in range(batch)])
             address += 2 * size * batch
+        self.caches = [Caches.of(pairs) for pairs in self.pairs]
+
+
+class WholeStep:
+    """Everything from tokens' numbers to the next ones, of the model's sequences, with an fp16 head."""
+
+    def __init__(self, model: Model, kernels: StepKernels, vocabulary: int) -> None:
+        self._model, self._kernels, self._vocabulary = model, kernels, vocabulary
+        width, gpu = model.shape.width, model.gpu
+        rows = model.take(vocabulary * width * 2, model.normal * np.float16(_SPREAD))
+        norm = gpu.upload(np.ones(width, np.float16))
+        head = Weights(rows, 0, vocabulary, width)
+        self._weights = DecoderWeights(rows, rows, vocabulary, norm, head, tuple(model.layers))
+        sizes = (4, vocabulary * 4, CHOOSING_BLOCKS * 8, 4, 8)
+        self._ends = Ends(*(gpu.zeros(MAX_BATCH * size) for size in sizes))
+
+    def start(self, tokens: list[int], slots: list[int]) -> None:
+        self._model.room.start(np.empty(0, np.float32), slots, slots)
+        self._model.gpu.upload(np.array(tokens, np.int32), self._ends.tokens)
+
+    def enqueue(self, sequences: Sequence[int]) -> None:
+        """Of sequences by their number, in this order."""
+        model = self._model
+        caches = [Caches.of([pairs[one] for one in sequences]) for pairs in model.pairs]
+        stream, count = int(model.gpu.stream), len(sequences)
+        self._kernels.enqueue(stream, count, self._weights, caches, model.slots, model.room.work, self._ends)
+
+    def results(self, batch: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Logits (B, vocabulary) and next tokens (B,)."""
+        logits = self._model.gpu.download(self._ends.logits, (batch, self._vocabulary), np.float32)
+        return logits, self._model.gpu.download(self._ends.next_token, (batch,), np.int64)

@@ -25,6 +25,7 @@ from stts_runtime.cuda_decode.variants import (
     products_module,
     read_ptx,
 )
+from stts_runtime.errors import EngineError
 from stts_tools.decode_bench.candidates import CANDIDATES, attention_name, sweep_name, tilings
 from stts_tools.decode_bench.gpu import Gpu
 
@@ -96,17 +97,26 @@ class Kernels:
             module = self._packaged(products_module(plan.kind, activation, TILINGS[plan.kind]))
         else:
             module = self._swept(sweep_name(plan.kind, number))
-        return Product(module.kernel(name), plan.tiling(name), name == "gated")
+        return Product(module.kernel(name), plan.kind, plan.tiling(name), name == "gated")
+
+    @property
+    def kinds(self) -> list[WeightKind]:
+        """Of weights for which there are kernels: without a sweep, those that the wheel carries."""
+        kinds: list[WeightKind] = ["dense", "int4"]
+        return [*kinds, "float8"] if self._sweep else kinds
 
     def _packaged(self, module: Module) -> LoadedModule:
+        architecture = 90 if self._gpu.architecture >= 90 else 80
+        if not module.path(architecture).exists():
+            return self._swept(module.name)
         if module.name not in self._loaded:
-            architecture = 90 if self._gpu.architecture >= 90 else 80
             self._loaded[module.name] = LoadedModule.packaged(self._gpu.driver, module, architecture)
         return self._loaded[module.name]
 
     def _swept(self, name: str) -> LoadedModule:
         if name not in self._loaded:
-            assert self._sweep is not None
+            if self._sweep is None:
+                raise EngineError(f"there are kernels called {name} in a sweep alone, and there is none")
             text = read_ptx(self._sweep / Module(name, "", {}).path(90).name)
             self._loaded[name] = LoadedModule(self._gpu.driver, text)
         return self._loaded[name]

@@ -13,10 +13,10 @@ from typing import Any, get_args
 from stts_runtime.cuda_decode.layer import ORDER, KernelName, LayerKernels
 from stts_runtime.cuda_decode.shape import MAX_BATCH, DecoderShape
 from stts_runtime.cuda_decode.step import StepKernels
-from stts_runtime.cuda_decode.variants import Activation, ProductName, WeightKind
-from stts_tools.decode_bench.check import check
+from stts_runtime.cuda_decode.variants import ACTIVATIONS, ProductName, WeightKind
+from stts_tools.decode_bench.check import check, check_batch
 from stts_tools.decode_bench.gpu import Gpu
-from stts_tools.decode_bench.model import MOLMO2_4B, Model, weight_bytes
+from stts_tools.decode_bench.model import MOLMO2_4B, Model, WholeStep, weight_bytes
 from stts_tools.decode_bench.plan import Kernels, Plan
 from stts_tools.decode_bench.tune import Tuner, beside_bound
 
@@ -48,8 +48,7 @@ def copy_rate(gpu: Gpu) -> float:
 
 def checks(gpu: Gpu, kernels: Kernels, note: Note) -> None:
     """Against numpy: all formats, odd shapes, several sequences; last the whole width."""
-    activations: tuple[Activation, ...] = get_args(Activation)
-    for kind, activation in itertools.product(KINDS, activations):
+    for kind, activation in itertools.product(kernels.kinds, ACTIVATIONS):
         for shape, slots in ((_TINY, [5, 0, 63]), (_SMALL, [772])):
             name = f"{kind} {activation}, heads of {shape.head_dim}, {len(slots)} sequences"
             plan = Plan.packaged(kind, dependent=False)
@@ -57,6 +56,8 @@ def checks(gpu: Gpu, kernels: Kernels, note: Note) -> None:
     everyone = [100 * number + 17 for number in range(MAX_BATCH)]
     plan = Plan.packaged("dense", dependent=False)
     note("dense half, eight sequences", attempt(lambda: check(gpu, kernels, _SMALL, plan, "half", everyone)))
+    for kind in kernels.kinds[:2]:
+        note(f"{kind}, whole steps of eight", attempt(lambda: check_batch(gpu, kind, _SMALL, everyone, 4096)))  # noqa: B023
     note("dense half, whole size", attempt(lambda: check(gpu, kernels, MOLMO2_4B, plan, "half", [772])))
 
 
@@ -106,15 +107,16 @@ def alone(gpu: Gpu, kernels: Kernels, model: Model, plan: Plan) -> dict[str, Any
 
 
 def whole_steps(gpu: Gpu, kernels: Kernels, model: Model, plan: Plan) -> dict[str, Any]:
-    """Milliseconds of one token, head and choice included, behind each length."""
-    step = StepKernels(gpu.driver, 0, model.shape, model.kind, "half")
+    """Milliseconds of a token of each sequence, head and choice included."""
+    of_wheel: WeightKind = "dense" if model.kind == "float8" else model.kind
+    step = StepKernels(gpu.driver, 0, model.shape, of_wheel, "half")
     step.layer = kernels.of(plan, model.shape)
-    work, results = model.whole_step(step, VOCABULARY), {}
-    for length in LENGTHS:
-        model.start(length, 1)
-        graph = gpu.graph(work)
+    work, results = WholeStep(model, step, VOCABULARY), {}
+    for length, batch in [*((length, 1) for length in LENGTHS), *((LENGTHS[0], batch) for batch in (2, 4, MAX_BATCH))]:
+        work.start([0] * batch, [length] * batch)
+        graph = gpu.graph(lambda: work.enqueue(range(batch)))  # noqa: B023
         gpu.milliseconds(graph.launch, 1, 2)
-        results[f"behind {length}"] = round(statistics.median(gpu.milliseconds(graph.launch, 7, 4)), 4)
+        results[f"{batch} behind {length}"] = round(statistics.median(gpu.milliseconds(graph.launch, 7, 4)), 4)
         graph.close()
     return results
 

@@ -21,7 +21,7 @@ from stts_tools.decode_bench.plan import PACKAGED, Kernels, Plan
 _BETTER = 0.997
 """Less of a difference is noise."""
 _LARGEST_FIRST: tuple[ProductName, ...] = ("gated", "down", "qkv", "output")
-_SPLITS = (4, 8, 16, 32)
+_SPLITS = (2, 4, 8, 16)
 
 Change = Callable[[Plan], Plan]
 

@@ -67,7 +67,8 @@ class Context:
     def load_language(self, form: Format | None = None, weights: Weights | None = None) -> CudaLanguage:
         """With these weights, if it is not the one that torch has too."""
         weights = weights or self.language_weights
-        language = CudaLanguage(*(CudaSession(path, weights, self.stream) for path in self.folder.language(form)))
+        prefix, behind = (CudaSession(path, weights, self.stream) for path in self.folder.language(form))
+        language = CudaLanguage(prefix, behind)
         runs = "ONNX Runtime" if language.step_choice.step is None else "the decode kernels"
         self.tell(f"single tokens are run by {runs}: {language.step_choice.because}")
         return language

@@ -28,13 +28,12 @@ template <class T> DEVICE void add_chunks(float (&sum)[4], const Chunk& low, con
 
 template <class T> struct Dense {
     typedef T Type;
-    static constexpr int PER_LANE = 8, BITS = 16;
+    typedef Bits16 Scale;   // there are none
+    static constexpr int PER_LANE = 8, BITS = 16, BLOCK = 0;
     static constexpr float FACTOR = 1;
     struct Scales {};
-    struct ScaleRows {};
     static DEVICE Chunk arranged(const Chunk& x) { return x; }
-    static DEVICE ScaleRows scale_rows(const Weights&, int, int) { return {}; }
-    static DEVICE void load_scales(Scales&, const ScaleRows&, int) {}
+    static DEVICE Scales scales(const Scale*, const Scale*, int) { return {}; }
     static DEVICE void add(float (&sum)[4], const Chunk& low, const Chunk& high, const Scales&, const Chunk* x) {
         add_chunks<T>(sum, low, high, x[0]);
     }
@@ -48,19 +47,13 @@ DEVICE Pair e4m3_over_256(unsigned int four, unsigned int order) {
 
 template <class T> struct Float8 {
     typedef T Type;
+    typedef float Scale;
     static constexpr int PER_LANE = 16, BITS = 8, BLOCK = 128;
     static constexpr float FACTOR = 256;
     struct Scales { float low, high; };
-    struct ScaleRows { const float *low, *high; };
     static DEVICE Chunk arranged(const Chunk& x) { return x; }
-    static DEVICE ScaleRows scale_rows(const Weights& weights, int low, int high) {
-        const float* all = reinterpret_cast<const float*>(weights.scales);
-        long blocks = (weights.columns + BLOCK - 1) / BLOCK;
-        return {all + low * blocks, all + high * blocks};
-    }
-    static DEVICE void load_scales(Scales& scales, const ScaleRows& rows, int column) {
-        scales.low = load_scale(rows.low + column / BLOCK);
-        scales.high = load_scale(rows.high + column / BLOCK);
+    static DEVICE Scales scales(const Scale* low, const Scale* high, int column) {
+        return {low[column / BLOCK], high[column / BLOCK]};
     }
     static DEVICE Chunk widened(unsigned int first, unsigned int second) {
         return {T::from_half(e4m3_over_256(first, 0x1404)), T::from_half(e4m3_over_256(first, 0x3424)),
@@ -111,23 +104,17 @@ template <> struct Nibbles<Bfloat> {
 
 template <class T> struct Int4 {
     typedef T Type;
+    typedef Bits16 Scale;
     static constexpr int PER_LANE = 32, BITS = 4, BLOCK = 32;
     static constexpr float FACTOR = Nibbles<T>::FACTOR;
     struct Scales { Bits16 low, high; };
-    struct ScaleRows { const Bits16 *low, *high; };
     // A mask takes every fourth nibble of a word, so eight activations lie in the order 0 4 1 5 2 6 3 7.
     static DEVICE Chunk arranged(const Chunk& x) {
         return {bytes_of(x.word[0], x.word[2], 0x5410), bytes_of(x.word[0], x.word[2], 0x7632),
                 bytes_of(x.word[1], x.word[3], 0x5410), bytes_of(x.word[1], x.word[3], 0x7632)};
     }
-    static DEVICE ScaleRows scale_rows(const Weights& weights, int low, int high) {
-        const Bits16* all = reinterpret_cast<const Bits16*>(weights.scales);
-        long blocks = weights.columns / BLOCK;
-        return {all + low * blocks, all + high * blocks};
-    }
-    static DEVICE void load_scales(Scales& scales, const ScaleRows& rows, int column) {
-        scales.low = load_scale(rows.low + column / BLOCK);
-        scales.high = load_scale(rows.high + column / BLOCK);
+    static DEVICE Scales scales(const Scale* low, const Scale* high, int column) {
+        return {low[column / BLOCK], high[column / BLOCK]};
     }
     static DEVICE Chunk widened(const Nibbles<T>& nibbles, unsigned int eight) {
         return {nibbles.pair(eight, 0), nibbles.pair(eight, 1), nibbles.pair(eight, 2), nibbles.pair(eight, 3)};

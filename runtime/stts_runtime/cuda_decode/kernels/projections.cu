@@ -8,22 +8,23 @@
 // | down   | hidden (B, 9728) 16 bit   | (2560, 9728)     | x += (B, 2560) float32         | 49.8 MB |
 //
 // x is the residual stream. Grid: rows / (16 x TILES) blocks. FORMAT, and of each kernel WARPS, TILES (of 16 rows; of
-// `gated` half of them are of gate, half of up), AHEAD (steps under way) and HELD (where they go: InRegisters, InShared)
-// come from the compiler's command line.
+// `gated` half of them are of gate, half of up), AHEAD (steps under way), HELD (where they go: InRegisters, InShared) and
+// RESIDENT (warps that an SM's registers are to be enough for) come from the compiler's command line.
 #include "activations.cuh"
 
-#define PRODUCT_KERNEL(warps) KERNEL(warps * WARP, 16 / warps)
+#define PRODUCT_KERNEL(warps, resident) KERNEL(warps * WARP, resident / warps)
 
 // Everything but what a kernel does with the sums: `finish(row, sequence)` for each of the block's first `rows`, where
 // `product.total` has its sum. `bring(activations, scratch)` is called once the kernel before is done.
 template <class Product, class Bring, class Finish>
 DEVICE void run_block(Product& product, int rows, int batch, Bring bring, Finish finish) {
-    Bits16* activations = reinterpret_cast<Bits16*>(shared_memory() + Product::SHARED_BYTES);
+    Bits16* activations = reinterpret_cast<Bits16*>(shared_memory() + product.held_bytes());
     float* sums = reinterpret_cast<float*>(activations + batch * stride_of(product.columns));
     let_next_start();
     product.begin();
     wait_for_previous();
     bring(activations, sums);
+    product.wait_for_scales();
     barrier();
     product.run(activations, batch);
     product.share(sums);
@@ -40,7 +41,7 @@ DEVICE int take_tiles(Product& product, const Weights& weights, int tiles) {
     return first;
 }
 
-PRODUCT_KERNEL(QKV_WARPS) qkv(Weights weights, const float* x, const Bits16* norm, float eps, float* raw,
+PRODUCT_KERNEL(QKV_WARPS, QKV_RESIDENT) qkv(Weights weights, const float* x, const Bits16* norm, float eps, float* raw,
                               int batch) {
     typedef Product<FORMAT, QKV_TILES, QKV_WARPS, QKV_AHEAD, QKV_HELD> Rows;
     Rows product;
@@ -71,15 +72,15 @@ DEVICE void add_product(const Weights& weights, const Bits16* input, float* x, i
         });
 }
 
-PRODUCT_KERNEL(OUTPUT_WARPS) output(Weights weights, const Bits16* attended, float* x, int batch) {
+PRODUCT_KERNEL(OUTPUT_WARPS, OUTPUT_RESIDENT) output(Weights weights, const Bits16* attended, float* x, int batch) {
     add_product<OUTPUT_TILES, OUTPUT_WARPS, OUTPUT_AHEAD, OUTPUT_HELD>(weights, attended, x, batch);
 }
 
-PRODUCT_KERNEL(DOWN_WARPS) down(Weights weights, const Bits16* hidden, float* x, int batch) {
+PRODUCT_KERNEL(DOWN_WARPS, DOWN_RESIDENT) down(Weights weights, const Bits16* hidden, float* x, int batch) {
     add_product<DOWN_TILES, DOWN_WARPS, DOWN_AHEAD, DOWN_HELD>(weights, hidden, x, batch);
 }
 
-PRODUCT_KERNEL(GATED_WARPS) gated(Weights gate, Weights up, const float* x, const Bits16* norm, float eps,
+PRODUCT_KERNEL(GATED_WARPS, GATED_RESIDENT) gated(Weights gate, Weights up, const float* x, const Bits16* norm, float eps,
                                   Bits16* hidden, int batch) {
     typedef Product<FORMAT, GATED_TILES, GATED_WARPS, GATED_AHEAD, GATED_HELD> Rows;
     constexpr int HALF = GATED_TILES / 2, ROWS = HALF * TILE;

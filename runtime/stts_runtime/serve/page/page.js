@@ -1,6 +1,6 @@
 // The live page. Text of streams, models and users is only ever set as text, never as markup.
 
-import { drawPoints, placesOf, wordsOf } from "./points.js";
+import { drawPoints, placesOf, pointsOf, wordsOf } from "./points.js";
 
 const HELD_LOOKS = 120;
 const HELD_ANSWERS = 20;
@@ -171,7 +171,7 @@ class Card {
     this.node.toggleAttribute("data-answered", this.answers.length > 1);
     this.part(".asked").textContent = newest.question;
     this.part(".answer").textContent = wordsOf(newest) || "(no words)";
-    this.part(".places").textContent = newest.points.length ? placesOf(newest) : "";
+    this.part(".places").textContent = placesOf(newest);
     this.showPoints();
     const after = (newest.age_ms.at_last_token / 1000).toFixed(2);
     this.part(".when").textContent = `${clock(newest.created)}, ${after} s after the frame: ${newest.trigger}`;
@@ -183,7 +183,7 @@ class Card {
     const end = (answer) => answer.times_seconds.at(-1);
     // Several questions share a window.
     const newest = this.answers.filter((one) => end(one) === end(this.answers.at(-1)));
-    drawPoints(this.part(".frame"), this.image, look ? newest.flatMap((one) => one.points) : [], look?.seconds);
+    drawPoints(this.part(".frame"), this.image, look ? newest.flatMap(pointsOf) : [], look?.seconds);
   }
 
   showAge() {
@@ -393,7 +393,7 @@ function tellIn(box, text, cost) {
   box.querySelector(".cost").textContent = cost;
 }
 
-const pointed = (answer) => (answer.points.length ? `${placesOf(answer)}. ` : "");
+const pointed = (answer) => (pointsOf(answer).length ? `${placesOf(answer)}. ` : "");
 
 function costOfStream(answer) {
   const { tokens, milliseconds: ms } = answer;
@@ -405,7 +405,8 @@ function costOfStream(answer) {
 
 // --- Questions about a clip, two keep ratios side by side ---------------------------------------------------------
 
-const clip = { file: null, sides: [], asked: false };
+// `questions` are those of one conversation; each side has its own answers.
+const clip = { file: null, sides: [], questions: [] };
 
 function framesThatFit(file) {
   const all = [...new Set(state.variants.map((one) => one.frames))].sort((a, b) => a - b);
@@ -423,8 +424,9 @@ class Side {
     this.slider = this.node.querySelector("input");
     this.node.querySelector(".keep-name").textContent = name;
     this.wanted = keep;
+    this.turns = [];
     this.slider.addEventListener("input", () => this.choose(Number(this.slider.value)));
-    this.slider.addEventListener("change", () => clip.asked && this.ask());
+    this.slider.addEventListener("change", () => this.askAgain());
   }
 
   offer(variants) {
@@ -450,26 +452,60 @@ class Side {
     this.node.querySelector(".keep").hidden = true;
   }
 
+  clear() {
+    this.round = {};
+    this.turns = [];
+    this.answer = null;
+    this.node.toggleAttribute("data-waiting", false);
+    this.node.querySelector(".turns").hidden = true;
+    for (const part of [".asked", ".text", ".places", ".cost", ".tokens", ".time"]) {
+      this.node.querySelector(part).textContent = "";
+    }
+    for (const track of this.node.querySelectorAll(".track")) track.replaceChildren();
+    this.node.querySelector("img").hidden = true;
+  }
+
+  // The whole conversation, by another variant.
+  askAgain() {
+    this.turns = [];
+    return this.ask();
+  }
+
+  // The questions of the conversation that this side has not answered.
   async ask() {
-    const body = { question: at("clip-question").value, file_id: clip.file.id };
-    if (this.variant) Object.assign(body, { frames: this.variant.frames, keep: this.variant.keep });
-    this.request = body;
+    const round = (this.round = {});
+    const { frames, keep } = this.variant ?? {};
     this.node.toggleAttribute("data-waiting", true);
     try {
-      const reply = await (await post("api/ask", body)).json();
-      // A slider that was moved on has asked again.
-      if (this.request === body) this.showReply(reply);
+      for (const question of clip.questions.slice(this.turns.length)) {
+        const history = this.turns.map(({ question, answer }) => ({ question, answer }));
+        const reply = await (await post("api/ask", { question, file_id: clip.file.id, frames, keep, history })).json();
+        // A slider that was moved on has asked again.
+        if (this.round !== round) return;
+        this.turns.push({ question, answer: reply.answer.answer, words: wordsOf(reply.answer) });
+        this.showReply(reply);
+      }
     } catch (error) {
-      tellIn(this.node, "", error.message);
+      if (this.round === round) tellIn(this.node, "", error.message);
     } finally {
-      if (this.request === body) this.node.toggleAttribute("data-waiting", false);
+      if (this.round === round) this.node.toggleAttribute("data-waiting", false);
     }
+  }
+
+  showTurns() {
+    const earlier = this.turns.slice(0, -1);
+    const list = this.node.querySelector(".turns");
+    list.hidden = !earlier.length;
+    list.replaceChildren(...earlier.map(turnItem));
+    list.scrollTop = list.scrollHeight;
+    this.node.querySelector(".asked").textContent = this.turns.at(-1).question;
   }
 
   showReply({ answer, picture }) {
     this.answer = answer;
+    this.showTurns();
     tellIn(this.node, wordsOf(answer) || "(no words)", `${answer.variant}: ${answer.window.frames} frames`);
-    this.node.querySelector(".places").textContent = answer.points.length ? placesOf(answer) : "";
+    this.node.querySelector(".places").textContent = placesOf(answer);
     const image = this.node.querySelector("img");
     image.hidden = picture === null;
     if (picture !== null) {
@@ -489,8 +525,28 @@ class Side {
     this.node.querySelector(".time").textContent = `${engineMs(this.answer).toFixed(0)} ms`;
     this.node.querySelector(".cost").textContent =
       `${this.answer.variant}: vision ${ms.vision.toFixed(0)} ms, prefill ${prefill.toFixed(1)} ms, ` +
-      `decode ${ms.decode.toFixed(1)} ms for ${tokens.generated} tokens; reading the clip took ${ms.read.toFixed(0)} ms`;
+      `decode ${ms.decode.toFixed(1)} ms for ${tokens.generated} tokens; reading the clip took ${ms.read.toFixed(0)} ms` +
+      keptOf(this.answer);
   }
+}
+
+// Then its milliseconds are not what it costs to look.
+const reused = (answer) => answer.reused_vision || answer.tokens.cached > 0;
+
+function keptOf({ reused_vision, tokens }) {
+  if (tokens.cached) return `; ${tokens.cached} of the prompt's ${tokens.prompt} tokens were kept from before`;
+  return reused_vision ? "; its visual tokens were kept from before" : "";
+}
+
+function turnItem({ question, words }) {
+  const item = document.createElement("li");
+  const asked = document.createElement("p");
+  asked.className = "dim";
+  asked.textContent = question;
+  const text = document.createElement("p");
+  text.textContent = words || "(no words)";
+  item.append(asked, text);
+  return item;
 }
 
 // Reading the clip costs the same at every keep.
@@ -515,8 +571,11 @@ function compare() {
   const [a, b] = done.map((side) => side.answer);
   const share = (one, other) => `${Math.round((100 * one) / other)} %`;
   const same = a.answer === b.answer ? "The same answer" : "Another answer";
-  at("verdict").textContent = `${same} with ${share(b.tokens.visual_kept, a.tokens.visual_kept)} of the tokens ` +
-    `and, in this run, ${share(engineMs(b), engineMs(a))} of the time: keep ${b.keep} beside keep ${a.keep}.`;
+  const tokens = `${same} with ${share(b.tokens.visual_kept, a.tokens.visual_kept)} of the tokens`;
+  const which = `keep ${b.keep} beside keep ${a.keep}`;
+  at("verdict").textContent = reused(a) || reused(b)
+    ? `${tokens}: ${which}. What was looked at before is not looked at again, so times say nothing here.`
+    : `${tokens} and, in this run, ${share(engineMs(b), engineMs(a))} of the time: ${which}.`;
 }
 
 function showClipForm() {
@@ -532,7 +591,7 @@ at("clip-file").addEventListener("change", async () => {
   const [file] = at("clip-file").files;
   if (!file) return;
   clip.file = null;
-  clip.asked = false;
+  beginAnew();
   at("clip-ask").disabled = true;
   at("clip-problem").textContent = at("verdict").textContent = "";
   at("clip-name").textContent = `uploading ${file.name}`;
@@ -559,7 +618,7 @@ function offerClip() {
   at("clip-frames").replaceChildren(...choices);
   at("clip-frames").hidden = choices.length < 2;
   if (choices.length) at("clip-frames").value = fitting.at(-1);
-  at("clip-ask").textContent = isPicture ? "Ask" : "Compare";
+  showButtons();
   at("clip-ask").disabled = false;
   if (!isPicture && !choices.length) {
     at("clip-problem").textContent = "The clip has fewer frames than this bundle needs.";
@@ -579,18 +638,47 @@ function offerKeeps() {
 
 at("clip-frames").addEventListener("change", () => {
   offerKeeps();
-  if (clip.asked) askClip();
+  eachSide((side) => side.askAgain());
 });
 
 // One after the other: two at once would only measure how they wait for each other.
-async function askClip() {
-  clip.asked = true;
-  for (const side of clip.sides) await side.ask();
+async function eachSide(ask) {
+  for (const side of clip.sides) await ask(side);
 }
 
-at("ask-clip").addEventListener("submit", (event) => {
+function beginAnew() {
+  clip.questions = [];
+  at("verdict").textContent = "";
+  for (const side of clip.sides) side.clear();
+  showButtons();
+}
+
+function showButtons() {
+  const isPicture = clip.file?.frames === null;
+  const first = isPicture ? "Ask" : "Compare";
+  at("clip-ask").textContent = clip.questions.length ? "Follow up" : first;
+  at("clip-anew").hidden = !clip.questions.length;
+  at("clip-question").placeholder = clip.questions.length ? "Ask on about it" : "What do you want to know about it?";
+}
+
+at("ask-clip").addEventListener("submit", async (event) => {
   event.preventDefault();
-  if (clip.file) askClip();
+  if (!clip.file) return;
+  const questions = clip.questions;
+  questions.push(at("clip-question").value);
+  at("clip-ask").disabled = true;
+  await eachSide((side) => side.ask());
+  // What nobody answered was not said.
+  questions.length = Math.max(0, ...clip.sides.map((side) => side.turns.length));
+  at("clip-ask").disabled = !clip.file;
+  if (clip.questions === questions && questions.length) at("clip-question").select();
+  showButtons();
+});
+
+at("clip-anew").addEventListener("click", () => {
+  beginAnew();
+  at("clip-question").value = "";
+  at("clip-question").focus();
 });
 
 open();

@@ -10,19 +10,24 @@ const LINE = 18;
 
 const TAGS = /<(points|tracks)\b[^<>]*>([^<>]*)<\/\1>/g;
 
+// Records of answers that do not point have no points.
+export const pointsOf = (answer) => answer.points ?? [];
+
 const nameOf = (point) => (point.track === null ? point.label : `${point.label} ${point.track}`.trim());
 
 // The text of an answer with the names of its points in place of their coordinates.
 export function wordsOf(answer) {
-  return answer.points.length ? answer.answer.replace(TAGS, "$2").trim() : answer.answer;
+  return pointsOf(answer).length ? answer.answer.replace(TAGS, "$2").trim() : answer.answer;
 }
 
-// One line for each point of the newest frame that any is in, and how many more there are.
+// One line for each point of the newest frame that any is in, and how many more there are; nothing without points.
 export function placesOf(answer) {
-  const newest = Math.max(...answer.points.map((one) => one.seconds));
-  const there = answer.points.filter((one) => one.seconds === newest);
+  const points = pointsOf(answer);
+  if (!points.length) return "";
+  const newest = Math.max(...points.map((one) => one.seconds));
+  const there = points.filter((one) => one.seconds === newest);
   const lines = there.map((one) => `${nameOf(one) || "point"} at ${share(one.x)} across, ${share(one.y)} down`);
-  const earlier = answer.points.length - there.length;
+  const earlier = points.length - there.length;
   return [...lines, ...(earlier ? [`and ${earlier} in frames before`] : [])].join("; ");
 }
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, Union
 from pydantic import BaseModel, ConfigDict, Field
 
 from stts_runtime.bundle.fields import Count, Label, Sha256
-from stts_runtime.proof.signs import MOST_DIRECTIONS
+from stts_runtime.references.signs import MOST_DIRECTIONS
 
 REFERENCE_SCHEMA: Final = 1
 Directions = Annotated[int, Field(ge=1, le=MOST_DIRECTIONS)]

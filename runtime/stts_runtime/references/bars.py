@@ -68,6 +68,19 @@ def rounding_of(bundle: Bundle, graph: Graph) -> Bar:
     return ROUNDING[precision_of(bundle, graph)] if graph.quantized is None else QUANTIZED
 
 
+_LARGEST_OF_MANY = 4
+"""Standard deviations: an error this much larger than the usual one is among those of a whole vocabulary."""
+
+
+def swaps_within(bar: float, logits: NDArray[Any]) -> NDArray[np.float64]:
+    """How far apart the two best of logits (..., vocabulary or directions) may be and still change places, (...,).
+
+    A coordinate of a projection is as large as a logit, on average.
+    """
+    sizes: NDArray[np.float64] = _LARGEST_OF_MANY * bar * np.sqrt(np.mean(np.square(logits), axis=-1, dtype=np.float64))
+    return sizes
+
+
 def relative_error(got: NDArray[Any], wanted: NDArray[Any]) -> float:
     """Norm of the difference over the norm of what is wanted."""
     got = got.astype(np.float32, copy=False)

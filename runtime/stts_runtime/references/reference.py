@@ -18,12 +18,12 @@ from pydantic import ValidationError
 from stts_runtime.bundle import Manifest
 from stts_runtime.errors import BundleError
 from stts_runtime.prompt import Tokens
-from stts_runtime.proof.about import REFERENCE_SCHEMA, About, Small, Whole
-from stts_runtime.proof.arrays import ArrayFile, Specs, write_arrays
-from stts_runtime.proof.example import enlarge
-from stts_runtime.proof.geometry import Geometry
-from stts_runtime.proof.layout import ABOUT, COLOURS, budget_of, frames_name, specs_of
-from stts_runtime.proof.signs import project
+from stts_runtime.references.about import REFERENCE_SCHEMA, About, Small, Whole
+from stts_runtime.references.arrays import ArrayFile, Specs, write_arrays
+from stts_runtime.references.example import enlarge
+from stts_runtime.references.geometry import Geometry
+from stts_runtime.references.layout import ABOUT, COLOURS, budget_of, frames_name, specs_of
+from stts_runtime.references.signs import project
 from stts_runtime.settings import declared_version, first_problem
 
 PROOF: Final = "proof.npz"

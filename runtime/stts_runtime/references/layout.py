@@ -10,10 +10,10 @@ from typing import Any, Final
 import numpy as np
 
 from stts_runtime.budget import TokenBudget
-from stts_runtime.proof.about import About, Small, Spoken
-from stts_runtime.proof.arrays import Spec
-from stts_runtime.proof.geometry import Geometry
-from stts_runtime.proof.signs import MOST_DIRECTIONS
+from stts_runtime.references.about import About, Small, Spoken
+from stts_runtime.references.arrays import Spec
+from stts_runtime.references.geometry import Geometry
+from stts_runtime.references.signs import MOST_DIRECTIONS
 
 ABOUT: Final = "about"
 COLOURS: Final = "colours"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_runtime.proof.signs import signs
+from stts_runtime.references.signs import signs
 
 TEXTURE = 24
 """Levels that the texture adds to a colour or takes from it."""

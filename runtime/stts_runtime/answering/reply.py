@@ -1,0 +1,41 @@
+"""What a question gets: an answer in text, and its cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from stts_runtime.answering.choices import ScoredChoices
+from stts_runtime.answering.form import TokenLogprob
+from stts_runtime.answering.generation import Generation
+from stts_runtime.answering.schema import SchemaState
+
+Finish = Literal["end", "length"]
+"""`end`: the model ended its text; `length`: the token budget or the context was used up."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer in text, and its cost."""
+
+    question: str
+    text: str
+    generation: Generation
+    prompt_tokens: int
+    """Of the window, the turns before and the question together."""
+    cached_tokens: int
+    """Those of them that were in the cache already."""
+    milliseconds: dict[str, float]
+    """`prefill_video`, which the first question about a window pays, `prefill_question` and `decode`."""
+    reused_prefix: bool
+    """Whether an earlier question paid for the window."""
+    choices: ScoredChoices | None = None
+    logprobs: Sequence[TokenLogprob] | None = None
+    """Of the tokens of `generation` but its end, if they were asked for."""
+    schema: SchemaState | None = None
+    """That the answer was kept to, as it is at its end."""
+
+    @property
+    def finish(self) -> Finish:
+        return "end" if self.generation.ended else "length"

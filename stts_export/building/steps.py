@@ -1,0 +1,45 @@
+"""The steps of a build, counted before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from stts_export.building.plan import Plan
+from stts_export.lowering import Lowering
+from stts_runtime.bundle.contract import LANGUAGE, VISION
+from stts_runtime.progress import Progress
+from stts_runtime.tell import Tell
+
+Work = Literal["running", "exporting", "writing"]
+"""A model is run to know what its graphs must give, and each graph to see that it does: about as long."""
+_KINDS = (VISION, LANGUAGE)
+
+
+class BuildSteps:
+    """Tells each step with its number and with how long the others take at the pace of those that were alike: what is
+    done with a vision graph tells nothing of the language model's.
+    """
+
+    def __init__(self, plan: Plan, tell: Tell) -> None:
+        self._tell, self._progress = tell, Progress(_counted(plan))
+
+    def begin(self, work: Work, kind: str, step: str) -> None:
+        """`kind` of graphs: `vision` or `language`."""
+        self._tell(f"{step} (step {self._progress.begin(f'{work} {kind}')})")
+
+
+def _counted(plan: Plan) -> dict[str, int]:
+    windows = len(plan.budgets) + (len(plan.live.budgets) if plan.live else 0)
+    graphs, count = {VISION: windows, LANGUAGE: 1}, len(plan.lowerings)
+    files = _weight_files(plan.lowerings)
+    return {
+        **{f"running {kind}": graphs[kind] * (1 + count) for kind in _KINDS},
+        **{f"exporting {kind}": graphs[kind] * count for kind in _KINDS},
+        **{f"writing {kind}": files for kind in _KINDS},
+    }
+
+
+def _weight_files(lowerings: Iterable[Lowering]) -> int:
+    """Of each kind: one in float32, one in 16 bits, or both."""
+    return len({lowering.shares_16_bit_weights for lowering in lowerings})

@@ -1,0 +1,230 @@
+"""From a request to a taught checkpoint: everything that could be wrong is looked at before a weight is read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from stts_export.checkpoint import Checkpoint, open_checkpoint
+from stts_export.checkpoint.write import replaceable_checkpoint
+from stts_export.errors import CheckpointError
+from stts_export.modules.config import ModelConfig, ScorerConfig
+from stts_export.scorer_training.batches import Schedule, Steps
+from stts_export.scorer_training.clips import Footage, Problem, find_footage
+from stts_export.scorer_training.frozen import load_frozen, scorer_of
+from stts_export.scorer_training.lesson import Lesson
+from stts_export.scorer_training.loop import Loop
+from stts_export.scorer_training.memory import Needs, clips_at_once, estimated, free_bytes
+from stts_export.scorer_training.plot import training_plot
+from stts_export.scorer_training.prompts import Prompts
+from stts_export.scorer_training.questions import read_questions
+from stts_export.scorer_training.ranks import Ranks, joined_ranks
+from stts_export.scorer_training.request import ScorerRequest
+from stts_export.scorer_training.state import Report, RunFolder, log_bytes
+from stts_export.scorer_training.write import write_taught
+from stts_runtime.budget import TokenBudget
+from stts_runtime.bundle.manifest import Positions
+from stts_runtime.bundle.publish import check_apart, check_free
+from stts_runtime.errors import UserError
+from stts_runtime.places import check_folder, check_makeable
+from stts_runtime.tell import TellStep, tell_nobody
+
+_POSITIONS: Positions = "original"
+"""Of the kept tokens, where the checkpoint does not say: their places in the unpruned prompt."""
+
+
+@dataclass(frozen=True)
+class Taught:
+    """How it went."""
+
+    steps: int
+    seconds: float
+    clips_at_once: int
+    estimated_bytes: int
+    peak_bytes: int | None
+    """Of GPU memory; None without a GPU."""
+    last: Report
+
+
+def train_scorer(request: ScorerRequest, tell: TellStep = tell_nobody) -> Taught:
+    """Trains a scorer on the frozen checkpoint and writes it with the scorer in it.
+
+    A run that was stopped goes on from what was saved beside `out`. Raises `UserError` for what the caller can put
+    right, before any weight is read where that is possible. Started by torchrun, each process calls this, and the first
+    one tells and writes.
+    """
+    replaceable = replaceable_checkpoint(request.force)
+    check_apart(request.out, request.checkpoint)
+    check_free(request.out, replaceable)
+    check_makeable(request.folder)
+    RunFolder(request.folder, request.settings()).check()
+    check_folder(request.videos, wanted="a folder of videos")
+    checkpoint = open_checkpoint(request.checkpoint)
+    positions = checkpoint.hf_config.stts.positions if checkpoint.hf_config.stts else None
+    prompts = Prompts(checkpoint, positions or _POSITIONS)
+    questions = read_questions(request.questions, prompts.check)
+    scorer = _scorer(request, checkpoint)
+    passed_over = _PassedOver(tell)
+    with joined_ranks(request.device) as ranks:
+        tell = tell if ranks.is_first else tell_nobody
+        footage = _looked_at(request, checkpoint, tell)
+        model = replace(checkpoint.config, scorer=scorer)
+        needs, at_once = _fitting(request, checkpoint, model, footage, ranks, tell)
+        vision, language = load_frozen(checkpoint, scorer, request.seed, ranks.device, tell)
+        schedule = Schedule(request.frames, request.keeps, request.clips, request.seed)
+        size = model.vision.frame_size
+        steps = Steps(schedule, footage, questions, checkpoint.max_fps, size, ranks.number, ranks.count)
+        loop = Loop(request, vision, Lesson(vision, language, prompts), steps, at_once, ranks)
+        if loop.resume():
+            tell(f"going on from step {loop.progress.step} of {request.folder}")
+        taught = _taught(loop, request, ranks, needs, at_once, tell, passed_over)
+        if ranks.is_first:
+            about = json.dumps(_about(request, taught), indent=2).encode() + b"\n"
+            beside = {"training.json": about, "training.jsonl": log_bytes(loop.reports), **_picture(loop.reports, tell)}
+            weights = dict(scorer_of(vision).named_parameters())
+            write_taught(checkpoint, scorer, weights, positions or _POSITIONS, request.out, beside, replaceable, tell)
+            shutil.rmtree(request.folder, ignore_errors=True)
+        return taught
+
+
+class _PassedOver:
+    """Names a video that could be opened and not be read, once; every process has its own."""
+
+    def __init__(self, tell: TellStep) -> None:
+        self._tell, self._named = tell, set[str]()
+
+    def __call__(self, problem: Problem) -> None:
+        if problem.name not in self._named:
+            self._named.add(problem.name)
+            self._tell(f"note: passed over {problem.name}: {problem.why}")
+
+
+def _scorer(request: ScorerRequest, checkpoint: Checkpoint) -> ScorerConfig:
+    """Raises `CheckpointError` if there is one already that is to stay, or no such layer."""
+    if checkpoint.config.scorer is not None and not request.replace:
+        raise CheckpointError(
+            f"{checkpoint.path} has a trained scorer already, which builds as it is; --replace teaches a new one from "
+            "nothing and leaves that out"
+        )
+    stts, vision = checkpoint.hf_config.stts, checkpoint.config.vision
+    layer = request.prune_at
+    if layer is None:
+        layer = vision.usual_prune_at if stts is None else stts.prune_at
+    # As wide as the tower's own MLP, as the reference code makes it.
+    scorer = ScorerConfig(layer, vision.mlp_width, round(1 - request.keeps[0], 6))
+    scorer.check_against(vision)
+    return scorer
+
+
+def _looked_at(request: ScorerRequest, checkpoint: Checkpoint, tell: TellStep) -> list[Footage]:
+    """Raises `UserError` if no video can be used, or a window as large as asked for keeps too little."""
+    vision, least = checkpoint.config.vision, _least_frames(min(request.keeps))
+    for frames in request.frames:
+        for keep in request.keeps:
+            TokenBudget(frames, vision.groups, keep)
+    found, problems = list[Footage](), list[Problem]()
+    for one in find_footage(request.videos, least, checkpoint.max_fps, vision.frame_size):
+        if isinstance(one, Footage):
+            found.append(one)
+            tell("looking at videos", len(found))
+            continue
+        problems.append(one)
+        tell(f"note: left out {one.name}: {one.why}")
+    if not found:
+        raise UserError(f"none of the {len(problems)} videos in {request.videos} can be used: {problems[0].why}")
+    tell(f"{len(found)} videos, {len(problems)} left out")
+    return found
+
+
+def _least_frames(keep: float) -> int:
+    """The first frame is kept whole, so that windows of few frames keep more than a low ratio."""
+    return next(frames for frames in range(2, 1 << 20) if round(keep, 6) >= round(1 / frames, 6))
+
+
+def _fitting(
+    request: ScorerRequest,
+    checkpoint: Checkpoint,
+    model: ModelConfig,
+    footage: Sequence[Footage],
+    ranks: Ranks,
+    tell: TellStep,
+) -> tuple[Needs, int]:
+    """How many clips go through the model at once. Raises `UserError` if not even one fits."""
+    frames = min(max(request.frames), max(one.frames for one in footage))
+    needs = estimated(checkpoint, model, frames, max(request.keeps), ranks.device.type == "cuda")
+    free = free_bytes(ranks.device)
+    at_once = ranks.least(clips_at_once(needs, -(-request.clips // ranks.count), free))
+    tell(f"takes about {needs.in_words(at_once)}; {free / 1e9:.2f} GB are free on {ranks.device}")
+    return needs, at_once
+
+
+def _taught(
+    loop: Loop,
+    request: ScorerRequest,
+    ranks: Ranks,
+    needs: Needs,
+    at_once: int,
+    tell: TellStep,
+    passed_over: _PassedOver,
+) -> Taught:
+    """Raises `UserError` if memory runs out after all."""
+    on_gpu, first, started = ranks.device.type == "cuda", loop.progress.step, time.perf_counter()
+    try:
+        for report in loop.train(passed_over):
+            a_step = (time.perf_counter() - started) / (report.step - first)
+            tell(_line(report, request, a_step), report.step, request.steps)
+    except torch.cuda.OutOfMemoryError:
+        raise UserError(
+            f"the GPU's memory is full after all, with {at_once} clips at once; what was saved stays in "
+            f"{request.folder}: take fewer --frames, and see what else runs there (nvidia-smi)"
+        ) from None
+    if not loop.reports:
+        raise UserError(f"{request.folder} holds no report; delete it to begin anew")
+    peak = torch.cuda.max_memory_allocated(ranks.device) if on_gpu else None
+    last, estimate = loop.reports[-1], needs.of(at_once)
+    tell(f"{last.step} steps in {last.seconds / 60:.1f} minutes")
+    if peak is not None:
+        tell(f"{peak / 1e9:.2f} GB of GPU memory at the peak; {estimate / 1e9:.2f} were estimated")
+    return Taught(last.step, last.seconds, at_once, estimate, peak, last)
+
+
+def _line(report: Report, request: ScorerRequest, seconds_a_step: float) -> str:
+    left = min((request.steps - report.step) * seconds_a_step, 60 * request.minutes - report.seconds)
+    return (
+        f"training, {_in_words(max(left, 0.0))} left; answers {report.answer_loss:.4f}, scores "
+        f"{report.score_loss:.5f}, {report.agreement:.1%} of tokens as unpruned"
+    )
+
+
+def _in_words(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _about(request: ScorerRequest, taught: Taught) -> dict[str, Any]:
+    # Where they lay is nobody's business who gets the checkpoint.
+    places = {"checkpoint": request.checkpoint, "videos": request.videos, "questions": request.questions}
+    named = {name: path and path.name for name, path in places.items()}
+    return {
+        "settings": {**request.settings(), **named},
+        "steps": taught.steps,
+        "seconds": round(taught.seconds, 1),
+        "clips_at_once": taught.clips_at_once,
+        "estimated_bytes": taught.estimated_bytes,
+        "peak_gpu_bytes": taught.peak_bytes,
+    }
+
+
+def _picture(reports: list[Report], tell: TellStep) -> dict[str, bytes]:
+    try:
+        return {"training.png": training_plot(reports)}
+    except ImportError:
+        tell("note: matplotlib is not installed, so there is no picture: pip install 'stts-export[plot]'")
+        return {}
