@@ -51,7 +51,10 @@ def _renamed(folder: Path, name: str, to: str) -> None:
         (lambda b: (b / "notes.txt").touch(), "take it out of the bundle"),
         (lambda b: _renamed(b, "manifest.json", "MANIFEST.JSON"), "it holds MANIFEST.JSON, so names lost their case"),
         (lambda b: (b / "manifest.json").write_text("<!DOCTYPE html><title>Sign in"), "is a server's answer"),
-        (lambda b: (b / "tokenizer.json").write_text('<?xml version="1.0"?><Error><Code>AccessDenied'), "a server's answer"),
+        (
+            lambda b: (b / "tokenizer.json").write_text('<?xml version="1.0"?><Error><Code>AccessDenied'),
+            "a server's answer",
+        ),
         (lambda b: _renamed(b, "manifest.json", "config.json"), "it is a checkpoint.*stts-export build"),
     ],
 )
