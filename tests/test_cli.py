@@ -422,7 +422,7 @@ def test_without_torch_every_command_is_explained_and_python_is_told_what_to_ins
 @pytest.mark.onnxruntime
 def test_accuracy_is_measured_without_torch(micro_bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules |= dict.fromkeys({EXPORT_PACKAGES})\n")
-    words = [str(micro_bundle.folder), "--setting", "clip-t3-k0.5", "--clips", "2", "--questions", "1", "--json"]
+    words = [str(micro_bundle.folder), "--setting", "clip-t3-k0.5", "--clips", "2", "--per-clip", "1", "--json"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
     command = [str(BIN / "stts-export"), "evaluate", *words]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)

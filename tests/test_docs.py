@@ -119,6 +119,7 @@ def laid_out(
             'bundle: BUNDLE\nquestions: ["Who?"]\nstreams: [{name: a, source: VIDEO}]\n'
         )
         (tmp_path / "token").write_text("a-token-of-the-tests\n")
+        (tmp_path / "questions.jsonl").write_text('{"video": "clip.mp4", "question": "Who?", "answer": "nobody"}\n')
         return tmp_path
 
     return lay_out

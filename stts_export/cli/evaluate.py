@@ -1,4 +1,4 @@
-"""`stts-export evaluate`: how many questions about synthetic clips a bundle answers right."""
+"""`stts-export evaluate`: how many questions a bundle answers right, about synthetic clips or of a file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from stts_export.cli.own_questions import (
+    JudgeOption,
+    MaxTokensOption,
+    OptionsOption,
+    Outputs,
+    OwnQuestions,
+    PageOption,
+    VideosOption,
+    evaluate_questions,
+)
 from stts_runtime.cli.options import BundleArgument, DeviceOption, JsonOption
 from stts_runtime.cli.steps import steps
 from stts_runtime.device import gpu_of, select_gpu
@@ -25,11 +35,28 @@ if TYPE_CHECKING:
 
 def evaluate_command(
     bundle: BundleArgument,
-    clips: Annotated[int, typer.Option(min=2, help="Test clips, of all sets together.")] = 1000,
+    questions: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="FILE",
+            help="Your own questions, .jsonl, or MVBench's, TempCompass', MLVU's, Video-MME's or NExT-QA's as they "
+            "are published, .json, .csv, .parquet. Default: our clips.",
+        ),
+    ] = None,
+    videos: VideosOption = None,
+    options: OptionsOption = None,
+    judge: JudgeOption = None,
+    max_tokens: MaxTokensOption = None,
+    page: PageOption = None,
+    clips: Annotated[
+        Optional[int], typer.Option(min=2, help="Test clips, of all sets together. Default: 1000.")
+    ] = None,
     clip_set: Annotated[
         Optional[list[str]], typer.Option("--set", help="plain or hard clips; repeatable. Default: plain.")
     ] = None,
-    questions: Annotated[int, typer.Option(min=1, help="Questions about each clip.")] = 4,
+    per_clip: Annotated[
+        Optional[int], typer.Option(min=1, help="Questions about each of our clips. Default: 4.")
+    ] = None,
     setting: Annotated[
         Optional[list[str]],
         typer.Option(help="A variant, or random-... or even-... of a control; repeatable. Default: all."),
@@ -50,9 +77,10 @@ def evaluate_command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measures accuracy on synthetic clips with exact answers: every variant, and controls that spend the same tokens.
+    """Measures accuracy, every variant side by side, and controls that spend the same tokens.
 
-    It means something for checkpoints that were trained on such clips, as checkpoints/tiny is.
+    With --questions on somebody's own. Without, on synthetic clips with exact answers, which means something for
+    checkpoints that were trained on such clips, as checkpoints/tiny is.
     """
     from stts_calib.accuracy import Evaluation, report_of, settings_of, weights_held
     from stts_calib.clips import Split
@@ -63,16 +91,27 @@ def evaluate_command(
     if jobs > 1 and engine != "cpu":
         raise UserError(f"--jobs spreads clips over CPU cores, and the engine is {engine}; leave one of them out")
     select_gpu(gpu_of(device))
+    _check_mode(
+        questions is None,
+        {"--clips": clips, "--set": clip_set, "--per-clip": per_clip, "--plot": plot},
+        {"--videos": videos, "--options": options, "--judge": judge, "--max-tokens": max_tokens, "--page": page},
+    )
     _check_places(report, plot, answers, journal, bundle)
+    how = options, judge, max_tokens, page
+    own = None if questions is None else OwnQuestions.read(questions, videos, *how, bundle)
     opened = Bundle.open(bundle)
     for note in choose_engine(opened, engine, device).notes:
         show_note(note)
     check_engine(opened, engine)
     settings = settings_of(opened, setting or [])
-    evaluation = Evaluation(opened, settings, clips, questions, Split.test, engine, _clip_sets(clip_set), jobs)
+    if own is not None:
+        evaluate_questions(opened, settings, own, Outputs(journal, report, answers, as_json), engine, jobs)
+        return
+    clips = clips or 1000
+    evaluation = Evaluation(opened, settings, clips, per_clip or 4, Split.test, engine, _clip_sets(clip_set), jobs)
     with steps(quiet=as_json) as tell:
         if engine == "cpu":
-            tell(f"note: {weights_held(opened, evaluation.exam, jobs)}")
+            tell(f"note: {weights_held(opened, settings, engine, jobs)}")
         evaluation.run(lambda done: tell("asking about clips", done, clips), journal)
     made = report_of(evaluation, datetime.now(timezone.utc).isoformat(timespec="seconds"))
     # First what it found: a disk may be full.
@@ -83,6 +122,15 @@ def evaluate_command(
     written = [*_write(made, report, plot), *_write_answers(evaluation, answers)]
     if not as_json:
         _show_written(written)
+
+
+def _check_mode(ours: bool, of_ours: dict[str, object], of_theirs: dict[str, object]) -> None:
+    """Refuses options that would make no difference."""
+    given = [name for name, value in (of_theirs if ours else of_ours).items() if value is not None]
+    if given and ours:
+        raise UserError(f"{given[0]} is for --questions FILE, and none is given")
+    if given:
+        raise UserError(f"{given[0]} is for our own clips, and --questions asks about others; leave one of them out")
 
 
 def _clip_sets(wanted: list[str] | None) -> list[ClipSet]:

@@ -41,13 +41,14 @@ _TEXTS = frozenset(
         "variant",
         "arch",
         "setting",
+        "judge",
     )
 )
 """Options of text that name no path."""
 _SUFFIXES = {
     "overlay": ".png", "plot": ".png", "report": ".json", "points": ".json", "answers": ".jsonl", "save_frames": ".npz",
     "write_reference": ".npz", "reference": ".npz", "to": ".jsonl", "config": ".yaml", "sources": ".mp4",
-    "source": ".mp4", "frames_from": ".mp4", "questions": ".jsonl",
+    "source": ".mp4", "frames_from": ".mp4", "questions": ".jsonl", "page": ".html",
 }  # fmt: skip
 _FOLDERS_MADE = ("build.out", "import.out", "calibrate.out", "train-scorer.out", "stream.preview")
 _FILES_MADE = (

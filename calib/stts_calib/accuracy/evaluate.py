@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from stts_calib.accuracy.exam import Exam
-from stts_calib.accuracy.journal import Circumstances, Journal
+from stts_calib.accuracy.journal import Circumstances, Journal, measured_with
+from stts_calib.accuracy.progress import seen_clips
 from stts_calib.accuracy.seen import ClipSeen, KeptShare, SettingSeen
 from stts_calib.accuracy.settings import Setting
+from stts_calib.accuracy.watcher import Watcher
 from stts_calib.accuracy.workers import watch_clips
 from stts_calib.clips import ClipSet, Question, Split
-from stts_runtime.bench import machine
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.contract import LANGUAGE, vision_part
-from stts_runtime.engines import BACKENDS, EngineName
+from stts_runtime.engines import EngineName
 from stts_runtime.errors import UserError
 
 
@@ -72,6 +70,15 @@ class Answers:
         return hashlib.sha256("\n".join(self.texts).encode()).hexdigest()
 
 
+class ClipCircumstances(Circumstances):
+    """Those of an evaluation on our clips."""
+
+    schema_name: Literal["stts.accuracy-journal/1"] = "stts.accuracy-journal/1"
+    questions: int
+    split: str
+    clip_sets: list[str]
+
+
 class Evaluation:
     """So many clips of one split, so many questions each, and every setting's answers."""
 
@@ -93,21 +100,21 @@ class Evaluation:
         self.answers = {setting.name: Answers() for setting in settings}
         self.seconds = 0.0
         """What it took, over all runs of a journal."""
-        self.circumstances = self._circumstances()
+        self.circumstances = ClipCircumstances(
+            questions=questions,
+            split=split.name,
+            clip_sets=[one.value for one in clip_sets],
+            **measured_with(bundle, settings, engine, jobs),
+        )
 
     def run(self, on_clip: Callable[[int], None] = lambda _: None, journal: Path | None = None) -> None:
-        """Asks everything that the journal does not hold yet, and writes it there.
-
-        `on_clip` is called with the number of clips done: first with what the journal holds, before engines are loaded.
-        """
-        if journal is None:
-            self._watch(on_clip, lambda *_: None)
-            return
-        with Journal.opened(journal, self.circumstances) as opened:
-            self.circumstances, self.seconds = opened.circumstances, sum(opened.seconds[: self.clips])
-            for seen in opened.clips[: self.clips]:
+        """Asks everything that the journal does not hold yet, and writes it there. `on_clip` is as in `seen_clips`."""
+        watch = partial(watch_clips, Watcher, self.bundle, self.exam, jobs=self.jobs)
+        with Journal.opened(journal, self.circumstances, ClipSeen) as opened:
+            self.circumstances = opened.circumstances
+            for seen, seconds in seen_clips(opened, self.clips, watch, on_clip):
+                self.seconds += seconds
                 self._add(seen)
-            self._watch(on_clip, opened.append, len(opened.clips))
 
     def records(self) -> Iterator[dict[str, str | int]]:
         """Every answer with its question, setting by setting."""
@@ -121,20 +128,6 @@ class Evaluation:
                 }
                 yield {**about, "right": asked.question.answer, "answer": text}
 
-    def _watch(
-        self, on_clip: Callable[[int], None], on_seen: Callable[[ClipSeen, float], None], first: int = 0
-    ) -> None:
-        on_clip(min(first, self.clips))
-        if first >= self.clips:
-            return
-        before = time.perf_counter()
-        for seen in watch_clips(self.bundle, self.exam, range(first, self.clips), self.jobs):
-            now = time.perf_counter()
-            on_seen(seen, now - before)
-            self.seconds, before = self.seconds + now - before, now
-            self._add(seen)
-            on_clip(seen.clip + 1)
-
     def _add(self, seen: ClipSeen) -> None:
         questions = self.exam.clip(seen.clip).some_questions(self.exam.questions)
         if [question.text for question in questions] != seen.questions:
@@ -142,22 +135,3 @@ class Evaluation:
         self.asked += [Asked(question, seen.clip) for question in questions]
         for name, answers in self.answers.items():
             answers.add(seen.settings[name])
-
-    def _circumstances(self) -> Circumstances:
-        parts = [LANGUAGE, *(vision_part(setting.variant) for setting in self.settings)]
-        graphs = [BACKENDS[self.exam.engine].graph(self.bundle, part) for part in parts]
-        files, prompt = self.bundle.manifest.files, self.bundle.manifest.prompt
-        texts = [*(one.graph for one in graphs), prompt.tokenizer]
-        return Circumstances(
-            settings=[setting.name for setting in self.settings],
-            questions=self.exam.questions,
-            split=self.exam.split.name,
-            clip_sets=[one.value for one in self.exam.clip_sets],
-            engine=self.exam.engine,
-            weights_sha256={one.weights: files[one.weights].sha256 for one in graphs},
-            graphs_sha256={name: files[name].sha256 for name in texts},
-            positions=prompt.positions,
-            versions={name: version(name) for name in ("stts-export", "numpy")} | {"opencv": cv2.__version__},
-            jobs=self.jobs,
-            machine=machine(),
-        )

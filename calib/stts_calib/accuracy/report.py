@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -12,12 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stts_calib.accuracy.evaluate import Evaluation
 from stts_calib.accuracy.intervals import Interval, accuracy_interval, difference_interval
+from stts_calib.accuracy.pairs import QuestionSet, comparisons
 from stts_calib.accuracy.settings import Setting
 from stts_calib.clips import ALL_KINDS, Kind
 from stts_runtime.bench import Machine
 from stts_runtime.bundle.manifest import Scorer
-
-QuestionSet = Literal["all", "needs time"]
 
 
 class _Part(BaseModel):
@@ -212,27 +210,9 @@ def _differences(evaluation: Evaluation, timed: NDArray[np.bool_]) -> list[Diffe
     clips = _clips(evaluation)
     hits = {name: answers.hits(evaluation.asked) for name, answers in evaluation.answers.items()}
     found = []
-    for setting, against, scope in _pairs(evaluation):
+    for setting, against, scope in comparisons(evaluation.settings, evaluation.bundle.manifest.variants):
         chosen = timed if scope == "needs time" else np.ones_like(timed)
         if len(set(clips[chosen])) > 1:
             points = difference_interval((hits[setting] - hits[against])[chosen], clips[chosen])
             found.append(Difference(setting=setting, against=against, questions=scope, points=points))
     return found
-
-
-def _pairs(evaluation: Evaluation) -> Iterator[tuple[str, str, QuestionSet]]:
-    """Every setting against unpruned; controls against the scorer's choice; more frames against as many tokens."""
-    variants, names = evaluation.bundle.manifest.variants, {setting.name for setting in evaluation.settings}
-    for setting in evaluation.settings:
-        variant = variants[setting.variant]
-        full, pruned = f"full-t{variant.frames}", f"clip-t{variant.frames}-k{variant.keep:g}"
-        if full in names - {setting.name}:
-            yield setting.name, full, "all"
-        if setting.control is not None and pruned in names:
-            yield setting.name, pruned, "all"
-        for other in evaluation.settings:
-            fewer = variants[other.variant].frames < variant.frames
-            same_tokens = variants[other.variant].kept_groups == variant.kept_groups
-            if fewer and same_tokens and setting.control is None and other.control is None:
-                yield setting.name, other.name, "all"
-                yield setting.name, other.name, "needs time"

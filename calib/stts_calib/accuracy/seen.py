@@ -52,10 +52,20 @@ class SettingSeen(_Part):
     """Of the moving objects, frame by frame, those of which a group was kept."""
 
 
-class ClipSeen(_Part):
-    """All settings on one clip."""
+class Seen(_Part):
+    """What any exam sees of one clip."""
 
     clip: int
     """Its number in the exam."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether looking again would find nothing else."""
+        return True
+
+
+class ClipSeen(Seen):
+    """All settings on one clip."""
+
     questions: list[str]
     settings: dict[str, SettingSeen]

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import sha256
 
 from fastapi import Request
 
@@ -16,25 +15,22 @@ from stts_runtime.answering import AnswerForm, TextStream
 from stts_runtime.answering.form import TokenLogprob
 from stts_runtime.answering.generation import Stopwatch
 from stts_runtime.bundle import Bundle
-from stts_runtime.errors import BundleError, UserError
+from stts_runtime.errors import UserError
 from stts_runtime.forms import Forms
 from stts_runtime.record_parts import TokenLogprobRecord
 from stts_runtime.records import AnyAnswer
-from stts_runtime.serve import media
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.engine_queue import EngineQueue, Job, Slot
 from stts_runtime.serve.engine_worker import Asked, EngineWorker
 from stts_runtime.serve.hub import Hub
 from stts_runtime.serve.look_cache import LookCache
-from stts_runtime.serve.looks import ReadKey, ReadLook
-from stts_runtime.serve.questions import Media, Question, Stream
-from stts_runtime.serve.remote import fetched
+from stts_runtime.serve.look_reader import LookReader
+from stts_runtime.serve.looks import ReadLook
+from stts_runtime.serve.questions import Question, Stream
 from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.serve.thread_pool import ThreadPool
-from stts_runtime.serve.uploads import PREFIX, Upload, Uploads
-from stts_runtime.session import Clip, Wanted
+from stts_runtime.serve.uploads import Uploads
 from stts_runtime.stream.channel import Channel
-from stts_runtime.video import VideoFile
 
 _LOOK_FOR_CLIENT_SECONDS = 0.5
 
@@ -106,9 +102,9 @@ class AnswerService:
         cache: LookCache,
         settings: ServerSettings,
     ) -> None:
-        self._bundle, self._queue, self._worker = bundle, queue, worker
-        self._hub, self._uploads, self._settings = hub, uploads, settings
-        self._readers, self._cache, self._forms = readers, cache, Forms(bundle)
+        self._queue, self._worker = queue, worker
+        self._hub, self._settings, self._readers, self._forms = hub, settings, readers, Forms(bundle)
+        self._looks = LookReader(bundle, worker, uploads, cache, settings)
 
     async def ask(self, question: Question) -> PendingAnswer:
         """Raises `ApiError`, `BusyError` or a `UserError` if it cannot be pending."""
@@ -150,7 +146,10 @@ class AnswerService:
         about, form, stopwatch = question.about, self._form(question), Stopwatch()
         self._worker.check(question.text, form, question.max_tokens, question.history)
         with stopwatch.stage("read"):
-            subject = self._channel(about, question, form) if isinstance(about, Stream) else self._look(about, question)
+            if isinstance(about, Stream):
+                subject: Channel | ReadLook = self._channel(about, question, form)
+            else:
+                subject = self._looks.read(about, question)
         read = stopwatch.milliseconds["read"]
         return Asked(question.text, subject, question.max_tokens, form, question.history, read)
 
@@ -174,53 +173,3 @@ class AnswerService:
             raise ApiError(409, f"{view.channel.name} has no picture yet: {status.state.value}, {status.reason}")
         view.channel.check_questions([question.text], form, question.max_tokens)
         return view.channel
-
-    def _look(self, about: Media, question: Question) -> ReadLook:
-        """Read once, however many ask for it at the same time or soon."""
-        content, wanted = self._content(about), question.wanted
-        if isinstance(content, Upload):
-            key = ReadKey(content.sha256, content.name, "clip", wanted)
-        else:
-            kind = about.kind or media.kind_of(content, self._settings.limits)
-            key = ReadKey(sha256(content).digest(), kind, kind, wanted)
-        return self._cache.get("frames", key, lambda: self._read_look(content, key), lambda look: look.size_bytes)[0]
-
-    def _read_look(self, content: bytes | Upload, key: ReadKey) -> ReadLook:
-        if isinstance(content, Upload):
-            assert content.clip is not None, "pictures come as bytes"
-            return self._clip(content.clip, key.wanted)
-        if key.kind == "picture":
-            return self._worker.picture(media.picture(content, self._settings.limits))
-        with self._uploads.opened(content, key.name) as video:
-            return self._clip(video, key.wanted)
-
-    def _content(self, about: Media) -> bytes | Upload:
-        limits, url, param = self._settings.limits, about.url.strip(), about.param
-        if url.startswith(PREFIX):
-            upload = self._uploads.get(url, param)
-            if upload.clip is None or (about.kind == "picture" and upload.is_picture):
-                return upload.path.read_bytes()
-            return upload
-        if media.is_data_url(url):
-            return media.data_url(url, limits, param)
-        if url.lower().startswith(("http://", "https://")):
-            if not self._settings.remote_urls:
-                raise ApiError(
-                    400,
-                    "this server fetches nothing from other addresses (it was started without --allow-remote-urls); "
-                    "send the content as a data URL, or upload it to /v1/files",
-                    param,
-                )
-            return fetched(url, limits, param)
-        wanted = f"{media.DATA_URL}, or the id of a file uploaded to /v1/files"
-        theirs = "; this one the front end alone can open" if url.startswith(("/", "blob:")) else ""
-        raise ApiError(400, f"{param} should be {wanted}{theirs}", param)
-
-    def _clip(self, video: VideoFile, wanted: Wanted) -> ReadLook:
-        try:
-            clip = Clip.of(self._bundle, video, wanted)
-        except BundleError as error:
-            # Where the bundle lies is nobody's business.
-            folder = self._bundle.folder
-            raise ApiError(400, str(error).replace(str(folder), folder.name)) from None
-        return ReadLook(clip.window()[0], clip.variant, clip.notes)

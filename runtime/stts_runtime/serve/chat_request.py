@@ -12,8 +12,9 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.errors import UserError
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.chat_turns import dialogue_of, has_visuals
+from stts_runtime.serve.clip_kwargs import ClipKwargs, clip_kwargs
 from stts_runtime.serve.openai_records import ChatRequest
-from stts_runtime.serve.questions import JsonSchema, Question
+from stts_runtime.serve.questions import Frames, JsonSchema, Media, Question, Stream
 from stts_runtime.serve.request_mistakes import other_apis
 from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.session import Wanted
@@ -51,7 +52,6 @@ def chosen(choices: dict[str, ModelChoice], model: str) -> ModelChoice:
     return choices[model]
 
 
-_FRAMES = "the model takes as many frames as it was built for; POST /api/ask has `frames`"
 _GREEDY = "answers are greedy, always the likeliest token"
 _FORMAT = '{"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}}'
 
@@ -66,9 +66,7 @@ def question_of(body: ChatRequest, choice: ModelChoice, settings: ServerSettings
         raise ApiError(400, told, "messages")
     dialogue = dialogue_of(body.messages, choice.stream)
     notes += dialogue.notes
-    notes += [
-        f"{name} was ignored: {_FRAMES}" for name in ("mm_processor_kwargs", "media_io_kwargs") if getattr(body, name)
-    ]
+    clip = _clip(body, dialogue.about)
     wanted = body.max_completion_tokens or body.max_tokens or settings.limits.answer_tokens
     max_tokens = min(wanted, settings.limits.answer_tokens)
     if max_tokens < wanted:
@@ -78,12 +76,23 @@ def question_of(body: ChatRequest, choice: ModelChoice, settings: ServerSettings
         dialogue.question,
         dialogue.about,
         max_tokens,
-        Wanted(keep=choice.keep),
+        Wanted(keep=choice.keep, frames=clip.frames),
         [stop for stop in stops if stop],
         _form(body, ignored),
         _schema(body.response_format),
         dialogue.history,
+        clip,
     ), notes
+
+
+def _clip(body: ChatRequest, about: Stream | Media | Frames) -> ClipKwargs:
+    """Raises `ApiError` 400 for what cannot be followed."""
+    clip = clip_kwargs(body)
+    if isinstance(about, Stream) and clip != ClipKwargs():
+        raise ApiError(400, f"{clip.param} is for clips, and a stream's window is set where it is started", clip.param)
+    if isinstance(about, Media) and clip.frames is not None and clip.fps is not None:
+        raise ApiError(400, "of a clip, num_frames or fps can be followed and not both; leave one out", clip.param)
+    return clip
 
 
 def _form(body: ChatRequest, greedy: bool) -> AnswerForm:

@@ -9,7 +9,7 @@ from stts_runtime.answering import Turn
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.media import DATA_URL, is_data_url
 from stts_runtime.serve.openai_records import FilePart, ImagePart, Message, TextPart, VideoPart, VisualPart
-from stts_runtime.serve.questions import Media, Stream
+from stts_runtime.serve.questions import Frames, Media, Stream
 
 _SYSTEM = ("system", "developer")
 
@@ -20,7 +20,7 @@ class Dialogue:
 
     question: str
     history: Sequence[Turn]
-    about: Stream | Media
+    about: Stream | Media | Frames
     notes: list[str]
     """What of the messages is not in the prompt."""
 
@@ -54,9 +54,9 @@ def _about_stream(messages: Sequence[Message], stream: str) -> Dialogue:
     return Dialogue(text, [], Stream(stream), notes if left_out else [])
 
 
-def _about(messages: Sequence[Message]) -> tuple[int, Media]:
+def _about(messages: Sequence[Message]) -> tuple[int, Media | Frames]:
     """The number of the message with which the conversation about the newest picture or clip begins, and that. Clients
-    send the whole conversation again, and some each picture again.
+    send the whole conversation again, and some each picture again, or all of a clip's.
     """
     shown = list(_with_visuals(messages))
     if not shown:
@@ -67,11 +67,23 @@ def _about(messages: Sequence[Message]) -> tuple[int, Media]:
         )
     number, visuals = shown[0]
     place = f"messages[{number}].content"
-    if len(visuals) > 1:
-        raise ApiError(400, f"{place} may have one picture or clip, got {len(visuals)}", place)
-    part_number, part = visuals[0]
-    is_alone = all([one for _, one in others] == [part] for _, others in shown)
-    return 0 if is_alone else number, _media(part, f"{place}[{part_number}]")
+    parts = [part for _, part in visuals]
+    is_alone = all([part for _, part in others] == parts for _, others in shown)
+    return 0 if is_alone else number, _shown(visuals, place)
+
+
+def _shown(visuals: Sequence[tuple[int, VisualPart]], place: str) -> Media | Frames:
+    """What one message shows. Raises `ApiError` 400 unless that is one thing."""
+    all_of_it = tuple(_media(part, f"{place}[{number}]") for number, part in visuals)
+    if len(all_of_it) == 1:
+        return all_of_it[0]
+    if not all(one.kind == "picture" for one in all_of_it):
+        raise ApiError(
+            400,
+            f"{place} may have one clip, or pictures (image_url) that are the frames of one; got {len(visuals)} parts",
+            place,
+        )
+    return Frames(all_of_it, place)
 
 
 def _turns(messages: Sequence[Message]) -> tuple[list[Turn], str, int]:

@@ -17,12 +17,14 @@ class ReadKey(NamedTuple):
     """All that the frames of a clip or picture depend on, beside the bundle, which a server has one of."""
 
     sha256: bytes
-    """Of the file."""
+    """Of the file; of several pictures, of their own in their order."""
     name: str
     """Stands in records and notes."""
     kind: str
-    """What it is looked at as: of an animated GIF the first picture, or all of it."""
+    """What it is looked at as: of an animated GIF the first picture, or all of it; of pictures, frames of one clip."""
     wanted: Wanted
+    fps: float | None
+    """As in `ClipKwargs`."""
 
 
 class LookKey(NamedTuple):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stts_runtime.answering import FREE, AnswerForm, Turn
+from stts_runtime.serve.clip_kwargs import ClipKwargs
 from stts_runtime.serve.media import Kind
 from stts_runtime.session import Wanted
 
@@ -30,6 +31,15 @@ class Media:
 
 
 @dataclass(frozen=True)
+class Frames:
+    """Several pictures that are one clip."""
+
+    pictures: tuple[Media, ...]
+    param: str
+    """As in `Media`."""
+
+
+@dataclass(frozen=True)
 class JsonSchema:
     """What an answer has to be."""
 
@@ -41,7 +51,7 @@ class JsonSchema:
 @dataclass(frozen=True)
 class Question:
     text: str
-    about: Stream | Media
+    about: Stream | Media | Frames
     max_tokens: int
     wanted: Wanted = field(default_factory=Wanted)
     stops: Sequence[str] = ()
@@ -49,3 +59,5 @@ class Question:
     schema: JsonSchema | None = None
     history: Sequence[Turn] = ()
     """What was asked about the same clip or picture before, and answered."""
+    clip: ClipKwargs = field(default_factory=ClipKwargs)
+    """How the clip is looked at."""

@@ -16,6 +16,9 @@ from stts_runtime.video.clock import Times
 from stts_runtime.video.file_source import VideoFile
 from stts_runtime.video.pixels import BgrConverter, resize_to_square
 
+_HALF_MS = 0.0005
+"""Times that are written down are rounded."""
+
 
 def rule_count(duration_seconds: float, max_fps: float) -> int:
     """Frames that the rule takes when nothing bounds it: 0, 1/max_fps, ... below the duration, and the duration."""
@@ -31,7 +34,7 @@ def sample_times(duration_seconds: float, max_fps: float, frames: int) -> Times:
 
 def shown_at(times_seconds: Times, pts_seconds: Times) -> NDArray[np.int64]:
     """Numbers of the frames on screen at `times_seconds`: the last whose timestamp is not later (by half a ms)."""
-    return np.searchsorted(pts_seconds, times_seconds + 0.0005, side="right").clip(min=1) - 1
+    return np.searchsorted(pts_seconds, times_seconds + _HALF_MS, side="right").clip(min=1) - 1
 
 
 def due_frames(pts_seconds: Times, frames_per_second: float) -> NDArray[np.int64]:
@@ -69,15 +72,23 @@ class Window:
         return round(height * self.aspect), height
 
 
-def window_of_file(video: VideoFile, frames: int, max_fps: float, size: int) -> Window:
-    """Samples `frames` frames of the whole file. Raises `SourceError` if the file holds fewer, or none decodes."""
-    if frames > video.frames:
-        held = "1 frame" if video.frames == 1 else f"{video.frames} frames"
-        raise SourceError(f"{video.name} holds {held}, fewer than the {frames} that are asked for")
-    times = sample_times(video.duration_seconds, max_fps, frames)
+def window_of_file(
+    video: VideoFile, frames: int, max_fps: float, size: int, part: tuple[float, float] | None = None
+) -> Window:
+    """Samples `frames` frames of the whole file, or from one second to another, which is then time zero.
+
+    Raises `SourceError` if there are fewer, or none decodes.
+    """
+    start, end = (0.0, video.duration_seconds) if part is None else _part(video, *part)
+    first, behind = np.searchsorted(video.pts_seconds, [start - _HALF_MS, end + _HALF_MS])
+    if frames > (there := video.frames if part is None else int(behind - first)):
+        held = "1 frame" if there == 1 else f"{there} frames"
+        where = "" if part is None else f" from {start:g} to {end:g} s"
+        raise SourceError(f"{video.name} holds {held}{where}, fewer than the {frames} that are asked for")
+    times = sample_times(end - start, max_fps, frames)
     pixels: list[NDArray[np.uint8]] = []
     aspect, height, missing, replaced, convert = 1.0, 0, 0, 0, BgrConverter()
-    for picture in video.pictures(shown_at(times, video.pts_seconds)):
+    for picture in video.pictures(shown_at(times + start, video.pts_seconds)):
         if picture.frame is None:
             missing += 1
             continue
@@ -90,7 +101,16 @@ def window_of_file(video: VideoFile, frames: int, max_fps: float, size: int) -> 
     if missing:
         raise SourceError(f"{video.name}: none of the {frames} frames that are wanted can be decoded")
     notes = (f"{replaced} of {frames} frames did not decode; those before them stand in",) if replaced else ()
-    return Window(video.name, video.duration_seconds, times, np.stack(pixels), aspect, notes, height)
+    return Window(video.name, end - start, times, np.stack(pixels), aspect, notes, height)
+
+
+def _part(video: VideoFile, start: float, end: float) -> tuple[float, float]:
+    """As much of it as there is."""
+    if not 0 <= start < min(end, video.duration_seconds):
+        raise SourceError(
+            f"{video.name} lasts {video.duration_seconds:g} s, and holds nothing from {start:g} to {end:g} s"
+        )
+    return start, min(end, video.duration_seconds)
 
 
 def synthetic_window(frames: int, size: int) -> Window:

@@ -198,6 +198,62 @@ def test_a_picture_is_a_one_frame_video_at_keep_1_and_the_answer_says_so(client:
     assert details["visual_tokens_in"] == details["visual_tokens_kept"] == 4
 
 
+def frames_of(clip: Path, numbers: Iterator[int]) -> list[Any]:
+    """A clip's frames as harnesses send them."""
+    capture = cv2.VideoCapture(str(clip))
+    shown = []
+    while (read := capture.read())[0]:
+        shown.append(cv2.imencode(".png", read[1])[1].tobytes())
+    parts = [{"type": "image_url", "image_url": {"url": data_url(shown[number], "image/png")}} for number in numbers]
+    return user([{"type": "text", "text": "What happens?"}, *parts])
+
+
+def test_several_pictures_are_looked_at_as_one_clip(client: openai.OpenAI, clip: Path) -> None:
+    """Of a clip of 20 frames in 2 s, those that the file's own sampling takes."""
+    ask: Any = client.chat.completions.create
+    pictures = frames_of(clip, iter([0, 10, 19]))
+    told = ask(model="micro", messages=pictures, max_tokens=8, extra_body={"mm_processor_kwargs": {"fps": 1}})
+    file = ask(model="micro", messages=about(clip), max_tokens=8, extra_body={"mm_processor_kwargs": {"num_frames": 3}})
+    assert told.stts["record"]["window"]["times_seconds"] == file.stts["record"]["window"]["times_seconds"]
+    assert told.choices[0].message.content == file.choices[0].message.content
+    assert told.stts["notes"][0] == "the 3 pictures are taken for the frames of one clip of 2.0 s"
+    assert told.usage.prompt_tokens == file.usage.prompt_tokens
+    two = ask(model="micro", messages=frames_of(clip, iter(range(7))), max_tokens=1)
+    assert len(two.stts["record"]["kept_per_frame"]) == 6, "the longest variant that so many fill"
+    with pytest.raises(openai.BadRequestError, match=r"no variant with keep 0\.5, 4 frames"):
+        ask(model="micro", messages=about(clip), extra_body={"mm_processor_kwargs": {"num_frames": 4}})
+
+
+def test_a_conversation_about_pictures_goes_on_and_they_are_read_once(api_alone: openai.OpenAI, clip: Path) -> None:
+    """However often they are sent; the same pictures at another pace are another clip."""
+    pictures, told = frames_of(clip, iter([1, 8, 17])), []
+    before = cache_metrics(api_alone)
+    for _ in range(2):
+        reply = api_alone.chat.completions.create(model="micro", messages=pictures, max_tokens=4).model_dump()
+        told.append(reply["usage"]["prompt_tokens_details"])
+        answer = {"role": "assistant", "content": reply["choices"][0]["message"]["content"]}
+        pictures = [*pictures, answer, *frames_of(clip, iter([1, 8, 17]))]
+    assert [one["cached_tokens"] > 0 for one in told] == [False, True]
+    assert [one["visual_tokens_reused"] > 0 for one in told] == [False, True]
+    slower: Any = {"mm_processor_kwargs": {"fps": 1}}
+    api_alone.chat.completions.create(model="micro", messages=pictures[:1], max_tokens=1, extra_body=slower)
+    after = cache_metrics(api_alone)
+    for kind in ("frames", "visual_tokens"):
+        grown = {result: after[kind, result] - before[kind, result] for result in ("hit", "miss")}
+        assert grown == {"hit": 1, "miss": 2}, kind
+
+
+def test_pictures_of_different_sizes_are_no_clip(client: openai.OpenAI) -> None:
+    sizes = [(48, 64), (48, 64), (64, 48)]
+    shown = [cv2.imencode(".png", np.full((*size, 3), 120, np.uint8))[1].tobytes() for size in sizes]
+    parts = [{"type": "image_url", "image_url": {"url": data_url(one, "image/png")}} for one in shown]
+    with pytest.raises(openai.BadRequestError, match="picture 3 is 48 x 64 where the first is 64 x 48"):
+        client.chat.completions.create(model="micro", messages=user([{"type": "text", "text": "?"}, *parts]))
+    only: Any = user([{"type": "text", "text": "?"}, parts[0]])
+    with pytest.raises(openai.BadRequestError, match="one picture has one frame"):
+        client.chat.completions.create(model="micro", messages=only, extra_body={"mm_processor_kwargs": {"fps": 2}})
+
+
 def test_an_upload_can_be_asked_about_until_it_is_deleted(client: openai.OpenAI, clip: Path) -> None:
     file = client.files.create(file=("clip.mp4", clip.read_bytes()), purpose="user_data")
     assert (file.filename, file.frames) == ("clip.mp4", 20)  # type: ignore[attr-defined]

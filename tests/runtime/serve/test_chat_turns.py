@@ -10,11 +10,15 @@ from stts_runtime.answering import Turn
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.chat_turns import Dialogue, dialogue_of
 from stts_runtime.serve.openai_records import ChatRequest
-from stts_runtime.serve.questions import Media, Stream
+from stts_runtime.serve.questions import Frames, Media, Stream
 
 
 def part(number: int) -> dict[str, Any]:
     return {"type": "video_url", "video_url": {"url": f"file-{number}"}}
+
+
+def shown(*names: str) -> list[dict[str, Any]]:
+    return [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{name}"}} for name in names]
 
 
 def says(role: str, text: str | None, *parts: dict[str, Any]) -> dict[str, Any]:
@@ -63,6 +67,28 @@ def test_the_same_clip_sent_with_every_question_is_one() -> None:
     assert (made.history, made.question, made.notes) == ([Turn("One?", "Yes.")], "Two?", [])
 
 
+def test_the_same_pictures_sent_again_are_one_clip_and_one_conversation() -> None:
+    made = dialogue(
+        says("user", "One?", *shown("AAAA", "BBBB")),
+        says("assistant", "Yes."),
+        says("user", "Two?", *shown("AAAA", "BBBB")),
+        says("assistant", "No."),
+        says("user", "Three?"),
+    )
+    assert (made.history, made.question, made.notes) == ([Turn("One?", "Yes."), Turn("Two?", "No.")], "Three?", [])
+    assert isinstance(made.about, Frames)
+    assert [one.url[-4:] for one in made.about.pictures] == ["AAAA", "BBBB"]
+
+
+@pytest.mark.parametrize("others", [("CCCC", "DDDD"), ("BBBB", "AAAA"), ("AAAA", "BBBB", "CCCC"), ("AAAA",)])
+def test_other_pictures_or_another_order_begin_another_conversation(others: tuple[str, ...]) -> None:
+    made = dialogue(
+        says("user", "One?", *shown("AAAA", "BBBB")), says("assistant", "Yes."), says("user", "Two?", *shown(*others))
+    )
+    assert (made.history, made.question) == ([], "Two?")
+    assert made.notes == ["2 earlier messages are about another picture or clip, and not in the prompt"]
+
+
 def test_messages_of_one_side_in_a_row_are_one_turn_and_what_is_no_turn_is_said_to_be_left_out() -> None:
     made = dialogue(
         says("assistant", "Welcome!"),
@@ -97,5 +123,5 @@ def test_a_source_is_asked_about_what_it_shows_now() -> None:
 def test_what_cannot_be_asked_is_refused_with_its_place() -> None:
     with pytest.raises(ApiError, match="there is nothing to look at"):
         dialogue(says("user", "One?"))
-    with pytest.raises(ApiError, match=r"messages\[0\]\.content may have one picture or clip, got 2"):
+    with pytest.raises(ApiError, match=r"messages\[0\]\.content may have one clip, or pictures .* got 2 parts"):
         dialogue(says("user", "One?", part(1), part(2)), says("assistant", "Yes."), says("user", "Two?"))

@@ -30,7 +30,7 @@ from stts_runtime.serve.events import Event, EventBroker
 from stts_runtime.serve.guard import Guard, required_token
 from stts_runtime.serve.openai_records import ChatRequest
 from stts_runtime.serve.pictures import live_jpeg
-from stts_runtime.serve.questions import JsonSchema
+from stts_runtime.serve.questions import Frames, JsonSchema
 from stts_runtime.serve.settings import Limits, ServeConfig, ServerSettings
 from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.serve.uploads import Uploads
@@ -481,13 +481,59 @@ def test_the_system_message_stands_before_the_question() -> None:
     assert notes == []
 
 
-def test_how_many_frames_vllm_should_take_is_said_to_be_ignored() -> None:
-    asked = {"role": "user", "content": [{"type": "text", "text": "What?"}, CLIP_PART]}
-    body = ChatRequest.model_validate(
-        {"model": "m", "messages": [asked], "mm_processor_kwargs": {"num_frames": 8}, "media_io_kwargs": {}}
-    )
-    _, notes = question_of(body, ModelChoice(), ServerSettings())
-    assert [note.partition(":")[0] for note in notes] == ["mm_processor_kwargs was ignored"]
+IMAGE_PART = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "frames", "fps"),
+    [
+        ({"mm_processor_kwargs": {"num_frames": 8}}, 8, None),
+        ({"media_io_kwargs": {"video": {"num_frames": 8}}}, 8, None),
+        ({"mm_processor_kwargs": {"fps": 1}, "media_io_kwargs": {}}, None, 1.0),
+        ({"mm_processor_kwargs": {"fps": None}, "media_io_kwargs": {"video": {}}}, None, None),
+    ],
+)
+def test_what_vllms_clients_say_of_frames_is_followed(
+    kwargs: dict[str, Any], frames: int | None, fps: float | None
+) -> None:
+    question, notes = question_of(chat([CLIP_PART], **kwargs), ModelChoice(), ServerSettings())
+    assert (question.wanted.frames, question.clip.fps, notes) == (frames, fps, [])
+
+
+@pytest.mark.parametrize(
+    ("content", "kwargs", "param", "message"),
+    [
+        ([CLIP_PART], {"mm_processor_kwargs": {"max_pixels": 9}}, "mm_processor_kwargs.max_pixels", "is not known"),
+        ([CLIP_PART], {"media_io_kwargs": {"image": {}}}, "media_io_kwargs.image", "is not known"),
+        ([CLIP_PART], {"mm_processor_kwargs": {"num_frames": -1}}, "mm_processor_kwargs.num_frames", "from 1 to"),
+        ([CLIP_PART], {"mm_processor_kwargs": {"num_frames": 10**5000}}, "mm_processor_kwargs.num_frames", "from 1 to"),
+        ([CLIP_PART], {"mm_processor_kwargs": {"fps": 10**5000}}, "mm_processor_kwargs.fps", "from 0.001 to 1000"),
+        ([CLIP_PART], {"mm_processor_kwargs": {"fps": 0}}, "mm_processor_kwargs.fps", "from 0.001 to 1000"),
+        ([CLIP_PART], {"mm_processor_kwargs": {"fps": "2"}}, "mm_processor_kwargs.fps", "a number from"),
+        ([CLIP_PART], {"mm_processor_kwargs": [8]}, "mm_processor_kwargs", "should be an object"),
+        (
+            [CLIP_PART],
+            {"mm_processor_kwargs": {"fps": 1, "num_frames": 8}},
+            "mm_processor_kwargs.num_frames",
+            "not both",
+        ),
+    ],
+)
+def test_what_cannot_be_followed_is_refused_by_name(
+    content: object, kwargs: dict[str, Any], param: str, message: str
+) -> None:
+    with pytest.raises(ApiError, match=message) as caught:
+        question_of(chat(content, **kwargs), ModelChoice(), ServerSettings())
+    assert caught.value.param == param
+    with pytest.raises(ApiError, match=r"mm_processor_kwargs\.fps is for clips"):
+        question_of(chat("?", mm_processor_kwargs={"fps": 2}), ModelChoice(stream="gate"), ServerSettings())
+
+
+def test_several_pictures_are_the_frames_of_one_clip() -> None:
+    question, _ = question_of(chat([IMAGE_PART] * 6), ModelChoice(), ServerSettings())
+    assert isinstance(question.about, Frames)
+    assert [one.kind for one in question.about.pictures] == ["picture"] * 6
+    assert question.about.pictures[5].param == "messages[0].content[5].image_url.url"
 
 
 @pytest.mark.parametrize(
@@ -549,7 +595,8 @@ def test_longer_answers_than_allowed_are_cut_and_that_is_said() -> None:
     ("content", "choice", "message"),
     [
         ("What?", ModelChoice(), "nothing to look at"),
-        ([CLIP_PART, CLIP_PART], ModelChoice(), "one picture or clip, got 2"),
+        ([CLIP_PART, CLIP_PART], ModelChoice(), "may have one clip, or pictures"),
+        ([CLIP_PART, IMAGE_PART], ModelChoice(), "may have one clip, or pictures"),
         ([CLIP_PART], ModelChoice(stream="gate"), "pictures of its own"),
     ],
 )

@@ -148,3 +148,17 @@ def test_resizing_is_that_of_torch_without_antialiasing() -> None:
     expected = resized.round().clamp(0, 255).to(torch.uint8)[0].permute(1, 2, 0).numpy()
     different = (resize_to_square(frame, 252) != expected).mean()
     assert different < 0.002
+
+
+def test_a_part_of_a_file_is_a_clip_that_begins_there(clip: Path) -> None:
+    """Frame n of the clip has the brightness `level(n)` and is shown from n / 10 s on."""
+    window = window_of_file(VideoFile(str(clip)), 3, 2, 84, part=(0.5, 1.5))
+    assert window.times_seconds.tolist() == [0, 0.5, 1]
+    assert window.duration_seconds == pytest.approx(1)
+    assert window.frames.mean(axis=(1, 2, 3)).tolist() == pytest.approx([level(n) for n in (5, 10, 15)], abs=4.9)
+    beyond = window_of_file(VideoFile(str(clip)), 3, 2, 84, part=(1.0, 99.0))
+    assert beyond.duration_seconds == pytest.approx(1), "as much of it as there is"
+    with pytest.raises(SourceError, match=r"holds 4 frames from 0.5 to 0.8 s, fewer than the 5"):
+        window_of_file(VideoFile(str(clip)), 5, 2, 84, part=(0.5, 0.8))
+    with pytest.raises(SourceError, match="lasts 2 s, and holds nothing from 3 to 4 s"):
+        window_of_file(VideoFile(str(clip)), 3, 2, 84, part=(3.0, 4.0))

@@ -1,0 +1,194 @@
+"""`stts-export evaluate --questions`: somebody's own questions about their own videos."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
+
+import typer
+
+from stts_runtime.bundle import Bundle
+from stts_runtime.cli.standard_streams import complain
+from stts_runtime.cli.steps import steps
+from stts_runtime.cli.text import one_line
+from stts_runtime.engines import EngineName
+from stts_runtime.outputs import check_output, written_whole
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from stts_calib.accuracy.settings import Setting
+    from stts_calib.questions import QuestionEvaluation, QuestionFile, QuestionReport
+
+VideosOption = Annotated[
+    Optional[Path], typer.Option(metavar="FOLDER", help="Where the videos lie. Default: beside the questions.")
+]
+OptionsOption = Annotated[
+    Optional[Literal["letters", "texts", "generated"]],
+    typer.Option(
+        help="Questions with options: listed with letters, of which the likeliest counts; the likeliest text of an "
+        "option counts; or listed, and the answer is written. Default: letters."
+    ),
+]
+JudgeOption = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="COMMAND",
+        help="Judges written answers: reads a line of JSON for each and writes one, see docs/questions.md. Default: "
+        "exact match.",
+    ),
+]
+MaxTokensOption = Annotated[Optional[int], typer.Option(min=1, help="Longest written answer, in tokens. Default: 64.")]
+PageOption = Annotated[
+    Optional[Path], typer.Option(help="Report as a page, .html, with pictures of the clips whose answers changed.")
+]
+_MOST_NAMED = 20
+
+
+@dataclass(frozen=True)
+class OwnQuestions:
+    """What is asked, and how, as the command line says it."""
+
+    file: QuestionFile
+    options: Literal["letters", "texts", "generated"] | None
+    judge: str | None
+    max_tokens: int | None
+    page: Path | None
+
+    @classmethod
+    def read(
+        cls,
+        questions: Path,
+        videos: Path | None,
+        options: Literal["letters", "texts", "generated"] | None,
+        judge: str | None,
+        max_tokens: int | None,
+        page: Path | None,
+        bundle: Path,
+    ) -> OwnQuestions:
+        """Raises `UserError` for files that cannot be read, or a page that could not be written."""
+        from stts_calib.questions import read_questions
+
+        if page is not None:
+            check_output(page, (".html",), str(questions), bundle)
+        return cls(read_questions(questions, videos), options, judge, max_tokens, page)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where to, checked before."""
+
+    journal: Path | None
+    report: Path | None
+    answers: Path | None
+    as_json: bool
+
+
+def evaluate_questions(
+    bundle: Bundle, settings: list[Setting], own: OwnQuestions, out: Outputs, engine: EngineName, jobs: int
+) -> None:
+    """Exits with 2 if some could not be asked, once all others were. Raises `UserError` if none could."""
+    from stts_calib.accuracy import weights_held
+    from stts_calib.questions import OptionsAsked, QuestionEvaluation, question_report_of
+
+    options, longest = OptionsAsked(own.options or "letters"), own.max_tokens or 64
+    evaluation = QuestionEvaluation(bundle, settings, own.file, options, longest, engine, jobs, own.judge)
+    with steps(quiet=out.as_json) as tell:
+        if engine == "cpu":
+            tell(f"note: {weights_held(bundle, settings, engine, jobs)}")
+        videos = len(evaluation.exam.videos)
+        evaluation.run(lambda done: tell("asking about videos", done, videos), out.journal)
+    made = question_report_of(evaluation, datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    # First what it found: a disk may be full.
+    if out.as_json:
+        print(made.model_dump_json(), flush=True)
+    else:
+        _show(made)
+    written = _write(made, evaluation, own.page, out)
+    if not out.as_json:
+        _show_written(written)
+    _exit_if_left_out(made)
+
+
+def _write(made: QuestionReport, evaluation: QuestionEvaluation, page: Path | None, out: Outputs) -> list[Path]:
+    from stts_calib.questions import write_page
+
+    if out.report is not None:
+        with written_whole(out.report) as scratch:
+            scratch.write_text(made.model_dump_json(indent=1) + "\n")
+    if out.answers is not None:
+        with written_whole(out.answers) as scratch:
+            scratch.write_text("".join(json.dumps(one) + "\n" for one in evaluation.records()))
+    if page is not None:
+        write_page(page, made, evaluation)
+    return [path for path in (out.report, out.answers, page) if path is not None]
+
+
+def _show(made: QuestionReport) -> None:
+    from stts_runtime.cli.show import console, scored_by
+    from stts_runtime.session import NOISE
+
+    console.print(
+        f"{made.questions} questions of {made.file} ({made.layout}) about {made.videos} videos; percent right with "
+        f"95 % intervals; {made.machine.processor}, {made.machine.cores} cores, {made.minutes:.1f} minutes",
+        soft_wrap=True,
+        markup=False,
+    )
+    if made.scorer is not None:
+        console.print(scored_by(made.scorer), soft_wrap=True)
+    if made.random_weights:
+        console.print(f"note: {NOISE}")
+    console.print(_by_setting(made))
+    if len(made.kinds) > 1:
+        console.print(_by_kind(made))
+    for found in made.differences:
+        points, seen = found.points, f"{found.lost} lost, {found.won} won"
+        if found.unseen is not None:
+            seen = f"none seen; with so few videos, up to {found.unseen:.1f} % of all may differ"
+        interval = f" ({points.low:+.2f} to {points.high:+.2f})" if found.unseen is None else ""
+        line = f"{found.setting} against {found.against}: {points.value:+.2f} points{interval}, {seen}"
+        console.print(line, soft_wrap=True)
+    console.print(f"{len(made.changed)} of {made.questions} answers changed between settings")
+
+
+def _by_setting(made: QuestionReport) -> Table:
+    from rich.table import Table
+
+    table = Table("setting", "tokens", "right", "vision ms", "video ms")
+    for one in made.settings:
+        interval = "" if one.interval is None else f" ({one.interval.low:.1f} to {one.interval.high:.1f})"
+        milliseconds = f"{one.vision_ms:.1f}", f"{one.clip_ms:.1f}"
+        table.add_row(one.setting, str(one.visual_tokens), f"{one.right:.1f}{interval}", *milliseconds)
+    return table
+
+
+def _by_kind(made: QuestionReport) -> Table:
+    from rich.table import Table
+
+    table = Table("kind", "questions", "chance", *(one.setting for one in made.settings))
+    for kind in made.kinds:
+        chance = "-" if kind.chance is None else f"{kind.chance:.1f}"
+        rights = (f"{one.by_kind[kind.kind]:.1f}" for one in made.settings)
+        table.add_row(kind.kind or "none given", str(kind.questions), chance, *rights)
+    return table
+
+
+def _show_written(written: list[Path]) -> None:
+    from stts_runtime.cli.show import console
+
+    for path in written:
+        console.print(f"wrote {path}", soft_wrap=True)
+
+
+def _exit_if_left_out(made: QuestionReport) -> None:
+    if not made.left_out:
+        return
+    for one in made.left_out[:_MOST_NAMED]:
+        complain(f"error: {one_line(f'{one.place}: {one.reason}')}")
+    total = made.questions + len(made.left_out)
+    more = f"; the first {_MOST_NAMED} are named" if len(made.left_out) > _MOST_NAMED else ""
+    complain(f"{len(made.left_out):,} of {total:,} questions could not be asked{more}")
+    raise typer.Exit(2)
