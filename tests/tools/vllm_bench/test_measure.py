@@ -36,12 +36,12 @@ class Clocked:
 
 @pytest.fixture
 def molmo2(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> VllmMolmo2:
-    vllm = SimpleNamespace(LLM=Clocked, SamplingParams=lambda **given: SimpleNamespace(**given))
+    vllm = SimpleNamespace(LLM=Clocked, SamplingParams=SimpleNamespace)
     monkeypatch.setattr(measure, "import_module", lambda _: vllm)
-    monkeypatch.setattr(measure, "_prompt", lambda frames, seed: {"seed": seed})
+    monkeypatch.setattr(measure, "_prompt", lambda *_: {})
     # The call for more tokens is the quicker one, as it came out where prefills overlapped otherwise.
     wall = iter(np.cumsum([0, 1.0, *[0, 17.0, 0, 16.0] * 3]).tolist())
-    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(wall))
+    monkeypatch.setattr(measure, "time", SimpleNamespace(perf_counter=lambda: next(wall)))
     return VllmMolmo2(
         VllmSettings(folder=tmp_path, dtype="bfloat16", quantization=None, frames=64, requests=8, memory=0.8)
     )
