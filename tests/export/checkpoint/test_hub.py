@@ -175,7 +175,7 @@ REFUSALS: list[tuple[Callable[[HubStandIn], object], str]] = [
     ),
     (
         lambda hub: lose(hub.models[NAME], "config.json", "manifest.json"),
-        "it is a bundle, built already: hf down",
+        "built already: hf download {0} --local-dir Molmo2-Tiny; stts-runtime run Molmo2-Tiny VIDEO --ask QUESTION$",
     ),
     (lambda hub: lose(hub.models[NAME], "config.json", "a.gguf"), "GGUF is llama.cpp's format"),
     (lambda hub: put(hub.models[NAME], "config.json", '{"model_type": "llava"}'), "config.json: model_type"),
