@@ -151,7 +151,7 @@ def test_two_files_of_one_name_are_not_mixed_up(tmp_path: Path) -> None:
     for place in ("a", "b"):
         (tmp_path / place).mkdir()
     evaluations = [evaluation(tmp_path / place, "change", {"full-t16": everywhere}, 60) for place in ("a", "b")]
-    with pytest.raises(UserError, match="^two files are called change, by which rows are told apart; rename"):
+    with pytest.raises(UserError, match=r"^two files are called change, by which rows are told apart; rename"):
         rows_of(evaluations)
 
 
