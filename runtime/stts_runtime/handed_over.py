@@ -156,7 +156,8 @@ def no_checkpoint_in(names: Collection[str], repository: str) -> str:
     """The same for what a repository on the hub holds."""
     if "manifest.json" in names:
         here = repository.partition("/")[2]
-        return f"it is a bundle, built already: hf download {repository} --local-dir {here}; stts-runtime run {here}"
+        fetch, run = f"hf download {repository} --local-dir {here}", f"stts-runtime run {here} VIDEO --ask QUESTION"
+        return f"it is a bundle, built already: {fetch}; {run}"
     return _other_format(names, "FOLDER")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stts_runtime.errors import UserError
+from stts_runtime.text import redacted
 
 if TYPE_CHECKING:
     from av.error import FFmpegError
@@ -44,8 +45,10 @@ _KINDS = (
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """A path for people: its end where all of it would fill the screen, and escapes for what is no text."""
-    text = os.fspath(path).encode("utf-8", "backslashreplace").decode()
+    """A path for people: its end where all of it would fill the screen, escapes for what is no text, and of an address
+    that stands where a path belongs no credentials.
+    """
+    text = redacted(os.fspath(path).encode("utf-8", "backslashreplace").decode())
     return text if len(text) <= _SHOWN else f"...{text[-_SHOWN:]}"
 
 

@@ -27,8 +27,9 @@ class Here:
     """For records: the folder's own, or that on the hub with the commit."""
 
 
-def checkpoint_here(given: Path, check: Callable[[Path], object], tell: Tell) -> Here:
+def checkpoint_here(given: Path, check: Callable[[Path], object], tell: Tell, with_tokenizer: bool = True) -> Here:
     """`check` gets a downloaded folder before its weights are, and raises `CheckpointError` if they would be no use.
+    Not `with_tokenizer`, the one beside the weights is not downloaded.
 
     Raises `CheckpointError` if the hub has no such checkpoint for us, `MissingExtraError` without huggingface_hub.
     """
@@ -37,7 +38,7 @@ def checkpoint_here(given: Path, check: Callable[[Path], object], tell: Tell) ->
         return Here(given, Path(os.path.realpath(given)).name)
     from stts_export.checkpoint.hub_download import download_checkpoint
 
-    found = download_checkpoint(wanted, check, tell)
+    found = download_checkpoint(wanted, check, tell, with_tokenizer)
     return Here(found.folder, f"{wanted.name}@{found.commit}")
 
 

@@ -44,7 +44,9 @@ class Downloaded:
     commit: str
 
 
-def download_checkpoint(wanted: HubId, check: Callable[[Path], object], tell: Tell) -> Downloaded:
+def download_checkpoint(
+    wanted: HubId, check: Callable[[Path], object], tell: Tell, with_tokenizer: bool = True
+) -> Downloaded:
     """Downloads what is not in the cache yet; `check` gets the folder once all but the weights is there.
 
     Raises `CheckpointError` if the hub does not have it for us, or it is no checkpoint, or the disk is too small.
@@ -57,7 +59,7 @@ def download_checkpoint(wanted: HubId, check: Callable[[Path], object], tell: Te
         snapshot = _Snapshot(wanted, found)
         # Small, and they say which files the weights are in: only then can be told how much there is.
         folder = snapshot.fetch([found.config, *found.listing])
-        description, weights = found.description, found.weights(folder)
+        description, weights = found.description(with_tokenizer), found.weights(folder)
         snapshot.announce([*description, *weights], tell)
         snapshot.fetch(description)
         check(folder)

@@ -59,10 +59,9 @@ class Repository:
                 return [name] if name in (INDEX, _SHARDS_METADATA) else []
         raise CheckpointError(f"{self.name} on the hub holds no weights that are read: neither {' nor '.join(names)}")
 
-    @property
-    def description(self) -> list[str]:
-        """All that can be read without weights."""
-        return self._present((self.config, *OF_TOKENIZER, *OF_PROCESSOR))
+    def description(self, with_tokenizer: bool) -> list[str]:
+        """All that is read beside weights; another tokenizer may take the place of the one here."""
+        return self._present((self.config, *(OF_TOKENIZER if with_tokenizer else ()), *OF_PROCESSOR))
 
     @property
     def tokenizer(self) -> list[str]:

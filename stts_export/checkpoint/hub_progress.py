@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from stts_runtime import clock
+from stts_runtime.progress import in_words
 from stts_runtime.tell import Tell
 
 _PAUSE_SECONDS = 10.0
@@ -16,8 +17,12 @@ class Progress:
 
     def __init__(self, what: str, total_bytes: int, tell: Tell) -> None:
         self._what, self._total, self._tell = what, total_bytes, tell
-        self._done = 0
+        self._found = self._done = 0
         self._started = self._said = clock.now()
+
+    def find(self, found_bytes: int) -> None:
+        """So much of a file was here from an earlier try: it is done, and says nothing of how fast the rest comes."""
+        self._found += found_bytes
 
     def count(self, received_bytes: float) -> None:
         self._done += int(received_bytes)
@@ -28,10 +33,10 @@ class Progress:
 
     def _line(self, seconds: float) -> str:
         rate = self._done / seconds
-        left = max(0, self._total - self._done) / rate
+        done = self._found + self._done
         return (
-            f"{self._what}: {self._done / 1e9:.2f} of {self._total / 1e9:.2f} GB, {rate / 1e6:.1f} MB/s, "
-            f"{f'{left / 60:.0f} minutes' if left > 90 else f'{left:.0f} s'} left"
+            f"{self._what}: {done / 1e9:.2f} of {self._total / 1e9:.2f} GB, {rate / 1e6:.1f} MB/s, "
+            f"about {in_words(max(0, self._total - done) / rate)} left"
         )
 
     @property
@@ -45,8 +50,9 @@ class _Bar:
 
     progress: Progress
 
-    def __init__(self, *_: object, **__: object) -> None:
-        """Takes all that describes a bar."""
+    def __init__(self, *_: object, initial: int = 0, **__: object) -> None:
+        """Takes all that describes a bar; `initial` is where a file goes on."""
+        self.progress.find(initial)
 
     def __enter__(self) -> _Bar:
         return self

@@ -66,7 +66,7 @@ def _here(error: BaseException, wanted: HubId) -> str | None:
     if isinstance(error, HFValidationError):
         return f"no such folder: {wanted}, and no model on the hub can be called that"
     if isinstance(error, UnicodeEncodeError):
-        return f"the token for {hub_host()} holds what no token can hold; sign in again: {_SIGN_IN}"
+        return f"the token for {hub_host()} holds a character that no token has; sign in again: {_SIGN_IN}"
     if isinstance(error, OSError) and error.errno in (*DISK_ERRORS, *_DENIED):
         return f"{error.filename or constants.HF_HUB_CACHE} cannot be read or written: {reason(error)}"
     return (
@@ -86,12 +86,12 @@ def _answer(error: HfHubHTTPError, wanted: HubId) -> str:
     if isinstance(error, RepositoryNotFoundError):
         return (
             f"no such folder: {wanted}, and {hub_host()} has no such model that you may read: "
-            f"mind the spelling; for a private one sign in first: {_SIGN_IN}"
+            f"check the spelling; for a private one sign in first: {_SIGN_IN}"
         )
     status = error.response.status_code
     said = {
         401: f"does not take your token; sign in again: {_SIGN_IN}",
-        403: "does not let you read it; a token needs the permission for that, and you the owner's",
+        403: "does not let you read it: either your token lacks that permission, or the owner has not given you access",
         429: f"was asked too often from here; wait, or sign in: {_SIGN_IN}",
     }.get(status, f"answered with status {status}; try again later")
     return f"{wanted} cannot be downloaded: {hub_host()} {said}"

@@ -44,10 +44,12 @@ def import_checkpoint(
             check_apart(out, read_from)
     replaceable = replaceable_checkpoint(replace)
     check_free(out, replaceable)
+    # Before anything is downloaded.
+    opened = None if adapter is None else open_adapter(adapter)
     checkpoint = open_checkpoint(source, tokenizer, tell)
     notes: list[str] = []
-    if adapter is not None:
-        checkpoint, notes = _adapted(checkpoint, open_adapter(adapter))
+    if opened is not None:
+        checkpoint, notes = _adapted(checkpoint, opened)
     modules = checkpoint.lazy()
     notes += modules.notes
     for note in notes:
@@ -69,8 +71,10 @@ def _adapted(checkpoint: Checkpoint, adapter: Adapter) -> tuple[Checkpoint, list
     files = AdaptedFiles(checkpoint.files, adapter, checkpoint.config.text)
     notes = [f"merged {adapter.folder}, which changes {files.changed} stored weights"]
     base = adapter.config.base_model_name_or_path
-    if base and PurePath(base).name != checkpoint.path.absolute().name:
-        notes.append(f"the adapter was trained on {base}, and only shapes say that {checkpoint.path} is the same model")
+    # Of a checkpoint from the hub the folder is called by its commit.
+    names = {checkpoint.path.absolute().name, PurePath(checkpoint.name.partition("@")[0]).name}
+    if base and PurePath(base).name not in names:
+        notes.append(f"the adapter was trained on {base}, and only shapes say that {checkpoint.name} is the same model")
     return replace_in(checkpoint, files=files), notes
 
 

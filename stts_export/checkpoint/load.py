@@ -121,7 +121,7 @@ def open_checkpoint(
         layout = find_layout(folder, texts)
         before_download(_checkpoint(layout, str(checkpoint), NoWeights(), 1 if layout.hf_config.prunes else None))
 
-    here = checkpoint_here(Path(checkpoint), check, on_step)
+    here = checkpoint_here(Path(checkpoint), check, on_step, with_tokenizer=texts is None)
     layout = find_layout(here.folder, texts)
     files = layout.weights()
     return _checkpoint(layout, here.name, files, _scorer_width(files))

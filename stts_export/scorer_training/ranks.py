@@ -43,6 +43,11 @@ class Ranks:
         return int(found)
 
 
+def is_first_process() -> bool:
+    """As `Ranks.is_first`, before processes have met."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def joined_ranks(device: str) -> Iterator[Ranks]:
     """`device` is cuda, cuda:N or cpu. Raises `UserError` if it is not there."""

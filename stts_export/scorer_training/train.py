@@ -24,7 +24,7 @@ from stts_export.scorer_training.memory import Needs, clips_at_once, estimated, 
 from stts_export.scorer_training.plot import training_plot
 from stts_export.scorer_training.prompts import Prompts
 from stts_export.scorer_training.questions import read_questions
-from stts_export.scorer_training.ranks import Ranks, joined_ranks
+from stts_export.scorer_training.ranks import Ranks, is_first_process, joined_ranks
 from stts_export.scorer_training.request import ScorerRequest
 from stts_export.scorer_training.state import Report, RunFolder, log_bytes
 from stts_export.scorer_training.write import write_taught
@@ -65,7 +65,8 @@ def train_scorer(request: ScorerRequest, tell: TellStep = tell_nobody) -> Taught
     check_makeable(request.folder)
     RunFolder(request.folder, request.settings()).check()
     check_folder(request.videos, wanted="a folder of videos")
-    checkpoint = open_checkpoint(request.checkpoint)
+    told = tell if is_first_process() else tell_nobody
+    checkpoint = open_checkpoint(request.checkpoint, None, told, lambda described: _scorer(request, described))
     positions = checkpoint.hf_config.stts.positions if checkpoint.hf_config.stts else None
     prompts = Prompts(checkpoint, positions or _POSITIONS)
     questions = read_questions(request.questions, prompts.check)

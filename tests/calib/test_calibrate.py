@@ -442,5 +442,5 @@ def test_a_bundle_scored_without_training_is_quantized_and_says_so(
     first = stream.run(frames[0], None, key=True)
     assert stream.run(frames[1], first.pooled, key=False).kept.sum() < first.kept.sum()
     said = capsys.readouterr().out
-    assert re.search(r"note: the comparison at the end: 2 clips take about \d+ s .* GB of memory, as two clips", said)
+    assert re.search(r"note: the comparison at the end: about \d+ s for 2 clips, .* GB of memory, at what two", said)
     assert "quantizing blocks, each alone: 0 of " in said

@@ -9,6 +9,7 @@ import pytest
 from stts_runtime.bundle import Bundle
 from stts_runtime.errors import BundleError
 from stts_runtime.hub_id import HubId, hub_id
+from stts_runtime.places import shown
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,12 @@ def test_where_a_bundle_belongs_the_command_that_builds_one_is_named(
     (tmp_path / "allenai").mkdir()
     with pytest.raises(BundleError, match=r"no such bundle: allenai/Molmo2-4C$"):
         Bundle.open(Path("allenai/Molmo2-4C"))
+
+
+@pytest.mark.parametrize("secret", ["https://user:hf_Secret@huggingface.co/a/b", "https://hf.co/a/b?token=hf_Secret"])
+def test_an_address_with_a_token_is_not_repeated(secret: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BundleError, match="no such bundle: https:/") as refused:
+        Bundle.open(Path(secret))
+    assert "Secret" not in str(refused.value)
+    assert shown("clips/night: a?b=c.mp4") == "clips/night: a?b=c.mp4", "a path is as it is"

@@ -19,6 +19,6 @@ def expected_comparison(bundle: Bundle, clips: int, questions: int) -> str:
     compare(bundle, Bundle.open(bundle.folder), 2, questions, lambda _: moments.append(clock.now()))
     seconds, resident = moments[1] - moments[0], psutil.Process().memory_info().rss
     return (
-        f"{clips} clips take about {in_words(clips * seconds)} before anything is quantized, and "
-        f"{resident / 1e9:.2f} GB of memory, as two clips took just now"
+        f"about {in_words(clips * seconds)} for {clips} clips, and {resident / 1e9:.2f} GB of memory, at what two "
+        "clips took just now with nothing quantized"
     )

@@ -26,8 +26,11 @@ from stts_export.checkpoint import open_checkpoint
 from stts_export.checkpoint.hub_progress import Progress
 from stts_export.checkpoint.importing import import_checkpoint
 from stts_export.errors import CheckpointError
+from stts_export.scorer_training.request import ScorerRequest
+from stts_export.scorer_training.train import train_scorer
 from stts_runtime import clock
 from stts_runtime.errors import MissingExtraError, UserError
+from tests.support.adapters import write_adapter
 from tests.support.hub import COMMIT, TOKEN, HubModel, HubStandIn, hub_stand_in, use_hub
 from tests.support.programs import BIN
 from tests.support.training_layout import write_training_layout
@@ -172,7 +175,7 @@ REFUSALS: list[tuple[Callable[[HubStandIn], object], str]] = [
     ),
     (
         lambda hub: lose(hub.models[NAME], "config.json", "manifest.json"),
-        "it is a bundle, built already: hf down",
+        "built already: hf download {0} --local-dir Molmo2-Tiny; stts-runtime run Molmo2-Tiny VIDEO --ask QUESTION$",
     ),
     (lambda hub: lose(hub.models[NAME], "config.json", "a.gguf"), "GGUF is llama.cpp's format"),
     (lambda hub: put(hub.models[NAME], "config.json", '{"model_type": "llava"}'), "config.json: model_type"),
@@ -207,7 +210,7 @@ def test_what_the_hub_refuses_is_one_sentence(
 
 @pytest.mark.parametrize(
     ("token", "message"),
-    [("hf_wrong", "does not take your token; sign in again: hf auth login"), ("hf_ü", "what no token can hold")],
+    [("hf_wrong", "does not take your token; sign in again: hf auth login"), ("hf_ü", "a character that no token has")],
 )
 def test_a_wrong_token_is_told_without_it(
     hub: HubStandIn, model: HubModel, monkeypatch: pytest.MonkeyPatch, token: str, message: str
@@ -331,9 +334,19 @@ def test_how_far_a_download_is_is_told_now_and_then(monkeypatch: pytest.MonkeyPa
             now[0] = 100.0 + seconds
             bar.update(1_100_000_000)
     assert told == [
-        "downloading m: 2.20 of 10.00 GB, 200.0 MB/s, 39 s left",
-        "downloading m: 4.40 of 10.00 GB, 200.0 MB/s, 28 s left",
+        "downloading m: 2.20 of 10.00 GB, 200.0 MB/s, about 39 s left",
+        "downloading m: 4.40 of 10.00 GB, 200.0 MB/s, about 28 s left",
     ]
+
+
+def test_what_an_earlier_try_left_counts_as_done_and_not_as_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, told = [100.0], list[str]()
+    monkeypatch.setattr(clock, "now", lambda: now[0])
+    progress = Progress("downloading m", 10_000_000_000, told.append)
+    with progress.bar(total=10_000_000_000, initial=7_000_000_000, unit="B") as bar:
+        now[0] = 110.0
+        bar.update(1_000_000_000)
+    assert told == ["downloading m: 8.00 of 10.00 GB, 100.0 MB/s, about 20 s left"]
 
 
 def test_a_bundle_says_which_commit_it_is_of(hub: HubStandIn, model: HubModel, tmp_path: Path) -> None:
@@ -363,6 +376,51 @@ def test_a_build_that_is_impossible_is_refused_before_weights_are_downloaded(
             stts_export.build(NAME, tmp_path / "b", **options)
     assert sorted(hub.got()) == sorted([*SMALL, *SMALL])
     assert not (tmp_path / "b").exists()
+
+
+def test_an_adapter_that_cannot_be_merged_is_refused_before_the_hub_is_asked(
+    hub: HubStandIn, model: HubModel, tmp_path: Path
+) -> None:
+    (tmp_path / "adapter").mkdir()
+    with pytest.raises(CheckpointError, match="is not an adapter"):
+        import_checkpoint(Path(NAME), tmp_path / "out", adapter=tmp_path / "adapter")
+    assert hub.asked == []
+
+
+def test_an_adapter_s_base_is_known_by_its_name_on_the_hub(hub: HubStandIn, model: HubModel, tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "adapter", model.folder)
+    for base, noted in ((NAME, False), ("allenai/Molmo2-8B", True)):
+        config = json.loads((adapter / "adapter_config.json").read_text())
+        (adapter / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": base}))
+        notes = import_checkpoint(Path(NAME), tmp_path / "out", adapter=adapter, replace=True)
+        about_base = [note for note in notes if "the adapter was trained on" in note]
+        assert (
+            about_base
+            == [f"the adapter was trained on {base}, and only shapes say that {NAME}@{COMMIT} is the same model"]
+            * noted
+        )
+
+
+def test_a_scorer_is_not_trained_before_what_is_downloaded_is_told_and_looked_at(
+    hub: HubStandIn, model: HubModel, tmp_path: Path
+) -> None:
+    (tmp_path / "videos").mkdir()
+    told: list[str] = []
+
+    def tell(step: str, done: int = 0, of: int = 0) -> None:
+        told.append(step)
+
+    with pytest.raises(CheckpointError, match="has a trained scorer already"):
+        train_scorer(ScorerRequest(checkpoint=Path(NAME), videos=tmp_path / "videos", out=tmp_path / "out"), tell)
+    assert "model.safetensors" not in hub.got()
+    assert [line for line in told if "of its files will be downloaded" in line]
+
+
+def test_of_another_folder_s_tokenizer_none_is_downloaded(
+    hub: HubStandIn, model: HubModel, micro_checkpoint: Path
+) -> None:
+    open_checkpoint(NAME, tokenizer=micro_checkpoint)
+    assert hub.got() == ["config.json", "video_preprocessor_config.json", "model.safetensors"]
 
 
 def test_the_program_asks_the_hub_that_the_environment_names_and_prints_no_token(

@@ -147,6 +147,14 @@ def test_other_clips_are_not_compared(tmp_path: Path) -> None:
         read_report(tmp_path / "b.jsonl")
 
 
+def test_two_files_of_one_name_are_not_mixed_up(tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+    evaluations = [evaluation(tmp_path / place, "change", {"full-t16": everywhere}, 60) for place in ("a", "b")]
+    with pytest.raises(UserError, match=r"^two files are called change, by which rows are told apart; rename"):
+        rows_of(evaluations)
+
+
 def test_the_script_writes_table_json_and_picture(tmp_path: Path) -> None:
     evaluation(tmp_path, "change", {"full-t16": everywhere, "clip-t16-k0.5": still, "random-t16-k0.5": still})
     evaluation(tmp_path, "frozen", {"clip-t16-k0.5": everywhere})

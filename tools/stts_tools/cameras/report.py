@@ -61,9 +61,12 @@ def read_report(path: Path) -> AccuracyReport:
 def rows_of(evaluations: Sequence[tuple[Answered, AccuracyReport]]) -> list[Row]:
     """All settings; the first evaluation is what the others are measured by.
 
-    Raises `UserError` unless all were asked the same.
+    Raises `UserError` unless all were asked the same, or if two have one name.
     """
     first, _ = evaluations[0]
+    names = [answered.name for answered, _ in evaluations]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"two files are called {twice[0]}, by which rows are told apart; rename one of them")
     for answered, _ in evaluations:
         if answered.asked.questions != first.asked.questions:
             raise UserError(f"{answered.name} was not asked the same as {first.name}; give both the same options")

@@ -40,7 +40,8 @@ class VllmRow(_Part):
     engine_first_token_ms: float
     """From the moment the engine takes up the first request to its first token: vision and prefill alone."""
     token_ms: float
-    """Of each further token, of all requests at once."""
+    """Of each further token of the request whose first token comes last, when all of them are decoded together. Those
+    before it end a few tokens sooner."""
 
 
 class VllmSettings(_Part):
@@ -82,22 +83,27 @@ class VllmMolmo2:
         )
 
     def row(self, frames: int, requests: int, tokens: int, rounds: int) -> VllmRow:
-        """Asks `requests` at once for one token and for 1 + `tokens`, in turns."""
+        """Asks `requests` at once for one token and for 1 + `tokens`, in turns.
+
+        The first call alone is timed from outside: the two do not overlap prefills alike, so their difference is no
+        time of tokens.
+        """
         self._asked(frames, requests, 1 + tokens, seed=-1)
-        first, engine, whole, length = [], [], [], 0
+        first, engine, each, length = [], [], [], 0
         for number in range(rounds):
             took, outputs = self._asked(frames, requests, 1, seed=number)
             first.append(took)
-            engine.append(min(_engine_seconds(output) for output in outputs))
+            engine.append(first_token_seconds(outputs))
             length = len(outputs[0].prompt_token_ids)
-            whole.append(self._asked(frames, requests, 1 + tokens, seed=number)[0] - took)
+            _, outputs = self._asked(frames, requests, 1 + tokens, seed=number)
+            each.append(token_seconds(outputs, tokens))
         return VllmRow(
             frames=frames,
             requests=requests,
             prompt_tokens=length,
             first_token_ms=_milliseconds(first),
             engine_first_token_ms=_milliseconds(engine),
-            token_ms=_milliseconds([seconds / tokens for seconds in whole]),
+            token_ms=_milliseconds(each),
         )
 
     def _asked(self, frames: int, requests: int, tokens: int, seed: int) -> tuple[float, list[Any]]:
@@ -127,9 +133,16 @@ def _prompt(frames: int, seed: int) -> dict[str, Any]:
     return {"prompt": text, "multi_modal_data": {"video": [(video, metadata)]}}
 
 
-def _engine_seconds(output: Any) -> float:
-    """Of vLLM's own clock, from the moment the request is taken up."""
-    return float(output.metrics.first_token_ts - output.metrics.scheduled_ts)
+def first_token_seconds(outputs: Sequence[Any]) -> float:
+    """By vLLM's own clock, from the moment the first request is taken up; `outputs` are in the order of requests."""
+    metrics = outputs[0].metrics
+    return float(metrics.first_token_ts - metrics.scheduled_ts)
+
+
+def token_seconds(outputs: Sequence[Any], tokens: int) -> float:
+    """By vLLM's own clock, of each of the `tokens` behind the first, where every request has its first already."""
+    last = max((output.metrics for output in outputs), key=lambda metrics: metrics.first_token_ts)
+    return float(last.last_token_ts - last.first_token_ts) / tokens
 
 
 def _milliseconds(seconds: Sequence[float]) -> float:
