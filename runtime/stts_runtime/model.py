@@ -25,6 +25,7 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.device import gpu_of, selected_gpu
 from stts_runtime.engines import EngineName, choose_engine
 from stts_runtime.errors import SourceError, UserError
+from stts_runtime.explaining import Explanation, Region, explain
 from stts_runtime.forms import FormArguments, Forms
 from stts_runtime.records import Answer, StreamAnswer, StreamEvent
 from stts_runtime.session import Clip, Session, Sessions, Wanted
@@ -150,6 +151,30 @@ class Model:
         notes = [*self._choice.notes, *([] if note is None else [note]), *clip.notes]
         watched = session.watch(window, read_milliseconds, notes)
         return Viewing(session, watched, self.forms)
+
+    def explain(
+        self,
+        source: Source,
+        *,
+        regions: Sequence[str | Region] = (),
+        keep: float | None = None,
+        frames: int | None = None,
+        times: ArrayLike | None = None,
+    ) -> Explanation:
+        """What the scorer makes of a clip, without a question: scores, what moves, and which keep would have kept a
+        region. `regions` are `Region`s or texts such as `0.4,0.5,0.2,0.3@4.5`. Other arguments as in `ask`.
+        """
+        parsed = [Region.parse(one) if isinstance(one, str) else one for one in regions]
+        return self._explained(self._clip(source, keep, frames, times), parsed)
+
+    def explained(self, source: str, wanted: Wanted, regions: Sequence[Region]) -> Explanation:
+        """As `explain`, with arguments that were checked before."""
+        return self._explained(Clip.open(self.bundle, source, wanted), regions)
+
+    def _explained(self, clip: Clip, regions: Sequence[Region]) -> Explanation:
+        self._opened()
+        with selected_gpu(self._device):
+            return explain(clip, self._choice.name, regions)
 
     def session(self, variant: str) -> Session:
         """One of the bundle's variants, loaded once."""

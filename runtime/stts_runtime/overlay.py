@@ -76,27 +76,37 @@ def caption(width: int, lines: Sequence[str]) -> Image:
     return strip
 
 
-def _frames(window: Window, kept: NDArray[np.bool_], points: Sequence[PointRecord]) -> Iterator[Image]:
-    """BGR pictures with a caption strip, in the source's proportions."""
+def shown_frame(window: Window, number: int) -> Image:
+    """BGR, in the source's proportions."""
     width = min(_MAX_WIDTH, max(2, round(_HEIGHT * window.aspect / 2) * 2))
-    shown = zip(window.frames, window.times_seconds, kept, strict=True)
-    for number, (pixels, time, row) in enumerate(shown):
-        frame = cv2.resize(pixels[..., ::-1], (width, _HEIGHT), interpolation=cv2.INTER_AREA).astype(np.uint8)
-        text = f"{time:.1f} s  {int(row.sum())}/{row.size}"
-        yield np.vstack([caption(width, [text]), marked(dimmed(frame, row), points, number)])
+    pixels = window.frames[number][..., ::-1]
+    return cv2.resize(pixels, (width, _HEIGHT), interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+def kept_caption(width: int, window: Window, kept: NDArray[np.bool_], number: int) -> Image:
+    """The moment of a frame and how many of its groups were kept; `kept` is (T, G)."""
+    text = f"{window.times_seconds[number]:.1f} s  {int(kept[number].sum())}/{kept[number].size}"
+    return caption(width, [text])
+
+
+def tiled(frames: Sequence[Image]) -> Image:
+    """Pictures of one size in rows, about as many as columns."""
+    padded = [cv2.copyMakeBorder(one, 0, _GAP, 0, _GAP, cv2.BORDER_CONSTANT, value=_DARK) for one in frames]
+    columns = math.ceil(math.sqrt(len(padded)))
+    padded += [np.full_like(padded[0], 24)] * (-len(padded) % columns)
+    return np.vstack([np.hstack(padded[start : start + columns]) for start in range(0, len(padded), columns)])
+
+
+def _frames(window: Window, kept: NDArray[np.bool_], points: Sequence[PointRecord] = ()) -> Iterator[Image]:
+    """BGR pictures with a caption strip, in the source's proportions."""
+    for number, row in enumerate(kept):
+        frame = marked(dimmed(shown_frame(window, number), row), points, number)
+        yield np.vstack([kept_caption(frame.shape[1], window, kept, number), frame])
 
 
 def sheet(window: Window, kept: NDArray[np.bool_], points: Sequence[PointRecord] = ()) -> Image:
     """All frames of a window in rows, with their dropped groups dark and `points` marked; `kept` is (T, G)."""
-    frames = [
-        cv2.copyMakeBorder(one, 0, _GAP, 0, _GAP, cv2.BORDER_CONSTANT, value=_DARK)
-        for one in _frames(window, kept, points)
-    ]
-    columns = math.ceil(math.sqrt(len(frames)))
-    blank = np.full_like(frames[0], 24)
-    padded = frames + [blank] * (-len(frames) % columns)
-    rows = [np.hstack(padded[start : start + columns]) for start in range(0, len(padded), columns)]
-    return np.vstack(rows)
+    return tiled(list(_frames(window, kept, points)))
 
 
 class Pictured:

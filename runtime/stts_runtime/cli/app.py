@@ -9,6 +9,7 @@ from stts_runtime.cli.chat import chat_command
 from stts_runtime.cli.check import check_command
 from stts_runtime.cli.compile import compile_command
 from stts_runtime.cli.doctor import doctor_command
+from stts_runtime.cli.explain import explain_command
 from stts_runtime.cli.options import VersionOption
 from stts_runtime.cli.run import run_command
 from stts_runtime.cli.serve import serve_command
@@ -25,6 +26,7 @@ def program(version: VersionOption = False) -> None:
 
 app.command("run")(run_command)
 app.command("chat")(chat_command)
+app.command("explain")(explain_command)
 app.command("stream")(stream_command)
 app.command("serve")(serve_command)
 app.command("bench")(bench_command)
