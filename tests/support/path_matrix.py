@@ -42,18 +42,21 @@ _TEXTS = frozenset(
         "arch",
         "setting",
         "judge",
+        "region",
     )
 )
 """Options of text that name no path."""
 _SUFFIXES = {
     "overlay": ".png", "plot": ".png", "report": ".json", "points": ".json", "answers": ".jsonl", "save_frames": ".npz",
     "write_reference": ".npz", "reference": ".npz", "to": ".jsonl", "config": ".yaml", "sources": ".mp4",
-    "source": ".mp4", "frames_from": ".mp4", "questions": ".jsonl", "page": ".html",
+    "source": ".mp4", "frames_from": ".mp4", "questions": ".jsonl", "page": ".html", "arrays": ".npz",
 }  # fmt: skip
+_OUT_SUFFIXES = {"run.out": ".jsonl", "explain.out": ".png"}
 _FOLDERS_MADE = ("build.out", "import.out", "calibrate.out", "train-scorer.out", "stream.preview")
 _FILES_MADE = (
     "run.overlay", "run.points", "run.out", "bench.plot", "calibrate.save_frames", "calibrate.report",
     "calibrate.plot", "evaluate.report", "evaluate.plot", "evaluate.answers", "verify.write_reference", "stream.to",
+    "explain.out", "explain.arrays",
 )  # fmt: skip
 _MADE = {
     **{name: {"not there", "an empty file"} for name in _FILES_MADE},
@@ -154,8 +157,8 @@ class Option:
 
     @property
     def suffix(self) -> str:
-        if self.name == "run.out":
-            return ".jsonl"
+        if self.name in _OUT_SUFFIXES:
+            return _OUT_SUFFIXES[self.name]
         return _SUFFIXES.get(self.parameter, "")
 
     def kinds(self) -> Mapping[str, Callable[[Path], Path | str]]:

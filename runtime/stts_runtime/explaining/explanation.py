@@ -17,7 +17,7 @@ from stts_runtime.engines import EngineName, load_vision
 from stts_runtime.engines.finite import check_scores
 from stts_runtime.errors import UserError
 from stts_runtime.explaining.heat import heat_sheet, write_heat
-from stts_runtime.explaining.keeps import kept_by, least_keeps
+from stts_runtime.explaining.keeps import keeps_part, kept_by, least_keeps
 from stts_runtime.explaining.motion import change_of_groups, least_change
 from stts_runtime.explaining.record import ExplanationRecord, MotionRecord, RegionRecord, VariantRecord
 from stts_runtime.explaining.region import Region
@@ -165,9 +165,8 @@ class Explanation:
     def _region(self, region: Region) -> RegionRecord:
         wanted = region.groups(self.window, self._side)
         part, whole = least_keeps(self.scores, wanted)
-        shown = wanted.any(axis=1)
         wholly = [name for name, kept in self._kept_by.items() if kept[wanted].all()]
-        partly = [name for name, kept in self._kept_by.items() if (kept & wanted).any(axis=1)[shown].all()]
+        partly = [name for name, kept in self._kept_by.items() if keeps_part(kept, wanted)]
         return RegionRecord(
             region=str(region),
             times_seconds=[round(float(self.window.times_seconds[one]), 3) for one in region.frames(self.window)],

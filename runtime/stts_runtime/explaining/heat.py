@@ -65,7 +65,7 @@ def _frame(frame: Image, level: NDArray[np.float32] | None, kept: NDArray[np.boo
     """`level` (G,) is 0 to 1; without it the frame has its own colours."""
     if level is None:
         return frame
-    grey = cv2.cvtColor(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    grey = cv2.cvtColor(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR).astype(np.uint8)
     heat = _coloured(_enlarged(level * 255, grey))
     mixed = cv2.addWeighted(heat, _HEAT, grey, 1 - _HEAT, 0)
     return _outlined(mixed.astype(np.uint8), _enlarged(kept, grey))

@@ -30,6 +30,12 @@ def kept_by(scores: NDArray[np.float32], budget: TokenBudget) -> NDArray[np.bool
     return kept
 
 
+def keeps_part(kept: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> bool:
+    """Whether at least one group of `wanted` is among `kept` in each of its frames; both are (T, G)."""
+    found = np.count_nonzero(kept & wanted, axis=1)
+    return bool(found[np.count_nonzero(wanted, axis=1) > 0].all())
+
+
 def least_keeps(scores: NDArray[np.float32], wanted: NDArray[np.bool_]) -> tuple[float, float]:
     """The smallest keeps over the clip, to three digits, that keep at least one group of `wanted` (T, G) in each of its
     frames, and all of `wanted`.
@@ -45,8 +51,11 @@ def least_keeps(scores: NDArray[np.float32], wanted: NDArray[np.bool_]) -> tuple
 
 
 def _least_keep(frames: int, groups: int, kept: int) -> float:
-    """The smallest keep whose budget keeps that many groups: budgets round, so the quotient may be a step off."""
-    for step in range(math.ceil(_STEPS * max(kept / (frames * groups), 1 / frames)) - 1, _STEPS):
+    """The smallest keep whose budget keeps that many groups. Budgets round what is dropped down, so it may be any above
+    that of one group less.
+    """
+    least = max((kept - 1) / (frames * groups), 1 / frames)
+    for step in range(math.floor(_STEPS * least), _STEPS):
         keep = step / _STEPS
         if keep >= 1 / frames and TokenBudget(frames, groups, keep).kept >= kept:
             return keep
