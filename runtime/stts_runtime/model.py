@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, overload
 
@@ -25,7 +26,7 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.device import gpu_of, selected_gpu
 from stts_runtime.engines import EngineName, choose_engine
 from stts_runtime.errors import SourceError, UserError
-from stts_runtime.explaining import Explanation, Region, explain
+from stts_runtime.explaining import Explanation, Region, as_regions, explain
 from stts_runtime.forms import FormArguments, Forms
 from stts_runtime.records import Answer, StreamAnswer, StreamEvent
 from stts_runtime.session import Clip, Session, Sessions, Wanted
@@ -154,7 +155,7 @@ class Model:
 
     def explain(
         self,
-        source: Source,
+        source: Source | Clip,
         *,
         regions: Sequence[str | Region] = (),
         keep: float | None = None,
@@ -164,17 +165,10 @@ class Model:
         """What the scorer makes of a clip, without a question: scores, what moves, and which keep would have kept a
         region. `regions` are `Region`s or texts such as `0.4,0.5,0.2,0.3@4.5`. Other arguments as in `ask`.
         """
-        parsed = [Region.parse(one) if isinstance(one, str) else one for one in regions]
-        return self._explained(self._clip(source, keep, frames, times), parsed)
-
-    def explained(self, source: str, wanted: Wanted, regions: Sequence[Region]) -> Explanation:
-        """As `explain`, with arguments that were checked before."""
-        return self._explained(Clip.open(self.bundle, source, wanted), regions)
-
-    def _explained(self, clip: Clip, regions: Sequence[Region]) -> Explanation:
         self._opened()
+        clip = source if isinstance(source, Clip) else self._clip(source, keep, frames, times)
         with selected_gpu(self._device):
-            return explain(clip, self._choice.name, regions)
+            return explain(replace(clip, notes=[*self._choice.notes, *clip.notes]), self.engine, as_regions(regions))
 
     def session(self, variant: str) -> Session:
         """One of the bundle's variants, loaded once."""

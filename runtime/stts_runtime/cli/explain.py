@@ -13,13 +13,13 @@ from stts_runtime.cli.options import BundleArgument, DeviceOption, EngineOption,
 from stts_runtime.cli.show import console, show_note
 from stts_runtime.cli.text import printable
 from stts_runtime.device import gpu_of, select_gpu
-from stts_runtime.explaining import ExplanationRecord, Region
+from stts_runtime.explaining import ExplanationRecord, as_regions
 from stts_runtime.explaining.explanation import ARRAYS_SUFFIX
 from stts_runtime.explaining.heat import SUFFIXES
 from stts_runtime.explaining.record import RegionRecord
 from stts_runtime.model import load
 from stts_runtime.outputs import check_output
-from stts_runtime.session import Wanted
+from stts_runtime.session import Clip, Wanted
 from stts_runtime.video import check_source
 
 
@@ -55,8 +55,9 @@ def explain_command(
     for path, suffixes in ((out, SUFFIXES), (arrays, (ARRAYS_SUFFIX,))):
         if path is not None:
             check_output(path, suffixes, source, bundle)
-    regions = [Region.parse(text) for text in region or []]
-    explanation = load(bundle, engine, device).explained(source, Wanted(keep, budget, frames), regions)
+    regions = as_regions(region or [])
+    model = load(bundle, engine, device)
+    explanation = model.explain(Clip.open(model.bundle, source, Wanted(keep, budget, frames)), regions=regions)
     record = explanation.record()
     if as_json:
         print(record.model_dump_json(), flush=True)

@@ -2,6 +2,6 @@
 
 from stts_runtime.explaining.explanation import Explanation, explain
 from stts_runtime.explaining.record import ExplanationRecord
-from stts_runtime.explaining.region import Region
+from stts_runtime.explaining.region import Region, as_regions
 
-__all__ = ["Explanation", "ExplanationRecord", "Region", "explain"]
+__all__ = ["Explanation", "ExplanationRecord", "Region", "as_regions", "explain"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,6 +84,19 @@ class Region:
         rows, columns = _cells(top, bottom, side), _cells(left, right, side)
         covered[self.frames(window), rows, columns] = True
         return covered.reshape(len(covered), -1)
+
+
+def as_regions(given: Sequence[object] | Region) -> list[Region]:
+    """One or several, of which texts are read. Raises `UserError` for anything else."""
+    return [_as_region(one) for one in ([given] if isinstance(given, str | Region) else given)]
+
+
+def _as_region(given: object) -> Region:
+    if isinstance(given, str):
+        return Region.parse(given)
+    if not isinstance(given, Region):
+        raise UserError(f"a region should be text such as 0.4,0.5,0.2,0.3@4.5, or a Region, got {given!r}")
+    return given
 
 
 def _cells(start: float, end: float, side: int) -> slice:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stts_runtime.errors import UserError
-from stts_runtime.explaining import Region
+from stts_runtime.explaining import Region, as_regions
 from stts_runtime.video import Window
 
 TIMES = np.array([0.0, 1.0, 2.0])
@@ -60,3 +60,9 @@ def test_a_moment_means_the_nearest_frame() -> None:
 def test_what_is_no_region_is_refused_with_what_is_allowed(text: str, message: str) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
         cells(text)
+
+
+def test_python_takes_texts_and_regions_and_nothing_else() -> None:
+    assert as_regions("0,0,1,1") == as_regions([Region(0, 0, 1, 1)]) == [Region(0, 0, 1, 1)]
+    with pytest.raises(UserError, match=re.escape("a region should be text such as 0.4,0.5,0.2,0.3@4.5, or a Region")):
+        as_regions([(0, 0, 1, 1)])

@@ -35,7 +35,8 @@ def chosen(losses: NDArray[np.float64], threshold: float) -> NDArray[np.int64]:
     """(C,): which keep each clip gets, the smallest that loses at most `threshold`; the last where none does."""
     fits = losses <= threshold
     fits[:, -1] = True
-    return np.argmax(fits, axis=1).astype(np.int64)
+    smallest: NDArray[np.int64] = np.argmax(fits, axis=1)
+    return smallest
 
 
 def threshold_for(losses: NDArray[np.float64], tokens: NDArray[np.int64], mean_tokens: float) -> float:
