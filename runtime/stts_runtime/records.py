@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
 from stts_runtime import clock
 from stts_runtime.answering.reply import Finish, Reply
@@ -37,7 +37,9 @@ class TokenRecord(RecordPart):
     visual_kept: int
     prompt: int
     cached: int = 0
-    """Of the prompt's, those that were in the language model's cache from an earlier question."""
+    """Of the prompt's, those that were in the language model's cache from an earlier question. JSON has it where the
+    question follows turns; else the window was there, which `reused_prefix` says, or nothing.
+    """
     generated: int
 
 
@@ -73,6 +75,22 @@ class AnswerRecord(RecordPart):
     """What all answers have in common. Each kind lists its fields in the order of its JSON."""
 
     _kept: NDArray[np.bool_] | None = PrivateAttr(None)
+    _only_shares_the_window: bool = PrivateAttr(False)
+
+    @property
+    def only_shares_the_window(self) -> bool:
+        """Whether it is one answer of several about a window, and no part of a conversation."""
+        return self._only_shares_the_window
+
+    @model_serializer(mode="wrap")
+    def _as_first_readers_know_it(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Their records have several questions about one window, and no other word for it than `reused_prefix`."""
+        fields = self._without_defaults(whole)
+        if self._only_shares_the_window:
+            fields.pop("reused_vision", None)
+            if "tokens" in fields:
+                fields["tokens"].pop("cached", None)
+        return fields
 
     @property
     def kept(self) -> NDArray[np.bool_]:
@@ -131,7 +149,7 @@ class Answer(AnswerRecord, Pictured):
     tokens: TokenRecord
     milliseconds: MillisecondRecord
     reused_vision: bool = False
-    """The visual tokens were computed for an earlier question."""
+    """The visual tokens were computed for an earlier question. JSON leaves it out where `reused_prefix` says so."""
     reused_prefix: bool
     """The video was prefilled for an earlier question about the same window."""
     notes: list[str]
@@ -178,6 +196,7 @@ class Answer(AnswerRecord, Pictured):
             count=pointed.count,
         )
         answer._kept, answer._window = kept, window
+        answer._only_shares_the_window = reply.only_shares_the_window
         return answer
 
     @property
@@ -286,7 +305,7 @@ class StreamAnswer(AnswerRecord):
             notes=pointed.notes,
             **rest,
         )
-        answer._kept = kept
+        answer._kept, answer._only_shares_the_window = kept, reply.only_shares_the_window
         return answer
 
 

@@ -56,6 +56,12 @@ class Result(Answer):
 
     settings: AnswerSettings
 
+    @classmethod
+    def of(cls, answer: Answer, settings: AnswerSettings) -> Result:
+        result = cls(**dict(answer), settings=settings)
+        result._only_shares_the_window = answer.only_shares_the_window
+        return result
+
 
 class _Line(BaseModel):
     """What matters of a line that is there already."""
@@ -85,7 +91,7 @@ class Results:
 
     def add(self, answer: Answer) -> None:
         """Raises `UserError` if the answer cannot be written, and then nothing of it is in the file."""
-        line = Result(**dict(answer), settings=self._settings).model_dump_json() + "\n"
+        line = Result.of(answer, self._settings).model_dump_json() + "\n"
         with self._writing():
             append_whole(self._file, line.encode())
         self._answered.add((answer.source, answer.question))

@@ -47,7 +47,7 @@ class AdapterConfig(Section):
     lora_alpha: float = 8
     use_rslora: bool = False
     use_dora: bool = False
-    rank_pattern: dict[str, int] | None = None
+    rank_pattern: dict[str, Annotated[int, Field(ge=1)]] | None = None
     alpha_pattern: dict[str, float] | None = None
     init_lora_weights: bool | str | None = True
 

@@ -50,6 +50,7 @@ FIRST_FIELDS: dict[str, dict[str, Any]] = {
         "finish": str, "trigger": str, "novelty": float, "times_seconds": list, "key_frames": list,
         "kept_per_frame": list, "tokens": dict, "milliseconds": dict, "age_ms": dict, "dropped": dict,
     },
+    "tokens": {"visual_in": int, "visual_kept": int, "prompt": int, "generated": int},
     "settings": {
         "bundle_sha256": str, "engine": str, "keep": float, "budget": str | None, "frames": int | None,
         "max_tokens": int,
@@ -60,7 +61,9 @@ FIRST_FIELDS: dict[str, dict[str, Any]] = {
 
 def first_reader(name: str) -> type[BaseModel]:
     fields: dict[str, Any] = {field: (kind, ...) for field, kind in FIRST_FIELDS[name].items()}
-    if name != "settings":
+    if "tokens" in fields:
+        fields["tokens"] = (first_reader("tokens"), ...)
+    if name.startswith("stts."):
         fields["schema_name"] = (Literal[name], name)
     return create_model("FirstReader", __config__=ConfigDict(extra="forbid"), **fields)
 
@@ -70,6 +73,25 @@ def test_answers_that_use_nothing_new_are_read_by_the_first_readers(answer: Answ
     line = answer.model_dump_json()
     assert first_reader(answer.schema_name).model_validate_json(line).model_dump() == json.loads(line)
     assert dict(type(answer).model_validate_json(line)) == dict(answer)
+
+
+@pytest.mark.parametrize(
+    "answer", [answer_of("yes", cached=30, seen=True), stream_answer_of("yes", cached=30)], ids=["clip", "stream"]
+)
+def test_so_is_the_second_of_two_questions_about_one_window(answer: Answer | StreamAnswer) -> None:
+    assert answer.tokens.cached == 30
+    line = answer.model_dump_json()
+    assert first_reader(answer.schema_name).model_validate_json(line).model_dump() == json.loads(line)
+    assert "reused_vision" not in answer.model_dump(include={"reused_vision"})
+
+
+def test_a_conversation_and_what_was_seen_for_somebody_else_are_new() -> None:
+    record = json.loads(answer_of("yes", cached=30, turns=1, seen=True).model_dump_json())
+    assert (record["tokens"]["cached"], record["reused_vision"], record["reused_prefix"]) == (30, True, True)
+    again = Answer.model_validate(record)
+    assert again.model_dump() == record
+    record = json.loads(answer_of("yes", seen=True).model_dump_json())
+    assert (record["reused_vision"], record["reused_prefix"]) == (True, False)
 
 
 def test_settings_that_use_nothing_new_are_read_by_the_first_readers() -> None:

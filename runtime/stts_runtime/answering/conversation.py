@@ -182,7 +182,8 @@ class Conversation:
         logprobs = picker.logprobs and [one for one in picker.logprobs if one.token not in self._eos_ids]
         cached = len(prefix) * reused + calls[held].start
         prompt_tokens = len(prefix) + calls[-1].end
-        return Reply(question, text, made, prompt_tokens, cached, spent, reused, scored, logprobs, picker.schema)
+        turns = len(history)
+        return Reply(question, text, made, prompt_tokens, cached, spent, reused, scored, logprobs, picker.schema, turns)
 
     @contextmanager
     def _behind(self, calls: Sequence[Call]) -> Iterator[int]:

@@ -35,7 +35,14 @@ class Reply:
     """Of the tokens of `generation` but its end, if they were asked for."""
     schema: SchemaState | None = None
     """That the answer was kept to, as it is at its end."""
+    turns: int = 0
+    """Questions with their answers that went before."""
 
     @property
     def finish(self) -> Finish:
         return "end" if self.generation.ended else "length"
+
+    @property
+    def only_shares_the_window(self) -> bool:
+        """Whether it found the window in the cache, and is no part of a conversation."""
+        return self.reused_prefix and not self.turns

@@ -112,7 +112,8 @@ def _notes(about_others: int, unsaid: int) -> list[str]:
         notes.append(f"{about_others} earlier messages are about another picture or clip, and not in the prompt")
     if unsaid:
         notes.append(
-            f"{unsaid} messages are not in the prompt, which begins with a user's and has no tools and no empty ones"
+            f"{unsaid} messages were left out of the prompt: those of tools, those without content, and those of the "
+            "assistant before the first question"
         )
     return notes
 

@@ -10,6 +10,7 @@ import math
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -37,8 +38,8 @@ class LookCache:
         self._most_bytes, self._most_seconds = most_bytes, most_seconds
         self._kept: OrderedDict[tuple[Kind, Hashable], _Kept] = OrderedDict()
         """The least recently used first."""
-        self._under_way: set[tuple[Kind, Hashable]] = set()
-        self._change = threading.Condition()
+        self._under_way: dict[tuple[Kind, Hashable], Future[Any]] = {}
+        self._lock = threading.Lock()
         self.size_bytes = 0
         self.hits: Counter[Kind] = Counter()
         self.misses: Counter[Kind] = Counter()
@@ -49,41 +50,62 @@ class LookCache:
     def get(
         self, kind: Kind, key: Hashable, make: Callable[[], Value], size_of: Callable[[Value], int]
     ) -> tuple[Value, bool]:
-        """The value, and whether it was there. Who asks for what is being made waits for it; if that fails, the next
-        tries. Raises what `make` raises, and then nothing is kept.
+        """The value, and whether it was there. Who asks for what is being made waits for it and gets it, kept or not;
+        if that fails, the next tries. Raises what `make` raises, and then nothing is kept.
         """
         full = kind, key
-        with self._change:
-            self._change.wait_for(lambda: full in self._kept or full not in self._under_way)
-            self._forget(lambda oldest: oldest.used < clock.now() - self._most_seconds)
-            if full in self._kept:
-                self.hits[kind] += 1
-                self._kept.move_to_end(full)
-                kept = self._kept[full]
-                kept.used = clock.now()
-                value: Value = kept.value
-                return value, True
-            self.misses[kind] += 1
-            self._under_way.add(full)
+        while True:
+            with self._lock:
+                self._forget(lambda oldest: oldest.used < clock.now() - self._most_seconds)
+                if full in self._kept:
+                    return self._hit(full), True
+                others = self._under_way.get(full)
+                if others is None:
+                    self.misses[kind] += 1
+                    self._under_way[full] = mine = Future[Any]()
+                    break
+            if others.exception() is None:
+                with self._lock:
+                    self.hits[kind] += 1
+                return others.result(), True
+        return self._made(full, mine, make, size_of), False
+
+    def _hit(self, full: tuple[Kind, Hashable]) -> Any:
+        self.hits[full[0]] += 1
+        self._kept.move_to_end(full)
+        kept = self._kept[full]
+        kept.used = clock.now()
+        return kept.value
+
+    def _made(
+        self, full: tuple[Kind, Hashable], mine: Future[Any], make: Callable[[], Value], size_of: Callable[[Value], int]
+    ) -> Value:
         try:
             value = make()
             self._keep(full, value, size_of(value))
-        finally:
-            with self._change:
-                self._under_way.remove(full)
-                self._change.notify_all()
-        return value, False
+        except BaseException as error:
+            # Who waits tries itself, so it must not be found any more.
+            self._no_longer_under_way(full)
+            mine.set_exception(error)
+            raise
+        self._no_longer_under_way(full)
+        mine.set_result(value)
+        return value
+
+    def _no_longer_under_way(self, full: tuple[Kind, Hashable]) -> None:
+        with self._lock:
+            del self._under_way[full]
 
     def drop(self, kind: Kind, key: Hashable) -> None:
         """Of what turned out to be bad."""
-        with self._change:
+        with self._lock:
             kept = self._kept.pop((kind, key), None)
             self.size_bytes -= kept.size_bytes if kept else 0
 
     def _keep(self, full: tuple[Kind, Hashable], value: object, size: int) -> None:
         if size > self._most_bytes:
             return
-        with self._change:
+        with self._lock:
             self._kept[full] = _Kept(value, size, clock.now())
             self.size_bytes += size
             self._forget(lambda _: self.size_bytes > self._most_bytes)

@@ -173,6 +173,7 @@ def as_pickle(folder: Path) -> None:
         (configured(rank_pattern={"q_proj": 2}), "are no LoRA of rank 2"),
         (configured(alpha_pattern={"(": 2}), "the pattern .* is no regular expression"),
         (configured(r=0), "adapter_config.json: r: "),
+        (configured(rank_pattern={"q_proj": 0}), "adapter_config.json: rank_pattern.q_proj: "),
         (stored(Q_lora_B__weight=None), "holds no .*q_proj.lora_B, though the other matrix is there"),
         (stored(Q_lora_B__bias=torch.ones(4)), "q_proj.lora_B.bias, which cannot be merged"),
         (stored(Q_lora_diag=torch.ones(4)), "q_proj.lora_diag, which cannot be merged"),

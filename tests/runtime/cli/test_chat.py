@@ -26,7 +26,8 @@ def test_each_line_follows_those_before_it_until_a_new_conversation(micro_bundle
     first, second, anew = (Answer.model_validate_json(line) for line in done.stdout.splitlines())
     assert [one.question for one in (first, second, anew)] == ["Who?", "Why?", "Who?"]
     assert second.tokens.prompt > first.tokens.prompt == anew.tokens.prompt
-    assert second.tokens.cached > anew.tokens.cached > first.tokens.cached == 0
+    assert [one.reused_prefix for one in (first, second, anew)] == [False, True, True]
+    assert second.tokens.cached > first.tokens.cached == 0
     assert anew.answer == first.answer
 
 

@@ -18,19 +18,25 @@ def sized(value: int) -> int:
     return value
 
 
-def test_however_many_ask_at_the_same_time_it_is_made_once() -> None:
-    cache, made = LookCache(100), []
+@pytest.mark.parametrize(("room", "kept"), [(100, 10), (0, 0)], ids=["kept", "not kept"])
+def test_however_many_ask_at_the_same_time_it_is_made_once(room: int, kept: int) -> None:
+    cache, made = LookCache(room), []
+    all_there = threading.Barrier(8)
 
     def make() -> int:
         made.append(threading.get_ident())
-        time.sleep(0.05)
+        time.sleep(0.2)
         return 10
 
+    def ask(_: int) -> tuple[int, bool]:
+        all_there.wait(10)
+        return cache.get("frames", "a", make, sized)
+
     with ThreadPoolExecutor(8) as pool:
-        found = [one.result() for one in [pool.submit(cache.get, "frames", "a", make, sized) for _ in range(8)]]
+        found = list(pool.map(ask, range(8)))
     assert len(made) == 1
     assert sorted(found) == [(10, False), *[(10, True)] * 7]
-    assert (cache.misses["frames"], cache.hits["frames"], cache.size_bytes) == (1, 7, 10)
+    assert (cache.misses["frames"], cache.hits["frames"], cache.size_bytes) == (1, 7, kept)
 
 
 def test_the_least_recently_used_goes_first() -> None:

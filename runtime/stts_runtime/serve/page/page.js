@@ -531,10 +531,12 @@ class Side {
 }
 
 // Then its milliseconds are not what it costs to look.
-const reused = (answer) => answer.reused_vision || answer.tokens.cached > 0;
+const reused = (answer) => answer.reused_vision || answer.reused_prefix;
 
-function keptOf({ reused_vision, tokens }) {
+// Records say `cached` of a conversation alone.
+function keptOf({ reused_vision, reused_prefix, tokens }) {
   if (tokens.cached) return `; ${tokens.cached} of the prompt's ${tokens.prompt} tokens were kept from before`;
+  if (reused_prefix) return "; its part of the prompt was kept from before";
   return reused_vision ? "; its visual tokens were kept from before" : "";
 }
 
