@@ -80,7 +80,8 @@ def shown_frame(window: Window, number: int) -> Image:
     """BGR, in the source's proportions."""
     width = min(_MAX_WIDTH, max(2, round(_HEIGHT * window.aspect / 2) * 2))
     pixels = window.frames[number][..., ::-1]
-    return cv2.resize(pixels, (width, _HEIGHT), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    shown: Image = cv2.resize(pixels, (width, _HEIGHT), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    return shown
 
 
 def kept_caption(width: int, window: Window, kept: NDArray[np.bool_], number: int) -> Image:
