@@ -40,6 +40,9 @@ KeepOption = Annotated[
 PruneAtOption = Annotated[
     Optional[int], typer.Option(min=0, help="Layer to score. Default: as the checkpoint says, else 3 or less.")
 ]
+ChangeStepsOption = Annotated[
+    int, typer.Option(min=0, help="The first of them: teach change between frames alone, which is quick.")
+]
 MinutesOption = Annotated[
     Optional[float], typer.Option(min=0.01, help="Of the whole run, if these are over before its steps.")
 ]
@@ -57,6 +60,7 @@ def train_scorer_command(
     keep: KeepOption = None,
     prune_at: PruneAtOption = None,
     steps: Annotated[int, typer.Option(min=1, help="Of the whole run.")] = 2000,
+    change_steps: ChangeStepsOption = 500,
     minutes: MinutesOption = None,
     clips: Annotated[int, typer.Option(min=1, help="A step, of all GPUs together.")] = 8,
     rate: Annotated[float, typer.Option(min=1e-8, max=1.0, help="Highest learning rate.")] = 3e-4,
@@ -88,6 +92,7 @@ def train_scorer_command(
         keeps=tuple(keep or (0.5,)),
         prune_at=prune_at,
         steps=steps,
+        change_steps=change_steps,
         minutes=math.inf if minutes is None else minutes,
         clips=clips,
         rate=rate,

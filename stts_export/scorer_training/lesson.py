@@ -6,6 +6,9 @@ task's loss in "Unified Spatio-Temporal Token Scoring for Efficient Video VLMs",
 (scores against 1 - cosine similarity with the frame before) is taken as it is. Neither needs a label.
 
 Both models are one: layers up to the scored one run once for both.
+
+Change is taught first, alone: that needs those layers and nothing behind them. A scorer that knows nothing yet keeps
+groups at random, and from what that does to answers it learns to bias nothing rather than what to keep.
 """
 
 from __future__ import annotations
@@ -29,20 +32,35 @@ SCORE_WEIGHT = 0.5
 """Of the auxiliary loss, next to the answers'; as published."""
 
 
+class ChangeOutcome(NamedTuple):
+    """How far scores are from change, in means over clips, frames and groups."""
+
+    loss: Tensor
+    """Cross-entropy. Its lowest point is that of the squared distance, which the reference takes; that one's gradient
+    vanishes with the scores, and change is a few hundredths nearly everywhere."""
+    squared: Tensor
+    """The squared distance."""
+    mean: Tensor
+    """Of change itself."""
+    mean_square: Tensor
+    """The same."""
+
+
 class Outcome(NamedTuple):
     """Means over the clips."""
 
-    answer_loss: Tensor
-    """Kullback-Leibler divergence a token, in nats."""
-    score_loss: Tensor
-    agreement: Tensor
+    change: ChangeOutcome
+    answer_loss: Tensor | None
+    """Kullback-Leibler divergence a token, in nats; None, as `agreement` is, where change alone was taught."""
+    agreement: Tensor | None
     """Share of the answers' tokens that are the pruned model's first choice too."""
     kept_Bt: Tensor
     """Share of the groups kept of every frame but the first."""
 
     @property
     def loss(self) -> Tensor:
-        return self.answer_loss + SCORE_WEIGHT * self.score_loss
+        auxiliary = SCORE_WEIGHT * self.change.loss
+        return auxiliary if self.answer_loss is None else self.answer_loss + auxiliary
 
 
 class Written(NamedTuple):
@@ -76,14 +94,32 @@ class Lesson:
         logits = self._logits(prefixes, written, pruned, budget)
         return self._outcome(pruned, written.logits_mV, logits, scored, budget)
 
+    def on_change(self, clips: Clips, keep: float) -> Outcome:
+        """Nothing but what is up to the scored layer."""
+        frames_BTHWC = clips.frames_BTHWC.to(self._device)
+        budget = TokenBudget(frames_BTHWC.shape[1], self._config.groups, keep)
+        with torch.no_grad():
+            scored, _ = self._scored_layer(frames_BTHWC)
+        scores_BTG = self._vision.scores(scored, budget)
+        kept_BK = kept_groups(scores_BTG.detach(), budget)
+        return Outcome(self._change(scores_BTG, scored, budget), None, None, _kept(kept_BK, budget))
+
+    def _scored_layer(self, frames_BTHWC: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+        """Its output, and those of the feature layers among it and those before."""
+        vision = self._vision
+        x = vision.vision_tower.embed(patches_of_frames(frames_BTHWC.flatten(0, 1), self._config))
+        everywhere = whole_frames(frames_BTHWC.shape[:2].numel(), self._config.heads)
+        before, scored = vision.run_blocks(
+            x, range(self._scored + 1), everywhere, frozenset(self._config.feature_layers)
+        )
+        return scored, before
+
     @torch.no_grad()
     def _unpruned(self, frames_BTHWC: Tensor) -> tuple[Tensor, Hidden]:
         """Output of the scored layer, and the feature layers with nothing pruned."""
         vision, layers = self._vision, frozenset(self._config.feature_layers)
         everywhere = whole_frames(frames_BTHWC.shape[:2].numel(), self._config.heads)
-        patches_BTNP = patches_of_frames(frames_BTHWC.flatten(0, 1), self._config)
-        x = vision.vision_tower.embed(patches_BTNP)
-        before, scored = vision.run_blocks(x, range(self._scored + 1), everywhere, layers)
+        scored, before = self._scored_layer(frames_BTHWC)
         after, _ = vision.run_blocks(scored, range(self._scored + 1, self._config.layers), everywhere, layers)
         return scored, Hidden({**before, **after}, None, None)
 
@@ -144,11 +180,21 @@ class Lesson:
     ) -> Outcome:
         assert pruned.scores_BTG is not None
         assert pruned.kept_BK is not None
-        change_BtG = change_since_before(scored, budget.frames, self._config)
-        score_loss = F.mse_loss(pruned.scores_BTG[:, 1:], change_BtG)
         now, wanted = (F.log_softmax(logits.float(), dim=-1) for logits in (logits_mV, wanted_mV))
         answer_loss = F.kl_div(now, wanted, log_target=True, reduction="batchmean")
         agreement = (now.argmax(dim=-1) == wanted.argmax(dim=-1)).float().mean()
-        frame_BK = pruned.kept_BK // budget.groups
-        kept_BT = F.one_hot(frame_BK, budget.frames).sum(dim=1) / budget.groups
-        return Outcome(answer_loss, score_loss, agreement, kept_BT[:, 1:])
+        change = self._change(pruned.scores_BTG, scored, budget)
+        return Outcome(change, answer_loss, agreement, _kept(pruned.kept_BK, budget))
+
+    def _change(self, scores_BTG: Tensor, scored: Tensor, budget: TokenBudget) -> ChangeOutcome:
+        scores_BtG = scores_BTG[:, 1:].float()
+        change_BtG = change_since_before(scored, budget.frames, self._config).clamp(0, 1)
+        with torch.autocast(self._device.type, enabled=False):
+            loss = F.binary_cross_entropy(scores_BtG, change_BtG)
+        squared = F.mse_loss(scores_BtG.detach(), change_BtG)
+        return ChangeOutcome(loss, squared, change_BtG.mean(), (change_BtG * change_BtG).mean())
+
+
+def _kept(kept_BK: Tensor, budget: TokenBudget) -> Tensor:
+    kept_BT = F.one_hot(kept_BK // budget.groups, budget.frames).sum(dim=1) / budget.groups
+    return kept_BT[:, 1:]

@@ -34,6 +34,8 @@ REPORT_EVERY = 10
 SAVE_EVERY_SECONDS = 60.0
 _WARM_UP_STEPS = 50
 _BETAS, _WEIGHT_DECAY, _LONGEST_GRADIENT = (0.9, 0.98), 0.01, 1.0
+_LEAST_VARIANCE = 1e-12
+"""Of change, where nothing changes anywhere."""
 _TENTHS = (0.1, 0.5, 0.9)
 _ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
 """Without the memory-saving kernel, which has no gradient for a mask whose rows are of odd lengths."""
@@ -44,17 +46,21 @@ class _Means:
     """What was found since the last report, on the device: reading it waits for the device."""
 
     sums: list[Tensor] = field(default_factory=list)
-    """Of all processes: answers' loss, scores' loss, agreement, each times the clips; clips; seconds."""
+    """Of all processes, in the order of `_sums`: means times the clips; clips; seconds."""
     kept: list[Tensor] = field(default_factory=list)
     """Of this process."""
+    on_change: bool = False
+    """Whether change alone was taught."""
 
     def report(self, progress: Progress) -> Report:
-        answers, scores, agreement, clips, _ = torch.stack(self.sums).sum(dim=0).tolist()
+        totals = torch.stack(self.sums).sum(dim=0)
+        answers, agreement, squared, mean, mean_square = (totals[:-2] / totals[-2].clamp(min=1)).tolist()
+        explained = 1 - squared / max(mean_square - mean**2, _LEAST_VARIANCE)
         kept = torch.quantile(torch.cat(self.kept), torch.tensor(_TENTHS)) if self.kept else torch.zeros(3)
         low, middle, high = kept.tolist()
-        count = max(clips, 1)
+        answered = (None, None) if self.on_change else (answers, agreement)
         return Report(
-            progress.step, progress.seconds, answers / count, scores / count, agreement / count, (low, middle, high)
+            progress.step, progress.seconds, answered[0], squared, explained, answered[1], (low, middle, high)
         )
 
 
@@ -88,7 +94,7 @@ class Loop:
         """To the end; yields a report every few steps and at the end, and saves now and then."""
         if self._done == 1:
             return
-        means, saved = _Means(), time.perf_counter()
+        means, saved = _Means(on_change=self.on_change), time.perf_counter()
         before, started = self.progress.seconds, time.perf_counter()
         for step in self._loaded():
             for problem in step.problems:
@@ -97,10 +103,11 @@ class Loop:
             self._learn(step, means, seconds)
             self.progress = Progress(self.progress.step + 1, float(means.sums[-1][-1]))
             last = self._done == 1
-            if not last and self.progress.step % REPORT_EVERY:
+            is_turn = self.progress.step == self._request.change_steps
+            if not (last or is_turn) and self.progress.step % REPORT_EVERY:
                 continue
             self.reports.append(means.report(self.progress))
-            means = _Means()
+            means = _Means(on_change=self.on_change)
             if last or time.perf_counter() - saved >= SAVE_EVERY_SECONDS:
                 self._save()
                 saved = time.perf_counter()
@@ -109,15 +116,26 @@ class Loop:
                 return
 
     @property
+    def on_change(self) -> bool:
+        """Whether the next step teaches change alone."""
+        return self.progress.step < self._request.change_steps
+
+    @property
     def _done(self) -> float:
         """How much of the run is over, 0 to 1."""
-        by_time = self.progress.seconds / (60 * self._request.minutes)
-        return min(1.0, max(self.progress.step / self._request.steps, by_time))
+        return min(1.0, max(self.progress.step / self._request.steps, self._by_time))
+
+    @property
+    def _by_time(self) -> float:
+        return self.progress.seconds / (60 * self._request.minutes)
 
     def _rate(self) -> float:
-        """A linear warm-up, then half a cosine to zero."""
-        warm = min(1.0, (self.progress.step + 1) / _WARM_UP_STEPS)
-        return self._request.rate * warm * (1 + math.cos(math.pi * self._done)) / 2
+        """A linear warm-up, then half a cosine to zero; for change alone, and once more for what follows."""
+        turn = self._request.change_steps
+        step = self.progress.step if self.on_change else self.progress.step - turn
+        by_step = step / (min(turn, self._request.steps) if self.on_change else self._request.steps - turn)
+        done = by_step if self.on_change else max(by_step, self._by_time)
+        return self._request.rate * min(1.0, (step + 1) / _WARM_UP_STEPS) * (1 + math.cos(math.pi * done)) / 2
 
     def _loaded(self) -> Iterable[Step]:
         workers = self._request.workers
@@ -130,16 +148,17 @@ class Loop:
         )
 
     def _learn(self, step: Step, means: _Means, seconds: float) -> None:
-        sums = torch.zeros(5, device=self._ranks.device)
+        sums = torch.zeros(7, device=self._ranks.device)
+        teach = self._lesson.on_change if self.on_change else self._lesson
         for clips in (part for alike in step.clips for part in alike.in_parts(self._at_once)):
             with sdpa_kernel(_ATTENTION):
                 with reduced(self._ranks.device):
-                    outcome = self._lesson(clips, step.keep)
+                    outcome = teach(clips, step.keep)
                 (outcome.loss * clips.count).backward()
-            sums[:4] += _sums(outcome, clips.count)
+            sums[:-1] += _sums(outcome, clips.count)
             means.kept.append(outcome.kept_Bt.flatten().cpu())
         # The first process's clock is everybody's.
-        sums[4] = seconds if self._ranks.is_first else 0.0
+        sums[-1] = seconds if self._ranks.is_first else 0.0
         self._move(sums)
         means.sums.append(sums.cpu())
 
@@ -150,7 +169,7 @@ class Loop:
             weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         self._ranks.add_up([*gradients, sums])
-        torch._foreach_div_(gradients, float(sums[3].clamp(min=1)))
+        torch._foreach_div_(gradients, float(sums[-2].clamp(min=1)))
         torch.nn.utils.clip_grad_norm_(weights, _LONGEST_GRADIENT)
         self._optimiser.param_groups[0]["lr"] = self._rate()
         self._optimiser.step()
@@ -165,5 +184,8 @@ class Loop:
 
 
 def _sums(outcome: Outcome, clips: int) -> Tensor:
-    parts = torch.stack((outcome.answer_loss, outcome.score_loss, outcome.agreement)).detach() * clips
+    change = outcome.change
+    none = torch.zeros_like(change.mean)
+    answered = [none if part is None else part for part in (outcome.answer_loss, outcome.agreement)]
+    parts = torch.stack((*answered, change.squared, change.mean, change.mean_square)).detach() * clips
     return torch.cat((parts, parts.new_tensor([clips])))

@@ -2,6 +2,10 @@
 
 Blocks keep what goes into them and are computed again for gradients (`frozen`), so a clip takes its residual stream
 once a block, and the inside of one block at a time.
+
+Measured on an H200: Molmo2-4B's size, 2 clips of 64 frames at once, 36.94 GB allocated at the peak against 35.99
+estimated; a tower of 7 layers, 48 clips at once, 12.02 against 12.05. torch's allocator then held 52.22 and 16.43 GB
+of the GPU's, which is not in here.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 
 from stts_export.scorer_training.state import Report
 
@@ -18,16 +19,21 @@ def training_plot(reports: list[Report]) -> bytes:
     figure = Figure(figsize=(13, 4), layout="constrained")
     losses, agreement, kept = figure.subplots(1, 3)
     steps = [report.step for report in reports]
-    losses.plot(
-        steps, [report.answer_loss for report in reports], label="answers: divergence a token, nats", marker=mark
-    )
+    answers = [_drawn(report.answer_loss) for report in reports]
+    losses.plot(steps, answers, label="answers: divergence a token, nats", marker=mark)
     losses.plot(
         steps, [report.score_loss for report in reports], label="scores: squared distance to change", marker=mark
     )
     losses.set_yscale("log")
     losses.legend()
-    agreement.plot(steps, [100 * report.agreement for report in reports], marker=mark)
-    agreement.set_ylabel("% of tokens as the unpruned model has them")
+    agreed = [100 * _drawn(report.agreement) for report in reports]
+    agreement.plot(steps, agreed, label="tokens as the unpruned model has them", marker=mark)
+    # Below 0 the scores are worse than the mean of change.
+    explained = [max(0.0, 100 * report.explained) for report in reports]
+    agreement.plot(steps, explained, label="change explained by the scores", marker=mark)
+    agreement.set_ylim(0, 100)
+    agreement.set_ylabel("%")
+    agreement.legend()
     low, middle, high = zip(*(report.kept for report in reports), strict=True)
     kept.fill_between(steps, low, high, alpha=0.3, label="four fifths of the frames")
     kept.plot(steps, middle, label="median", marker=mark)
@@ -39,3 +45,8 @@ def training_plot(reports: list[Report]) -> bytes:
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=120)
     return content.getvalue()
+
+
+def _drawn(value: float | None) -> float:
+    """Nothing, where there is none."""
+    return math.nan if value is None else value

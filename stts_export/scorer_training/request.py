@@ -25,6 +25,8 @@ class ScorerRequest:
     prune_at: int | None = None
     """None: what the checkpoint says, else what released checkpoints have."""
     steps: int = 2000
+    change_steps: int = 500
+    """The first of them, which teach change between frames alone and need nothing behind the layer that is scored."""
     minutes: float = math.inf
     """Of the whole run, which ends sooner then."""
     clips: int = 8

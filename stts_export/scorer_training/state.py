@@ -33,9 +33,12 @@ class Report:
 
     step: int
     seconds: float
-    answer_loss: float
+    answer_loss: float | None
+    """None, as `agreement` is, while change alone is taught."""
     score_loss: float
-    agreement: float
+    explained: float
+    """How much of the variance of change the scores explain: 1 is all of it, and 0 what its mean alone would."""
+    agreement: float | None
     kept: tuple[float, float, float]
     """Share of the groups kept of a frame after the first: a tenth of the frames keeps less, half, nine tenths."""
 

@@ -33,6 +33,7 @@ from stts_runtime.bundle.manifest import Positions
 from stts_runtime.bundle.publish import check_apart, check_free
 from stts_runtime.errors import UserError
 from stts_runtime.places import check_folder, check_makeable
+from stts_runtime.progress import in_words
 from stts_runtime.tell import TellStep, tell_nobody
 
 _POSITIONS: Positions = "original"
@@ -180,6 +181,9 @@ def _taught(
         for report in loop.train(passed_over):
             a_step = (time.perf_counter() - started) / (report.step - first)
             tell(_line(report, request, a_step), report.step, request.steps)
+            if report.step == request.change_steps:
+                # Steps behind it take many times as long.
+                first, started = report.step, time.perf_counter()
     except torch.cuda.OutOfMemoryError:
         raise UserError(
             f"the GPU's memory is full after all, with {at_once} clips at once; what was saved stays in "
@@ -196,17 +200,16 @@ def _taught(
 
 
 def _line(report: Report, request: ScorerRequest, seconds_a_step: float) -> str:
-    left = min((request.steps - report.step) * seconds_a_step, 60 * request.minutes - report.seconds)
+    on_change = report.step <= request.change_steps
+    last = min(request.change_steps, request.steps) if on_change else request.steps
+    left = max(min((last - report.step) * seconds_a_step, 60 * request.minutes - report.seconds), 0.0)
+    scores = f"scores {report.score_loss:.5f}, {report.explained:.1%} of change explained"
+    if report.answer_loss is None or report.agreement is None:
+        return f"training on change alone, {in_words(left)} of that left; {scores}"
     return (
-        f"training, {_in_words(max(left, 0.0))} left; answers {report.answer_loss:.4f}, scores "
-        f"{report.score_loss:.5f}, {report.agreement:.1%} of tokens as unpruned"
+        f"training, {in_words(left)} left; answers {report.answer_loss:.4f}, {report.agreement:.1%} of tokens as "
+        f"unpruned; {scores}"
     )
-
-
-def _in_words(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _about(request: ScorerRequest, taught: Taught) -> dict[str, Any]:

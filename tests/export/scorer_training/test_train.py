@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +24,9 @@ from stts_export.errors import CheckpointError
 from stts_export.front_door import build, verify
 from stts_export.modules.config import ScorerConfig
 from stts_export.modules.language import Language
-from stts_export.modules.vision import Vision
+from stts_export.modules.selection import kept_groups
+from stts_export.modules.vision import Vision, whole_frames
+from stts_export.modules.vit import patches_of_frames
 from stts_export.scorer_training import lesson, loop, prompts, train
 from stts_export.scorer_training.batches import Clips, Schedule
 from stts_export.scorer_training.frozen import load_frozen, scorer_of
@@ -32,6 +36,7 @@ from stts_export.scorer_training.prompts import Prompts
 from stts_export.scorer_training.questions import read_questions
 from stts_export.scorer_training.request import ScorerRequest
 from stts_export.scorer_training.train import train_scorer
+from stts_export.training.terms import change_since_before
 from stts_runtime.budget import TokenBudget
 from stts_runtime.errors import UserError
 from stts_runtime.tell import TellStep, tell_nobody
@@ -70,8 +75,8 @@ def request_(plain: Path, videos: Path, tmp_path: Path, monkeypatch: pytest.Monk
     for module in (prompts, lesson):
         monkeypatch.setattr(module, "ANSWER", 3)
     return ScorerRequest(
-        checkpoint=plain, videos=videos, out=tmp_path / "taught", frames=(FRAMES,), steps=6, clips=2, rate=1e-2,
-        device="cpu",
+        checkpoint=plain, videos=videos, out=tmp_path / "taught", frames=(FRAMES,), steps=6, change_steps=2, clips=2,
+        rate=1e-2, device="cpu",
     )  # fmt: skip
 
 
@@ -125,17 +130,54 @@ def test_what_a_run_did_lies_in_the_checkpoint_and_nowhere_else(request_: Scorer
     assert not request_.folder.exists()
 
 
-def test_a_scorer_learns_few_clips_by_heart(request_: ScorerRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the same two clips, both losses fall."""
-    request = dataclasses.replace(request_, steps=25, keeps=(0.5,))
+def taught_by_heart(request: ScorerRequest, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The reports of steps on the same two clips."""
     monkeypatch.setattr(Schedule, "drawn", lambda *_: [0, 1])
     monkeypatch.setattr(loop, "_WARM_UP_STEPS", 1)
     train_scorer(request)
-    lines = [json.loads(line) for line in (request.out / "training.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (request.out / "training.jsonl").read_text().splitlines()]
+
+
+def test_a_scorer_learns_few_clips_by_heart(request_: ScorerRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both losses fall."""
+    lines = taught_by_heart(dataclasses.replace(request_, steps=25, change_steps=0), monkeypatch)
     first, last = lines[0], lines[-1]
     assert last["score_loss"] < 0.5 * first["score_loss"]
     total = [line["answer_loss"] + 0.5 * line["score_loss"] for line in (first, last)]
     assert total[1] < 0.9 * total[0]
+
+
+def test_change_alone_is_learned_without_the_language_model(
+    request_: ScorerRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scores then explain most of what changes in these clips, and keep what `--scorer change` keeps."""
+    monkeypatch.setattr(Language, "sequences", None)
+    request = dataclasses.replace(request_, steps=60, change_steps=60, rate=3e-3)
+    lines = taught_by_heart(request, monkeypatch)
+    assert [line["answer_loss"] for line in lines] == [line["agreement"] for line in lines] == [None] * 60
+    assert lines[0]["explained"] < 0.1
+    assert lines[-1]["explained"] > 0.5
+    assert share_kept_alike(request.out, request.videos) > 0.5
+
+
+def share_kept_alike(taught: Path, videos: Path) -> float:
+    """Intersection over union of what the taught scorer and change since the frame before keep of the first two videos'
+    frames, all but the first.
+    """
+    vision = open_checkpoint(taught).load().vision
+    frames_FHWC = np.concatenate([np.load(path)["frames"] for path in sorted(videos.iterdir())[:2]])
+    budget, blocks = TokenBudget(FRAMES, vision.config.vision.groups, 0.5), range(2)
+    with torch.no_grad():
+        x = vision.vision_tower.embed(patches_of_frames(torch.from_numpy(frames_FHWC), vision.config.vision))
+        _, scored = vision.run_blocks(x, blocks, whole_frames(2 * FRAMES, vision.config.vision.heads), frozenset())
+        scores_BTG = vision.scores(scored, budget)
+        change_BtG = change_since_before(scored, FRAMES, vision.config.vision)
+    change_BTG = torch.cat((torch.zeros_like(scores_BTG[:, :1]), change_BtG), dim=1)
+    kept = [
+        {(clip, place) for clip, row in enumerate(kept_groups(one, budget).tolist()) for place in row[budget.groups :]}
+        for one in (scores_BTG, change_BTG)
+    ]
+    return len(kept[0] & kept[1]) / len(kept[0] | kept[1])
 
 
 @pytest.mark.parametrize("stopped_at", [1, 4])
@@ -215,9 +257,10 @@ def test_clips_side_by_side_teach_what_each_teaches_alone(plain: Path) -> None:
     assert (prefixes.segments_BP < 0).any()
     together = taught(clips, 0.5)
     alone = [taught(one, 0.5) for one in clips.in_parts(1)]
-    for name in ("score_loss", "answer_loss"):
-        parts = torch.stack([getattr(one, name) for one in alone])
-        torch.testing.assert_close(getattr(together, name), parts.mean(), atol=1e-4, rtol=1e-3)
+    losses: list[Callable[[Outcome], torch.Tensor]] = [lambda one: one.change.loss, answers_of]
+    for loss in losses:
+        parts = torch.stack([loss(one) for one in alone])
+        torch.testing.assert_close(loss(together), parts.mean(), atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(together.kept_Bt, torch.cat([one.kept_Bt for one in alone]))
 
 
@@ -225,18 +268,22 @@ def test_both_losses_reach_the_scorer_and_nothing_else(plain: Path) -> None:
     vision, language, writer = modules_of(plain)
     taught, clips = Lesson(vision, language, writer), some_clips()
 
-    def gradient(loss: str) -> float:
-        outcome: Outcome = taught(clips, 0.5)
+    def gradient(loss: Callable[[Outcome], torch.Tensor]) -> float:
         scorer_of(vision).zero_grad(set_to_none=True)
-        getattr(outcome, loss).backward()
+        loss(taught(clips, 0.5)).backward()
         weight = scorer_of(vision).get_parameter("mlp.w3.weight")
         assert weight.grad is not None
         return float(weight.grad.abs().max())
 
-    assert gradient("score_loss") > 0
-    assert gradient("answer_loss") > 0
+    assert gradient(lambda outcome: outcome.change.loss) > 0
+    assert gradient(answers_of) > 0
     frozen = [*language.parameters(), *(one for name, one in vision.named_parameters() if "scorer" not in name)]
     assert all(weight.grad is None and not weight.requires_grad for weight in frozen)
+
+
+def answers_of(outcome: Outcome) -> torch.Tensor:
+    assert outcome.answer_loss is not None
+    return outcome.answer_loss
 
 
 def test_what_is_kept_is_what_the_exported_model_keeps(plain: Path) -> None:
