@@ -203,7 +203,8 @@ def _line(report: Report, request: ScorerRequest, seconds_a_step: float) -> str:
     on_change = report.step <= request.change_steps
     last = min(request.change_steps, request.steps) if on_change else request.steps
     left = max(min((last - report.step) * seconds_a_step, 60 * request.minutes - report.seconds), 0.0)
-    scores = f"scores {report.score_loss:.5f}, {report.explained:.1%} of change explained"
+    explained = f"{report.explained:.1%}" if report.explained > 0 else "nothing"
+    scores = f"scores {report.score_loss:.5f}, {explained} of change explained"
     if report.answer_loss is None or report.agreement is None:
         return f"training on change alone, {in_words(left)} of that left; {scores}"
     return (
