@@ -1,6 +1,7 @@
 """How files name what a question is: ours, and five public benchmarks as they are published.
 
-- own: JSON lines that somebody wrote, with `video` and `question`.
+- own: JSON lines that somebody wrote, with `video` and `question`; where these have `options`, fields that others have
+  too, such as `qid` for a number, make it no other.
 - MVBench: `json/TASK.json` of OpenGVLab/MVBench, and `TASK/train/0000.parquet` of its converted branch. Told by
   `candidates`.
 - TempCompass: `questions/{multi-choice,yes_no,caption_matching,captioning}.json` of llyx97/TempCompass, and the parquet
@@ -9,14 +10,13 @@
   sy1998/MLVU_dev, told by `task_type` and `video_name`.
 - Video-MME: `videomme/test-00000-of-00001.parquet` of lmms-lab/Video-MME. Told by `videoID`.
 - NExT-QA: `{train,val,test}.csv` of doc-doc/NExT-QA (multiple choice) and NExT-OE, and the parquet files of
-  lmms-lab/NExTQA. Told by `qid`.
+  lmms-lab/NExTQA. Told by `qid` and `type`.
 
 Any of them may also come as another kind of file with the same fields.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,9 +26,12 @@ from typing import Any
 from stts_calib.questions.question import LETTERS, OwnQuestion
 from stts_calib.questions.rows import Row
 from stts_runtime.errors import UserError
+from stts_runtime.text import shortened
 
 _LISTED_OPTION = re.compile(r"\(?([A-Z])[.):]\s*(.*)|(?:Option|Caption|Sentence) (\w): (.*)")
 """A line of a question, or a text, that is an option with its letter or number."""
+_LONGEST_SECONDS = 1e9
+_NUMBERED_TASK = re.compile(r"\d+_")
 _YES_NO = ("yes", "no")
 
 
@@ -36,7 +39,7 @@ _YES_NO = ("yes", "no")
 class Layout:
     name: str
     told_by: frozenset[str]
-    """Fields that all its rows have, and none of the layouts behind it in `LAYOUTS`."""
+    """Fields that all its rows have; the first of `LAYOUTS` that they fit is taken."""
     read: Callable[[Row, Path], OwnQuestion]
     """The question of a row of a file. Raises `UserError` for what is missing or wrong."""
 
@@ -48,13 +51,13 @@ def layout_of(fields: Mapping[str, Any], path: Path) -> Layout:
             return layout
     raise UserError(
         f"{path} has the fields {', '.join(map(str, fields))}; a question should have video, question and answer, or "
-        f"those of {', '.join(one.name for one in LAYOUTS[:-1])}"
+        f"those of {', '.join(one for one in dict.fromkeys(one.name for one in LAYOUTS) if one != 'own')}"
     )
 
 
 def _own(row: Row, _: Path) -> OwnQuestion:
     """`options` and `kind` may be left out, `start` and `end` are seconds; the answer is an option or its letter."""
-    options = _texts(row, "options") if row.fields.get("options") is not None else ()
+    options = () if _is_blank(row, "options") else _texts(row, "options")
     answer = _text(row, "answer")
     if options and answer and answer not in options:
         answer = _by_letter(answer, options)
@@ -98,8 +101,9 @@ def _mlvu(row: Row, path: Path) -> OwnQuestion:
         about = row.place, _text(row, "video_name"), first
         return OwnQuestion(*about, (_by_letter(_text(row, "answer"), options),), options, _text(row, "task_type"))
     options = _texts(row, "candidates") if row.fields.get("candidates") is not None else ()
-    # Videos of different tasks have the same names, and lie in folders that are called as the files are.
-    about = row.place, f"{path.stem}/{_text(row, 'video')}", _text(row, "question")
+    # Videos of different tasks have the same names, and lie in folders that are called as the files are: 1_plotQA.
+    folder = f"{path.stem}/" if _NUMBERED_TASK.match(path.stem) else ""
+    about = row.place, folder + _text(row, "video"), _text(row, "question")
     return OwnQuestion(*about, (_text(row, "answer"),), options, _text(row, "question_type"))
 
 
@@ -126,13 +130,19 @@ def _next_qa(row: Row, _: Path) -> OwnQuestion:
 
 LAYOUTS: Sequence[Layout] = (
     Layout("Video-MME", frozenset({"videoID", "options"}), _video_mme),
-    Layout("NExT-QA", frozenset({"video", "qid"}), _next_qa),
+    Layout("own", frozenset({"video", "question", "options"}), _own),
+    Layout("NExT-QA", frozenset({"video", "qid", "type"}), _next_qa),
     Layout("MLVU", frozenset({"video", "question_type"}), _mlvu),
     Layout("MLVU", frozenset({"video_name", "task_type"}), _mlvu),
     Layout("TempCompass", frozenset({"video_id", "dim"}), _tempcompass),
     Layout("MVBench", frozenset({"video", "candidates"}), _mvbench),
     Layout("own", frozenset({"video", "question"}), _own),
 )
+
+
+def _is_blank(row: Row, name: str) -> bool:
+    """Whether nothing is given; a column of CSV has a cell in every row."""
+    return row.fields.get(name) in (None, "")
 
 
 def _text(row: Row, name: str) -> str:
@@ -168,11 +178,11 @@ def _by_letter(answer: str, options: Sequence[str]) -> str:
 
 def _part(row: Row) -> tuple[float, float] | None:
     start, end = row.fields.get("start"), row.fields.get("end")
-    if start is None and end is None:
+    if _is_blank(row, "start") and _is_blank(row, "end"):
         return None
     for name, given in (("start", start), ("end", end)):
-        if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given) or given < 0:
-            raise UserError(f"{name} should be a number of seconds, got {given!r}")
+        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= _LONGEST_SECONDS:
+            raise UserError(f"{name} should be a number of seconds, got {shortened(str(given), 80)}")
     assert start is not None
     assert end is not None
     if start >= end:

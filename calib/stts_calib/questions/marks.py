@@ -1,4 +1,4 @@
-"""Whether a written answer is right: to the letter, but for case, blanks and a full stop."""
+"""Whether a written answer is right: to the letter, but for case, blanks and a full stop or exclamation mark."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 
 from stts_calib.questions.question import LETTERS, OwnQuestion
 
-_BEGINS_WITH_LETTER = re.compile(r"\(?([A-Z])(?:[).:,]|$)")
+_BEGINS_WITH_LETTER = re.compile(r"\(?([A-Z])(?:[).:,\n]|$)")
 
 
 def plain(text: str) -> str:
-    return " ".join(text.casefold().split()).rstrip(".!")
+    return " ".join(text.casefold().split()).rstrip(".! ")
 
 
 def meant_option(said: str, options: tuple[str, ...]) -> str | None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from stts_runtime.answering.form import checked_choices
 from stts_runtime.errors import UserError
+from stts_runtime.text import visible
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -47,6 +48,7 @@ class OwnQuestion:
 
     def checked(self) -> OwnQuestion:
         """Without blanks around its texts. Raises `UserError` that says what is wrong."""
+        self._check_encodable()
         text, answers = self.text.strip(), tuple(one.strip() for one in self.answers)
         if not text:
             raise UserError("the question is empty; it should be a text")
@@ -58,6 +60,14 @@ class OwnQuestion:
         if options and answers[0] not in options:
             raise UserError(f"the answer {answers[0]!r} is no option; it should be one of {_listed(options)}")
         return replace(self, text=text, answers=answers, options=options)
+
+    def _check_encodable(self) -> None:
+        """JSON can hold halves of characters, `\\ud800`, which no report could be written with."""
+        for text in (self.text, *self.answers, *self.options, self.kind):
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise UserError(f"{visible(text)!r} is not valid UTF-8; it should be a text") from None
 
     @property
     def _of_options(self) -> str:

@@ -42,9 +42,8 @@ def _json_lines(path: Path) -> Iterator[Row | LeftOut]:
         place = f"line {number}"
         try:
             fields = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            why = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-            yield LeftOut(place, f"it is no JSON ({why}); it should be an object in one line")
+        except (ValueError, RecursionError) as error:
+            yield LeftOut(place, f"it is no JSON ({_why_no_json(error)}); it should be an object in one line")
             continue
         yield _row(place, fields)
 
@@ -55,14 +54,20 @@ def _json(path: Path) -> Iterator[Row | LeftOut]:
         content = json.loads(_text(path))
     except json.JSONDecodeError as error:
         raise UserError(f"{shown(path)} is no JSON at line {error.lineno}: {error.msg}") from None
-    except RecursionError:
-        raise UserError(f"{shown(path)} is nested too deeply for {_WANTED}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{shown(path)} is no JSON: {_why_no_json(error)}") from None
     if isinstance(content, dict):
         content = list(_flattened(content))
     if not isinstance(content, list):
         raise UserError(f"{shown(path)} should hold an array of questions")
     for number, fields in enumerate(content, 1):
         yield _row(f"entry {number}", fields)
+
+
+def _why_no_json(error: ValueError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return error.msg if isinstance(error, json.JSONDecodeError) else "a number has too many digits"
 
 
 def _flattened(content: Mapping[str, Any]) -> Iterator[Any]:
@@ -80,13 +85,19 @@ def _csv(path: Path) -> Iterator[Row | LeftOut]:
     reader = csv.DictReader(io.StringIO(_text(path)))
     try:
         for fields in reader:
-            place = f"line {reader.line_num}"
+            place = f"line {reader.line_num - _breaks(fields)}"
             if None in fields or None in fields.values():
                 yield LeftOut(place, f"it should have {len(reader.fieldnames or [])} columns, as the first line has")
             else:
                 yield Row(place, fields)
     except csv.Error as error:
         raise UserError(f"{shown(path)} is no CSV at line {reader.line_num}: {error}") from None
+
+
+def _breaks(fields: Mapping[Any, Any]) -> int:
+    """Within quotes: a row begins so many lines before the one that it ends in."""
+    cells = [*fields.get(None, []), *(one for one in fields.values() if isinstance(one, str))]
+    return sum(cell.count("\n") for cell in cells)
 
 
 def _parquet(path: Path) -> Iterator[Row | LeftOut]:

@@ -86,9 +86,10 @@ def test_questions_with_options_are_put_in_three_ways(
 
 def test_an_answer_is_right_to_the_letter_but_for_case_blanks_and_a_full_stop() -> None:
     free = OwnQuestion("line 1", "v", "Where?", ("top left", "upper left"))
-    assert all(is_exact(free, said) for said in ("top left", " Top  Left.", "UPPER LEFT"))
+    assert all(is_exact(free, said) for said in ("top left", " Top  Left.", "UPPER LEFT", "top left !", "top left ."))
     assert not any(is_exact(free, said) for said in ("", "top", "top left corner"))
     options = ("a dog", "A", "cats")
+    assert meant_option("C\nThey are cats.", options) == "cats"
     assert [meant_option(said, options) for said in ("C", "(C)", "C. cats", "c", "A dog", "A man", "D.", "cats")] == [
         "cats", "cats", "cats", None, "a dog", None, None, "cats",
     ]  # fmt: skip

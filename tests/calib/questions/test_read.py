@@ -128,6 +128,11 @@ GOOD = {"video": "v.mp4", "question": "What?", "answer": "red"}
         ({**GOOD, "video": "\0"}, "no path was given"),
         ({**GOOD, "start": 3}, "end should be a number of seconds, got None"),
         ({**GOOD, "start": 3, "end": 3}, "start should lie before end"),
+        ({**GOOD, "start": 3, "end": 10**400}, "end should be a number of seconds, got 1000"),
+        ('{"video": "v.mp4", "question": "What?", "answer": ' + "1" * 5000 + "}", "a number has too many digits"),
+        ({**GOOD, "question": "What \ud800?"}, "is not valid UTF-8"),
+        ({**GOOD, "kind": "\ud800"}, "is not valid UTF-8"),
+        ({**GOOD, "video": "v" * 5000}, "the name is too long"),
     ],
 )
 def test_a_wrong_line_is_named_with_what_it_should_be_and_the_others_are_read(
@@ -149,6 +154,7 @@ def test_a_wrong_line_is_named_with_what_it_should_be_and_the_others_are_read(
         ("own.jsonl", "{\n{\n", "no question of .* can be asked; line 1: it is no JSON"),
         ("own.jsonl", {"clip": 1}, "has the fields clip; a question should have video, question and answer"),
         ("own.json", "[", "is no JSON at line 1"),
+        ("own.json", "[" + "1" * 5000 + "]", "is no JSON: a number has too many digits"),
         ("own.json", "5", "should hold an array of questions"),
         ("own.parquet", "PAR1", "pyarrow|is no parquet file"),
     ],
@@ -174,3 +180,39 @@ def test_videos_are_found_below_their_folder_by_name_and_without_suffix(tmp_path
     places = [str(Path(one.video).relative_to(tmp_path)) for one in found.questions]
     assert places == ["deep/down/1164/42.mp4", "deep/a.webm", "x/b.mp4", "not-there.mp4"]
     assert "several videos are called b.mp4: x/b.mp4, y/b.mp4" in found.left_out[0].reason
+
+
+@pytest.mark.parametrize("more", [{"qid": 3}, {"qid": 3, "type": "CW"}, {"question_type": "count"}])
+def test_own_questions_with_options_are_no_benchmarks_whatever_else_they_have(
+    more: Mapping[str, object], tmp_path: Path
+) -> None:
+    asked = read(tmp_path, "own.jsonl", json.dumps({**GOOD, **more, "options": ["red", "blue"]}))
+    assert asked.layout == "own"
+    assert only(asked).options == ("red", "blue")
+
+
+def test_rows_of_csv_are_named_by_the_line_that_they_begin_in(tmp_path: Path) -> None:
+    lines = 'video,question,answer,options,start,end\nv,"who\nor\nwhat",me,,,\n\nv,"a\nb",\nv,,me,,,\n'
+    found = read(tmp_path, "own.csv", lines)
+    assert [(one.place, one.options, one.part) for one in found.questions] == [("line 2", (), None)]
+    assert [one.place for one in found.left_out] == ["line 6", "line 8"]
+
+
+def test_a_video_of_another_folder_is_not_taken_for_the_one_that_is_named(tmp_path: Path) -> None:
+    for name in ("all/street/0.mp4", "all/1_plotQA/1.mp4", "all/2_needle/1.mp4", "all/2_needle/2.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    rows = [{**GOOD, "video": name} for name in ("yard/0.mp4", "street/0.mp4", "street/0")]
+    found = read(tmp_path, "own.jsonl", "\n".join(json.dumps(one) for one in rows))
+    places = [str(Path(one.video).relative_to(tmp_path)) for one in found.questions]
+    assert places == ["yard/0.mp4", "all/street/0.mp4", "all/street/0.mp4"]
+    mlvu = [{**GOOD, "video": name, "question_type": "plotQA"} for name in ("1.mp4", "2.mp4")]
+    found = read(tmp_path, "1_plotQA.json", mlvu)
+    places = [str(Path(one.video).relative_to(tmp_path)) for one in found.questions]
+    assert places == ["all/1_plotQA/1.mp4", "1_plotQA/2.mp4"]
+    (tmp_path / "2.mp4").touch()
+    found = read(tmp_path, "1_plotQA.json", mlvu)
+    assert found.questions[1].video == str(tmp_path / "2.mp4"), "it lies in no folder that could be another's"
+    (tmp_path / "all/test_1.mp4").touch()
+    of_test = only(read(tmp_path, "test_mcq_gt.json", [{**mlvu[0], "video": "test_1.mp4"}]))
+    assert of_test.video == str(tmp_path / "all/test_1.mp4")
