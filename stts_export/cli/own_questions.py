@@ -13,9 +13,10 @@ import typer
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.standard_streams import complain
 from stts_runtime.cli.steps import steps
-from stts_runtime.cli.text import one_line
+from stts_runtime.cli.text import one_line, printable
 from stts_runtime.engines import EngineName
 from stts_runtime.outputs import check_output, written_whole
+from stts_runtime.text import visible
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -132,8 +133,9 @@ def _show(made: QuestionReport) -> None:
     from stts_runtime.session import NOISE
 
     console.print(
-        f"{made.questions} questions of {made.file} ({made.layout}) about {made.videos} videos; percent right with "
-        f"95 % intervals; {made.machine.processor}, {made.machine.cores} cores, {made.minutes:.1f} minutes",
+        f"{made.questions} questions of {visible(made.file)} ({made.layout}) about {made.videos} videos; "
+        f"percent right with 95 % intervals; "
+        f"{made.machine.processor}, {made.machine.cores} cores, {made.minutes:.1f} minutes",
         soft_wrap=True,
         markup=False,
     )
@@ -172,7 +174,7 @@ def _by_kind(made: QuestionReport) -> Table:
     for kind in made.kinds:
         chance = "-" if kind.chance is None else f"{kind.chance:.1f}"
         rights = (f"{one.by_kind[kind.kind]:.1f}" for one in made.settings)
-        table.add_row(kind.kind or "none given", str(kind.questions), chance, *rights)
+        table.add_row(printable(kind.kind) or "none given", str(kind.questions), chance, *rights)
     return table
 
 
@@ -180,7 +182,7 @@ def _show_written(written: list[Path]) -> None:
     from stts_runtime.cli.show import console
 
     for path in written:
-        console.print(f"wrote {path}", soft_wrap=True)
+        console.print(f"wrote {path}", soft_wrap=True, markup=False)
 
 
 def _exit_if_left_out(made: QuestionReport) -> None:

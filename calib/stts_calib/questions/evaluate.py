@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import cached_property
@@ -15,7 +17,7 @@ from stts_calib.accuracy.journal import Circumstances, Journal, measured_with
 from stts_calib.accuracy.progress import seen_clips
 from stts_calib.accuracy.settings import Setting
 from stts_calib.accuracy.workers import watch_clips
-from stts_calib.questions.exam import OptionsAsked, QuestionExam, askable, videos_of
+from stts_calib.questions.exam import AskedVideo, OptionsAsked, QuestionExam, askable, videos_of
 from stts_calib.questions.judge import judged, judged_by
 from stts_calib.questions.question import LeftOut, OwnQuestion
 from stts_calib.questions.read import QuestionFile
@@ -34,6 +36,8 @@ class QuestionCircumstances(Circumstances):
     """Of their file."""
     videos: str
     """Their folder; what is in it is not looked at."""
+    exam_sha256: str
+    """Of which questions are about which number of a video: where the folder's names became others, that changes."""
     options: str
     max_tokens: int
     judge: str | None
@@ -70,7 +74,8 @@ class QuestionEvaluation:
         """What it took, over all runs of a journal."""
         self.circumstances = QuestionCircumstances(
             questions_sha256=file.sha256,
-            videos=str(file.videos),
+            videos=str(file.videos.absolute()),
+            exam_sha256=_sha256(self.exam.videos),
             options=options.value,
             max_tokens=max_tokens,
             judge=judge,
@@ -140,6 +145,11 @@ class QuestionEvaluation:
     def _asked(self) -> dict[str, OwnQuestion]:
         """By place."""
         return {one.place: one for video in self.exam.videos for one in video.questions}
+
+
+def _sha256(videos: Sequence[AskedVideo]) -> str:
+    places = [[one.place for one in video.questions] for video in videos]
+    return hashlib.sha256(json.dumps(places).encode()).hexdigest()
 
 
 def _places(seen: VideoSeen) -> list[str]:

@@ -62,12 +62,13 @@ class OwnQuestion:
         return replace(self, text=text, answers=answers, options=options)
 
     def _check_encodable(self) -> None:
-        """JSON can hold halves of characters, `\\ud800`, which no report could be written with."""
-        for text in (self.text, *self.answers, *self.options, self.kind):
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                raise UserError(f"{visible(text)!r} is not valid UTF-8; it should be a text") from None
+        """JSON can hold halves of characters, which no report could be written with."""
+        texts = "\n".join((self.text, *self.answers, *self.options, self.kind))
+        try:
+            texts.encode()
+        except UnicodeEncodeError as error:
+            half = visible(texts[error.start])
+            raise UserError(f"{half} is half of a character and no text; write UTF-8, or both halves") from None
 
     @property
     def _of_options(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from stts_calib.questions import (
     read_questions,
     write_page,
 )
+from stts_calib.questions import judge as judge_module
 from stts_calib.questions.marks import is_exact, meant_option
 from stts_calib.questions.question import OwnQuestion
 from stts_calib.questions.seen import SettingSaid, packed
+from stts_export.cli import own_questions
 from stts_runtime.bundle import Bundle
 from stts_runtime.errors import UserError
 from stts_tools.question_files import write_question_files
@@ -176,6 +179,8 @@ def test_a_judge_of_the_users_own_marks_written_answers_and_no_likely_ones(
         ("print('yes', flush=True)", "the judge said 'yes' to line 1; it should say"),
         ("raise SystemExit(1)", "ended"),
         ("print('{\"right\": 1}', flush=True)", "it should say"),
+        ("sys.stdout.buffer.write(b'\\xff\\n'); sys.stdout.flush()", "the judge said '\ufffd' to line 1"),
+        ("print('[' * 100_000, flush=True)", "it should say"),
     ],
 )
 def test_a_judge_that_gives_no_verdict_is_named(
@@ -186,6 +191,40 @@ def test_a_judge_that_gives_no_verdict_is_named(
         evaluated(micro_bundle, files["own"], judge=f"{sys.executable} {tmp_path / 'judge.py'}")
     with pytest.raises(UserError, match="cannot be run"):
         evaluated(micro_bundle, files["own"], judge=str(tmp_path / "no-such-judge"))
+
+
+def test_a_judge_that_says_nothing_and_does_not_end_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judge_module, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(judge_module, "_FAREWELL_SECONDS", 0.2)
+    (tmp_path / "judge.py").write_text(
+        "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('{', flush=True)\ntime.sleep(60)\n"
+    )
+    question, began = OwnQuestion("line 1", "v", "Where?", ("here",)), time.monotonic()
+    with judge_module.judged_by(f"{sys.executable} {tmp_path / 'judge.py'}") as verdict:
+        with pytest.raises(UserError, match=r"the judge said '\{'"):
+            verdict(question, "there")
+        with pytest.raises(UserError, match=r"said nothing to line 1 for 0\.5 s"):
+            verdict(question, "here")
+    assert time.monotonic() - began < 30
+
+
+def test_a_journal_is_not_mixed_with_a_folder_whose_names_became_others(
+    micro_bundle: Bundle, files: Mapping[str, Path], tmp_path: Path
+) -> None:
+    good = (files["own"].parent / "videos" / "test-0.mp4").read_bytes()
+    path, journal = tmp_path / "own.jsonl", tmp_path / "seen.jsonl"
+    rows = [{"question": "What?", "answer": "red", "video": f"{name}.mp4"} for name in "abc"]
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    (tmp_path / "deep").mkdir()
+    for name in "abc":
+        (tmp_path / "deep" / f"{name}.mp4").write_bytes(good)
+    evaluated(micro_bundle, path, journal)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.mp4").write_bytes(good)
+    with pytest.raises(UserError, match="of another evaluation"):
+        evaluated(micro_bundle, path, journal)
 
 
 def test_differences_are_those_of_paired_answers(micro_bundle: Bundle, files: Mapping[str, Path]) -> None:
@@ -279,6 +318,19 @@ def test_report_text_and_page_name_the_scorer_and_how_far_it_is(
     assert "asking about videos: 0 of 5" in done.stdout
     assert QuestionReport.model_validate_json(out.read_bytes()).scorer == change_bundle.manifest.scorer
     assert "no scorer was trained" in page.read_text()
+
+
+def test_kinds_are_shown_as_they_are_written(
+    micro_bundle: Bundle, files: Mapping[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = str(files["own"].parent / "videos" / "test-0.mp4")
+    rows = [{"question": "What?", "answer": "red", "video": video, "kind": kind} for kind in ("[/a]", "b\33[2J")]
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    own_questions._show(question_report_of(evaluated(micro_bundle, path), "2026-01-01T00:00:00+00:00"))
+    shown = capsys.readouterr().out
+    assert "[/a]" in shown
+    assert "\33[2J" not in shown
 
 
 def test_options_of_the_other_kind_of_evaluation_are_refused(micro_bundle: Bundle, files: Mapping[str, Path]) -> None:
