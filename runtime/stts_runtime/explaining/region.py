@@ -53,6 +53,9 @@ class Region:
     def shares(self, window: Window) -> tuple[float, float, float, float]:
         """Left, top, right and bottom, 0 to 1. Raises `UserError` for what does not lie in the picture."""
         given = (self.x, self.y, self.width, self.height)
+        # A text holds none of these, as a number that is given may.
+        if not all(math.isfinite(one) for one in given) or min(self.x, self.y) < 0:
+            raise UserError(f"the region {self} should have numbers from 0 on")
         if not min(self.width, self.height) > 0:
             raise UserError(f"the region {self} is empty: its width and height should be above 0")
         across, down = (1, 1) if max(given) <= 1 else window.size
@@ -100,4 +103,6 @@ def _as_region(given: object) -> Region:
 
 
 def _cells(start: float, end: float, side: int) -> slice:
-    return slice(math.floor(start * side + _HAIR), math.ceil(end * side - _HAIR))
+    """At least one of them, of a region that is a hair wide, too."""
+    first = min(math.floor(start * side + _HAIR), side - 1)
+    return slice(first, max(math.ceil(end * side - _HAIR), first + 1))

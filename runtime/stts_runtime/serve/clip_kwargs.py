@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from stts_runtime.serve.api_errors import ApiError
 from stts_runtime.serve.openai_records import ChatRequest
 
+V = TypeVar("V", int, float)
 _MOST_FRAMES = 100_000
 _FPS = 0.001, 1000.0
 
@@ -25,16 +27,26 @@ class ClipKwargs:
 
 
 def clip_kwargs(body: ChatRequest) -> ClipKwargs:
-    """Raises `ApiError` 400 for any other, or for values that are none."""
-    frames, fps, where = None, None, ""
+    """Raises `ApiError` 400 for any other, for values that are none, or for two that differ."""
+    frames, fps, where = dict[str, int](), dict[str, float](), ""
     for name, given, param in _given(body):
         if name == "num_frames":
-            frames, where = _frames(given, param), param
+            frames[param] = _frames(given, param)
         elif name == "fps":
-            fps, where = _fps(given, param), param
+            fps[param] = _fps(given, param)
         else:
             raise ApiError(400, f"{param} is not known here, where there are num_frames and fps; leave it out", param)
-    return ClipKwargs(frames, fps, where)
+        where = param
+    return ClipKwargs(_agreed(frames), _agreed(fps), where)
+
+
+def _agreed(said: Mapping[str, V]) -> V | None:
+    """What all places say. Raises `ApiError` 400 where they do not say the same."""
+    values = list(said.values())
+    if any(value != values[0] for value in values):
+        told = " and ".join(f"{param} is {value:g}" for param, value in said.items())
+        raise ApiError(400, f"{told}; leave one of them out", list(said)[-1])
+    return values[0] if values else None
 
 
 def _given(body: ChatRequest) -> Iterator[tuple[str, object, str]]:

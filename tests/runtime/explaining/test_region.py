@@ -35,6 +35,17 @@ def test_any_part_of_a_group_counts_and_a_border_does_not() -> None:
     assert np.flatnonzero(Region(0.1, 0, 0.2, 0.1).groups(window, 10)[0]).tolist() == [1, 2]
 
 
+def test_a_hair_has_a_group_too() -> None:
+    assert cells("0.5,0,0.0000000001,0.1")[0] == [2]
+    assert cells("1,0,0.0000000001,0.1")[0] == [3]
+
+
+@pytest.mark.parametrize("region", [Region(-0.3, 0, 0.2, 0.2), Region(0, 0, 1, np.nan), Region(np.nan, 0, 0.5, 0.5)])
+def test_numbers_that_no_text_could_hold_are_refused(region: Region) -> None:
+    with pytest.raises(UserError, match="should have numbers from 0 on"):
+        region.groups(WINDOW, SIDE)
+
+
 def test_the_whole_picture_is_every_group() -> None:
     assert Region.parse("0,0,1,1").groups(WINDOW, SIDE).all()
 
