@@ -81,12 +81,10 @@ def _mvbench(row: Row, path: Path) -> OwnQuestion:
 def _tempcompass(row: Row, _: Path) -> OwnQuestion:
     """Options are lines of the question. Those of yes_no go without saying; captioning has none, and needs a judge."""
     question, answer, dimension = _text(row, "question"), _text(row, "answer"), _text(row, "dim")
-    first, *lines = question.split("\n")
-    listed = [_option(line) for line in lines]
+    asked, listed, rest = _with_listed_options(question)
     about = row.place, _text(row, "video_id")
-    if lines and None not in listed:
-        options = tuple(one for one in listed if one is not None)
-        return OwnQuestion(*about, first, (_option(answer) or answer,), options, dimension)
+    if listed and not rest:
+        return OwnQuestion(*about, asked, (_option(answer) or answer,), listed, dimension)
     options = _YES_NO if answer.lower() in _YES_NO else ()
     return OwnQuestion(*about, question, (answer.lower() if options else answer,), options, dimension)
 
@@ -96,9 +94,8 @@ def _mlvu(row: Row, path: Path) -> OwnQuestion:
     parquet has the options in the question's lines, as `(A) ...`, and the right one's letter.
     """
     if "task_type" in row.fields:
-        first, *lines = _text(row, "question").split("\n")
-        options = tuple(found for line in lines if (found := _option(line)) is not None)
-        about = row.place, _text(row, "video_name"), first
+        asked, options, _ = _with_listed_options(_text(row, "question"))
+        about = row.place, _text(row, "video_name"), asked
         return OwnQuestion(*about, (_by_letter(_text(row, "answer"), options),), options, _text(row, "task_type"))
     options = _texts(row, "candidates") if row.fields.get("candidates") is not None else ()
     # Videos of different tasks have the same names, and lie in folders that are called as the files are: 1_plotQA.
@@ -160,6 +157,16 @@ def _texts(row: Row, name: str) -> tuple[str, ...]:
     if not isinstance(given, list):
         raise UserError(f"{name} should be a list of texts, got {type(given).__name__}")
     return tuple(_text(Row(row.place, {f"{name}[{at}]": one}), f"{name}[{at}]") for at, one in enumerate(given))
+
+
+def _with_listed_options(question: str) -> tuple[str, tuple[str, ...], list[str]]:
+    """What is asked, in one line or several, the options in the lines below, and lines behind it that are none."""
+    first, *lines = question.split("\n")
+    found = [_option(line) for line in lines]
+    start = next((at for at, one in enumerate(found) if one is not None), len(lines))
+    options = tuple(one for one in found if one is not None)
+    rest = [line for line, one in zip(lines[start:], found[start:], strict=True) if one is None]
+    return "\n".join([first, *lines[:start]]).strip(), options, rest
 
 
 def _option(line: str) -> str | None:

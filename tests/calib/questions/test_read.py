@@ -216,3 +216,17 @@ def test_a_video_of_another_folder_is_not_taken_for_the_one_that_is_named(tmp_pa
     (tmp_path / "all/test_1.mp4").touch()
     of_test = only(read(tmp_path, "test_mcq_gt.json", [{**mlvu[0], "video": "test_1.mp4"}]))
     assert of_test.video == str(tmp_path / "all/test_1.mp4")
+
+
+def test_a_question_of_several_lines_is_read_to_its_end(tmp_path: Path) -> None:
+    text = "A man comes in.\nWhat does he do?\nA. runs\nB. sits"
+    entry = {"v": {"action": [{"question": text, "answer": "B. sits"}]}}
+    asked = only(read(tmp_path, "multi-choice.json", entry))
+    assert (asked.text, asked.options, asked.answer) == (
+        "A man comes in.\nWhat does he do?",
+        ("runs", "sits"),
+        "sits",
+    )
+    row = {"video_name": "v.mp4", "task_type": "ego", "question": text + "\nOnly give the best option.", "answer": "A"}
+    asked = only(read(tmp_path, "mlvu.json", [row]))
+    assert (asked.text, asked.options) == ("A man comes in.\nWhat does he do?", ("runs", "sits"))
