@@ -84,6 +84,7 @@ def trial_of(bundle: Bundle, answered: Sequence[Answered], frames: int, clips: i
         names=names,
         tokens=tokens,
         giga_macs=(np.array(vision) + per_token * tokens) / 1e9,
+        look_giga_macs=vision[0] / 1e9,
         hits=np.stack([hits[name][of_these] for name in names], axis=1),
         clip_of=np.searchsorted(numbers, asked[of_these]),
         scores=scores_of(bundle, names[0], numbers.tolist(), SETS, file),

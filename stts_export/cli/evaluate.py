@@ -96,7 +96,7 @@ def evaluate_command(
         {"--clips": clips, "--set": clip_set, "--per-clip": per_clip, "--plot": plot},
         {"--videos": videos, "--options": options, "--judge": judge, "--max-tokens": max_tokens, "--page": page},
     )
-    _check_places(report, plot, answers, journal, bundle)
+    _check_places(report, plot, answers, journal, questions, bundle)
     how = options, judge, max_tokens, page
     own = None if questions is None else OwnQuestions.read(questions, videos, *how, bundle)
     opened = Bundle.open(bundle)
@@ -145,18 +145,24 @@ def _clip_sets(wanted: list[str] | None) -> list[ClipSet]:
 
 
 def _check_places(
-    report: Path | None, plot: Path | None, answers: Path | None, journal: Path | None, bundle: Path
+    report: Path | None,
+    plot: Path | None,
+    answers: Path | None,
+    journal: Path | None,
+    questions: Path | None,
+    bundle: Path,
 ) -> None:
     """Refuses what could not be written, before the minutes are spent."""
     from stts_calib.accuracy import check_plot_library
 
+    source = None if questions is None else str(questions)
     if report is not None:
-        check_output(report, (".json",), None, bundle)
+        check_output(report, (".json",), source, bundle)
     if answers is not None and journal is not None and answers.resolve() == journal.resolve():
         raise UserError(f"--answers and --journal are the same file, {journal}: the answers would replace the journal")
     for lines in (answers, journal):
         if lines is not None:
-            check_output(lines, (".jsonl",), None, bundle)
+            check_output(lines, (".jsonl",), source, bundle)
     if plot is not None:
         check_output(plot, (".png",), None, bundle)
         check_plot_library()

@@ -337,3 +337,11 @@ def test_options_of_the_other_kind_of_evaluation_are_refused(micro_bundle: Bundl
     command = ["stts-export", "evaluate", micro_bundle.folder]
     assert_refused(run(*command, "--videos", "."), "--videos is for --questions FILE, and none is given")
     assert_refused(run(*command, "--questions", files["own"], "--clips", "9"), "--clips is for our own clips")
+
+
+@pytest.mark.parametrize(("option", "name"), [("--answers", "own"), ("--report", "MVBench")])
+def test_questions_are_not_overwritten(option: str, name: str, tmp_path: Path, files: Mapping[str, Path]) -> None:
+    before = files[name].read_bytes()
+    done = run("stts-export", "evaluate", tmp_path, "--questions", files[name], option, files[name])
+    assert_refused(done, "would overwrite the source")
+    assert files[name].read_bytes() == before

@@ -41,7 +41,9 @@ class Row(Part):
     mean_giga_macs: float
     """Vision, and the language model on the visual tokens, if the keep was known before the look."""
     giga_macs_with_second_look: float
-    """If the smallest keep has to look first, to have scores, and what is larger looks again."""
+    """If the smallest keep has to look first, to have scores, and what is larger looks again. Nothing is asked about
+    the first look, so it takes vision alone.
+    """
     shares: list[float]
     """Of the clips, by keep."""
     scenes: dict[str, Scene]
@@ -56,6 +58,8 @@ class Trial:
     """(K,)"""
     giga_macs: NDArray[np.float64]
     """(K,)"""
+    look_giga_macs: float
+    """Of the smallest keep's vision."""
     hits: NDArray[np.float64]
     """(Q, K)"""
     clip_of: NDArray[np.int64]
@@ -83,7 +87,7 @@ class Trial:
             setting=setting,
             against=None if against is None else self.names[against],
             mean_giga_macs=round(float(cost.mean()), 3),
-            giga_macs_with_second_look=round(float((cost + again * self.giga_macs[0] * (not fixed)).mean()), 3),
+            giga_macs_with_second_look=round(float((cost + again * self.look_giga_macs * (not fixed)).mean()), 3),
             shares=(np.bincount(keeps, minlength=len(self.names)) / len(keeps)).round(4).tolist(),
             scenes={name: self._scene(keeps, clips, against) for name, clips in self.scenes.items()},
         )
