@@ -18,10 +18,9 @@ Any of them may also come as another kind of file with the same fields.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stts_calib.questions.question import LETTERS, OwnQuestion
 from stts_calib.questions.rows import Row
@@ -44,11 +43,13 @@ class Layout:
     """The question of a row of a file. Raises `UserError` for what is missing or wrong."""
 
 
-def layout_of(fields: Mapping[str, Any], path: Path) -> Layout:
-    """Told by the fields of a row. Raises `UserError` if it is none of them."""
-    for layout in LAYOUTS:
-        if fields.keys() >= layout.told_by:
-            return layout
+def layout_of(rows: Sequence[Row], path: Path) -> Layout:
+    """Told by the fields of the first row that has all of one. Raises `UserError` if none has."""
+    for fields in (row.fields for row in rows):
+        for layout in LAYOUTS:
+            if fields.keys() >= layout.told_by:
+                return layout
+    fields = rows[0].fields
     raise UserError(
         f"{path} has the fields {', '.join(map(str, fields))}; a question should have video, question and answer, or "
         f"those of {', '.join(one for one in dict.fromkeys(one.name for one in LAYOUTS) if one != 'own')}"
@@ -97,6 +98,7 @@ def _mlvu(row: Row, path: Path) -> OwnQuestion:
         asked, options, _ = _with_listed_options(_text(row, "question"))
         about = row.place, _text(row, "video_name"), asked
         return OwnQuestion(*about, (_by_letter(_text(row, "answer"), options),), options, _text(row, "task_type"))
+    _check_no_options(row, "MLVU's candidates")
     options = _texts(row, "candidates") if row.fields.get("candidates") is not None else ()
     # Videos of different tasks have the same names, and lie in folders that are called as the files are: 1_plotQA.
     folder = f"{path.stem}/" if _NUMBERED_TASK.match(path.stem) else ""
@@ -117,6 +119,7 @@ def _next_qa(row: Row, _: Path) -> OwnQuestion:
     about = row.place, _text(row, "video"), _text(row, "question")
     kind = str(row.fields.get("type") or "")
     if "a0" not in row.fields:
+        _check_no_options(row, "NExT-QA's a0 to a4")
         more = row.fields.get("additional_ref_answer")
         return OwnQuestion(*about, (_text(row, "answer"), *([str(more)] if more else [])), (), kind)
     options, answer = tuple(_text(row, f"a{number}") for number in range(5)), _text(row, "answer")
@@ -140,6 +143,12 @@ LAYOUTS: Sequence[Layout] = (
 def _is_blank(row: Row, name: str) -> bool:
     """Whether nothing is given; a column of CSV has a cell in every row."""
     return row.fields.get(name) in (None, "")
+
+
+def _check_no_options(row: Row, wanted: str) -> None:
+    """An own question among those of a benchmark: without its options it would be another question."""
+    if not _is_blank(row, "options"):
+        raise UserError(f"it has options, and by the rows before it should have {wanted}; put it in a file of its own")
 
 
 def _text(row: Row, name: str) -> str:

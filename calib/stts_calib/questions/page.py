@@ -128,6 +128,8 @@ def _left_out(report: QuestionReport) -> Iterator[str]:
     yield f"<h2>Questions that were not asked: {len(report.left_out)}</h2><table>"
     yield from (f"<tr><td>{escape(one.place)}<td>{escape(one.reason)}</tr>" for one in report.left_out[:_MOST_LISTED])
     yield "</table>"
+    if len(report.left_out) > _MOST_LISTED:
+        yield f"<p class=small>The first {_MOST_LISTED} are here; the JSON has all.</p>"
 
 
 def _changed(report: QuestionReport, evaluation: QuestionEvaluation) -> Iterator[str]:

@@ -28,17 +28,17 @@ class QuestionFile:
 
 
 def read_questions(path: Path, videos: Path | None = None) -> QuestionFile:
-    """`videos` is the folder of the videos; None: that of the file. Which layout it is, the first row tells.
+    """`videos` is the folder of the videos; None: that of the file. Which layout it is, the first row of one tells.
 
     Raises `UserError` if the file cannot be read, or no question of it can be asked.
     """
     rows = list(read_rows(path))
     if not rows:
         raise UserError(f"{shown(path)} holds no questions")
-    first = next((one for one in rows if isinstance(one, Row)), None)
-    if first is None:
+    objects = [one for one in rows if isinstance(one, Row)]
+    if not objects:
         raise _none_left(path, [one for one in rows if isinstance(one, LeftOut)])
-    layout, folder = layout_of(first.fields, path), VideoFolder(videos or path.absolute().parent)
+    layout, folder = layout_of(objects, path), VideoFolder(videos or path.absolute().parent)
     read = [one if isinstance(one, LeftOut) else _question(one, layout, path, folder) for one in rows]
     questions = [one for one in read if isinstance(one, OwnQuestion)]
     left_out = [one for one in read if isinstance(one, LeftOut)]

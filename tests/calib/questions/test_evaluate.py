@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from stts_calib.questions import (
 from stts_calib.questions import judge as judge_module
 from stts_calib.questions.marks import is_exact, meant_option
 from stts_calib.questions.question import OwnQuestion
-from stts_calib.questions.seen import SettingSaid, packed
+from stts_calib.questions.report import Changed, KindAsked, NotAsked
+from stts_calib.questions.seen import Said, SettingSaid, packed
 from stts_export.cli import own_questions
 from stts_runtime.bundle import Bundle
 from stts_runtime.errors import UserError
@@ -276,6 +278,25 @@ def test_the_page_stands_alone_and_shows_what_changed(
     assert page.count("data:image/jpeg;base64,") >= 2, "as two settings saw it"
     assert all(name in page for name in SETTINGS)
     assert "line 1, " in page
+
+
+def test_the_page_shows_markup_of_others_as_text(
+    micro_bundle: Bundle, files: Mapping[str, Path], tmp_path: Path
+) -> None:
+    asked = evaluated(micro_bundle, files["own"])
+    report, markup = question_report_of(asked, "2026-01-01T00:00:00+00:00"), "<img src='x'>"
+    said = {name: Said(text=markup, right=False) for name in SETTINGS}
+    changed = Changed(place="line 1", video=markup, question=markup, answer=markup, said=said)
+    left_out = [NotAsked(place="line 2", reason=markup)] * 501
+    kinds = [KindAsked(kind=kind, questions=1, chance=None) for kind in (markup, "b")]
+    settings = [one.model_copy(update={"by_kind": {markup: 1.0, "b": 2.0}}) for one in report.settings]
+    about = {"file": markup, "judge": markup, "layout": markup, "bundle": markup}
+    found = {"changed": [changed], "left_out": left_out, "kinds": kinds, "settings": settings}
+    write_page(tmp_path / "page.html", report.model_copy(update={**about, **found}), asked)
+    page = (tmp_path / "page.html").read_text()
+    assert "<img src='x'" not in page
+    assert page.count(escape(markup)) == 2 + 2 + 1 + 1 + 500 + 3 + len(SETTINGS) + 1
+    assert "The first 500 are here; the JSON has all." in page
 
 
 def test_the_command_reports_and_exits_with_2_where_lines_are_wrong(

@@ -230,3 +230,23 @@ def test_a_question_of_several_lines_is_read_to_its_end(tmp_path: Path) -> None:
     row = {"video_name": "v.mp4", "task_type": "ego", "question": text + "\nOnly give the best option.", "answer": "A"}
     asked = only(read(tmp_path, "mlvu.json", [row]))
     assert (asked.text, asked.options) == ("A man comes in.\nWhat does he do?", ("runs", "sits"))
+
+
+def test_a_first_line_that_lacks_fields_is_left_out_as_any_other(tmp_path: Path) -> None:
+    rows = [{"note": "of the yard"}, {"video": "v.mp4", "answer": "red"}, GOOD]
+    found = read(tmp_path, "own.jsonl", "\n".join(json.dumps(one) for one in rows))
+    assert [one.place for one in found.questions] == ["line 3"]
+    assert [(one.place, one.reason) for one in found.left_out] == [
+        ("line 1", "it has no answer; it should be a text"),
+        ("line 2", "it has no question; it should be a text"),
+    ]
+
+
+@pytest.mark.parametrize("told_by", [{"qid": 1, "type": "CW"}, {"question_type": "count"}])
+def test_options_among_open_questions_of_a_benchmark_are_not_dropped(
+    told_by: Mapping[str, object], tmp_path: Path
+) -> None:
+    row = {**GOOD, **told_by}
+    found = read(tmp_path, "all.jsonl", "\n".join(json.dumps(one) for one in (row, {**row, "options": ["red", "x"]})))
+    assert [one.place for one in found.questions] == ["line 1"]
+    assert "it has options, and by the rows before it should have" in found.left_out[0].reason
