@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from stts_export.cli.evaluated import Outputs, show_scorer, show_written
 from stts_export.cli.own_questions import (
     JudgeOption,
     MaxTokensOption,
     OptionsOption,
-    Outputs,
     OwnQuestions,
     PageOption,
     VideosOption,
@@ -24,12 +23,12 @@ from stts_runtime.cli.steps import steps
 from stts_runtime.device import gpu_of, select_gpu
 from stts_runtime.engines import EngineName
 from stts_runtime.errors import UserError
-from stts_runtime.outputs import check_output, written_whole
+from stts_runtime.outputs import check_output
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from stts_calib.accuracy import AccuracyReport, Evaluation
+    from stts_calib.accuracy import AccuracyReport
     from stts_calib.clips import ClipSet
 
 
@@ -82,7 +81,7 @@ def evaluate_command(
     With --questions on somebody's own. Without, on synthetic clips with exact answers, which means something for
     checkpoints that were trained on such clips, as checkpoints/tiny is.
     """
-    from stts_calib.accuracy import Evaluation, report_of, settings_of, weights_held
+    from stts_calib.accuracy import Evaluation, report_of, settings_of, weights_held, write_accuracy_plot
     from stts_calib.clips import Split
     from stts_runtime.bundle import Bundle
     from stts_runtime.cli.show import show_note
@@ -98,6 +97,7 @@ def evaluate_command(
     )
     _check_places(report, plot, answers, journal, questions, bundle)
     how = options, judge, max_tokens, page
+    out = Outputs(journal, report, answers, as_json)
     own = None if questions is None else OwnQuestions.read(questions, videos, *how, bundle)
     opened = Bundle.open(bundle)
     for note in choose_engine(opened, engine, device).notes:
@@ -105,7 +105,7 @@ def evaluate_command(
     check_engine(opened, engine)
     settings = settings_of(opened, setting or [])
     if own is not None:
-        evaluate_questions(opened, settings, own, Outputs(journal, report, answers, as_json), engine, jobs)
+        evaluate_questions(opened, settings, own, out, engine, jobs)
         return
     clips = clips or 1000
     evaluation = Evaluation(opened, settings, clips, per_clip or 4, Split.test, engine, _clip_sets(clip_set), jobs)
@@ -119,9 +119,12 @@ def evaluate_command(
         print(made.model_dump_json(), flush=True)
     else:
         _show(made)
-    written = [*_write(made, report, plot), *_write_answers(evaluation, answers)]
+    written = out.write(made, evaluation.records())
+    if plot is not None:
+        write_accuracy_plot(plot, made)
+        written.append(plot)
     if not as_json:
-        _show_written(written)
+        show_written(written)
 
 
 def _check_mode(ours: bool, of_ours: dict[str, object], of_theirs: dict[str, object]) -> None:
@@ -168,28 +171,8 @@ def _check_places(
         check_plot_library()
 
 
-def _write(made: AccuracyReport, report: Path | None, plot: Path | None) -> list[Path]:
-    from stts_calib.accuracy import write_accuracy_plot
-
-    if report is not None:
-        with written_whole(report) as scratch:
-            scratch.write_text(made.model_dump_json(indent=1) + "\n")
-    if plot is not None:
-        write_accuracy_plot(plot, made)
-    return [path for path in (report, plot) if path is not None]
-
-
-def _write_answers(evaluation: Evaluation, answers: Path | None) -> list[Path]:
-    if answers is None:
-        return []
-    with written_whole(answers) as scratch:
-        scratch.write_text("".join(json.dumps(one) + "\n" for one in evaluation.records()))
-    return [answers]
-
-
 def _show(report: AccuracyReport) -> None:
-    from stts_runtime.cli.show import console, scored_by
-    from stts_runtime.session import NOISE
+    from stts_runtime.cli.show import console
 
     console.print(
         f"{report.clips} {report.split} clips ({', '.join(report.clip_sets)}), {report.questions} questions; "
@@ -197,10 +180,7 @@ def _show(report: AccuracyReport) -> None:
         f"{report.machine.processor}, {report.machine.cores} cores, {report.minutes:.1f} minutes",
         soft_wrap=True,
     )
-    if report.scorer is not None:
-        console.print(scored_by(report.scorer), soft_wrap=True)
-    if report.random_weights:
-        console.print(f"note: {NOISE}")
+    show_scorer(report.scorer, report.random_weights)
     console.print(_by_setting(report))
     console.print(_by_kind(report))
     for found in report.differences:
@@ -210,13 +190,6 @@ def _show(report: AccuracyReport) -> None:
             f"({points.low:+.2f} to {points.high:+.2f})",
             soft_wrap=True,
         )
-
-
-def _show_written(written: list[Path]) -> None:
-    from stts_runtime.cli.show import console
-
-    for path in written:
-        console.print(f"wrote {path}", soft_wrap=True)
 
 
 def _by_setting(report: AccuracyReport) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,19 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
+from stts_export.cli.evaluated import Outputs, show_scorer, show_written
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.standard_streams import complain
 from stts_runtime.cli.steps import steps
 from stts_runtime.cli.text import one_line, printable
 from stts_runtime.engines import EngineName
-from stts_runtime.outputs import check_output, written_whole
+from stts_runtime.outputs import check_output
 from stts_runtime.text import visible
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from stts_calib.accuracy.settings import Setting
-    from stts_calib.questions import QuestionEvaluation, QuestionFile, QuestionReport
+    from stts_calib.questions import QuestionFile, QuestionReport
 
 VideosOption = Annotated[
     Optional[Path], typer.Option(metavar="FOLDER", help="Where the videos lie. Default: beside the questions.")
@@ -78,22 +78,12 @@ class OwnQuestions:
         return cls(read_questions(questions, videos), options, judge, max_tokens, page)
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """Where to, checked before."""
-
-    journal: Path | None
-    report: Path | None
-    answers: Path | None
-    as_json: bool
-
-
 def evaluate_questions(
     bundle: Bundle, settings: list[Setting], own: OwnQuestions, out: Outputs, engine: EngineName, jobs: int
 ) -> None:
     """Exits with 2 if some could not be asked, once all others were. Raises `UserError` if none could."""
     from stts_calib.accuracy import weights_held
-    from stts_calib.questions import OptionsAsked, QuestionEvaluation, question_report_of
+    from stts_calib.questions import OptionsAsked, QuestionEvaluation, question_report_of, write_page
 
     options, longest = OptionsAsked(own.options or "letters"), own.max_tokens or 64
     evaluation = QuestionEvaluation(bundle, settings, own.file, options, longest, engine, jobs, own.judge)
@@ -108,29 +98,17 @@ def evaluate_questions(
         print(made.model_dump_json(), flush=True)
     else:
         _show(made)
-    written = _write(made, evaluation, own.page, out)
+    written = out.write(made, evaluation.records())
+    if own.page is not None:
+        write_page(own.page, made, evaluation)
+        written.append(own.page)
     if not out.as_json:
-        _show_written(written)
+        show_written(written)
     _exit_if_left_out(made)
 
 
-def _write(made: QuestionReport, evaluation: QuestionEvaluation, page: Path | None, out: Outputs) -> list[Path]:
-    from stts_calib.questions import write_page
-
-    if out.report is not None:
-        with written_whole(out.report) as scratch:
-            scratch.write_text(made.model_dump_json(indent=1) + "\n")
-    if out.answers is not None:
-        with written_whole(out.answers) as scratch:
-            scratch.write_text("".join(json.dumps(one) + "\n" for one in evaluation.records()))
-    if page is not None:
-        write_page(page, made, evaluation)
-    return [path for path in (out.report, out.answers, page) if path is not None]
-
-
 def _show(made: QuestionReport) -> None:
-    from stts_runtime.cli.show import console, scored_by
-    from stts_runtime.session import NOISE
+    from stts_runtime.cli.show import console
 
     console.print(
         f"{made.questions} questions of {visible(made.file)} ({made.layout}) about {made.videos} videos; "
@@ -139,10 +117,7 @@ def _show(made: QuestionReport) -> None:
         soft_wrap=True,
         markup=False,
     )
-    if made.scorer is not None:
-        console.print(scored_by(made.scorer), soft_wrap=True)
-    if made.random_weights:
-        console.print(f"note: {NOISE}")
+    show_scorer(made.scorer, made.random_weights)
     console.print(_by_setting(made))
     if len(made.kinds) > 1:
         console.print(_by_kind(made))
@@ -176,13 +151,6 @@ def _by_kind(made: QuestionReport) -> Table:
         rights = (f"{one.by_kind[kind.kind]:.1f}" for one in made.settings)
         table.add_row(printable(kind.kind) or "none given", str(kind.questions), chance, *rights)
     return table
-
-
-def _show_written(written: list[Path]) -> None:
-    from stts_runtime.cli.show import console
-
-    for path in written:
-        console.print(f"wrote {path}", soft_wrap=True, markup=False)
 
 
 def _exit_if_left_out(made: QuestionReport) -> None:

@@ -22,6 +22,7 @@ from stts_calib.accuracy.plot import title
 from stts_calib.accuracy.settings import Setting
 from stts_calib.clips import ClipSet, Question, Split
 from stts_export.building import BuildRequest, build_bundle
+from stts_export.cli.evaluated import show_written
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Scorer
@@ -323,3 +324,8 @@ def test_the_shipped_checkpoint_answers_and_pruning_costs_less_than_chance(train
     assert kept.kept_of_moving > 85, "the scorer keeps what moves"
     assert kept.kept_of_others < 60
     write_accuracy_plot(tmp_path / "plot.png", report)
+
+
+def test_a_path_that_was_written_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    show_written([Path("[/a].json")])
+    assert capsys.readouterr().out == "wrote [/a].json\n"
