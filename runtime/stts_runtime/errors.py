@@ -4,6 +4,7 @@ SttsError                 something went wrong on our side: exit code 1
 ├── EngineError           an engine or its library failed
 ├── SinkError             a record that cannot be kept
 └── UserError             something the user can put right: exit code 2
+    ├── ArchiveError      a memory of what was seen that cannot be read
     ├── BundleError       not a bundle, damaged, or made for another runtime
     ├── SourceError       a video that cannot be opened, decoded or sampled as asked
     ├── PromptError       a question that cannot be asked
@@ -32,6 +33,10 @@ class UserError(SttsError):
     """The input is at fault; the message says what was got, what is allowed and what to do."""
 
     exit_code = 2
+
+
+class ArchiveError(UserError):
+    """An archive that is not there, is none, is damaged, or may not be read."""
 
 
 class BundleError(UserError):

@@ -12,6 +12,7 @@ from stts_runtime.cli.doctor import doctor_command
 from stts_runtime.cli.explain import explain_command
 from stts_runtime.cli.options import VersionOption
 from stts_runtime.cli.run import run_command
+from stts_runtime.cli.search import search_command
 from stts_runtime.cli.serve import serve_command
 from stts_runtime.cli.show import inspect_command
 from stts_runtime.cli.stream import stream_command
@@ -29,6 +30,7 @@ app.command("chat")(chat_command)
 app.command("explain")(explain_command)
 app.command("stream")(stream_command)
 app.command("serve")(serve_command)
+app.command("search", context_settings={"ignore_unknown_options": True})(search_command)
 app.command("bench")(bench_command)
 app.command("inspect")(inspect_command)
 app.command("compile")(compile_command)

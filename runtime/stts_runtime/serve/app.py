@@ -14,6 +14,7 @@ from stts_runtime.serve.guard import PUBLIC, Guard
 from stts_runtime.serve.health import ServerMetrics, health_routes
 from stts_runtime.serve.page_routes import PICTURE, page_routes
 from stts_runtime.serve.parts import Parts
+from stts_runtime.serve.search_routes import search_routes
 from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.tell import Tell
 
@@ -25,6 +26,7 @@ def make_app(parts: Parts, settings: ServerSettings, token: str | None, tell: Te
     handle_errors(app, tell)
     app.include_router(page_routes(parts.state, parts.hub, parts.answers, settings))
     app.include_router(chat_routes(parts.models, parts.answers, parts.uploads, parts.readers, settings))
+    app.include_router(search_routes(parts.archives))
     app.include_router(health_routes(parts.queue, parts.metrics))
     schema = _schema(app, parts, needs_token=token is not None)
     if settings.base_path:

@@ -20,12 +20,12 @@ from stts_runtime import clock
 from stts_runtime.errors import UserError
 from stts_runtime.serve.api_errors import ApiError, error_response
 from stts_runtime.serve.forwarded import Outside, from_outside
-from stts_runtime.serve.settings import ServerSettings
+from stts_runtime.serve.settings import PAGE_FILES, ServerSettings
 from stts_runtime.tell import Tell
 from stts_runtime.text import shortened
 
 UPLOADS = "/v1/files"
-PUBLIC = frozenset({"/", "/page.css", "/page.js", "/points.js", "/healthz", "/readyz"})
+PUBLIC = frozenset({"/", *(f"/{name}" for name in PAGE_FILES), "/healthz", "/readyz"})
 """The page itself holds nothing; what it shows it asks for, with the token that was typed into it."""
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")

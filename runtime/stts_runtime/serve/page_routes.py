@@ -25,12 +25,12 @@ from stts_runtime.serve.events import EventBroker, Subscription
 from stts_runtime.serve.hub import Hub, StreamRecord
 from stts_runtime.serve.pictures import Size, View, jpeg, shrunk
 from stts_runtime.serve.questions import Media, Question, Stream
-from stts_runtime.serve.settings import Limits, ServerSettings
+from stts_runtime.serve.settings import PAGE_FILES, Limits, ServerSettings
 from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.session import Wanted
 
 _PAGE = Path(__file__).parent / "page"
-_FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js", "/points.js": "points.js"}
+_FILES = {"/": "index.html", **{f"/{name}": name for name in PAGE_FILES}}
 PICTURE = "/api/streams/{name}/picture"
 _ENCODERS = 2
 _SHEET_WIDTH = 1280
@@ -69,6 +69,8 @@ class StateRecord(BaseModel):
     variants: list[VariantRecord]
     limits: Limits
     streams: list[StreamRecord]
+    searches: bool
+    """Whether `/api/search` has anything to search."""
 
 
 class TurnRecord(BaseModel):

@@ -38,6 +38,8 @@ class Parts:
     answers: AnswerService
     models: dict[str, ModelChoice]
     metrics: StreamMetrics
+    archives: tuple[Path, ...]
+    """What can be searched."""
 
     @classmethod
     def of(
@@ -61,7 +63,7 @@ class Parts:
         readers = ThreadPool(_READERS)
         answers = AnswerService(bundle, queue, worker, hub, uploads, readers, worker.cache, settings)
         models = model_choices(bundle, hub.streams)
-        return cls(bundle, settings, queue, worker, hub, uploads, readers, answers, models, metrics)
+        return cls(bundle, settings, queue, worker, hub, uploads, readers, answers, models, metrics, config.archives)
 
     def close(self) -> None:
         """Whoever waits is told that the server stops."""
@@ -83,4 +85,5 @@ class Parts:
             variants=variant_records(self.bundle, self.worker.variants),
             limits=self.settings.limits,
             streams=[view.record() for view in self.hub.streams.values()],
+            searches=bool(self.archives),
         )

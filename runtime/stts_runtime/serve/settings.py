@@ -11,11 +11,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from stts_runtime.serve.forwarded import Network
 from stts_runtime.settings import Bytes, Seconds, Settings, parse_bytes
+from stts_runtime.sinks.config import ArchiveConfig
 from stts_runtime.sinks.secret import Secret
 from stts_runtime.stream.config import Cameras, Listen, Sinks
 
 Count = Annotated[int, Field(ge=1)]
-_OURS = frozenset(("v1", "api", "healthz", "readyz", "metrics", "openapi.json", "page.css", "page.js", "points.js"))
+PAGE_FILES = ("page.css", "page.js", "points.js", "search.css", "search.js")
+_OURS = frozenset(("v1", "api", "healthz", "readyz", "metrics", "openapi.json", *PAGE_FILES))
 """How the paths of the server's routes begin."""
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
 
@@ -87,6 +89,8 @@ class ServerSettings(Settings):
     tls_cert: Path | None = None
     """PEM, with the chain; HTTPS is spoken in place of HTTP."""
     tls_key: Path | None = None
+    search: tuple[Path, ...] | None = None
+    """Archives to search, written by others; None: those that this process writes."""
     limits: Limits = Limits()
 
     @model_validator(mode="after")
@@ -107,3 +111,10 @@ class ServeConfig(Cameras):
 
     sinks: Sinks = ()
     serve: ServerSettings = ServerSettings()
+
+    @property
+    def archives(self) -> tuple[Path, ...]:
+        """What can be searched."""
+        if self.serve.search is not None:
+            return self.serve.search
+        return tuple(Path(one.to) for one in self.all_sinks if isinstance(one, ArchiveConfig))

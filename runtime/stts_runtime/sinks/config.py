@@ -12,11 +12,11 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 from stts_runtime.errors import UserError
 from stts_runtime.mistakes import mistakes
 from stts_runtime.places import check_file
-from stts_runtime.settings import Bytes, Seconds, Settings
+from stts_runtime.settings import Bytes, Seconds, Settings, parse_bytes
 from stts_runtime.sinks.secret import Secret
 from stts_runtime.text import redacted
 
-KINDS = "- (the screen), FILE.jsonl, http(s)://HOST/PATH or mqtt(s)://HOST/TOPIC"
+KINDS = "- (the screen), FILE.jsonl, FILE.db (to be searched), http(s)://HOST/PATH or mqtt(s)://HOST/TOPIC"
 
 _SCREEN = ("-", "stdout")
 _SCHEMES = {"http": "<webhook>", "https": "<webhook>", "mqtt": "<mqtt>", "mqtts": "<mqtt>"}
@@ -51,6 +51,18 @@ class FileConfig(Settings):
     max_bytes: Bytes = 100_000_000
     daily: bool = True
     files: Annotated[int, Field(ge=1)] = 30
+
+    @property
+    def name(self) -> str:
+        return self.to
+
+
+class ArchiveConfig(Settings):
+    """A database of what was seen, for `stts-runtime search`. The oldest records go, by whichever limit comes first."""
+
+    to: str
+    days: Annotated[float, Field(gt=0, le=36_500)] = 30.0
+    max_bytes: Annotated[int, BeforeValidator(parse_bytes), Field(ge=1_000_000)] = 1_000_000_000
 
     @property
     def name(self) -> str:
@@ -130,6 +142,8 @@ def _kind(given: Any) -> str | None:
         return "<screen>"
     if "://" not in to and to.endswith(".jsonl"):
         return "<file>"
+    if "://" not in to and to.endswith(".db"):
+        return "<archive>"
     return _SCHEMES.get(to.partition("://")[0].lower())
 
 
@@ -137,11 +151,12 @@ def _spelled_out(given: Any) -> Any:
     return {"to": given} if isinstance(given, str) else given
 
 
-SinkConfig = ScreenConfig | FileConfig | WebhookConfig | MqttConfig
+SinkConfig = ScreenConfig | FileConfig | ArchiveConfig | WebhookConfig | MqttConfig
 
 AnySink = Annotated[
     Annotated[ScreenConfig, Tag("<screen>")]
     | Annotated[FileConfig, Tag("<file>")]
+    | Annotated[ArchiveConfig, Tag("<archive>")]
     | Annotated[WebhookConfig, Tag("<webhook>")]
     | Annotated[MqttConfig, Tag("<mqtt>")],
     Discriminator(_kind, custom_error_type="sink", custom_error_message=f"`to` should be {KINDS}"),

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from stts_runtime.records import Record
+from stts_runtime.sinks.archive import ArchiveSink
 from stts_runtime.sinks.config import (
+    ArchiveConfig,
     FileConfig,
     MqttConfig,
     ScreenConfig,
@@ -53,6 +55,8 @@ def open_sink(spec: str | SinkConfig, state: Callable[[], Path], tell: Tell) -> 
         return ScreenSink(config.format)
     if isinstance(config, FileConfig):
         return FileSink(config, tell)
+    if isinstance(config, ArchiveConfig):
+        return ArchiveSink(config, tell)
     return _spooled(config, state(), tell)
 
 

@@ -1,6 +1,7 @@
 // The live page. Text of streams, models and users is only ever set as text, never as markup.
 
 import { drawPoints, placesOf, pointsOf, wordsOf } from "./points.js";
+import { offerSearch } from "./search.js";
 
 const HELD_LOOKS = 120;
 const HELD_ANSWERS = 20;
@@ -89,6 +90,7 @@ async function open() {
   for (let pause = 500; ; pause = Math.min(pause * 2, 8000)) {
     try {
       show(await (await call("api/state")).json());
+      if (state.searches) offerSearch(call);
       pause = 500;
       await follow();
     } catch (error) {
