@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from stts_runtime import clock
 from stts_runtime.archive.chapters import Chapters
@@ -33,6 +34,9 @@ _PRUNED_AT_A_TIME = 64
 _PRUNED_AT_THE_START = 2000
 _BATCH = 1000
 _MODE = 0o640
+
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -60,18 +64,13 @@ class ArchiveWriter:
         except BaseException:
             self._owner.abandon()
             raise
+        self._owner.begin()
+        self._whole(self._tidy)
 
     def add(self, entries: Sequence[Entry]) -> int:
         """How many were not there already. Raises `SinkError` if they cannot be kept, and then none of them is."""
         with self._guard:
-            try:
-                return self._added(entries)
-            except sqlite3.OperationalError as error:
-                raise SinkError(f"{shown(self._path)}: {error}") from None
-            except sqlite3.DatabaseError:
-                self._database.close()
-                self._begin_anew()
-                return self._added(entries)
+            return self._whole(lambda: self._added(entries))
 
     def close(self) -> None:
         with self._guard:
@@ -80,34 +79,37 @@ class ArchiveWriter:
 
     def _open(self) -> None:
         try:
-            if not self._is_usable():
-                self._begin_anew()
+            self._connect()
+            if self._owner.was_closed or not self._owner.is_known or is_sound(self._database):
+                return
+            self._database.close()
         except sqlite3.OperationalError as error:
             raise UserError(f"{shown(self._path)} cannot be used as an archive: {error}") from None
         except sqlite3.DatabaseError:
-            raise UserError(f"{shown(self._path)} is no archive of records; name another file") from None
-        self._owner.begin()
-
-    def _is_usable(self) -> bool:
-        """Whether it is open and whole. Raises `sqlite3.DatabaseError` for damage in what nobody knows to be ours."""
-        try:
-            self._connect()
-            if self._owner.was_closed or not self._owner.is_known or is_sound(self._database):
-                self._tidy()
-                return True
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError:
             if not self._owner.is_known:
-                raise
-        self._database.close()
-        return False
+                raise UserError(f"{shown(self._path)} is no archive of records; name another file") from None
+        self._begin_anew()
+
+    def _whole(self, work: Callable[[], Result]) -> Result:
+        """Does it in a new archive if the old one turns out to be damaged. Raises `SinkError`."""
+        try:
+            return work()
+        except sqlite3.OperationalError as error:
+            raise SinkError(f"{shown(self._path)}: {error}") from None
+        except sqlite3.DatabaseError:
+            self._database.close()
+            self._begin_anew()
+            return work()
 
     def _connect(self) -> None:
         # SQLite would let everybody read it.
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE))
         self._database = connect_to_write(self._path)
-        self._remember()
+        try:
+            self._remember()
+        except BaseException:
+            self._database.close()
+            raise
 
     def _remember(self) -> None:
         self._streams: dict[str, int] = dict(self._database.execute("SELECT name, id FROM streams"))
