@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from stts_export.cli.app import app as export_app
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.app import app as runtime_app
-from stts_runtime.sinks.config import FileConfig, MqttConfig, ScreenConfig, WebhookConfig
+from stts_runtime.sinks.config import ArchiveConfig, FileConfig, MqttConfig, ScreenConfig, WebhookConfig
 from stts_runtime.stream.config import StreamConfig
 from tests.support.adapters import write_adapter
 from tests.support.documented import PAGES, Command, extras, mentioned, options, shown
@@ -177,7 +177,7 @@ def test_every_setting_of_a_file_is_documented() -> None:
     names = {field.alias or name for name, field in StreamConfig.model_fields.items()}
     assert {f"`{name}`" for name in names} <= set(re.findall(r"`[^`]+`", settings))
     sinks = (ROOT / "docs" / "sinks.md").read_text()
-    for kind in (ScreenConfig, FileConfig, WebhookConfig, MqttConfig):
+    for kind in (ScreenConfig, FileConfig, ArchiveConfig, WebhookConfig, MqttConfig):
         assert all(f"`{name}`" in sinks for name in kind.model_fields if name != "to"), kind
 
 

@@ -43,13 +43,17 @@ _TEXTS = frozenset(
         "setting",
         "judge",
         "region",
+        "words",
+        "since",
+        "until",
+        "stream",
     )
 )
 """Options of text that name no path."""
 _SUFFIXES = {
     "overlay": ".png", "plot": ".png", "report": ".json", "points": ".json", "answers": ".jsonl", "save_frames": ".npz",
     "write_reference": ".npz", "reference": ".npz", "to": ".jsonl", "config": ".yaml", "sources": ".mp4",
-    "source": ".mp4", "frames_from": ".mp4", "questions": ".jsonl", "page": ".html", "arrays": ".npz",
+    "source": ".mp4", "frames_from": ".mp4", "questions": ".jsonl", "page": ".html", "arrays": ".npz", "db": ".db",
 }  # fmt: skip
 _OUT_SUFFIXES = {"run.out": ".jsonl", "explain.out": ".png"}
 _FOLDERS_MADE = ("build.out", "import.out", "calibrate.out", "train-scorer.out", "stream.preview")

@@ -12,8 +12,7 @@ from stts_runtime.archive.entry import Entry
 from stts_runtime.archive.salvage import readable
 from stts_runtime.archive.writer import ArchiveWriter
 from stts_runtime.errors import UserError
-from stts_runtime.handed_over import check_is_content
-from stts_runtime.places import check_file, unusable
+from stts_runtime.places import unusable
 
 _BATCH = 1000
 _SQLITE = b"SQLite format 3\0"
@@ -33,8 +32,6 @@ class Imported:
 
 def import_records(file: Path, archive: ArchiveWriter) -> Imported:
     """Raises `UserError` if it cannot be read, `SinkError` if the archive cannot be written."""
-    check_file(file)
-    check_is_content(file)
     done, batch = Imported(), list[Entry]()
     for place, record in _records(file):
         try:

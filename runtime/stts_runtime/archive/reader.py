@@ -72,6 +72,11 @@ def search(paths: Sequence[Path], wanted: Wanted) -> Results:
     return Results(found[: wanted.limit], len(found) > wanted.limit, notes)
 
 
+def check_archive(path: Path) -> None:
+    """Raises `ArchiveError` if it cannot be read."""
+    stream_names(path)
+
+
 def stream_names(path: Path) -> list[str]:
     """Of all that was ever written there. Raises `ArchiveError` if it cannot be read."""
     with connected_to_read(path) as database:

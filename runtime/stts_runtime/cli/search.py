@@ -17,7 +17,8 @@ from stts_runtime.archive.writer import ArchiveWriter, Room
 from stts_runtime.cli.long_running import configured, tell
 from stts_runtime.cli.options import ConfigOption, JsonOption
 from stts_runtime.errors import UserError
-from stts_runtime.places import shown
+from stts_runtime.handed_over import check_is_content
+from stts_runtime.places import check_file, is_there, shown
 from stts_runtime.sinks.config import ArchiveConfig
 from stts_runtime.stream.config import Cameras
 
@@ -66,9 +67,9 @@ def search_command(
     # They reach us as words since -word is one.
     if wrong := next((word for word in words or [] if word.startswith("--")), None):
         raise UserError(f"no such option: {wrong} (see stts-runtime search --help)")
-    places = db or _configured(config) or _usual()
+    named = db or _configured(config)
     if import_file is not None:
-        _import(import_file, places if db or config else [])
+        _import(import_file, named)
         return
     wanted = Wanted(
         words=" ".join(words or []),
@@ -79,7 +80,7 @@ def search_command(
     )
     if wanted.since and wanted.until and wanted.since >= wanted.until:
         raise UserError(f"--since {_shown(wanted.since)} is not before --until {_shown(wanted.until)}")
-    results = search(places, wanted)
+    results = search(named or _usual(), wanted)
     for one in results.found:
         typer.echo(json.dumps(one.record, ensure_ascii=False) if as_json else found_line(one.record))
     for note in results.notes:
@@ -100,17 +101,17 @@ def _configured(file: Path | None) -> list[Path]:
 
 def _usual() -> list[Path]:
     places = [Cameras.model_construct().state_folder / _USUAL, _OF_SERVICES / _USUAL]
-    if not (found := [place for place in places if place.exists()][:1]):
+    if not (found := [place for place in places if is_there(place)][:1]):
         looked = " or ".join(shown(place) for place in places)
-        raise UserError(
-            f"no {looked}: name what to search with --db FILE.db; `stts-runtime stream --to FILE.db` writes it"
-        )
+        raise UserError(f"no {looked}: name one with --db FILE.db; `stts-runtime stream --to FILE.db` writes it")
     return found
 
 
 def _import(file: Path, places: list[Path]) -> None:
     if len(places) != 1:
         raise UserError("name the one archive that --import brings records into: --db FILE.db")
+    check_file(file)
+    check_is_content(file)
     archive = ArchiveWriter(places[0], _FOR_IMPORTS, tell)
     try:
         done = import_records(file, archive)
@@ -119,7 +120,7 @@ def _import(file: Path, places: list[Path]) -> None:
     left_out = f", {done.left_out:,} left out ({done.reason})" if done.left_out else ""
     if not done.new + done.there:
         raise UserError(f"{shown(file)} holds no records of a stream{left_out}")
-    tell(f"{done.new:,} records are new in {shown(places[0])}, {done.there:,} were there already{left_out}")
+    tell(f"{shown(places[0])}: {done.new:,} new, {done.there:,} there already{left_out}")
 
 
 def _summary(results: Results, wanted: Wanted) -> str:

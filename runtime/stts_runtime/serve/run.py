@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from stts_runtime.answering import Conversation
+from stts_runtime.archive.reader import check_archive
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import EngineChoice
 from stts_runtime.serve.app import make_app
@@ -48,6 +49,8 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
         token = required_token(config.serve)
         if config.serve.certificate:
             check_certificate(*config.serve.certificate)
+        for archive in config.serve.search or ():
+            check_archive(archive)
         bundle, choice = open_bundle(config, tell)
         sessions = Sessions(bundle, choice.name)
         tell_note(sessions.conversation, tell)

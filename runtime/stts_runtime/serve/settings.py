@@ -39,6 +39,11 @@ def _networks(given: object) -> tuple[Network, ...]:
         raise ValueError("it should be addresses or networks of proxies: [127.0.0.1, 10.0.0.0/8]") from None
 
 
+def _each(given: object) -> object:
+    """A single one needs no list."""
+    return [given] if isinstance(given, str) else given
+
+
 class Limits(Settings):
     """What one request, and all of them together, may ask for. More is refused with the limit in the answer."""
 
@@ -89,8 +94,8 @@ class ServerSettings(Settings):
     tls_cert: Path | None = None
     """PEM, with the chain; HTTPS is spoken in place of HTTP."""
     tls_key: Path | None = None
-    search: tuple[Path, ...] | None = None
-    """Archives to search, written by others; None: those that this process writes."""
+    search: Annotated[tuple[Path, ...], BeforeValidator(_each)] | None = None
+    """Archives that another process writes, to be searched; None: those that this one writes."""
     limits: Limits = Limits()
 
     @model_validator(mode="after")

@@ -21,10 +21,19 @@ import pytest
 import requests
 
 from stts_runtime import clock
+from stts_runtime.archive.reader import Wanted, search
 from stts_runtime.errors import MissingExtraError, SinkError, UserError
 from stts_runtime.records import StreamAnswer, StreamEvent
 from stts_runtime.sinks import open_sink, parse_sink
-from stts_runtime.sinks.config import FileConfig, MqttConfig, ScreenConfig, WebhookConfig, shown
+from stts_runtime.sinks.config import (
+    ArchiveConfig,
+    FileConfig,
+    MqttConfig,
+    ScreenConfig,
+    SinkConfig,
+    WebhookConfig,
+    shown,
+)
 from stts_runtime.sinks.line_file import LineFile, Rotation
 from stts_runtime.sinks.mqtt import Mqtt
 from stts_runtime.sinks.screen import ScreenSink, text_line
@@ -32,6 +41,7 @@ from stts_runtime.sinks.secret import Secret
 from stts_runtime.sinks.spool import Backlog, Spool
 from stts_runtime.sinks.spooled import AwayError, Courier, Pauses, SpooledSink
 from stts_runtime.sinks.webhook import Webhook, _reason
+from tests.support.answers import stream_answer_of
 from tests.support.places import DATA, ROOT
 from tests.support.receivers import Broker, answer, mqtt_broker, until, web_receiver
 
@@ -67,11 +77,12 @@ def free_port() -> int:
         ("-", ScreenConfig),
         ("stdout", ScreenConfig),
         ("a/b.jsonl", FileConfig),
+        ("a/seen.db", ArchiveConfig),
         ("https://h/x", WebhookConfig),
         ("MQTTS://h/t", MqttConfig),
     ],
 )
-def test_a_spec_names_its_kind(spec: str, kind: type[ScreenConfig | FileConfig | WebhookConfig | MqttConfig]) -> None:
+def test_a_spec_names_its_kind(spec: str, kind: type[SinkConfig]) -> None:
     assert type(parse_sink(spec)) is kind
 
 
@@ -241,6 +252,19 @@ def test_a_file_has_one_writer(tmp_path: Path) -> None:
     sink = open_sink(str(tmp_path / "a.jsonl"), lambda: tmp_path, print)
     with pytest.raises(UserError, match="written by another process"):
         open_sink(str(tmp_path / "a.jsonl"), lambda: tmp_path, print)
+    sink.close(0)
+
+
+def test_an_archive_has_what_was_written_when_write_returns(tmp_path: Path) -> None:
+    path = tmp_path / "seen.db"
+    sink = open_sink(ArchiveConfig(to=str(path), days=36_500), lambda: tmp_path, print)
+    sink.write(stream_answer_of("a white van"))
+    sink.write(EVENT)
+    found = search([path], Wanted("van")).found
+    assert [one.record["answer"] for one in found] == ["a white van"]
+    assert search([path], Wanted("stalled -van")).found[0].record["reason"] == EVENT.reason
+    with pytest.raises(UserError, match="is being written by another process, or by another sink with other settings"):
+        open_sink(ArchiveConfig(to=str(path), days=3), lambda: tmp_path, print)
     sink.close(0)
 
 
