@@ -7,6 +7,7 @@ only parsed. Of the builds one runs always, the others with `-m slow`.
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 import shutil
@@ -23,11 +24,13 @@ from _pytest.mark.structures import ParameterSet
 from typer.testing import CliRunner
 
 from stts_export.cli.app import app as export_app
+from stts_runtime.archive.writer import ArchiveWriter, Room
 from stts_runtime.bundle import Bundle
 from stts_runtime.cli.app import app as runtime_app
 from stts_runtime.sinks.config import ArchiveConfig, FileConfig, MqttConfig, ScreenConfig, WebhookConfig
 from stts_runtime.stream.config import StreamConfig
 from tests.support.adapters import write_adapter
+from tests.support.archived import entry_of, record_of
 from tests.support.documented import PAGES, Command, extras, mentioned, options, shown
 from tests.support.places import ROOT
 from tests.support.served import served
@@ -118,6 +121,10 @@ def laid_out(
         (tmp_path / "cameras.yaml").write_text(
             'bundle: BUNDLE\nquestions: ["Who?"]\nstreams: [{name: a, source: VIDEO}]\n'
         )
+        archive = ArchiveWriter(tmp_path / "seen.db", Room(36_500, 10**8), print)
+        archive.add([entry_of("A white van stops")])
+        archive.close()
+        (tmp_path / "answers.jsonl").write_text(json.dumps(record_of("A red van", 1)))
         (tmp_path / "token").write_text("a-token-of-the-tests\n")
         (tmp_path / "questions.jsonl").write_text('{"video": "clip.mp4", "question": "Who?", "answer": "nobody"}\n')
         return tmp_path

@@ -28,8 +28,9 @@ from stts_runtime.tell import Tell
 
 _DAY_MS = 86_400_000
 _CHAPTERS = 16
-"""About so many when an archive is full."""
+"""About so many when an archive of the usual size is full."""
 _BYTES_A_RECORD = 1000
+_RECORDS_OF_A_CHAPTER = (1000, 62_500)
 _PRUNED_AT_A_TIME = 64
 _PRUNED_AT_THE_START = 2000
 _BATCH = 1000
@@ -113,9 +114,10 @@ class ArchiveWriter:
 
     def _remember(self) -> None:
         self._streams: dict[str, int] = dict(self._database.execute("SELECT name, id FROM streams"))
+        least, most = _RECORDS_OF_A_CHAPTER
         self._chapters = Chapters(
             self._database,
-            max(1000, self._room.max_bytes // (_CHAPTERS * _BYTES_A_RECORD)),
+            max(least, min(self._room.max_bytes // (_CHAPTERS * _BYTES_A_RECORD), most)),
             first_number(int(self._room.days * _DAY_MS / _CHAPTERS)),
         )
 
