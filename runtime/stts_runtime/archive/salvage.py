@@ -35,22 +35,37 @@ def set_aside(path: Path) -> Path:
 
 
 def readable(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of an archive as far as they can be read: the newest first, and behind damage the oldest first."""
+    """The records of an archive as far as they can be read, the oldest first, which an index takes soonest: those below
+    the lowest damage, and those above the highest.
+    """
     address = f"file:{quote(str(path.absolute()))}?mode=ro"
     with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as database:
         # Bytes: of a damaged page it may be no text.
         database.text_factory = bytes
-        lowest = 1 << 63
+        highest = -1
         with suppress(sqlite3.DatabaseError):
-            for number, body in database.execute("SELECT number, body FROM records ORDER BY number DESC"):
+            for number, body in _rows_from(database, 0):
                 yield from _record(body)
-                lowest = number
+                highest = number
             return
         with suppress(sqlite3.DatabaseError):
-            for number, body in database.execute("SELECT number, body FROM records ORDER BY number"):
-                if number >= lowest:
-                    return
+            for _, body in _rows_from(database, _lowest_above_damage(database, highest)):
                 yield from _record(body)
+
+
+def _rows_from(database: sqlite3.Connection, number: int) -> sqlite3.Cursor:
+    return database.execute("SELECT number, body FROM records WHERE number >= ? ORDER BY number", (number,))
+
+
+def _lowest_above_damage(database: sqlite3.Connection, damage: int) -> int:
+    """Of the numbers that can be read from the highest down; `damage` is below all of them."""
+    lowest = 1 << 62
+    with suppress(sqlite3.DatabaseError):
+        for (number,) in database.execute(
+            "SELECT number FROM records WHERE number > ? ORDER BY number DESC", (damage,)
+        ):
+            lowest = number
+    return lowest
 
 
 def _record(body: object) -> Iterator[dict[str, Any]]:
