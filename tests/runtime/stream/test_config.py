@@ -12,7 +12,7 @@ import yaml
 
 from stts_runtime.errors import UserError
 from stts_runtime.settings import Settings, parse_bytes, parse_seconds
-from stts_runtime.sinks.config import FileConfig, MqttConfig, ScreenConfig, WebhookConfig
+from stts_runtime.sinks.config import ArchiveConfig, FileConfig, MqttConfig, ScreenConfig, WebhookConfig
 from stts_runtime.stream.config import Listen, StreamConfig, StreamEntry, When
 from stts_runtime.stream.config_file import exposed_password, load_config
 from tests.support.places import ROOT
@@ -53,7 +53,7 @@ def test_the_example_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     gate, yard = config.streams
     assert gate.source == "rtsp://viewer:g@192.0.2.10/stream1"
     assert config.metrics == Listen.model_validate("127.0.0.1:9109")
-    assert [type(sink) for sink in config.asking(gate).sinks] == [FileConfig, MqttConfig]
+    assert [type(sink) for sink in config.asking(gate).sinks] == [FileConfig, ArchiveConfig, MqttConfig]
     file = config.asking(gate).sinks[0]
     assert isinstance(file, FileConfig)
     assert file.max_bytes == 50_000_000
@@ -62,7 +62,7 @@ def test_the_example_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.asking(yard).when == When.model_validate("novelty>0.15")
     assert config.asking(yard).longest_pause == 30
     assert config.asking(yard).shortest_pause == 2
-    assert len(config.all_sinks) == 3
+    assert len(config.all_sinks) == 4
     assert exposed_password(path) is None
 
 
