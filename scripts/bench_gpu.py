@@ -23,9 +23,8 @@ from stts_runtime.errors import UserError
 from stts_runtime.outputs import check_place, written_whole
 from stts_runtime.tell import Tell
 from stts_tools.gpu_bench.graphs import export_graphs
-from stts_tools.gpu_bench.plots import write_plots
 from stts_tools.gpu_bench.report import GpuReport
-from stts_tools.gpu_bench.run import run_bench, run_engine_bench, run_quantized_bench
+from stts_tools.gpu_bench.run import run_bench, run_decode_bench, run_engine_bench, run_quantized_bench
 from stts_tools.gpu_bench.settings import GraphFolder, Settings
 from stts_tools.gpu_bench.tensorrt_graphs import export_tensorrt_graphs
 
@@ -86,6 +85,8 @@ def run(
     rounds: Rounds = 9,
 ) -> None:
     """Measures, and writes the report and a picture of it."""
+    from stts_tools.gpu_bench.plots import write_plots  # noqa: PLC0415  # the one command that draws
+
     report = _measured(run_bench, folder, out, rounds)
     write_plots(report, out.with_suffix(".png"))
 
@@ -98,6 +99,16 @@ def engines(
 ) -> None:
     """Measures the engines alone."""
     _measured(run_engine_bench, folder, out, rounds)
+
+
+@app.command()
+def decode(
+    folder: Folder,
+    out: Out,
+    rounds: Rounds = 9,
+) -> None:
+    """Measures single tokens of the language model, with the decode kernels and without, in 16 and 4 bits."""
+    _measured(run_decode_bench, folder, out, rounds)
 
 
 @app.command()

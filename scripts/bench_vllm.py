@@ -44,6 +44,7 @@ class VllmReport(BaseModel):
     versions: dict[str, str]
     dtype: str
     quantization: str | None
+    attention: str | None
     tokens: int
     """Behind the first, in each timed answer."""
     rounds: int
@@ -71,6 +72,7 @@ def run(
     rounds: Annotated[int, typer.Option(min=3)] = 5,
     dtype: Dtype = "bfloat16",
     quantization: Annotated[Optional[str], typer.Option(help="As vLLM names it, such as fp8.")] = None,
+    attention: Annotated[Optional[str], typer.Option(help="Kernels, as vLLM names them: FLEX_ATTENTION.")] = None,
     memory: Annotated[float, typer.Option(help="Share of the GPU's memory that vLLM may take.")] = 0.8,
 ) -> None:
     """Measures."""
@@ -78,7 +80,13 @@ def run(
     # In this process, whose clock is read.
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     settings = VllmSettings(
-        folder=folder, dtype=dtype, quantization=quantization, frames=max(frames), requests=max(requests), memory=memory
+        folder=folder,
+        dtype=dtype,
+        quantization=quantization,
+        frames=max(frames),
+        requests=max(requests),
+        memory=memory,
+        attention=attention,
     )
     molmo2 = VllmMolmo2(settings)
     rows: list[VllmRow] = []
@@ -98,6 +106,7 @@ def _write(out: Path, settings: VllmSettings, tokens: int, rounds: int, rows: li
         versions={name: version(name) for name in ("vllm", "torch", "transformers")},
         dtype=settings.dtype,
         quantization=settings.quantization,
+        attention=settings.attention,
         tokens=tokens,
         rounds=rounds,
         rows=rows,

@@ -70,15 +70,31 @@ _FORMATS = {"dense": "Dense", "float8": "Float8", "int4": "Int4"}
 _TYPES = {"half": "Half", "bfloat": "Bfloat"}
 
 TILINGS: Mapping[WeightKind, Mapping[ProductName, Tiling]] = {
-    "dense": {"qkv": Tiling(8, 2, 5), "output": Tiling(8, 1, 10), "gated": Tiling(8, 2, 2), "down": Tiling(8, 1, 8)},
-    "float8": {"qkv": Tiling(8, 2, 3), "output": Tiling(8, 1, 4), "gated": Tiling(8, 2, 2), "down": Tiling(8, 1, 8)},
-    "int4": {"qkv": Tiling(8, 1, 2), "output": Tiling(8, 1, 4), "gated": Tiling(4, 2, 1), "down": Tiling(8, 1, 5)},
+    "dense": {
+        "qkv": Tiling(8, 2, 5),
+        "output": Tiling(8, 1, 8, "InShared", 32),
+        "gated": Tiling(8, 2, 4),
+        "down": Tiling(8, 1, 8),
+    },
+    "float8": {
+        "qkv": Tiling(8, 2, 3),
+        "output": Tiling(8, 1, 4),
+        "gated": Tiling(8, 2, 2, "InShared"),
+        "down": Tiling(8, 1, 6, "InShared", 32),
+    },
+    "int4": {
+        "qkv": Tiling(8, 2, 2),
+        "output": Tiling(8, 1, 4),
+        "gated": Tiling(4, 2, 1),
+        "down": Tiling(16, 1, 2, "InShared"),
+    },
 }
-"""The fastest of a sweep on an H200 at Molmo2-4B's size (benchmarks/h200/decode.json)."""
-ATTENTION_WARPS, ATTENTION_SPLITS = 8, 4
-"""Of the same sweep. Behind 3,052 tokens 8 splits are 1 to 3 % faster than 4, behind 772 2 to 3 % slower."""
-ATTENTION_EARLY = False
-"""Whether a block reads of the cache before the kernel ahead is done: not measured yet."""
+"""The fastest of a sweep on an H200 at Molmo2-4B's size (benchmarks/h200/decode.json) among those whose shared memory
+every GPU has for one sequence (99 KB of a block), and an H200 for eight.
+"""
+ATTENTION_WARPS, ATTENTION_SPLITS = 8, 8
+ATTENTION_EARLY = True
+"""Whether a block reads of the cache before the kernel ahead is done. All three are of the same sweep."""
 
 
 def products_module(

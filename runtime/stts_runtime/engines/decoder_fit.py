@@ -27,7 +27,8 @@ _KNOWN = frozenset(
     f"SkipSimplifiedLayerNormalization Unsqueeze Where {_ATTENTION}".split()
 )
 _DECODER = "language_model"
-_INT4_BITS = 4
+_BLOCKS = "MatMulNBits"
+_INT4_BITS, _INT4_BLOCK = 4, 32
 
 
 class Misfit(Exception):  # noqa: N818  # no error: another path is taken
@@ -78,7 +79,7 @@ def fitted_decoder(graph: OnnxFile, weights: Mapping[str, DeviceArray]) -> Fitte
 
 
 def _fitted(graph: OnnxFile, attentions: Sequence[Node], weights: Mapping[str, DeviceArray]) -> FittedDecoder:
-    first, kind = attentions[0], _kind(weights)
+    first, kind = attentions[0], _kind(graph)
     norm, base = weights[f"{_DECODER}.norm.weight"], weights[f"{_DECODER}.embed_tokens.base"]
     q_norm = weights[f"{_DECODER}.layers.0.self_attn.q_norm.weight"]
     mlp = _matrix(weights, ["layers.0.mlp.gate_proj.weight"], kind)[0]
@@ -113,13 +114,11 @@ def _fitted(graph: OnnxFile, attentions: Sequence[Node], weights: Mapping[str, D
     return fitted
 
 
-def _kind(weights: Mapping[str, DeviceArray]) -> WeightKind:
-    name = f"{_DECODER}.layers.0.mlp.down_proj.weight"
-    if name in weights:
-        return "dense"
-    if f"{name}.int{_INT4_BITS}" in weights:
-        return "int4"
-    raise Misfit("its weights are of a format that the kernels do not know")
+def _kind(graph: OnnxFile) -> WeightKind:
+    forms = {(node.attributes["bits"], node.attributes["block_size"]) for node in graph.nodes if node.type == _BLOCKS}
+    if forms not in ({(_INT4_BITS, _INT4_BLOCK)}, set()):
+        raise Misfit("its weights are of a format that the kernels do not know")
+    return "int4" if forms else "dense"
 
 
 def _check_alike(graph: OnnxFile, attentions: Sequence[Node], shape: DecoderShape) -> None:

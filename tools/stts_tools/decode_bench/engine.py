@@ -14,6 +14,7 @@ from unittest import mock
 
 import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
@@ -29,6 +30,7 @@ from stts_runtime.prompt import PromptBuilder, Tokens
 from stts_runtime.references.bars import ROUNDING, precision_of, relative_error
 from stts_runtime.session import Session
 from stts_runtime.video import Window
+from stts_tools.decode_bench.exact import ExactDecoder
 
 CLIPS, QUESTIONS, MOST_TOKENS, LONG_RUN = 10, 5, 32, 10_000
 """Ten clips and five questions about each are fifty prompts."""
@@ -113,19 +115,53 @@ def compare_answers(bundle: Bundle, asked: Sequence[Asked]) -> dict[str, Any]:
 
 
 def compare_logits(bundle: Bundle, tokens: int = 200) -> dict[str, Any]:
-    """Along a text of ONNX Runtime's: the worst error of the kernels' logits, and what rounding does not explain."""
+    """Along a text of ONNX Runtime's: the worst error of the kernels' logits, and what rounding does not explain; how
+    far both are from logits without any rounding, the worst and the median.
+    """
     theirs, ours = (loaded(bundle, kernels) for kernels in (False, True))
-    text, wanted, got = [_begin(theirs)], [], []
     _begin(ours)
-    for place in range(_FIRST, min(_FIRST + tokens, theirs.context)):
-        next_token = _forward(theirs, text[-1], place)
-        _forward(ours, text[-1], place)
+    along = logits_along(theirs, ours, _begin(theirs), _FIRST, tokens)
+    bar = ROUNDING[precision_of(bundle, bundle.manifest.language.graphs[CUDA])].logits
+    exact = ExactDecoder(bundle).logits([*range(_FIRST), *along.text])[_FIRST:]
+    return {
+        **along.described(bar),
+        "from_exact": {"ONNX Runtime": _apart(along.theirs, exact), "kernels": _apart(along.ours, exact)},
+    }
+
+
+@dataclass(frozen=True)
+class Along:
+    """Logits behind each token of a text, both ways."""
+
+    text: list[int]
+    theirs: list[NDArray[np.float32]]
+    ours: list[NDArray[np.float32]]
+
+    def described(self, bar: float) -> dict[str, Any]:
+        return {
+            "tokens": len(self.text),
+            "worst": max(map(relative_error, self.ours, self.theirs)),
+            "bar": bar,
+            "disagreement": disagreement(self.theirs, self.ours, bar),
+        }
+
+
+def logits_along(theirs: CudaLanguage, ours: CudaLanguage, token: int, place: int, tokens: int) -> Along:
+    """Behind a prompt that both have run, and ONNX Runtime's token behind it: both go on with what that chooses."""
+    text: list[int] = []
+    wanted, got = [], []
+    for slot in range(place, min(place + tokens, theirs.context)):
+        text.append(token)
+        token = _forward(theirs, text[-1], slot)
+        _forward(ours, text[-1], slot)
         wanted.append(theirs.logits())
         got.append(ours.logits())
-        text.append(next_token)
-    errors = [relative_error(one, another) for one, another in zip(got, wanted, strict=True)]
-    bar = ROUNDING[precision_of(bundle, bundle.manifest.language.graphs[CUDA])].logits
-    return {"tokens": len(errors), "worst": max(errors), "bar": bar, "disagreement": disagreement(wanted, got, bar)}
+    return Along(text, wanted, got)
+
+
+def _apart(got: Sequence[NDArray[np.float32]], exact: NDArray[np.float64]) -> dict[str, float]:
+    errors = [relative_error(one, another) for one, another in zip(got, exact, strict=True)]
+    return {"worst": max(errors), "median": statistics.median(errors)}
 
 
 def step_milliseconds(language: CudaLanguage, tokens: int = 200) -> float:

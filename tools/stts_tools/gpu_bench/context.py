@@ -22,7 +22,7 @@ from stts_tools.checkpoints.sizes import PATCH_SIZE
 from stts_tools.gpu_bench.graphs import weightless
 from stts_tools.gpu_bench.memory import MemoryWatch
 from stts_tools.gpu_bench.rates import measure_rates
-from stts_tools.gpu_bench.report import Memory, Row
+from stts_tools.gpu_bench.report import DecodeCheck, Memory, Row
 from stts_tools.gpu_bench.settings import GraphFolder, Settings
 from stts_tools.gpu_bench.timing import Times
 from stts_tools.gpu_bench.torch_side import TorchSide
@@ -60,6 +60,7 @@ class Context:
         self.torch = TorchSide(self.vision, self.language)
         self.memory: dict[str, Memory] = {}
         self.notes: list[str] = []
+        self.decode: dict[str, DecodeCheck] = {}
 
     def load_vision(self, budget: TokenBudget) -> CudaVision:
         return CudaVision(CudaSession(self.folder.vision(budget), self.vision_weights, self.stream), budget)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import onnx
@@ -12,7 +14,7 @@ from torch import Tensor
 
 from stts_calib.quantize.recipe import BITS
 from stts_calib.quantize.weight_inputs import quantize_inputs
-from stts_export.checkpoint.lazy_weights import placeholder
+from stts_export.checkpoint.lazy_weights import hold_small_weights
 from stts_export.graphs.count import count_multiplications
 from stts_export.graphs.fuse import fuse
 from stts_export.graphs.language_graph import export_prefill, export_step
@@ -62,14 +64,17 @@ def _export(settings: Settings, folder: GraphFolder, tell: Tell) -> None:
 
 
 def weightless(config: ModelConfig) -> tuple[Vision, Language]:
-    """The modules with placeholders for weights."""
+    """The modules with placeholders for weights; small ones, of which equal ones would become one, are random."""
     with torch.device("meta"):
         vision, language = Vision(config), Language(config.text, config.markers)
     for module in (vision, language):
-        for owner in module.modules():
-            for name, parameter in list(owner.named_parameters(recurse=False)):
-                setattr(owner, name, placeholder(parameter.shape))
+        shapes = {name: parameter.shape for name, parameter in module.named_parameters()}
+        hold_small_weights(module, partial(_random, shapes))
     return vision, language
+
+
+def _random(shapes: Mapping[str, torch.Size], name: str) -> Tensor:
+    return torch.randn(shapes[name], generator=torch.Generator().manual_seed(zlib.crc32(name.encode())))
 
 
 def _saved(model: ir.Model, kind: str, state: Mapping[str, Mapping[str, Tensor]], path: Path) -> ir.Model:

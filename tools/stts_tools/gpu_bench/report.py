@@ -51,6 +51,23 @@ class Memory(_Part):
         return (self.weights_gb + self.engines_gb) / (self.weights_gb + self.bound_gb + self.live_gb)
 
 
+class DecodeCheck(_Part):
+    """The decode kernels beside ONNX Runtime, along a text that the latter chooses."""
+
+    tokens: int
+    worst: float
+    """Relative error of the logits."""
+    bar: float
+    disagreement: str | None
+    """What rounding does not explain."""
+    megabytes: dict[str, float]
+    """Of the device, that loading each way and its first tokens took, caches included."""
+    long_run_tokens: int
+    long_run_ms_a_token: float
+    """By the host's clock, as an answer has them."""
+    long_run_grown_bytes: int
+
+
 class GpuReport(_Part):
     created: str
     command: str
@@ -64,3 +81,5 @@ class GpuReport(_Part):
     rows: list[Row]
     memory: dict[str, Memory]
     notes: list[str]
+    decode: dict[str, DecodeCheck] = {}
+    """By form of the weights."""

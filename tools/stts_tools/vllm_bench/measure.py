@@ -56,6 +56,8 @@ class VllmSettings(_Part):
     """The most at once."""
     memory: float
     """Share of the GPU's memory that vLLM may take."""
+    attention: str | None = None
+    """Of the language model, as vLLM names it; None for the one that it chooses."""
 
 
 class VllmMolmo2:
@@ -69,7 +71,8 @@ class VllmMolmo2:
             dtype=settings.dtype,
             quantization=settings.quantization,
             load_format="dummy",
-            hf_overrides=released_names,
+            hf_overrides=released_names(settings.folder),
+            attention_backend=settings.attention,
             max_model_len=tokens,
             # A prompt is never cut: image tokens see one another both ways.
             max_num_batched_tokens=tokens,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
-from transformers import PretrainedConfig
+from transformers import Molmo2Config, PretrainedConfig
 
 
-def released_names(config: Any) -> Any:
-    """The config with both; for `hf_overrides` of `vllm.LLM`. Takes and returns a `Molmo2Config`."""
-    if not hasattr(config, "vision_config"):
-        return config
+def released_names(folder: Path) -> dict[str, Any]:
+    """What to add to the folder's config: `hf_overrides` of `vllm.LLM`, a dict since vLLM's quantizations want one."""
+    config: Any = Molmo2Config(**json.loads((folder / "config.json").read_text()))
     vision, adapter, text = config.vision_config, config.adapter_config, config.text_config
     names: dict[str, Any] = dict(
         **_same(vision, "hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads"),
@@ -19,11 +20,16 @@ def released_names(config: Any) -> Any:
         image_patch_size=vision.patch_size,
         image_num_pos=vision.num_position_embeddings,
     )
-    config.vit_config = PretrainedConfig(**names)
-    adapter.vit_layers, adapter.pooling_attention_mask = list(adapter.vision_feature_layer), True
-    text.qkv_bias, text.layer_norm_eps, text.use_qk_norm = text.attention_bias, text.rms_norm_eps, True
-    text.rope_theta = text.rope_parameters["rope_theta"]
-    return config
+    return {
+        "vit_config": PretrainedConfig(**names),
+        "adapter_config": {"vit_layers": list(adapter.vision_feature_layer), "pooling_attention_mask": True},
+        "text_config": {
+            "qkv_bias": text.attention_bias,
+            "layer_norm_eps": text.rms_norm_eps,
+            "use_qk_norm": True,
+            "rope_theta": text.rope_parameters["rope_theta"],
+        },
+    }
 
 
 def _same(part: Any, names: str) -> dict[str, Any]:
