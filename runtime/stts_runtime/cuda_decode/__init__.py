@@ -20,6 +20,20 @@ kernels are to be measured against the last three columns.
 Up to eight sequences share a step; weights are read once for all of them.
 """
 
+import os
+
+from stts_runtime.errors import UserError
+
 VARIABLE = "STTS_CUDA_DECODE"
-KERNELS = "kernels"
-"""What the environment variable is set to where the `cuda` engine is to use the kernels for single tokens."""
+KERNELS, ONNX_RUNTIME = "kernels", "onnxruntime"
+"""What the environment variable may be set to. Without it the `cuda` engine runs single tokens by the kernels where it
+can; where they are asked for by name, every reason for which they are not used is told.
+"""
+
+
+def wanted() -> tuple[bool, bool]:
+    """Whether the kernels are wanted, and whether that was said. Raises `UserError` for a word that says neither."""
+    word = os.environ.get(VARIABLE, "")
+    if word not in ("", KERNELS, ONNX_RUNTIME):
+        raise UserError(f"{VARIABLE} is {word!r}, and there is {KERNELS} and {ONNX_RUNTIME}")
+    return word != ONNX_RUNTIME, word == KERNELS

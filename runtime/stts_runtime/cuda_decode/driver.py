@@ -17,6 +17,11 @@ from stts_runtime.errors import EngineError
 _STATIC_SHARED_BYTES = 48 * 1024
 """More of a block's shared memory has to be asked for."""
 
+
+class UnfitDeviceError(EngineError):
+    """The device does not run the kernels, and nothing is wrong with it."""
+
+
 Argument = ctypes.c_void_p | ctypes.c_int | ctypes.c_uint | ctypes.c_long | ctypes.c_float | ctypes.Structure
 
 
@@ -41,6 +46,10 @@ class Driver:
 
     def multiprocessors(self, device: int) -> int:
         return self._attribute("MULTIPROCESSOR_COUNT", device)
+
+    def shared_bytes(self, device: int) -> int:
+        """Of shared memory, that a block may have."""
+        return self._attribute("MAX_SHARED_MEMORY_PER_BLOCK_OPTIN", device)
 
     def version(self) -> int:
         """Of CUDA that the driver knows, as 12030 for 12.3."""

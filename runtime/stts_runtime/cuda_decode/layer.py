@@ -93,19 +93,23 @@ class Product:
     """Half of a block's tiles are of a second matrix."""
 
     def launch(self, stream: int, batch: int, weights: Weights, arguments: Sequence[Argument], dependent: bool) -> None:
-        tiles = self.tiling.tiles
-        rows = _TILE * (tiles // 2 if self.paired else tiles)
-        columns = -(-weights.columns // _WIDEST_STEP) * _WIDEST_STEP + _APART
-        scales = tiles * _TILE * scale_stride(self.kind, weights.columns)
-        sums = self.tiling.warps * tiles * _TILE * _SEQUENCES * 4
+        rows = _TILE * (self.tiling.tiles // 2 if self.paired else self.tiling.tiles)
         self.kernel.launch(
             stream,
             (-(-weights.rows // rows), 1, 1),
             self.tiling.threads,
-            self.tiling.held_bytes + scales + batch * columns * 2 + sums,
+            shared_bytes(self.kind, self.tiling, weights.columns, batch),
             arguments,
             dependent,
         )
+
+
+def shared_bytes(kind: WeightKind, tiling: Tiling, columns: int, batch: int) -> int:
+    """Of a block of a product kernel: weights under way, scales, activations of so many sequences, sums."""
+    padded = -(-columns // _WIDEST_STEP) * _WIDEST_STEP + _APART
+    scales = tiling.tiles * _TILE * scale_stride(kind, columns)
+    sums = tiling.warps * tiling.tiles * _TILE * _SEQUENCES * 4
+    return tiling.held_bytes + scales + batch * padded * 2 + sums
 
 
 def scale_stride(kind: WeightKind, columns: int) -> int:
@@ -127,6 +131,15 @@ class LayerKernels:
     attention_warps: int
     splits: int
     dependent: bool = True
+
+    def shared_bytes(self, batch: int) -> int:
+        """The most that a block of any kernel takes for so many sequences."""
+        columns = {"qkv": "qkv", "output": "output", "gated": "gate", "down": "down"}
+        of_products = (
+            shared_bytes(one.kind, one.tiling, self.shape.matrices[columns[name]][1], batch)
+            for name, one in self.products.items()
+        )
+        return max(*of_products, self._attention_bytes())
 
     def enqueue(
         self, stream: int, batch: int, layer: LayerWeights, caches: Caches, slots: int, work: Workspace
@@ -175,16 +188,18 @@ class LayerKernels:
         arguments: list[Argument] = [*map(ctypes.c_void_p, addresses), ctypes.c_float(shape.eps)]
         arguments += [*map(ctypes.c_void_p, behind), caches, ctypes.c_long(slots), ctypes.c_int(shape.heads_of_key)]
         arguments += map(ctypes.c_void_p, (work.partial, work.tickets, work.attended))
-        queries = _SEQUENCES * shape.head_dim * 2
-        states = self.attention_warps * shape.heads_of_key * state_floats(shape) * 4
         self.attention.launch(
             stream,
             (self.splits, shape.kv_heads, batch),
             32 * self.attention_warps,
-            queries + states,
+            self._attention_bytes(),
             arguments,
             self.dependent,
         )
+
+    def _attention_bytes(self) -> int:
+        queries = _SEQUENCES * self.shape.head_dim * 2
+        return queries + self.attention_warps * self.shape.heads_of_key * state_floats(self.shape) * 4
 
 
 def state_floats(shape: DecoderShape) -> int:

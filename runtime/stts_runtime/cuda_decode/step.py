@@ -6,9 +6,9 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stts_runtime.cuda_decode.driver import Argument, Driver, LoadedModule, best_architecture
+from stts_runtime.cuda_decode.driver import Argument, Driver, LoadedModule, UnfitDeviceError, best_architecture
 from stts_runtime.cuda_decode.layer import Caches, LayerKernels, LayerWeights, Product, Weights, Workspace
-from stts_runtime.cuda_decode.shape import DecoderShape
+from stts_runtime.cuda_decode.shape import MAX_BATCH, DecoderShape
 from stts_runtime.cuda_decode.variants import (
     ATTENTION_SPLITS,
     ATTENTION_WARPS,
@@ -21,7 +21,6 @@ from stts_runtime.cuda_decode.variants import (
     ends_module,
     products_module,
 )
-from stts_runtime.errors import EngineError
 
 CHOOSING_BLOCKS = 64
 _THREADS, _CHOICE_BYTES = 256, 8
@@ -59,10 +58,12 @@ class StepKernels:
     def __init__(
         self, driver: Driver, device: int, shape: DecoderShape, kind: WeightKind, activation: Activation
     ) -> None:
-        """Raises `EngineError` where the device is too old or the driver does not take the kernels."""
+        """Raises `UnfitDeviceError` where the device is too old or too small, `EngineError` where its driver does not
+        take the kernels.
+        """
         architecture = best_architecture(driver.architecture(device))
         if architecture is None:
-            raise EngineError(
+            raise UnfitDeviceError(
                 f"the GPU has compute capability {driver.architecture(device) / 10}, and 8.0 is the least"
             )
 
@@ -82,6 +83,14 @@ class StepKernels:
         )
         self._head = Product(dense.kernel("qkv"), "dense", TILINGS["dense"]["qkv"])
         self._embed, self._choose = ends.kernel("embed"), ends.kernel("choose")
+        have = driver.shared_bytes(device)
+        fitting = [batch for batch in range(1, MAX_BATCH + 1) if self.layer.shared_bytes(batch) <= have]
+        if not fitting:
+            raise UnfitDeviceError(
+                f"they take {self.layer.shared_bytes(1)} bytes of shared memory a block, and the GPU has {have}"
+            )
+        self.most_sequences = fitting[-1]
+        """That may share a step."""
 
     def enqueue(
         self,

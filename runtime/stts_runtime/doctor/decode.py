@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.contract import CUDA
-from stts_runtime.cuda_decode import KERNELS, VARIABLE
+from stts_runtime.cuda_decode import ONNX_RUNTIME, VARIABLE, wanted
 from stts_runtime.cuda_decode.driver import best_architecture
 from stts_runtime.device import Device
 from stts_runtime.doctor.report import Fact
@@ -14,7 +12,7 @@ from stts_runtime.engines.cuda_step import misfit_of
 
 
 def kernels_fact(device: Device) -> Fact:
-    """Whether the kernels are asked for and run on this device."""
+    """Whether the kernels are wanted and run on this device."""
     because = _obstacle(device)
     kernels = f"of compute_{_architecture(device)}, where a bundle's decoder fits"
     return Fact.of("decode kernels", None if because else kernels, because)
@@ -45,6 +43,5 @@ def _obstacle(device: Device) -> str | None:
         return "there is no GPU to run them"
     if _architecture(device) is None:
         return f"they need compute capability 8.0 or newer, and the GPU is {device.gpu.architecture}"
-    if os.environ.get(VARIABLE) != KERNELS:
-        return f"not asked for ({VARIABLE}={KERNELS} does)"
-    return None
+    kernels, _ = wanted()
+    return None if kernels else f"{VARIABLE}={ONNX_RUNTIME} is set"

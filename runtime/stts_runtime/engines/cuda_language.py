@@ -50,7 +50,7 @@ class CudaLanguage:
         self._one = one.repeated()
         outputs = StepOutputs(self._outputs["logits"], self._outputs["next_token"])
         self._step: CudaStep | None = None
-        self.step_choice = self._agreed(choose_step(behind.graph, behind.weights, caches, outputs, stream), trial)
+        self.step_choice = self._agreed(choose_step(behind.graph, behind.weights, [caches], outputs, stream), trial)
         """What runs single tokens, and why."""
         self._step = self.step_choice.step
 
@@ -76,7 +76,7 @@ class CudaLanguage:
     def forward(self, tokens: Tokens) -> int:
         check_room(self, tokens)
         if len(tokens) == 1 and self._step is not None:
-            self._step(int(tokens.ids[0]), int(tokens.positions[0]), self.length)
+            self._step([int(tokens.ids[0])], [int(tokens.positions[0])], [self.length])
         else:
             self._enqueue(tokens)
         self._stream.download_pinned(self._next, self._outputs["next_token"])

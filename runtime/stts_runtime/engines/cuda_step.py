@@ -1,13 +1,12 @@
 """Single tokens through kernels of our own (`cuda_decode`) over the weights and caches that the `cuda` engine has.
 
-Not used unless `STTS_CUDA_DECODE=kernels` asks for it. Where it cannot be used the reason is kept, and ONNX Runtime
-runs single tokens as it runs all else.
+Where they cannot be used the reason is kept, and ONNX Runtime runs single tokens as it runs all else; so it does where
+`STTS_CUDA_DECODE=onnxruntime` says that it shall.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ import numpy as np
 
 from stts_runtime.bundle.manifest import Precision
 from stts_runtime.bundle.onnx_file import read_onnx
-from stts_runtime.cuda_decode import KERNELS, VARIABLE
-from stts_runtime.cuda_decode.driver import Driver, load_driver
+from stts_runtime.cuda_decode import ONNX_RUNTIME, VARIABLE, wanted
+from stts_runtime.cuda_decode.driver import Driver, UnfitDeviceError, load_driver
 from stts_runtime.cuda_decode.layer import Caches, LayerWeights, Workspace, partial_floats
 from stts_runtime.cuda_decode.step import CHOOSING_BLOCKS, DecoderWeights, Ends, StepKernels
 from stts_runtime.engines.cuda_memory import DeviceArray, PinnedArray, RepeatedWork, Stream
@@ -35,15 +34,16 @@ class StepChoice:
 
     step: CudaStep | None
     because: str
-    asked_for: bool = True
+    worth_telling: bool = False
+    """A user should know the reason: something is wrong, or the kernels were asked for by name."""
 
     def refused(self, because: str) -> StepChoice:
-        return replace(self, step=None, because=because)
+        return replace(self, step=None, because=because, worth_telling=True)
 
     @property
     def note(self) -> str | None:
-        """That kernels were asked for and are not used; None if there is nothing to say."""
-        if self.step is not None or not self.asked_for:
+        """That the kernels are not used although they should be; None if there is nothing to say."""
+        if self.step is not None or not self.worth_telling:
             return None
         return f"ONNX Runtime runs single tokens, and not the decode kernels: {self.because}"
 
@@ -51,19 +51,25 @@ class StepChoice:
 def choose_step(
     graph: Path,
     weights: Mapping[str, DeviceArray],
-    caches: Mapping[str, DeviceArray],
+    caches: Sequence[Mapping[str, DeviceArray]],
     outputs: StepOutputs,
     stream: Stream,
 ) -> StepChoice:
-    """Never raises for what our kernels cannot do."""
-    if os.environ.get(VARIABLE) != KERNELS:
-        return StepChoice(None, f"{VARIABLE}={KERNELS} is not set", asked_for=False)
+    """`caches` of each sequence that shares a step. Never raises for what our kernels cannot do.
+
+    Raises `UserError` if the environment's word is none.
+    """
+    kernels, said = wanted()
+    if not kernels:
+        return StepChoice(None, f"{VARIABLE}={ONNX_RUNTIME} is set")
     try:
         fitted = fitted_decoder(read_onnx(graph), weights)
         return StepChoice(CudaStep(fitted, caches, outputs, stream, load_driver()), "it fits")
-    except (Misfit, SttsError, OSError, AttributeError) as error:
+    except (Misfit, UnfitDeviceError) as error:
+        return StepChoice(None, str(error), worth_telling=said)
+    except (SttsError, OSError, AttributeError) as error:
         # The last two: a damaged file of kernels, and a cuda-bindings that lacks a call.
-        return StepChoice(None, str(error))
+        return StepChoice(None, str(error), worth_telling=True)
 
 
 def misfit_of(graph: Path, weights: Path) -> str | None:
@@ -78,63 +84,75 @@ def misfit_of(graph: Path, weights: Path) -> str | None:
 
 @dataclass(frozen=True)
 class StepOutputs:
-    """Where results go: logits (1, vocabulary) float32 and the next token (1,) int64."""
+    """Where results go, of B sequences: logits (B, vocabulary) float32 and next tokens (B,) int64."""
 
     logits: DeviceArray
     next_token: DeviceArray
 
 
 class CudaStep:
-    """One token of one sequence at a time."""
+    """One token of each of B sequences at a time; weights are read once for all of them."""
 
     def __init__(
         self,
         fitted: FittedDecoder,
-        caches: Mapping[str, DeviceArray],
+        caches: Sequence[Mapping[str, DeviceArray]],
         outputs: StepOutputs,
         stream: Stream,
         driver: Driver,
     ) -> None:
-        """`caches` (1, KV, slots, D) by name. Raises `SttsError` where device or driver do not take the kernels."""
+        """`caches` of each sequence, (1, KV, slots, D) by name.
+
+        Raises `UnfitDeviceError` where the device does not run the kernels, another `SttsError` where the driver does
+        not.
+        """
         self._stream, self._kept = stream, [fitted, caches, outputs]
         self.precision: Precision = "fp16" if fitted.activation == "half" else "bf16"
         """Of activations."""
         stream.cuda.make_current()
         self._kernels = StepKernels(driver, stream.cuda.gpu, fitted.shape, fitted.kind, fitted.activation)
-        self._slots = next(iter(caches.values())).shape[-2]
-        self._numbers = self._zeros((3,), _INT32)
-        self._host = PinnedArray(stream.cuda, (3,), _INT32)
+        self.sequences = len(caches)
+        if self.sequences > self._kernels.most_sequences:
+            most = self._kernels.most_sequences
+            raise UnfitDeviceError(
+                f"{self.sequences} sequences are to share a step, and on this GPU at most {most} can"
+            )
+        self._slots = next(iter(caches[0].values())).shape[-2]
+        self._numbers = self._zeros((3, self.sequences), _INT32)
+        self._host = PinnedArray(stream.cuda, (3, self.sequences), _INT32)
         self._workspace, self._ends = self._workspaces(fitted, outputs)
         self._weights = self._decoder_weights(fitted)
         self._caches = [
-            Caches.of([(caches[f"key.{number}"].address, caches[f"value.{number}"].address)])
+            Caches.of([(one[f"key.{number}"].address, one[f"value.{number}"].address) for one in caches])
             for number in range(fitted.shape.layers)
         ]
         self._run = RepeatedWork(stream, self._enqueue, attempts=_ATTEMPTS)
 
-    def __call__(self, token: int, position: int, slot: int) -> None:
-        """Appends the token to slot `slot`; logits and the next token are there once the stream was synchronised."""
-        self._host.values[:] = token, position, slot
+    def __call__(self, tokens: Sequence[int], positions: Sequence[int], slots: Sequence[int]) -> None:
+        """Appends each sequence's token to its slot; results are there once the stream was synchronised."""
+        self._host.values[:] = tokens, positions, slots
         self._stream.upload_pinned(self._numbers, self._host)
         self._stream.cuda.make_current()
         self._run()
 
     def _enqueue(self) -> None:
         stream = int(self._stream.handle)
-        self._kernels.enqueue(stream, 1, self._weights, self._caches, self._slots, self._workspace, self._ends)
+        self._kernels.enqueue(
+            stream, self.sequences, self._weights, self._caches, self._slots, self._workspace, self._ends
+        )
 
     def _workspaces(self, fitted: FittedDecoder, outputs: StepOutputs) -> tuple[Workspace, Ends]:
-        shape, sixteen = fitted.shape, np.dtype(np.uint16)
+        shape, sixteen, count = fitted.shape, np.dtype(np.uint16), self.sequences
         arrays = {
-            "x": self._zeros((shape.width,), _FLOAT32),
-            "raw": self._zeros((shape.raw_channels,), _FLOAT32),
-            "attended": self._zeros((shape.channels,), sixteen),
-            "hidden": self._zeros((shape.mlp_width,), sixteen),
-            "partial": self._zeros((partial_floats(shape, self._kernels.layer.splits, 1),), _FLOAT32),
-            "tickets": self._zeros((shape.kv_heads,), _INT32),
+            "x": self._zeros((count, shape.width), _FLOAT32),
+            "raw": self._zeros((count, shape.raw_channels), _FLOAT32),
+            "attended": self._zeros((count, shape.channels), sixteen),
+            "hidden": self._zeros((count, shape.mlp_width), sixteen),
+            "partial": self._zeros((partial_floats(shape, self._kernels.layer.splits, count),), _FLOAT32),
+            "tickets": self._zeros((count, shape.kv_heads), _INT32),
         }
-        best, tickets = self._zeros((CHOOSING_BLOCKS, 2), _FLOAT32), self._zeros((1,), _INT32)
-        token, position, slot = (self._numbers.address + _INT32.itemsize * number for number in range(3))
+        best, tickets = self._zeros((count, CHOOSING_BLOCKS, 2), _FLOAT32), self._zeros((count,), _INT32)
+        token, position, slot = (self._numbers.address + _INT32.itemsize * count * number for number in range(3))
         work = Workspace(**{name: array.address for name, array in arrays.items()}, positions=position, slots=slot)
         ends = Ends(token, outputs.logits.address, best.address, tickets.address, outputs.next_token.address)
         return work, ends

@@ -17,8 +17,8 @@ from stts_calib.quantize.write import write_quantized
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.contract import CUDA
 from stts_runtime.bundle.onnx_file import OnnxFile, read_onnx
-from stts_runtime.cuda_decode import KERNELS, VARIABLE, shape
-from stts_runtime.cuda_decode.driver import Driver
+from stts_runtime.cuda_decode import KERNELS, ONNX_RUNTIME, VARIABLE, shape
+from stts_runtime.cuda_decode.driver import Driver, UnfitDeviceError
 from stts_runtime.cuda_decode.shape import DecoderShape
 from stts_runtime.cuda_decode.variants import packaged_modules
 from stts_runtime.device import Device
@@ -27,9 +27,11 @@ from stts_runtime.engines import cuda_step, load_language
 from stts_runtime.engines.agreement import Trial, disagreement
 from stts_runtime.engines.cuda_language import CudaLanguage
 from stts_runtime.engines.cuda_memory import Cuda, Stream
+from stts_runtime.engines.cuda_step import CudaStep, StepOutputs
 from stts_runtime.engines.cuda_weights import DeviceWeights, Weights
 from stts_runtime.engines.decoder_fit import Misfit, fitted_decoder
 from stts_runtime.engines.interfaces import LanguageEngine
+from stts_runtime.errors import UserError
 from stts_runtime.prompt import Tokens
 from stts_runtime.proof.check import open_proof
 from stts_runtime.references.bars import ROUNDING
@@ -56,7 +58,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOnnxRuntime]:
-    monkeypatch.setenv(VARIABLE, KERNELS)
+    monkeypatch.delenv(VARIABLE, raising=False)
     with fake_gpu(monkeypatch) as module:
         yield module
 
@@ -106,20 +108,23 @@ def test_all_but_the_first_launch_may_start_before_their_turn(bundle: Bundle, ho
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("change", "reason", "told"),
     [
-        ({"capability": 75}, "compute capability 7.5, and 8.0 is the least"),
-        ({"modules": []}, "cuModuleLoadData failed with 209"),
+        ({"capability": 75}, "compute capability 7.5, and 8.0 is the least", False),
+        ({"shared_bytes": 4096}, "bytes of shared memory a block, and the GPU has 4096", False),
+        ({"modules": []}, "cuModuleLoadData failed with 209", True),
     ],
 )
 def test_a_device_or_driver_that_does_not_fit_leaves_it_to_onnxruntime(
-    bundle: Bundle, fake: FakeOnnxRuntime, host: HostDriver, change: dict[str, object], reason: str
+    bundle: Bundle, fake: FakeOnnxRuntime, host: HostDriver, change: dict[str, object], reason: str, told: bool
 ) -> None:
+    """And says so where something is wrong, in place of only being an older GPU."""
     vars(host).update(change)
     engine = load_language(bundle, "cuda")
     assert isinstance(engine, CudaLanguage)
     assert engine.step_choice.step is None
     assert reason in engine.step_choice.because
+    assert (engine.note is not None) == told
     assert text_behind(engine, 2)[0] == text_behind(load_language(bundle), 2)[0]
     assert not host.launches
 
@@ -189,24 +194,84 @@ def test_a_driver_that_is_not_there_is_a_reason_and_no_error(
     engine = load_language(bundle, "cuda")
     assert isinstance(engine, CudaLanguage)
     reason = "CUDA's driver cannot be called (libcuda.so.1 is not found)"
-    assert engine.step_choice == cuda_step.StepChoice(None, reason)
+    assert engine.step_choice == cuda_step.StepChoice(None, reason, worth_telling=True)
 
 
-def test_unless_asked_for_they_are_not_used(bundle: Bundle, host: HostDriver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(VARIABLE)
+def test_a_word_in_the_environment_turns_them_off(
+    bundle: Bundle, host: HostDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, ONNX_RUNTIME)
     engine = load_language(bundle, "cuda")
     assert isinstance(engine, CudaLanguage)
-    assert engine.step_choice.because == "STTS_CUDA_DECODE=kernels is not set"
+    assert engine.step_choice.because == "STTS_CUDA_DECODE=onnxruntime is set"
     assert engine.note is None
     assert not host.launches
+
+
+def test_a_word_that_says_neither_is_the_users_mistake(
+    bundle: Bundle, host: HostDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "off")
+    with pytest.raises(UserError, match="STTS_CUDA_DECODE is 'off', and there is kernels and onnxruntime"):
+        load_language(bundle, "cuda")
+
+
+def test_who_asks_for_them_by_name_is_told_why_an_old_gpu_does_without(
+    bundle: Bundle, host: HostDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, KERNELS)
+    host.capability = 75
+    engine = load_language(bundle, "cuda")
+    assert isinstance(engine, CudaLanguage)
+    assert "compute capability 7.5" in str(engine.note)
+
+
+def test_sequences_that_share_a_step_go_on_as_each_does_alone(
+    bundle: Bundle, fake: FakeOnnxRuntime, host: HostDriver
+) -> None:
+    graph, weights = _graph_and_weights(bundle)
+    fitted, stream = fitted_decoder(graph, weights), Stream(Cuda(fake.cuda))
+    shape, half = fitted.shape, np.dtype(np.float16)
+
+    def run(sequences: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        outputs = StepOutputs(
+            stream.zeros((len(sequences), fitted.head.shape[0]), 4, np.dtype(np.float32)),
+            stream.zeros((len(sequences),), 8, np.dtype(np.int64)),
+        )
+        places = [f"{what}.{number}" for what in ("key", "value") for number in range(shape.layers)]
+        caches = [
+            {name: stream.zeros((1, shape.kv_heads, 8, shape.head_dim), 2, half) for name in places} for _ in sequences
+        ]
+        step = CudaStep(fitted, caches, outputs, stream, Driver(host))
+        for turn in range(2):
+            lengths = [turn] * len(sequences)
+            step([one + turn for one in sequences], [one + turn for one in sequences], lengths)
+        return stream.download(outputs.logits), stream.download(outputs.next_token)
+
+    logits, tokens = run([3, 7])
+    for row, sequence in enumerate([3, 7]):
+        alone, token = run([sequence])
+        assert np.array_equal(logits[row], alone[0])
+        assert tokens[row] == token[0] == np.argmax(alone)
+
+
+def test_more_sequences_than_a_gpu_has_shared_memory_for_are_refused(
+    bundle: Bundle, fake: FakeOnnxRuntime, host: HostDriver
+) -> None:
+    graph, weights = _graph_and_weights(bundle)
+    fitted, stream = fitted_decoder(graph, weights), Stream(Cuda(fake.cuda))
+    host.shared_bytes = 72_000
+    outputs = StepOutputs(*(stream.zeros((8,), 8, np.dtype(np.int64)) for _ in range(2)))
+    with pytest.raises(UnfitDeviceError, match=r"8 sequences are to share a step, and on this GPU at most \d can"):
+        CudaStep(fitted, [{}] * 8, outputs, stream, Driver(host))
 
 
 @pytest.mark.parametrize(
     ("asked_for", "device", "says"),
     [
-        (KERNELS, HOPPER, "the decode kernels of compute_90, unless they and ONNX Runtime answer"),
-        ("", HOPPER, "ONNX Runtime: not asked for (STTS_CUDA_DECODE=kernels does)"),
-        (KERNELS, replace(HOPPER, gpu=None), "ONNX Runtime: there is no GPU to run them"),
+        ("", HOPPER, "the decode kernels of compute_90, unless they and ONNX Runtime answer"),
+        (ONNX_RUNTIME, HOPPER, "ONNX Runtime: STTS_CUDA_DECODE=onnxruntime is set"),
+        ("", replace(HOPPER, gpu=None), "ONNX Runtime: there is no GPU to run them"),
     ],
 )
 def test_doctor_names_the_way_of_single_tokens(
@@ -221,7 +286,6 @@ def test_doctor_names_the_way_of_single_tokens(
 
 
 def test_doctor_says_what_does_not_fit(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, KERNELS)
     monkeypatch.setattr(shape, "HEAD_WIDTHS", (96, 128))
     fact = single_tokens_fact(bundle, HOPPER)
     assert fact is not None

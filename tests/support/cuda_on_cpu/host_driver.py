@@ -41,6 +41,8 @@ class HostDriver:
     modules: list[Module]
     capability: int = 90
     version: int = 13000
+    shared_bytes: int = 232_448
+    """Of a block, as an H200 has them."""
     do: Callable[[Callable[[], None]], None] = lambda work: work()
     """Runs work now, or where work is being captured, whenever the graph is launched."""
     launches: list[tuple[str, bool]] = field(default_factory=list)
@@ -54,6 +56,7 @@ class HostDriver:
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR="major",
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR="minor",
         CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT="count",
+        CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN="shared",
         CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE="l2",
         CU_DEVICE_ATTRIBUTE_CLOCK_RATE="clock",
     )
@@ -136,7 +139,8 @@ class HostDriver:
         return _OK, self.version
 
     def cuDeviceGetAttribute(self, attribute: str, device: int) -> tuple[int, int]:  # noqa: N802
-        return _OK, {"major": self.capability // 10, "minor": self.capability % 10}.get(attribute, 1)
+        known = {"major": self.capability // 10, "minor": self.capability % 10, "shared": self.shared_bytes}
+        return _OK, known.get(attribute, 1)
 
     def cuEventElapsedTime(self, begin: float, end: float) -> tuple[int, float]:  # noqa: N802
         return _OK, (time.monotonic() - begin) * 1000

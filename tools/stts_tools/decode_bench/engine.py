@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.contract import CUDA
-from stts_runtime.cuda_decode import KERNELS, VARIABLE, driver
+from stts_runtime.cuda_decode import KERNELS, ONNX_RUNTIME, VARIABLE, driver
 from stts_runtime.cuda_decode.driver import load_driver
 from stts_runtime.cuda_decode.variants import read_ptx
 from stts_runtime.engines import cuda_step, load_language
@@ -43,7 +43,7 @@ _FIRST = 16
 @contextmanager
 def decode_kernels(asked_for: bool) -> Iterator[None]:
     """Engines that are loaded meanwhile are asked to use the kernels, or not."""
-    with mock.patch.dict(os.environ, {VARIABLE: KERNELS if asked_for else ""}):
+    with mock.patch.dict(os.environ, {VARIABLE: KERNELS if asked_for else ONNX_RUNTIME}):
         yield
 
 
