@@ -10,6 +10,7 @@ went wrong stands in the JSON with its error, and the exit code is 1.
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -40,12 +41,18 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 def _checked(bundle: Bundle, asked: list[Asked], tokens: int) -> dict[str, Any]:
     """Of one bundle, part by part."""
-    language: dict[bool, Any] = {kernels: attempt(lambda: loaded(bundle, kernels)) for kernels in (False, True)}  # noqa: B023
+    language: dict[bool, Any] = {}
+    seconds = {}
+    for kernels in (False, True):
+        begin = time.perf_counter()
+        language[kernels] = attempt(lambda: loaded(bundle, kernels))  # noqa: B023
+        seconds["kernels" if kernels else "onnxruntime"] = round(time.perf_counter() - begin, 2)
     failed = [one for one in language.values() if isinstance(one, dict)]
     if failed:
         return {"refused": failed[0]["error"]}
     ways = {"onnxruntime": language[False], "kernels": language[True]}
     return {
+        "seconds_to_load": seconds,
         "answers": attempt(lambda: compare_answers(bundle, asked)),
         "logits": attempt(lambda: compare_logits(bundle)),
         "ms_a_token": {name: attempt(lambda: step_milliseconds(one)) for name, one in ways.items()},  # noqa: B023
