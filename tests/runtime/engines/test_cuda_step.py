@@ -34,9 +34,10 @@ from stts_runtime.engines.interfaces import LanguageEngine
 from stts_runtime.errors import UserError
 from stts_runtime.prompt import Tokens
 from stts_runtime.proof.check import open_proof
-from stts_runtime.references.bars import ROUNDING
+from stts_runtime.references.bars import ROUNDING, relative_error
 from stts_runtime.references.layout import EXAMPLE
 from stts_runtime.references.reference import PROOF
+from stts_tools.decode_bench.exact import ExactDecoder
 from tests.support.cuda_on_cpu.host_driver import HostDriver
 from tests.support.cuda_on_cpu.host_library import compiler
 from tests.support.decode_bundle import decode_bundle
@@ -95,9 +96,16 @@ def test_text_and_logits_are_those_of_the_cpu(bundle: Bundle, fake: FakeOnnxRunt
 def test_weights_in_four_bits_are_read_as_calibration_writes_them(
     bundle: Bundle, tmp_path: Path, fake: FakeOnnxRuntime, host: HostDriver
 ) -> None:
-    engine = load_language(write_quantized(bundle, tmp_path, Recipe(language="int4")), "cuda")
+    quantized = write_quantized(bundle, tmp_path, Recipe(language="int4"))
+    engine = load_language(quantized, "cuda")
     assert isinstance(engine, CudaLanguage)
     assert engine.step_choice.step is not None, engine.step_choice.because
+    text = [1, 5, 3]
+    for place, token in enumerate(text):
+        engine.forward(Tokens(np.array([token]), np.array([place]), place + 1))
+    # Whatever ONNX Runtime's own kernels round: these are held to what the bundle's numbers are exactly.
+    exact = ExactDecoder(quantized).logits(text)[-1]
+    assert relative_error(engine.logits(), exact) < 2e-3
 
 
 def test_all_but_the_first_launch_may_start_before_their_turn(bundle: Bundle, host: HostDriver) -> None:

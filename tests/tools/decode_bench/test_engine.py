@@ -66,6 +66,9 @@ def test_logits_of_both_ways_are_compared(bundle: Bundle, host: HostDriver) -> N
     result = checks.compare_logits(bundle, tokens=2)
     assert result["disagreement"] is None
     assert 0 < result["worst"] < result["bar"] == 1e-2
+    apart = result["from_exact"]
+    assert 0 < apart["kernels"]["worst"] < 5e-3
+    assert 0 < apart["ONNX Runtime"]["worst"] < 5e-3
 
 
 def test_a_long_run_starts_over_where_the_context_ends(bundle: Bundle, host: HostDriver) -> None:
