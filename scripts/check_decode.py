@@ -63,10 +63,11 @@ def _checked(bundle: Bundle, asked: list[Asked], tokens: int) -> dict[str, Any]:
 def _is_right(results: dict[str, Any]) -> bool:
     if "refused" in results:
         return False
-    texts, run = results["answers"], results["long_run"]
+    texts, logits, run = results["answers"], results["logits"], results["long_run"]
     return (
         texts.get("differ") == []
-        and results["logits"].get("disagreement", "failed") is None
+        and logits.get("disagreement", "failed") is None
+        and logits["from_exact"]["kernels"]["worst"] <= logits["bar_from_exact"]
         and run.get("same_text") is True
         and max(run["device_grown"], run["host_grown"] // 64) < _GROWN
     )

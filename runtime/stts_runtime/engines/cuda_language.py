@@ -20,7 +20,6 @@ from stts_runtime.engines.cuda_step import CudaStep, StepChoice, StepOutputs, ch
 from stts_runtime.engines.interfaces import check_room
 from stts_runtime.errors import EngineError, SttsError
 from stts_runtime.prompt import Tokens
-from stts_runtime.references.bars import ROUNDING
 
 _PREFILL_STEP = 64
 """Prefixes are padded to a multiple, since the attention kernel is planned anew for every length."""
@@ -118,7 +117,7 @@ class CudaLanguage:
             self.rewind(asked)
             return [self._logits_behind(trial.answer, number) for number in range(len(trial.answer))]
 
-        return disagreement(along_answer(None), along_answer(step), ROUNDING[step.precision].logits)
+        return disagreement(along_answer(None), along_answer(step), step.apart)
 
     def _logits_behind(self, tokens: Tokens, number: int) -> NDArray[np.float32]:
         position = int(tokens.positions[number])

@@ -106,6 +106,7 @@ def test_weights_in_four_bits_are_read_as_calibration_writes_them(
     # Whatever ONNX Runtime's own kernels round: these are held to what the bundle's numbers are exactly.
     exact = ExactDecoder(quantized).logits(text)[-1]
     assert relative_error(engine.logits(), exact) < 2e-3
+    assert engine.step_choice.step.apart == 2 * ROUNDING["fp16"].logits, "ONNX Runtime is no nearer to them than that"
 
 
 def test_all_but_the_first_launch_may_start_before_their_turn(bundle: Bundle, host: HostDriver) -> None:

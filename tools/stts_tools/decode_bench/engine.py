@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.contract import CUDA
 from stts_runtime.cuda_decode import KERNELS, ONNX_RUNTIME, VARIABLE, driver
 from stts_runtime.cuda_decode.driver import load_driver
 from stts_runtime.cuda_decode.variants import read_ptx
@@ -27,7 +26,7 @@ from stts_runtime.engines.agreement import disagreement
 from stts_runtime.engines.cuda_language import CudaLanguage
 from stts_runtime.errors import EngineError
 from stts_runtime.prompt import PromptBuilder, Tokens
-from stts_runtime.references.bars import ROUNDING, precision_of, relative_error
+from stts_runtime.references.bars import ROUNDING, relative_error
 from stts_runtime.session import Session
 from stts_runtime.video import Window
 from stts_tools.decode_bench.exact import ExactDecoder
@@ -121,10 +120,12 @@ def compare_logits(bundle: Bundle, tokens: int = 200) -> dict[str, Any]:
     theirs, ours = (loaded(bundle, kernels) for kernels in (False, True))
     _begin(ours)
     along = logits_along(theirs, ours, _begin(theirs), _FIRST, tokens)
-    bar = ROUNDING[precision_of(bundle, bundle.manifest.language.graphs[CUDA])].logits
+    step = ours.step_choice.step
+    assert step is not None
     exact = ExactDecoder(bundle).logits([*range(_FIRST), *along.text])[_FIRST:]
     return {
-        **along.described(bar),
+        **along.described(step.apart),
+        "bar_from_exact": ROUNDING[step.precision].logits,
         "from_exact": {"ONNX Runtime": _apart(along.theirs, exact), "kernels": _apart(along.ours, exact)},
     }
 

@@ -16,7 +16,6 @@ from stts_runtime.engines import cuda_language
 from stts_runtime.engines.cuda_language import CudaLanguage
 from stts_runtime.engines.cuda_weights import Weights
 from stts_runtime.errors import EngineError
-from stts_runtime.references.bars import ROUNDING
 from stts_tools.decode_bench.engine import decode_kernels, logits_along
 from stts_tools.gpu_bench.context import ENGINE, SETTLING_RUNS, Context, Works, call
 from stts_tools.gpu_bench.language_stage import fill_prefix, one_token
@@ -110,12 +109,11 @@ def _checked(context: Context, both: _Ways) -> DecodeCheck:
         first.append(engine.forward(question(len(tokens))))
     step = both.ours.step_choice.step
     assert step is not None
-    bar = ROUNDING[step.precision].logits
     along = logits_along(both.theirs, both.ours, first[0], both.theirs.length, _COMPARED)
     with MemoryWatch() as watch:
         milliseconds = _long_run(both.ours)
     return DecodeCheck(
-        **along.described(bar),
+        **along.described(step.apart),
         megabytes=both.megabytes,
         long_run_tokens=_LONG,
         long_run_ms_a_token=milliseconds,
