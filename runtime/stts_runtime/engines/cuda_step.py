@@ -29,7 +29,7 @@ _INT32, _INT64, _FLOAT32 = np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.f
 _ATTEMPTS = 1
 _FOUR_BITS_APART = 2
 """ONNX Runtime adds products of 4-bit blocks up in 16 bits: its logits of the shipped checkpoint are up to 1.2e-2 from
-exact ones and the kernels' 4.2e-3 (benchmarks/h200/decode-engine.json), for a bar of 1e-2.
+exact ones and the kernels' 4.2e-3 (benchmarks/h200/decode-exact.json), for a bar of 1e-2.
 """
 
 
