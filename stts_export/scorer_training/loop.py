@@ -74,7 +74,7 @@ class Loop:
         self._weights = dict(scorer_of(vision).named_parameters())
         self._optimiser = AdamW(self._weights.values(), betas=_BETAS, weight_decay=_WEIGHT_DECAY)
         self.progress = Progress()
-        self._folder = RunFolder(request.folder, request.settings())
+        self._folder = RunFolder(request.folder, request.settings(), steps.material)
         self.reports: list[Report] = []
 
     def resume(self) -> bool:
