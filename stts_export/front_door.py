@@ -17,6 +17,7 @@ from stts_runtime.arguments import as_count, as_path, as_questions
 from stts_runtime.budget import Scope
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Positions, ScorerName
+from stts_runtime.hub_id import as_typed
 from stts_runtime.tell import tell_nobody
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def build(
     from stts_export.building import BuildRequest, build_bundle
 
     request = BuildRequest(
-        checkpoint=Path(as_path("a checkpoint", checkpoint)),
+        checkpoint=as_typed(as_path("a checkpoint", checkpoint)),
         out=Path(as_path("out", out)),
         frames=[as_count("frames", one) for one in as_list("frames", frames)],
         keeps=[as_keep_ratio(one) for one in as_list("keep", keep)],
@@ -101,7 +102,7 @@ def verify(
 
     request = VerifyRequest(
         bundle=Path(as_path("a bundle", bundle)),
-        checkpoint=Path(as_path("a checkpoint", checkpoint)),
+        checkpoint=as_typed(as_path("a checkpoint", checkpoint)),
         frames_from=as_video(frames_from),
         variants=[] if variant is None else as_list("variant", variant),
         question=question,

@@ -15,6 +15,7 @@ from stts_export.extras import check_train_extra
 from stts_runtime.cli.options import JsonOption
 from stts_runtime.cli.steps import steps as shown_steps
 from stts_runtime.errors import UserError
+from stts_runtime.hub_id import as_typed
 
 if TYPE_CHECKING:
     from stts_export.scorer_training.train import Taught
@@ -52,7 +53,14 @@ WorkersOption = Annotated[
 
 
 def train_scorer_command(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A Molmo2, Hugging Face folder.")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            parser=as_typed,
+            help="A Molmo2, Hugging Face folder. Or a hub's OWNER/NAME[@REVISION].",
+        ),
+    ],
     videos: VideosOption,
     out: Annotated[Path, typer.Option(help="Checkpoint to write; OUT.training holds the run until then.")],
     questions: QuestionsOption = None,

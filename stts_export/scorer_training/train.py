@@ -128,7 +128,7 @@ def _scorer(request: ScorerRequest, checkpoint: Checkpoint) -> ScorerConfig:
     """Raises `CheckpointError` if there is one already that is to stay, or no such layer."""
     if checkpoint.config.scorer is not None and not request.replace:
         raise CheckpointError(
-            f"{checkpoint.path} has a trained scorer already, which builds as it is; --replace teaches a new one from "
+            f"{checkpoint.given} has a trained scorer already, which builds as it is; --replace teaches a new one from "
             "nothing and leaves that out"
         )
     stts, vision = checkpoint.hf_config.stts, checkpoint.config.vision
