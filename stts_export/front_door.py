@@ -47,7 +47,7 @@ def build(
     """Builds a bundle: every frames x keep x budget is one vision variant over the same weights.
 
     `variant` names more of them, such as `clip-t32-k0.25`. `scorer` "change" prunes without a trained scorer, by what
-    changed at the output of layer `prune_at` (None: the checkpoint's, or one that fits the tower); None takes the
+    changed at the output of layer `prune_at` (None: the checkpoint's, else the last but one); None takes the
     trained one where there is one. `on_step` is called with a line for each step and each note.
 
     Raises `UserError` for what the caller can put right, before any weight is read where that is possible, and

@@ -78,7 +78,11 @@ ScorerOption = Annotated[
 ]
 PruneAtOption = Annotated[
     Optional[int],
-    typer.Option(min=0, help="Layer that --scorer change reads. Default: the checkpoint's, else 3 or less."),
+    typer.Option(
+        min=0,
+        help="Layer that --scorer change reads: lower is quicker, and worse where pruning was not trained. "
+        "Default: the checkpoint's, else the last but one.",
+    ),
 ]
 
 

@@ -39,7 +39,7 @@ KeepOption = Annotated[
     Optional[list[float]], typer.Option(help="Keep ratio, repeatable: steps take turns. Default: 0.5.")
 ]
 PruneAtOption = Annotated[
-    Optional[int], typer.Option(min=0, help="Layer to score. Default: as the checkpoint says, else 3 or less.")
+    Optional[int], typer.Option(min=0, help="Layer to score. Default: as the checkpoint says, else the last but one.")
 ]
 ChangeStepsOption = Annotated[
     int, typer.Option(min=0, help="The first of them: teach change between frames alone, which is quick.")

@@ -134,7 +134,7 @@ def _scorer(request: ScorerRequest, checkpoint: Checkpoint) -> ScorerConfig:
     stts, vision = checkpoint.hf_config.stts, checkpoint.config.vision
     layer = request.prune_at
     if layer is None:
-        layer = vision.usual_prune_at if stts is None else stts.prune_at
+        layer = vision.last_prune_at if stts is None else stts.prune_at
     # As wide as the tower's own MLP, as the reference code makes it.
     scorer = ScorerConfig(layer, vision.mlp_width, round(1 - request.keeps[0], 6))
     scorer.check_against(vision)

@@ -35,6 +35,7 @@ from stts_export.scorer_training.frozen import load_frozen, scorer_of
 from stts_export.scorer_training.lesson import Lesson, Outcome, Written
 from stts_export.scorer_training.memory import estimated
 from stts_export.scorer_training.prompts import Prompts
+from stts_export.scorer_training.pull import gently_pulled
 from stts_export.scorer_training.questions import read_questions
 from stts_export.scorer_training.ranks import one_speaks
 from stts_export.scorer_training.request import ScorerRequest
@@ -118,7 +119,7 @@ def test_the_scorer_is_new_and_every_other_weight_is_as_it_was(request_: ScorerR
     assert new
     assert all("temporal_token_scorer" in name and after[name].dtype == torch.float32 for name in new)
     checkpoint = open_checkpoint(request_.out)
-    assert checkpoint.config.scorer == ScorerConfig(1, SIZES["micro"].vision_mlp, 0.5)
+    assert checkpoint.config.scorer == ScorerConfig(3, SIZES["micro"].vision_mlp, 0.5)
     assert checkpoint.load().notes == []
     assert (request_.out / "tokenizer.json").read_bytes() == (request_.checkpoint / "tokenizer.json").read_bytes()
     assert taught.steps == 6
@@ -303,6 +304,15 @@ def test_both_losses_reach_the_scorer_and_nothing_else(plain: Path) -> None:
     assert gradient(answers_of) > 0
     frozen = [*language.parameters(), *(one for name, one in vision.named_parameters() if "scorer" not in name)]
     assert all(weight.grad is None and not weight.requires_grad for weight in frozen)
+
+
+def test_answers_pull_gently_where_a_row_of_scores_is_narrow() -> None:
+    """Scores are as they were; rows of one frame: narrow, wide."""
+    scores = torch.tensor([[[0.5, 0.5, 0.5, 0.5], [0.5, 0.502, 0.1, 0.9]]], requires_grad=True)
+    pulled = gently_pulled(scores)
+    assert torch.equal(pulled, scores)
+    (pulled * torch.tensor([0.1, 0.1, 0.1, 9.0])).sum().backward()
+    torch.testing.assert_close(scores.grad, torch.tensor([[[0.0, 0.0, 0.0, 0.0], [0.001, 0.001, 0.1, 0.25]]]))
 
 
 def answers_of(outcome: Outcome) -> torch.Tensor:
