@@ -17,6 +17,7 @@ from stts_runtime.arguments import as_count, as_path, as_questions
 from stts_runtime.budget import Scope
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Positions, ScorerName
+from stts_runtime.hub_id import as_typed
 from stts_runtime.tell import tell_nobody
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def build(
     """Builds a bundle: every frames x keep x budget is one vision variant over the same weights.
 
     `variant` names more of them, such as `clip-t32-k0.25`. `scorer` "change" prunes without a trained scorer, by what
-    changed at the output of layer `prune_at` (None: the checkpoint's, or one that fits the tower); None takes the
+    changed at the output of layer `prune_at` (None: the checkpoint's, else the last but one); None takes the
     trained one where there is one. `on_step` is called with a line for each step and each note.
 
     Raises `UserError` for what the caller can put right, before any weight is read where that is possible, and
@@ -60,7 +61,7 @@ def build(
     from stts_export.building import BuildRequest, build_bundle
 
     request = BuildRequest(
-        checkpoint=Path(as_path("a checkpoint", checkpoint)),
+        checkpoint=as_typed(as_path("a checkpoint", checkpoint)),
         out=Path(as_path("out", out)),
         frames=[as_count("frames", one) for one in as_list("frames", frames)],
         keeps=[as_keep_ratio(one) for one in as_list("keep", keep)],
@@ -101,7 +102,7 @@ def verify(
 
     request = VerifyRequest(
         bundle=Path(as_path("a bundle", bundle)),
-        checkpoint=Path(as_path("a checkpoint", checkpoint)),
+        checkpoint=as_typed(as_path("a checkpoint", checkpoint)),
         frames_from=as_video(frames_from),
         variants=[] if variant is None else as_list("variant", variant),
         question=question,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stts_runtime.errors import SourceError
 from stts_runtime.leftovers import is_leftover
-from stts_runtime.sources.folder_reader import natural_key
+from stts_runtime.natural_order import natural_key
 
 # What counts as a video in a folder. A file that is named is read whatever its suffix.
 _VIDEO_SUFFIX = re.compile(

@@ -33,7 +33,7 @@ class BuildRequest:
     scorer: ScorerName | None = None
     """None: the trained one where there is one."""
     prune_at: int | None = None
-    """The layer that a scorer without weights reads; None: the checkpoint's, or one that fits the tower."""
+    """The layer that a scorer without weights reads; None: the checkpoint's, else the last but one."""
     replace: bool = False
 
     def command(self, checkpoint: str) -> str:

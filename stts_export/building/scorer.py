@@ -13,8 +13,8 @@ from stts_runtime.errors import UserError
 
 _NOVELTY = {True: Novelty(news=0.2, jump=0.5), False: Novelty(news=0.15, jump=0.3)}
 """By whether the scorer is trained. Of 486 that appear in 200 synthetic scenes nobody is missed with `news`. Without a
-trained scorer 0.2 misses the first four; above 0.3 lie 27 of 100 looks, and above 0.5 hardly any
-(benchmarks/cpu/live.json, live-change.json).
+trained scorer 0.2 misses the first four at an early layer, and nobody at the last but one; above 0.3 lie 27 to 29 of
+100 looks, and above 0.5 hardly any (benchmarks/cpu/live.json, live-change.json, live-change-late.json).
 """
 
 
@@ -32,6 +32,12 @@ def with_scorer(request: BuildRequest, checkpoint: Checkpoint) -> tuple[Checkpoi
     notes = (
         [f"--scorer change: the scorer that {request.checkpoint} was trained with is left out"] if is_trained else []
     )
+    if request.prune_at is None and checkpoint.hf_config.stts is None:
+        notes.append(
+            f"--prune-at {checkpoint.config.vision.last_prune_at}: the checkpoint was not trained with pruning, so its "
+            "vision tower keeps all patches and the language model alone gets fewer tokens; a lower layer is quicker "
+            "and answers worse"
+        )
     return checkpoint.scored_by_change(_layer(request, checkpoint)), notes
 
 
@@ -39,7 +45,7 @@ def _layer(request: BuildRequest, checkpoint: Checkpoint) -> int:
     stts = checkpoint.hf_config.stts
     if request.prune_at is not None:
         return request.prune_at
-    return checkpoint.config.vision.usual_prune_at if stts is None else stts.prune_at
+    return checkpoint.config.vision.last_prune_at if stts is None else stts.prune_at
 
 
 def scorer_record(model: ModelConfig) -> Scorer:

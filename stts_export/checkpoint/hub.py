@@ -7,6 +7,7 @@ huggingface_hub is installed (`hub_download`).
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 from stts_export.errors import CheckpointError
 from stts_export.extras import check_hub_extra
 from stts_runtime.hub_id import HubId, hub_id
-from stts_runtime.places import is_there
+from stts_runtime.places import is_there, shown
 from stts_runtime.tell import Tell
 
 
@@ -55,6 +56,13 @@ def tokenizer_here(given: Path, tell: Tell) -> Path:
 def _on_hub(given: Path) -> HubId | None:
     """None for what is here, and for what is nowhere: who reads it says so."""
     wanted = None if is_there(given, CheckpointError) else hub_id(given)
-    if wanted is not None:
-        check_hub_extra(str(given))
+    if wanted is None:
+        return None
+    if wanted.inside is not None:
+        part = shlex.quote(f"{wanted.inside}/*")
+        raise CheckpointError(
+            f"{shown(given)} is a folder in {wanted}, and of a model on the hub its top is read; download that folder: "
+            f"hf download {wanted.name} --revision {wanted.revision} --include {part} --local-dir FOLDER"
+        )
+    check_hub_extra(str(given))
     return wanted

@@ -24,7 +24,7 @@ from stts_export.molmo2.marks import mark_ids
 from stts_export.molmo2.processor import VideoProcessor, read_processor
 from stts_export.molmo2.training_file import read_training_config
 from stts_runtime.handed_over import check_is_content, no_checkpoint, packed
-from stts_runtime.hub_id import address
+from stts_runtime.hub_id import instead_of_folder
 from stts_runtime.places import check_folder, is_there, shown
 from stts_runtime.settings import first_problem
 
@@ -60,10 +60,7 @@ def find_layout(folder: Path, tokenizer: Path | None) -> Layout:
     Raises `CheckpointError` if the folder is of no known layout, or some of what describes it is missing or wrong.
     """
     if not is_there(folder, CheckpointError):
-        there = address(folder)
-        raise CheckpointError(
-            f"no such folder: {shown(folder)}{f'; if the model of the hub is meant: {there}' if there else ''}"
-        )
+        raise CheckpointError(f"no such folder: {shown(folder)}{instead_of_folder(folder)}")
     if folder.is_file() and (what := packed(folder)):
         raise CheckpointError(f"{shown(folder)} is a file, and a checkpoint is a folder: {what}")
     check_folder(folder, CheckpointError, "a checkpoint, which is a folder")

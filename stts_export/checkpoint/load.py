@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
 from stts_export.molmo2.hf_config import HfConfig
 from stts_export.molmo2.names import HEAD, SCORER, SCORER_WIDTH_FROM, own_name
+from stts_runtime.hub_id import as_typed
 from stts_runtime.tell import Tell, tell_nobody
 
 
@@ -48,6 +50,8 @@ class Checkpoint:
     """A checkpoint whose description has been read; `load` reads the weights."""
 
     path: Path
+    given: Path
+    """What it was called by whoever asked, for messages: `path`, or a name on the hub."""
     name: str
     """What records call it: its folder's name, or its name and commit on the hub."""
     config: ModelConfig
@@ -115,23 +119,37 @@ def open_checkpoint(
     without them, whose scorer is taken to be there if the settings speak of one. What it raises ends the download.
     Raises `CheckpointError` with what is wrong and where.
     """
-    texts = None if tokenizer is None else tokenizer_here(Path(tokenizer), on_step)
+    given = as_typed(os.fspath(checkpoint))
+    texts = None if tokenizer is None else tokenizer_here(as_typed(os.fspath(tokenizer)), on_step)
 
     def check(folder: Path) -> None:
-        layout = find_layout(folder, texts)
-        before_download(_checkpoint(layout, str(checkpoint), NoWeights(), 1 if layout.hf_config.prunes else None))
+        with _called(given, folder):
+            layout = find_layout(folder, texts)
+            scorer_width = 1 if layout.hf_config.prunes else None
+            before_download(_checkpoint(layout, given, str(checkpoint), NoWeights(), scorer_width))
 
-    here = checkpoint_here(Path(checkpoint), check, on_step, with_tokenizer=texts is None)
-    layout = find_layout(here.folder, texts)
-    files = layout.weights()
-    return _checkpoint(layout, here.name, files, _scorer_width(files))
+    here = checkpoint_here(given, check, on_step, with_tokenizer=texts is None)
+    with _called(given, here.folder):
+        layout = find_layout(here.folder, texts)
+        files = layout.weights()
+        return _checkpoint(layout, given, here.name, files, _scorer_width(files))
 
 
-def _checkpoint(layout: Layout, name: str, files: WeightSource, scorer_width: int | None) -> Checkpoint:
+@contextmanager
+def _called(given: Path, folder: Path) -> Iterator[None]:
+    """What is wrong is said of the name that was given, and not of a folder in a cache, which nobody knows."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(str(error).replace(str(folder), str(given))) from None
+
+
+def _checkpoint(layout: Layout, given: Path, name: str, files: WeightSource, scorer_width: int | None) -> Checkpoint:
     """Raises `CheckpointError` for what is wrong with it but for its weights."""
     config = _model_config(layout, scorer_width)
     return Checkpoint(
         path=layout.folder,
+        given=given,
         name=name,
         config=config,
         hf_config=layout.hf_config,

@@ -19,6 +19,7 @@ from stts_runtime.cli.options import JsonOption
 from stts_runtime.cli.steps import steps
 from stts_runtime.compile.run import CompileRequest, check_compiler, compile_bundle
 from stts_runtime.errors import UserError
+from stts_runtime.hub_id import as_typed
 
 
 class BudgetName(str, Enum):
@@ -42,7 +43,9 @@ class TargetName(str, Enum):
 CheckpointArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="CHECKPOINT", help="Hugging Face folder; `import` makes one. Or a hub's OWNER/NAME[@REVISION]."
+        metavar="CHECKPOINT",
+        parser=as_typed,
+        help="Hugging Face folder; `import` makes one. Or a hub's OWNER/NAME[@REVISION].",
     ),
 ]
 FramesOption = Annotated[Optional[list[int]], typer.Option(help="Frames of a window, repeatable. Default: 8.")]
@@ -75,7 +78,11 @@ ScorerOption = Annotated[
 ]
 PruneAtOption = Annotated[
     Optional[int],
-    typer.Option(min=0, help="Layer that --scorer change reads. Default: the checkpoint's, else 3 or less."),
+    typer.Option(
+        min=0,
+        help="Layer that --scorer change reads: lower is quicker, and worse where pruning was not trained. "
+        "Default: the checkpoint's, else the last but one.",
+    ),
 ]
 
 

@@ -12,6 +12,7 @@ import typer
 from stts_export.extras import check_export_extra
 from stts_runtime.cli.options import JsonOption
 from stts_runtime.cli.steps import steps
+from stts_runtime.hub_id import as_typed
 from stts_runtime.leftovers import own_files
 
 
@@ -26,11 +27,20 @@ class DtypeName(str, Enum):
 def import_command(
     checkpoint: Annotated[
         Path,
-        typer.Argument(metavar="CHECKPOINT", help="Folder, also with config.yaml, or a hub's OWNER/NAME[@REVISION]."),
+        typer.Argument(
+            metavar="CHECKPOINT",
+            parser=as_typed,
+            help="Folder, also with config.yaml, or a hub's OWNER/NAME[@REVISION].",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     tokenizer: Annotated[
-        Optional[Path], typer.Option(help="Folder with tokenizer.json, or a hub's OWNER/NAME. Default: CHECKPOINT.")
+        Optional[Path],
+        typer.Option(
+            metavar="PATH",
+            parser=as_typed,
+            help="Folder with tokenizer.json, or a hub's OWNER/NAME. Default: CHECKPOINT.",
+        ),
     ] = None,
     adapter: Annotated[
         Optional[Path],

@@ -15,6 +15,7 @@ from stts_export.extras import check_train_extra
 from stts_runtime.cli.options import JsonOption
 from stts_runtime.cli.steps import steps as shown_steps
 from stts_runtime.errors import UserError
+from stts_runtime.hub_id import as_typed
 
 if TYPE_CHECKING:
     from stts_export.scorer_training.train import Taught
@@ -38,7 +39,7 @@ KeepOption = Annotated[
     Optional[list[float]], typer.Option(help="Keep ratio, repeatable: steps take turns. Default: 0.5.")
 ]
 PruneAtOption = Annotated[
-    Optional[int], typer.Option(min=0, help="Layer to score. Default: as the checkpoint says, else 3 or less.")
+    Optional[int], typer.Option(min=0, help="Layer to score. Default: as the checkpoint says, else the last but one.")
 ]
 ChangeStepsOption = Annotated[
     int, typer.Option(min=0, help="The first of them: teach change between frames alone, which is quick.")
@@ -52,7 +53,14 @@ WorkersOption = Annotated[
 
 
 def train_scorer_command(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A Molmo2, Hugging Face folder.")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            parser=as_typed,
+            help="A Molmo2, Hugging Face folder. Or a hub's OWNER/NAME[@REVISION].",
+        ),
+    ],
     videos: VideosOption,
     out: Annotated[Path, typer.Option(help="Checkpoint to write; OUT.training holds the run until then.")],
     questions: QuestionsOption = None,

@@ -10,6 +10,7 @@ import typer
 import stts_export
 from stts_runtime.cli.options import BundleArgument, JsonOption
 from stts_runtime.cli.steps import steps
+from stts_runtime.hub_id import as_typed
 
 if TYPE_CHECKING:
     from stts_export import VerifyReport
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
 
 def verify_command(
     bundle: BundleArgument,
-    checkpoint: Annotated[Path, typer.Option(help="What the bundle was built from, folder or OWNER/NAME[@REVISION].")],
+    checkpoint: Annotated[
+        Path,
+        typer.Option(
+            metavar="PATH",
+            parser=as_typed,
+            help="What the bundle was built from, folder or OWNER/NAME[@REVISION].",
+        ),
+    ],
     frames_from: Annotated[Optional[Path], typer.Option(help="Video to compare on. Default: made-up frames.")] = None,
     variant: Annotated[
         Optional[list[str]], typer.Option(help="Vision variant to look at, repeatable. Default: all.")

@@ -10,9 +10,6 @@ from stts_export.errors import CheckpointError
 
 # The lowest factor that the bias layer multiplies a patch's attention by (arXiv 2603.18004).
 RESCALE_MINIMUM = math.exp(-2.0)
-_USUAL_LAYER = 3
-"""That released checkpoints are pruned at, of 25."""
-_LAYERS_A_STEP = 5
 
 
 @dataclass(frozen=True)
@@ -75,9 +72,11 @@ class VisionConfig:
         return self.pool**2
 
     @property
-    def usual_prune_at(self) -> int:
-        """The layer to prune at where nothing says which: 3 of a released tower's 25, 1 of a small one's."""
-        return min(_USUAL_LAYER, max(1, self.layers // _LAYERS_A_STEP), max(self.layers - 2, 0))
+    def last_prune_at(self) -> int:
+        """The last layer to prune at, behind which no layer sees kept patches alone. A model that was not trained with
+        pruning answers best with that (docs/accuracy.md).
+        """
+        return max(self.layers - 2, 0)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
@@ -84,6 +86,13 @@ class Steps(Dataset[Step]):
     ) -> None:
         self._schedule, self._footage, self._questions = schedule, footage, questions
         self._max_fps, self._size, self._rank, self._ranks = max_fps, size, rank, ranks
+
+    @property
+    def material(self) -> dict[str, str]:
+        """Which videos and questions these are, by a hash: steps are what they are only with the same ones."""
+        videos = [(one.name, one.frames, one.path.stat().st_size) for one in self._footage]
+        named = {"videos": videos, "questions": [self._questions.of_all, sorted(self._questions.of_one.items())]}
+        return {name: sha256(json.dumps(what).encode()).hexdigest() for name, what in named.items()}
 
     def __getitem__(self, step: int) -> Step:
         most, keep = self._schedule.setting(step)

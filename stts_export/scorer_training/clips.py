@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.errors import SourceError, UserError
+from stts_runtime.inputs import expand_sources
+from stts_runtime.leftovers import is_leftover
 
 STORED = ".npz"
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -61,9 +63,15 @@ class Problem(NamedTuple):
 def find_footage(folder: Path, least: int, max_fps: float, size: int) -> Iterator[Footage | Problem]:
     """What lies in the folder and its subfolders, in the order of names, each usable or a problem.
 
-    `least` frames are needed for a window. Raises `UserError` if the folder holds no video.
+    `least` frames are needed for a window. Raises `UserError` if the folder holds nothing of either kind.
     """
-    for path in sorted(folder.rglob(f"*{STORED}")) or _recordings(folder):
+    recordings, problems = _recordings(folder)
+    stored = [path for path in folder.rglob(f"*{STORED}") if not any(map(is_leftover, path.relative_to(folder).parts))]
+    if not stored and not recordings:
+        raise UserError("; ".join(one.why for one in problems))
+    # That there is no recording is no problem where frames are stored.
+    yield from (one for one in problems if one.name != str(folder))
+    for path in sorted([*stored, *recordings]):
         name = path.relative_to(folder).as_posix()
         try:
             frames = _window_frames(path, max_fps, size)
@@ -76,13 +84,11 @@ def find_footage(folder: Path, least: int, max_fps: float, size: int) -> Iterato
             yield Footage(path, name, frames)
 
 
-def _recordings(folder: Path) -> list[Path]:
-    from stts_runtime.inputs import expand_sources
-
+def _recordings(folder: Path) -> tuple[list[Path], list[Problem]]:
+    """Problems are folders that cannot be read, or the whole folder if it holds none."""
     found = expand_sources([str(folder)])
-    if all(one.problem for one in found):
-        raise UserError("; ".join(str(one.problem) for one in found))
-    return [Path(one.name) for one in found if one.problem is None]
+    problems = [Problem(one.name, str(one.problem)) for one in found if one.problem is not None]
+    return [Path(one.name) for one in found if one.problem is None], problems
 
 
 def _window_frames(path: Path, max_fps: float, size: int) -> int:

@@ -25,6 +25,7 @@ from stts_export.modules.vision import Hidden, Vision, whole_frames
 from stts_export.modules.vit import patches_of_frames
 from stts_export.scorer_training.batches import Clips
 from stts_export.scorer_training.prompts import ANSWER, Asked, Prefixes, Prompts, kept_prefixes
+from stts_export.scorer_training.pull import gently_pulled
 from stts_export.training.terms import change_since_before, seen_in_segments
 from stts_runtime.budget import TokenBudget
 
@@ -131,9 +132,10 @@ class Lesson:
         vision, layers = self._vision, frozenset(self._config.feature_layers)
         scores_BTG = vision.scores(scored, budget)
         kept_BK = kept_groups(scores_BTG.detach(), budget)
-        hidden = vision.pruned_from(scored, scores_BTG, kept_BK, budget, layers, vision.kept_unpacked)
+        pulled_BTG = gently_pulled(scores_BTG)
+        hidden = vision.pruned_from(scored, pulled_BTG, kept_BK, budget, layers, vision.kept_unpacked)
         before = {layer: rows for layer, rows in whole.by_layer.items() if layer <= self._scored}
-        return hidden._replace(by_layer={**before, **hidden.by_layer})
+        return hidden._replace(scores_BTG=scores_BTG, by_layer={**before, **hidden.by_layer})
 
     @torch.no_grad()
     def _answers(self, prefixes: Prefixes, asked: Asked, visual: Tensor) -> Written:

@@ -33,6 +33,8 @@ REPORT_EVERY = 10
 """Steps."""
 SAVE_EVERY_SECONDS = 60.0
 _WARM_UP_STEPS = 50
+_RATE_OF_ANSWERS = 0.25
+"""Of the highest rate, where change was taught before: that is not to be lost again."""
 _BETAS, _WEIGHT_DECAY, _LONGEST_GRADIENT = (0.9, 0.98), 0.01, 1.0
 _LEAST_VARIANCE = 1e-12
 """Of change, where nothing changes anywhere."""
@@ -74,7 +76,7 @@ class Loop:
         self._weights = dict(scorer_of(vision).named_parameters())
         self._optimiser = AdamW(self._weights.values(), betas=_BETAS, weight_decay=_WEIGHT_DECAY)
         self.progress = Progress()
-        self._folder = RunFolder(request.folder, request.settings())
+        self._folder = RunFolder(request.folder, request.settings(), steps.material)
         self.reports: list[Report] = []
 
     def resume(self) -> bool:
@@ -135,7 +137,8 @@ class Loop:
         step = self.progress.step if self.on_change else self.progress.step - turn
         by_step = step / (min(turn, self._request.steps) if self.on_change else self._request.steps - turn)
         done = by_step if self.on_change else max(by_step, self._by_time)
-        return self._request.rate * min(1.0, (step + 1) / _WARM_UP_STEPS) * (1 + math.cos(math.pi * done)) / 2
+        highest = self._request.rate * (_RATE_OF_ANSWERS if turn and not self.on_change else 1)
+        return highest * min(1.0, (step + 1) / _WARM_UP_STEPS) * (1 + math.cos(math.pi * done)) / 2
 
     def _loaded(self) -> Iterable[Step]:
         workers = self._request.workers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,10 @@ class Questions:
     """About every video."""
     of_one: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """About a video, by its name in the folder."""
+
+    def about_others(self, names: Collection[str]) -> list[str]:
+        """Videos that something is asked about and that are not among these."""
+        return sorted(self.of_one.keys() - set(names))
 
     def draw(self, name: str, count: int, rng: np.random.Generator) -> list[str]:
         """So many different ones about a video, or all where there are fewer; usual ones where there are none."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from stts_runtime.errors import UserError
+
+_PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Ranks:
         if self.count == 1:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
-        dist.all_reduce(flat)
+        _reduced(flat, dist.ReduceOp.SUM)
         for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
@@ -39,13 +44,39 @@ class Ranks:
         if self.count == 1:
             return number
         found = torch.tensor(number, device=self.device)
-        dist.all_reduce(found, dist.ReduceOp.MIN)
+        _reduced(found, dist.ReduceOp.MIN)
         return int(found)
+
+
+def _reduced(tensor: Tensor, how: dist.ReduceOp.RedOpType) -> None:
+    """In place. Where another process has ended, this one does so too: that one has said why."""
+    try:
+        dist.all_reduce(tensor, how)
+    except RuntimeError:
+        _leave()
 
 
 def is_first_process() -> bool:
     """As `Ranks.is_first`, before processes have met."""
     return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def one_speaks() -> Iterator[None]:
+    """For what goes wrong in all processes alike: the first one of a machine says so, and the others end with it."""
+    try:
+        yield
+    except UserError:
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            raise
+        _leave()
+
+
+def _leave() -> NoReturn:
+    """Ends this process without a word. torchrun ends all when one has ended, so the one that speaks comes first."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    time.sleep(_PATIENCE_SECONDS)
+    raise SystemExit(2)
 
 
 @contextmanager
@@ -57,10 +88,9 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
         yield Ranks(0, 1, chosen)
         return
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
-    try:
-        yield Ranks(dist.get_rank(), count, chosen)
-    finally:
-        dist.destroy_process_group()
+    yield Ranks(dist.get_rank(), count, chosen)
+    # Not where something went wrong: that waits for processes that may wait for us.
+    dist.destroy_process_group()
 
 
 def _device(name: str) -> torch.device:

@@ -23,7 +23,7 @@ class ScorerRequest:
     keeps: tuple[float, ...] = (0.5,)
     """Each step draws one; the first is what the checkpoint says that it was trained for."""
     prune_at: int | None = None
-    """None: what the checkpoint says, else what released checkpoints have."""
+    """None: what the checkpoint says, else the last but one."""
     steps: int = 2000
     change_steps: int = 500
     """The first of them, which teach change between frames alone and need nothing behind the layer that is scored."""
@@ -32,7 +32,7 @@ class ScorerRequest:
     clips: int = 8
     """A step, of all processes together."""
     rate: float = 3e-4
-    """Highest learning rate."""
+    """Highest learning rate; a quarter of it for the steps behind change alone."""
     seed: int = 0
     device: str = "cuda"
     workers: int = 0

@@ -18,7 +18,7 @@ from stts_runtime.outputs import written_whole
 
 _STATE = "state.safetensors"
 _LOG = "log.jsonl"
-_PROGRESS, _SETTINGS = "progress", "settings"
+_PROGRESS, _SETTINGS, _MATERIAL = "progress", "settings", "material"
 
 
 @dataclass
@@ -46,8 +46,9 @@ class Report:
 class RunFolder:
     """Where it lies. Its files are replaced whole, so that a run may be killed at any moment."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        self._folder, self._settings = folder, dict(settings)
+    def __init__(self, folder: Path, settings: Mapping[str, Any], material: Mapping[str, str] | None = None) -> None:
+        """`material` says of what the run learns from, by its name, which it is; None where that is not known yet."""
+        self._folder, self._settings, self._material = folder, dict(settings), material
 
     def check(self) -> None:
         """Raises `UserError` for a run that was asked for otherwise, or is damaged; reads no weight."""
@@ -70,6 +71,7 @@ class RunFolder:
             with safe_open(self._folder / _STATE, framework="pt") as opened:
                 about = opened.metadata() or {}
             settings, progress = json.loads(about[_SETTINGS]), Progress(**json.loads(about[_PROGRESS]))
+            material = json.loads(about[_MATERIAL])
         except (SafetensorError, OSError, KeyError, ValueError, TypeError):
             raise self._damaged() from None
         others = [f"{name} {settings.get(name)}" for name, now in self._settings.items() if settings.get(name) != now]
@@ -78,6 +80,11 @@ class RunFolder:
                 f"{self._folder} holds a run with {', '.join(others)}; ask for the same to go on with it, or delete it "
                 "to begin anew"
             )
+        if other := [name for name, now in (self._material or {}).items() if material.get(name) != now]:
+            raise UserError(
+                f"the {' and the '.join(other)} are not those that the run in {self._folder} began with; put them "
+                f"back to go on with it, or delete {self._folder} to begin anew"
+            )
         return progress
 
     def _damaged(self) -> UserError:
@@ -85,7 +92,8 @@ class RunFolder:
 
     def save(self, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        about = {_SETTINGS: json.dumps(self._settings), _PROGRESS: json.dumps(asdict(progress))}
+        held = {_SETTINGS: self._settings, _PROGRESS: asdict(progress), _MATERIAL: dict(self._material or {})}
+        about = {name: json.dumps(value) for name, value in held.items()}
         with written_whole(self._folder / _STATE) as scratch:
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, scratch, about)
 

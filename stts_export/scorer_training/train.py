@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -23,8 +23,8 @@ from stts_export.scorer_training.loop import Loop
 from stts_export.scorer_training.memory import Needs, clips_at_once, estimated, free_bytes
 from stts_export.scorer_training.plot import training_plot
 from stts_export.scorer_training.prompts import Prompts
-from stts_export.scorer_training.questions import read_questions
-from stts_export.scorer_training.ranks import Ranks, is_first_process, joined_ranks
+from stts_export.scorer_training.questions import Questions, read_questions
+from stts_export.scorer_training.ranks import Ranks, is_first_process, joined_ranks, one_speaks
 from stts_export.scorer_training.request import ScorerRequest
 from stts_export.scorer_training.state import Report, RunFolder, log_bytes
 from stts_export.scorer_training.write import write_taught
@@ -60,39 +60,56 @@ def train_scorer(request: ScorerRequest, tell: TellStep = tell_nobody) -> Taught
     right, before any weight is read where that is possible. Started by torchrun, each process calls this, and the first
     one tells and writes.
     """
-    replaceable = replaceable_checkpoint(request.force)
-    check_apart(request.out, request.checkpoint)
-    check_free(request.out, replaceable)
-    check_makeable(request.folder)
-    RunFolder(request.folder, request.settings()).check()
-    check_folder(request.videos, wanted="a folder of videos")
-    told = tell if is_first_process() else tell_nobody
-    checkpoint = open_checkpoint(request.checkpoint, None, told, lambda described: _scorer(request, described))
-    positions = checkpoint.hf_config.stts.positions if checkpoint.hf_config.stts else None
-    prompts = Prompts(checkpoint, positions or _POSITIONS)
-    questions = read_questions(request.questions, prompts.check)
-    scorer = _scorer(request, checkpoint)
+    with one_speaks():
+        replaceable = replaceable_checkpoint(request.force)
+        check_apart(request.out, request.checkpoint)
+        check_free(request.out, replaceable)
+        lessons = _read(request, tell if is_first_process() else tell_nobody)
+    checkpoint, scorer, positions = lessons.checkpoint, lessons.scorer, lessons.positions
     passed_over = _PassedOver(tell)
     with joined_ranks(request.device) as ranks:
         tell = tell if ranks.is_first else tell_nobody
-        footage = _looked_at(request, checkpoint, tell)
-        model = replace(checkpoint.config, scorer=scorer)
-        needs, at_once = _fitting(request, checkpoint, model, footage, ranks, tell)
-        vision, language = load_frozen(checkpoint, scorer, request.seed, ranks.device, tell)
-        schedule = Schedule(request.frames, request.keeps, request.clips, request.seed)
-        size = model.vision.frame_size
-        steps = Steps(schedule, footage, questions, checkpoint.max_fps, size, ranks.number, ranks.count)
-        loop = Loop(request, vision, Lesson(vision, language, prompts), steps, at_once, ranks)
-        if loop.resume():
-            tell(f"going on from step {loop.progress.step} of {request.folder}")
+        with one_speaks():
+            footage = _looked_at(request, checkpoint, tell)
+            _note_others(lessons.questions.about_others([one.name for one in footage]), tell)
+            model = replace(checkpoint.config, scorer=scorer)
+            needs, at_once = _fitting(request, checkpoint, model, footage, ranks, tell)
+            vision, language = load_frozen(checkpoint, scorer, request.seed, ranks.device, tell)
+            schedule = Schedule(request.frames, request.keeps, request.clips, request.seed)
+            size = model.vision.frame_size
+            steps = Steps(schedule, footage, lessons.questions, checkpoint.max_fps, size, ranks.number, ranks.count)
+            loop = Loop(request, vision, Lesson(vision, language, lessons.prompts), steps, at_once, ranks)
+            if loop.resume():
+                tell(f"going on from step {loop.progress.step} of {request.folder}")
         taught = _taught(loop, request, ranks, needs, at_once, tell, passed_over)
         if ranks.is_first:
             about = json.dumps(_about(request, taught), indent=2).encode() + b"\n"
             beside = {"training.json": about, "training.jsonl": log_bytes(loop.reports), **_picture(loop.reports, tell)}
             weights = dict(scorer_of(vision).named_parameters())
-            write_taught(checkpoint, scorer, weights, positions or _POSITIONS, request.out, beside, replaceable, tell)
+            write_taught(checkpoint, scorer, weights, positions, request.out, beside, replaceable, tell)
             shutil.rmtree(request.folder, ignore_errors=True)
         return taught
+
+
+class _Read(NamedTuple):
+    """What is known before a weight is read."""
+
+    checkpoint: Checkpoint
+    scorer: ScorerConfig
+    positions: Positions
+    prompts: Prompts
+    questions: Questions
+
+
+def _read(request: ScorerRequest, tell: TellStep) -> _Read:
+    check_makeable(request.folder)
+    RunFolder(request.folder, request.settings()).check()
+    check_folder(request.videos, wanted="a folder of videos")
+    checkpoint = open_checkpoint(request.checkpoint, None, tell, lambda described: _scorer(request, described))
+    positions = checkpoint.hf_config.stts.positions if checkpoint.hf_config.stts else None
+    prompts = Prompts(checkpoint, positions or _POSITIONS)
+    questions = read_questions(request.questions, prompts.check)
+    return _Read(checkpoint, _scorer(request, checkpoint), positions or _POSITIONS, prompts, questions)
 
 
 class _PassedOver:
@@ -111,13 +128,13 @@ def _scorer(request: ScorerRequest, checkpoint: Checkpoint) -> ScorerConfig:
     """Raises `CheckpointError` if there is one already that is to stay, or no such layer."""
     if checkpoint.config.scorer is not None and not request.replace:
         raise CheckpointError(
-            f"{checkpoint.path} has a trained scorer already, which builds as it is; --replace teaches a new one from "
+            f"{checkpoint.given} has a trained scorer already, which builds as it is; --replace teaches a new one from "
             "nothing and leaves that out"
         )
     stts, vision = checkpoint.hf_config.stts, checkpoint.config.vision
     layer = request.prune_at
     if layer is None:
-        layer = vision.usual_prune_at if stts is None else stts.prune_at
+        layer = vision.last_prune_at if stts is None else stts.prune_at
     # As wide as the tower's own MLP, as the reference code makes it.
     scorer = ScorerConfig(layer, vision.mlp_width, round(1 - request.keeps[0], 6))
     scorer.check_against(vision)
@@ -144,6 +161,12 @@ def _looked_at(request: ScorerRequest, checkpoint: Checkpoint, tell: TellStep) -
     return found
 
 
+def _note_others(names: Sequence[str], tell: TellStep) -> None:
+    if names:
+        are = "1 that is" if len(names) == 1 else f"{len(names)} that are"
+        tell(f"note: questions are asked about {are} not among them, {names[0]}")
+
+
 def _least_frames(keep: float) -> int:
     """The first frame is kept whole, so that windows of few frames keep more than a low ratio."""
     return next(frames for frames in range(2, 1 << 20) if round(keep, 6) >= round(1 / frames, 6))
@@ -160,8 +183,9 @@ def _fitting(
     """How many clips go through the model at once. Raises `UserError` if not even one fits."""
     frames = min(max(request.frames), max(one.frames for one in footage))
     needs = estimated(checkpoint, model, frames, max(request.keeps), ranks.device.type == "cuda")
-    free = free_bytes(ranks.device)
-    at_once = ranks.least(clips_at_once(needs, -(-request.clips // ranks.count), free))
+    # Of all processes: one that ended by itself would leave the others waiting for it.
+    free = ranks.least(free_bytes(ranks.device))
+    at_once = clips_at_once(needs, -(-request.clips // ranks.count), free)
     tell(f"takes about {needs.in_words(at_once)}; {free / 1e9:.2f} GB are free on {ranks.device}")
     return needs, at_once
 

@@ -90,10 +90,10 @@ def _check_same_model(bundle: Bundle, checkpoint: Checkpoint) -> None:
     for name, built, given in pairs:
         if built != given:
             raise UserError(
-                f"{bundle.folder} was not built from {checkpoint.path}: {name} is {built} there and {given} here"
+                f"{bundle.folder} was not built from {checkpoint.given}: {name} is {built} there and {given} here"
             )
     if manifest.scorer is not None and config.scorer is None:
-        raise UserError(f"{bundle.folder} was not built from {checkpoint.path}, which has no token scorer")
+        raise UserError(f"{bundle.folder} was not built from {checkpoint.given}, which has no token scorer")
 
 
 def _store(bundle: Bundle, report: VerifyReport) -> None:

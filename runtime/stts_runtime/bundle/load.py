@@ -24,6 +24,8 @@ from stts_runtime.settings import declared_version, first_problem
 MANIFEST = "manifest.json"
 ENGINES = "engines"
 """Folder of what was compiled from the bundle's graphs (`stts_runtime.passports`)."""
+_OF_REPOSITORIES = frozenset(("README.md", "LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE", "NOTICE.md"))
+"""What stands in a repository that a bundle is shared in. No graph reads such a file: its other files have hashes."""
 _AGAIN = "copy the bundle again, or build it again"
 _MAX_MANIFEST_BYTES = 4 << 20
 
@@ -131,7 +133,7 @@ def _check_nothing_else(folder: Path, manifest: Manifest) -> None:
     file system or a tool leaves in a folder by itself is passed over, unless it is half a copy.
     """
     own = {ENGINES} if (folder / ENGINES).is_dir() and not (folder / ENGINES).is_symlink() else set()
-    known = manifest.files.keys() | {MANIFEST}
+    known = manifest.files.keys() | {MANIFEST} | _OF_REPOSITORIES
     unlisted = {path.name for path in folder.iterdir()} - known - own
     if unlisted := {name for name in unlisted if not is_leftover(name) or is_half_copied(name, known)}:
         first = min(unlisted)

@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from stts_runtime.engines import EngineName
+from stts_runtime.hub_id import as_typed
 
 
 def _show_version(context: typer.Context, wanted: bool) -> None:
@@ -27,9 +28,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 DeviceOption = Annotated[
     Optional[str], typer.Option(metavar="cuda:N", help="GPU that engines on a GPU take. Default: cuda:0.")
 ]
-BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder made by `stts-export build`.")]
+BundleArgument = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", parser=as_typed, help="Folder made by `stts-export build`.")
+]
 MaybeBundleArgument = Annotated[
-    Optional[Path], typer.Argument(metavar="BUNDLE", help="Folder made by `stts-export build`, unless FILE names it.")
+    Optional[Path],
+    typer.Argument(metavar="BUNDLE", parser=as_typed, help="Folder made by `stts-export build`, unless FILE names it."),
 ]
 ConfigOption = Annotated[
     Optional[Path], typer.Option(metavar="FILE", help="YAML or TOML. Options may stand beside it, for what it lacks.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from stts_runtime.errors import SourceError
 from stts_runtime.leftovers import own_files
+from stts_runtime.natural_order import natural_key
 from stts_runtime.pictures import SUFFIXES, PictureError, read_picture
 
 _SUFFIXES_SHOWN = 5
@@ -49,12 +49,6 @@ class FolderReader:
                 reason = error.strerror if isinstance(error, OSError) else error
                 self.notes.append(f"{path.name}: {reason}")
             return None
-
-
-def natural_key(name: str) -> list[tuple[bool, int, str]]:
-    """Sorts runs of digits by their value, and before letters."""
-    parts = re.findall(r"\d+|\D+", name)
-    return [(False, int(part), "") if part.isdecimal() else (True, 0, part.lower()) for part in parts]
 
 
 def _seen(files: list[Path]) -> str:

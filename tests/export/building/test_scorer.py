@@ -12,7 +12,7 @@ from stts_export.building import BuildRequest, build_bundle
 from stts_export.building.scorer import with_scorer
 from stts_export.checkpoint import open_checkpoint
 from stts_export.errors import CheckpointError
-from stts_export.modules.config import ChangeConfig, VisionConfig
+from stts_export.modules.config import ChangeConfig
 from stts_runtime import load, overlay
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Scorer
@@ -29,7 +29,7 @@ def asking_for(checkpoint: Path, out: Path, **options: object) -> BuildRequest:
 
 def test_a_plain_molmo2_is_pruned_by_change(change_bundle: Bundle) -> None:
     manifest = change_bundle.manifest
-    assert manifest.scorer == Scorer(kind="change", trained=False, prune_at=1)
+    assert manifest.scorer == Scorer(kind="change", trained=False, prune_at=3)
     assert manifest.default_keep == 0.5
     assert "--scorer change" in manifest.build_command
     assert manifest.live is not None
@@ -97,11 +97,20 @@ def test_a_scorer_that_cannot_be_had_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_usual_layer_is_that_of_released_checkpoints_or_fits_a_small_tower() -> None:
-    def tower(layers: int) -> VisionConfig:
-        return VisionConfig(32, layers, 2, 48, 6, 588, (layers - 1,))
-
-    assert [tower(layers).usual_prune_at for layers in (25, 7, 5)] == [3, 1, 1]
+def test_a_model_that_was_not_trained_with_pruning_keeps_its_tower_whole(
+    plain_checkpoint: Path, micro_checkpoint: Path
+) -> None:
+    plain, trained = open_checkpoint(plain_checkpoint), open_checkpoint(micro_checkpoint)
+    made, notes = with_scorer(asking_for(plain_checkpoint, Path("out"), scorer="change"), plain)
+    assert made.config.scorer == ChangeConfig(made.config.vision.layers - 2)
+    assert notes[0].startswith("--prune-at 3: the checkpoint was not trained with pruning")
+    for request in (
+        asking_for(plain_checkpoint, Path("out"), scorer="change", prune_at=1),
+        asking_for(micro_checkpoint, Path("out"), scorer="change"),
+    ):
+        made, notes = with_scorer(request, plain if request.prune_at else trained)
+        assert made.config.scorer == ChangeConfig(1)
+        assert not [note for note in notes if note.startswith("--prune-at")]
 
 
 def test_a_checkpoint_scored_by_change_must_have_the_layer(micro_checkpoint: Path) -> None:

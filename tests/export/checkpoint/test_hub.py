@@ -18,6 +18,7 @@ import pytest
 import torch
 from huggingface_hub import constants, file_download
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 import stts_export
 from stts_export.building import BuildRequest
@@ -25,6 +26,7 @@ from stts_export.building.plan import plan_bundle
 from stts_export.checkpoint import open_checkpoint
 from stts_export.checkpoint.hub_progress import Progress
 from stts_export.checkpoint.importing import import_checkpoint
+from stts_export.cli.app import app
 from stts_export.errors import CheckpointError
 from stts_export.scorer_training.request import ScorerRequest
 from stts_export.scorer_training.train import train_scorer
@@ -309,9 +311,42 @@ def test_a_folder_here_wins_and_so_does_a_path_to_one(hub: HubStandIn, model: Hu
         open_checkpoint("allenai/Molmo")
     assert hub.asked == []
     assert open_checkpoint(f"https://huggingface.co/{NAME}").name == f"{NAME}@{COMMIT}"
+    hub.asked.clear()
+    for mistyped in ("./runs/a", "runs/a/"):
+        with pytest.raises(CheckpointError, match=r"^no such folder: /.*/runs/a$"):
+            open_checkpoint(mistyped)
+        done = CliRunner().invoke(app, ["build", mistyped, "--out", "b"])
+        assert isinstance(done.exception, CheckpointError)
+        assert "/runs/a" in str(done.exception)
+    with pytest.raises(
+        CheckpointError, match=r"an address of the Hugging Face hub, and none of a model there: OWNER/NAME"
+    ):
+        open_checkpoint("https://huggingface.co/datasets/allenai/clips")
+    with pytest.raises(CheckpointError, match=r"step1 is a folder in allenai/Molmo2@main, .*--include 'step1/\*'"):
+        open_checkpoint("https://huggingface.co/allenai/Molmo2/tree/main/step1")
+    assert hub.asked == []
     for name in ("Molmo2", "../allenai/Molmo2", "a/b/c", "allenai//"):
         with pytest.raises(CheckpointError, match="no such folder"):
             open_checkpoint(f"not-{name}")
+
+
+def test_what_is_wrong_is_said_of_the_name_and_not_of_the_cache(
+    hub: HubStandIn, model: HubModel, tmp_path: Path
+) -> None:
+    """Before anything but small files is downloaded, and after."""
+    (tmp_path / "videos").mkdir()
+    request = ScorerRequest(checkpoint=Path(NAME), videos=tmp_path / "videos", out=tmp_path / "out")
+    with pytest.raises(CheckpointError, match=f"^{NAME} has a trained scorer already"):
+        train_scorer(request)
+    harms: list[tuple[str, Callable[[HubModel], object], str]] = [
+        ("allenai/Bare", lambda one: lose(one, "tokenizer.json"), r" holds no tokenizer\.json"),
+        ("allenai/Other", lambda one: put(one, "config.json", '{"model_type": "llava"}'), r"/config\.json: model_type"),
+    ]
+    for name, harm, said in harms:
+        hub.models[name] = HubModel(Path(shutil.copytree(model.folder, tmp_path / name)))
+        harm(hub.models[name])
+        with pytest.raises(CheckpointError, match=f"^{name}{said}"):
+            open_checkpoint(name)
 
 
 def test_without_huggingface_hub_the_command_that_installs_it_is_named(

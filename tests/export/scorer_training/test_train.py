@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,18 +28,22 @@ from stts_export.modules.language import Language
 from stts_export.modules.selection import kept_groups
 from stts_export.modules.vision import Vision, whole_frames
 from stts_export.modules.vit import patches_of_frames
-from stts_export.scorer_training import lesson, loop, prompts, train
+from stts_export.scorer_training import clips, lesson, loop, prompts, ranks, train
 from stts_export.scorer_training.batches import Clips, Schedule
+from stts_export.scorer_training.clips import Problem, find_footage
 from stts_export.scorer_training.frozen import load_frozen, scorer_of
 from stts_export.scorer_training.lesson import Lesson, Outcome, Written
 from stts_export.scorer_training.memory import estimated
 from stts_export.scorer_training.prompts import Prompts
+from stts_export.scorer_training.pull import gently_pulled
 from stts_export.scorer_training.questions import read_questions
+from stts_export.scorer_training.ranks import one_speaks
 from stts_export.scorer_training.request import ScorerRequest
 from stts_export.scorer_training.train import train_scorer
 from stts_export.training.terms import change_since_before
 from stts_runtime.budget import TokenBudget
-from stts_runtime.errors import UserError
+from stts_runtime.errors import SourceError, UserError
+from stts_runtime.inputs import Input
 from stts_runtime.tell import TellStep, tell_nobody
 from stts_tools.checkpoints.random import write_random_checkpoint
 from stts_tools.checkpoints.sizes import SIZES
@@ -114,7 +119,7 @@ def test_the_scorer_is_new_and_every_other_weight_is_as_it_was(request_: ScorerR
     assert new
     assert all("temporal_token_scorer" in name and after[name].dtype == torch.float32 for name in new)
     checkpoint = open_checkpoint(request_.out)
-    assert checkpoint.config.scorer == ScorerConfig(1, SIZES["micro"].vision_mlp, 0.5)
+    assert checkpoint.config.scorer == ScorerConfig(3, SIZES["micro"].vision_mlp, 0.5)
     assert checkpoint.load().notes == []
     assert (request_.out / "tokenizer.json").read_bytes() == (request_.checkpoint / "tokenizer.json").read_bytes()
     assert taught.steps == 6
@@ -215,6 +220,26 @@ def test_a_run_that_was_asked_for_otherwise_or_is_damaged_is_not_gone_on_with(re
         train_scorer(request_)
 
 
+@pytest.mark.parametrize("changed", ["videos", "questions"])
+def test_a_run_whose_videos_or_questions_changed_is_not_gone_on_with(
+    request_: ScorerRequest, videos: Path, tmp_path: Path, changed: str
+) -> None:
+    folder, asked = Path(shutil.copytree(videos, tmp_path / "changing")), tmp_path / "questions.txt"
+    asked.write_text("Who came?\n")
+    request = dataclasses.replace(request_, videos=folder, questions=asked)
+    with pytest.raises(KeyboardInterrupt):
+        train_scorer(request, _interrupting_after(2))
+    if changed == "videos":
+        (folder / "clip-5.npz").rename(folder / "clip-7.npz")
+    else:
+        asked.write_text("Who went?\n")
+    with pytest.raises(
+        UserError, match=f"^the {changed} are not those that the run in .*taught.training began with; put"
+    ):
+        train_scorer(request)
+    assert (request.folder / "state.safetensors").is_file()
+
+
 def test_the_unpruned_models_answers_are_those_of_the_exported_graphs_call(plain: Path) -> None:
     """Clips and questions side by side, in one padded batch, against one question alone in the cache."""
     vision, language, writer = modules_of(plain)
@@ -279,6 +304,15 @@ def test_both_losses_reach_the_scorer_and_nothing_else(plain: Path) -> None:
     assert gradient(answers_of) > 0
     frozen = [*language.parameters(), *(one for name, one in vision.named_parameters() if "scorer" not in name)]
     assert all(weight.grad is None and not weight.requires_grad for weight in frozen)
+
+
+def test_answers_pull_gently_where_a_row_of_scores_is_narrow() -> None:
+    """Scores are as they were; rows of one frame: narrow, wide."""
+    scores = torch.tensor([[[0.5, 0.5, 0.5, 0.5], [0.5, 0.502, 0.1, 0.9]]], requires_grad=True)
+    pulled = gently_pulled(scores)
+    assert torch.equal(pulled, scores)
+    (pulled * torch.tensor([0.1, 0.1, 0.1, 9.0])).sum().backward()
+    torch.testing.assert_close(scores.grad, torch.tensor([[[0.0, 0.0, 0.0, 0.0], [0.001, 0.001, 0.1, 0.25]]]))
 
 
 def answers_of(outcome: Outcome) -> torch.Tensor:
@@ -348,11 +382,29 @@ def test_recordings_are_read_too(request_: ScorerRequest, tmp_path: Path) -> Non
     (folder / "yard").mkdir(parents=True)
     write_video(folder / "yard" / "a.mp4", Clip.make(Split.train, 0), 96)
     (folder / "b.mp4").write_bytes(b"no video")
+    # Neither of these hides the recordings.
+    (folder / "c.npz").write_bytes(b"no frames")
+    (folder / "._a.npz").write_bytes(b"of macOS")
+    (tmp_path / "questions.jsonl").write_text(
+        '{"question": "Who?", "video": "yard/a.mp4"}\n{"question": "Why?", "video": "d.mp4"}'
+    )
     said = Said()
-    request = dataclasses.replace(request_, videos=folder, steps=1, clips=1)
+    request = dataclasses.replace(request_, videos=folder, steps=1, clips=1, questions=tmp_path / "questions.jsonl")
     train_scorer(request, said)
     assert any(line.startswith("note: left out b.mp4") for line in said)
-    assert "1 videos, 1 left out" in said
+    assert "note: left out c.npz: c.npz holds no frames and times_seconds, or is damaged" in said
+    assert "1 videos, 2 left out" in said
+    assert "note: questions are asked about 1 that is not among them, d.mp4" in said
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_the_rest_goes_on(
+    videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = Input(str(videos / "locked"), SourceError("videos/locked cannot be read: permission denied"))
+    monkeypatch.setattr(clips, "expand_sources", lambda _: [locked])
+    found = list(find_footage(videos, 2, 2.0, SIDE))
+    assert [one for one in found if isinstance(one, Problem)] == [(locked.name, str(locked.problem))]
+    assert len(found) == 7
 
 
 def test_questions_are_drawn_from_those_of_the_video(tmp_path: Path) -> None:
@@ -499,6 +551,35 @@ def test_two_processes_learn_what_one_does(request_: ScorerRequest) -> None:
     assert done.stdout.count("build it with") == 1
     for name, weight in weights_of(once.out).items():
         torch.testing.assert_close(weights_of(request_.out)[name], weight, atol=2e-3, rtol=1e-2)
+
+
+def test_what_is_wrong_in_all_processes_is_said_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "_PATIENCE_SECONDS", 0.0)
+    for local, raised in (("0", UserError), ("1", SystemExit)):
+        monkeypatch.setenv("LOCAL_RANK", local)
+        with pytest.raises(raised), one_speaks():
+            raise UserError("no such folder")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("short", [0, 1])
+def test_two_processes_end_with_one_sentence_where_one_lacks_memory(request_: ScorerRequest, short: int) -> None:
+    code = (
+        "import os, sys; from stts_export.scorer_training import train; "
+        f"train.free_bytes = lambda _: 2_000_000 if os.environ['RANK'] == '{short}' else 1 << 40; "
+        "from stts_export.cli import main; main()"
+    )
+    (request_.out.parent / "short.py").write_text(code)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    done = subprocess.run(
+        [*torchrun, str(request_.out.parent / "short.py"), *command(request_)[2:]],
+        check=False, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert [line for line in done.stderr.splitlines() if line.startswith(("error:", "internal error"))] == [
+        line for line in done.stderr.splitlines() if line.startswith("error: training needs about")
+    ]
+    assert done.stderr.count("error: training needs about") == 1
 
 
 @pytest.mark.slow

@@ -153,6 +153,15 @@ def test_a_file_that_the_manifest_does_not_list_is_refused(copy: Path) -> None:
         Bundle.open(copy)
 
 
+def test_what_a_repository_holds_beside_a_bundle_is_passed_over(copy: Path) -> None:
+    for name in ("README.md", "LICENSE", ".gitattributes"):
+        (copy / name).write_text("as a hub has it")
+    Bundle.open(copy)
+    (copy / "README.onnx").write_bytes(b"x")
+    with pytest.raises(BundleError, match=r"'README\.onnx', which its manifest does not list"):
+        Bundle.open(copy)
+
+
 @pytest.mark.onnxruntime
 @pytest.mark.parametrize(
     "change",

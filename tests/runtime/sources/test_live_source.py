@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from stts_runtime import clock
 from stts_runtime.errors import MissingExtraError, SourceError
+from stts_runtime.natural_order import natural_key
 from stts_runtime.sources import LiveSettings, State, Status, open_source, redacted
 from stts_runtime.sources.camera_reader import CameraReader
 from stts_runtime.sources.faults import Lost, Refused, Stalled, check_host, fault_of
-from stts_runtime.sources.folder_reader import natural_key
 from stts_runtime.sources.live_source import Backoff, LiveSource
 from stts_runtime.sources.pump import FreezeWatch, LiveTimeline
 from stts_runtime.sources.source import Picture
