@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import av
 from av.codec.hwaccel import HWAccel
@@ -27,6 +27,8 @@ _TEXT = bytes(range(32, 127)) + b"\t\r\n" + bytes(range(128, 256))
 """Of ASCII and UTF-8."""
 _EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT = b"\x18\x53\x80\x67"
+# Texts beside the video (a title, say) may be in any encoding. PyAV 19 asks no longer how to read them.
+_OTHER_ENCODINGS: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ def _opened(place: str, hardware: HWAccel | None, **options: int) -> InputContai
     # A server gets some time; a file on a disk takes what it takes.
     timeout = (10.0, 10.0) if "://" in place else None
     texts = {name: str(number) for name, number in options.items()}
-    return av.open(place, timeout=timeout, hwaccel=hardware, metadata_errors="replace", options=texts)
+    return av.open(place, timeout=timeout, hwaccel=hardware, options=texts, **_OTHER_ENCODINGS)
 
 
 class PacketReader:
