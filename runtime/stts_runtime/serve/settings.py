@@ -12,7 +12,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from stts_runtime.serve.forwarded import Network
 from stts_runtime.settings import Bytes, Seconds, Settings, parse_bytes
 from stts_runtime.sinks.secret import Secret
-from stts_runtime.stream.config import Cameras, Listen, Sinks
+from stts_runtime.stream.config import Cameras
+from stts_runtime.stream.config_fields import Listen, Sinks
 
 Count = Annotated[int, Field(ge=1)]
 _OURS = frozenset(("v1", "api", "healthz", "readyz", "metrics", "openapi.json", "page.css", "page.js", "points.js"))

@@ -13,7 +13,8 @@ import yaml
 from stts_runtime.errors import UserError
 from stts_runtime.settings import Settings, parse_bytes, parse_seconds
 from stts_runtime.sinks.config import FileConfig, MqttConfig, ScreenConfig, WebhookConfig
-from stts_runtime.stream.config import Listen, StreamConfig, StreamEntry, When
+from stts_runtime.stream.config import StreamConfig, StreamEntry
+from stts_runtime.stream.config_fields import Listen, When
 from stts_runtime.stream.config_file import exposed_password, load_config
 from tests.support.places import ROOT
 
