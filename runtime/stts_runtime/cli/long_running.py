@@ -32,10 +32,12 @@ def configured(kind: type[AnyCameras], file: Path | None, given: Mapping[str, An
             return kind.model_validate(given)
         except ValidationError as error:
             raise UserError(mistakes(error, given)) from None
-    from stts_runtime.stream.config_file import exposed_password, load_config
+    from stts_runtime.stream.config_file import exposed_passwords, validated
+    from stts_runtime.stream.includes import ConfigFiles
 
-    config = load_config(file, kind, given)
-    if warning := exposed_password(file):
+    files = ConfigFiles(file)
+    config = validated(files, kind, given)
+    for warning in exposed_passwords(files):
         tell(f"warning: {warning}")
     return config
 

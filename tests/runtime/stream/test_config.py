@@ -15,7 +15,8 @@ from stts_runtime.settings import Settings, parse_bytes, parse_seconds
 from stts_runtime.sinks.config import FileConfig, MqttConfig, ScreenConfig, WebhookConfig
 from stts_runtime.stream.config import StreamConfig, StreamEntry
 from stts_runtime.stream.config_fields import Listen, When
-from stts_runtime.stream.config_file import exposed_password, load_config
+from stts_runtime.stream.config_file import exposed_passwords, load_config
+from stts_runtime.stream.includes import ConfigFiles
 from tests.support.places import ROOT
 
 EXAMPLES = ROOT / "docs" / "examples"
@@ -64,7 +65,7 @@ def test_the_example_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.asking(yard).longest_pause == 30
     assert config.asking(yard).shortest_pause == 2
     assert len(config.all_sinks) == 3
-    assert exposed_password(path) is None
+    assert exposed_passwords(ConfigFiles(path)) == []
 
 
 def test_the_unit_runs_the_command_with_the_example_and_keeps_what_it_needs() -> None:
@@ -285,9 +286,9 @@ def test_a_password_that_everybody_can_read_gets_a_warning(
     path = tmp_path / "cameras.yaml"
     path.write_text(LEAST.replace("a.mp4", f"'{source}'"))
     path.chmod(mode)
-    warning = exposed_password(path)
-    assert (warning is not None) == warned
-    assert "hunter2" not in str(warning)
+    warnings = exposed_passwords(ConfigFiles(path))
+    assert len(warnings) == warned
+    assert "hunter2" not in str(warnings)
 
 
 @pytest.mark.parametrize(
