@@ -8,10 +8,13 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from stts_runtime.cli.check_config import show_check
 from stts_runtime.cli.long_running import configured, named, stopped_by_signals, tell
 from stts_runtime.cli.options import (
     AskOption,
+    CheckOption,
     ConfigOption,
+    ConnectOption,
     DeviceOption,
     EngineOption,
     KeepOption,
@@ -59,6 +62,8 @@ def serve_command(
     ] = None,
     tls_cert: Annotated[Optional[Path], typer.Option(metavar="FILE", help="Certificate in PEM: HTTPS.")] = None,
     tls_key: Annotated[Optional[Path], typer.Option(metavar="FILE", help="The certificate's key in PEM.")] = None,
+    check: CheckOption = False,
+    connect: ConnectOption = False,
 ) -> None:
     """Shows sources on a live page, and answers questions about them and about clips: an OpenAI-compatible API.
 
@@ -88,11 +93,14 @@ def serve_command(
     }
     settings = {name: value for name, value in given.items() if value not in (None, [], {})}
     with serve_extra():
-        from stts_runtime.serve.run import run_server
+        from stts_runtime.serve.run import checked, run_server
         from stts_runtime.serve.settings import ServeConfig
 
     if config is None and bundle is None:
         raise UserError("give BUNDLE, or --config FILE that names one (see stts-runtime serve --help)")
+    if check or connect:
+        show_check(lambda: checked(configured(ServeConfig, config, settings)), connect=connect, as_json=False)
+        return
     run_server(configured(ServeConfig, config, settings), stopped_by_signals(), tell)
 
 

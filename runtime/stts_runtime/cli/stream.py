@@ -8,11 +8,14 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from stts_runtime.cli.check_config import show_check
 from stts_runtime.cli.long_running import configured, named, stopped_by_signals, tell
 from stts_runtime.cli.options import (
     AskOption,
+    CheckOption,
     ChoicesOption,
     ConfigOption,
+    ConnectOption,
     DeviceOption,
     EngineOption,
     JsonOption,
@@ -60,6 +63,8 @@ def stream_command(
     metrics: Annotated[Optional[str], typer.Option(metavar="ADDRESS:PORT", help="Serve Prometheus metrics.")] = None,
     preview: Annotated[Optional[str], typer.Option(metavar="FOLDER", help="Videos of the kept patches.")] = None,
     as_json: JsonOption = False,
+    check: CheckOption = False,
+    connect: ConnectOption = False,
 ) -> None:
     """Looks at cameras and streams, each frame once, and answers when something is new.
 
@@ -82,12 +87,15 @@ def stream_command(
         "nvdec": nvdec or None,
         "metrics": metrics,
         "preview": preview,
-        "sinks": _sinks(to, as_json, config),
+        "sinks": _sinks(to, as_json and not check, config),
         "streams": named(sources or []),
     }
     settings = {name: value for name, value in given.items() if value not in (None, [])}
     if config is None:
         _check_complete(settings)
+    if check or connect:
+        show_check(lambda: configured(StreamConfig, config, settings), connect=connect, as_json=as_json)
+        return
     run_streams(configured(StreamConfig, config, settings), stopped_by_signals(), tell)
 
 

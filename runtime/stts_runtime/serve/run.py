@@ -45,9 +45,8 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
         # First of all: an address that is none needs no token.
         place = bound(config.serve.listen)
         open_things.callback(place.close)
+        checked(config)
         token = required_token(config.serve)
-        if config.serve.certificate:
-            check_certificate(*config.serve.certificate)
         bundle, choice = open_bundle(config, tell)
         sessions = Sessions(bundle, choice.name)
         tell_note(sessions.conversation, tell)
@@ -70,6 +69,14 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
                 pipeline.run(stop)
             finally:
                 parts.close()
+
+
+def checked(config: ServeConfig) -> ServeConfig:
+    """The same. Raises `UserError` for a token or a certificate that is missing or unusable."""
+    required_token(config.serve)
+    if config.serve.certificate:
+        check_certificate(*config.serve.certificate)
+    return config
 
 
 def _live(config: ServeConfig, bundle: Bundle, choice: EngineChoice, conversation: Conversation) -> Engines | None:

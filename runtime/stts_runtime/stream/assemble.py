@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from stts_runtime.answering import AnswerForm, Conversation
+from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import Novelty
 from stts_runtime.device import gpu_of, select_gpu
 from stts_runtime.engines import EngineChoice, choose_engine, load_incremental
-from stts_runtime.errors import PromptError, SourceError, UserError
-from stts_runtime.forms import Forms
+from stts_runtime.errors import UserError
 from stts_runtime.places import check_makeable, reason, shown
 from stts_runtime.session import notes_about
 from stts_runtime.sinks.open import Sink, open_sink
 from stts_runtime.sinks.spooled import SpooledSink
-from stts_runtime.sources import LiveSettings, open_source
+from stts_runtime.sources import open_source
 from stts_runtime.sources.source import Status
 from stts_runtime.stream.alerts import AlertFilter
-from stts_runtime.stream.channel import Channel, Gate, Orders
-from stts_runtime.stream.config import Cameras, StreamEntry
+from stts_runtime.stream.channel import Channel
+from stts_runtime.stream.config import Cameras
 from stts_runtime.stream.pipeline import Delivery, Events, Listener
-from stts_runtime.stream.watcher import Engines, KeyRule, Watcher
+from stts_runtime.stream.plan import Planner, StreamPlan, naming
+from stts_runtime.stream.watcher import Engines, Watcher
 from stts_runtime.tell import Tell
 from stts_runtime.video.decoding import MISSING, has_nvdec
 
@@ -67,56 +65,26 @@ def incremental_engines(config: Cameras, bundle: Bundle, choice: EngineChoice, c
 
 def open_channels(config: Cameras, engines: Engines, events: Events, metrics: StreamMetrics | None) -> list[Channel]:
     """All questions are checked before the first source is opened, and what was opened is closed if one fails."""
-    live = engines.bundle.manifest.live
-    assert live is not None
-    frames, max_fps = config.frames or live.frames, engines.bundle.manifest.max_fps
-    keys = _key_rule(config, engines, frames)
-    forms = _forms(config, engines.bundle)
-    watchers = [Watcher(engines, frames, keys) for _ in config.streams]
-    for watcher, entry in zip(watchers, config.streams, strict=True):
-        with _naming(entry):
-            watcher.check_questions(config.asking(entry).questions, forms[entry.name], config.max_tokens)
-    settings = LiveSettings(transport=config.transport, nvdec=config.nvdec)
+    plans = Planner(config, engines.bundle, engines.conversation).all()
     with ExitStack() as opened:
         channels = []
-        for watcher, entry in zip(watchers, config.streams, strict=True):
-            on_status = partial(_tell_status, entry.name, events, metrics)
-            with _naming(entry):
-                source = open_source(entry.source, on_status, settings, frames_per_second=max_fps)
-            opened.callback(source.close)
-            orders = _orders(config, entry, max_fps, live.novelty, forms[entry.name])
-            channels.append(Channel(entry.name, source, watcher, orders))
+        for plan in plans:
+            channels.append(open_channel(plan, engines, events, metrics))
+            opened.callback(channels[-1].source.close)
         # From here on the pipeline closes them.
         opened.pop_all()
     return channels
 
 
-def _forms(config: Cameras, bundle: Bundle) -> dict[str, AnswerForm]:
-    """By stream."""
-    forms = Forms(bundle)
-    askings = {entry.name: config.asking(entry) for entry in config.streams}
-    return {
-        name: forms.of({"choices": asking.choices or None, "schema": asking.answer_schema})
-        for name, asking in askings.items()
-    }
-
-
-@contextmanager
-def _naming(entry: StreamEntry) -> Iterator[None]:
-    """Says which stream a mistake belongs to."""
-    try:
-        yield
-    except (PromptError, SourceError) as error:
-        raise type(error)(f"{entry.name}: {error}") from None
-
-
-def _orders(
-    config: Cameras, entry: StreamEntry, frames_per_second: float, novelty: Novelty, form: AnswerForm
-) -> Orders:
-    asking = config.asking(entry)
-    longest = math.inf if asking.longest_pause is None else asking.longest_pause
-    gate = Gate(asking.when.above(novelty) if asking.when else None, asking.shortest_pause, longest)
-    return Orders(asking.questions, gate, config.max_tokens, frames_per_second, form, asking.alert)
+def open_channel(plan: StreamPlan, engines: Engines, events: Events, metrics: StreamMetrics | None) -> Channel:
+    """Opens the source. Raises `SourceError` for one that cannot be opened."""
+    watcher = Watcher(engines, plan.frames, plan.keys)
+    on_status = partial(_tell_status, plan.name, events, metrics)
+    with naming(plan.name):
+        source = open_source(
+            plan.entry.source, on_status, plan.settings, frames_per_second=plan.orders.frames_per_second
+        )
+    return Channel(plan.name, source, watcher, plan.orders)
 
 
 def alert_filter(config: Cameras) -> AlertFilter:
@@ -128,18 +96,6 @@ def _tell_status(stream: str, events: Events, metrics: StreamMetrics | None, sta
     events.of(stream, status)
     if metrics is not None:
         metrics.status(stream, status)
-
-
-def _key_rule(config: Cameras, engines: Engines, frames: int) -> KeyRule:
-    live = engines.bundle.manifest.live
-    assert live is not None
-    every = config.key_every or max(frames, live.key_every)
-    if every < live.key_every:
-        raise UserError(
-            f"key_every {every} is too often for {engines.bundle.folder}: its language model takes a key frame every "
-            f"{live.key_every} frames; build it with more --frames"
-        )
-    return KeyRule(every=every, at_least=live.key_every, jump=live.novelty.jump)
 
 
 @contextmanager
