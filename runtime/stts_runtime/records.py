@@ -18,7 +18,14 @@ from stts_runtime.bundle.manifest import Scorer, ScorerName
 from stts_runtime.errors import UserError
 from stts_runtime.overlay import Pictured, in_words
 from stts_runtime.point_records import PointRecord, pointed_at
-from stts_runtime.record_parts import AlertRecord, ChoiceRecord, RecordPart, SchemaRecord, TokenLogprobRecord
+from stts_runtime.record_parts import (
+    AlertRecord,
+    BundleRecord,
+    ChoiceRecord,
+    RecordPart,
+    SchemaRecord,
+    TokenLogprobRecord,
+)
 from stts_runtime.video import Window
 
 
@@ -318,6 +325,8 @@ class StreamEvent(RecordPart):
     state: str
     """One of `sources.source.State`."""
     reason: str
+    bundle: BundleRecord | None = None
+    """What answers from now on, where that changed."""
 
 
 AnyAnswer = Answer | StreamAnswer

@@ -57,6 +57,13 @@ def stopped_by_signals() -> threading.Event:
     return stop
 
 
+def asked_by_sighup() -> threading.Event:
+    """Set by each SIGHUP from now on, which ends the program otherwise."""
+    asked = threading.Event()
+    signal.signal(signal.SIGHUP, lambda *_: asked.set())
+    return asked
+
+
 def tell(line: str) -> None:
     """For people."""
     # In one piece: print writes the end of a line by itself, and other threads tell too.

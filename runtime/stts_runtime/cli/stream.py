@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from stts_runtime.cli.check_config import show_check
-from stts_runtime.cli.long_running import configured, named, stopped_by_signals, tell
+from stts_runtime.cli.long_running import asked_by_sighup, configured, named, stopped_by_signals, tell
 from stts_runtime.cli.options import (
     AskOption,
     CheckOption,
@@ -29,7 +29,7 @@ from stts_runtime.cli.options import (
 )
 from stts_runtime.errors import UserError
 from stts_runtime.stream.config import StreamConfig
-from stts_runtime.stream.run import run_streams
+from stts_runtime.stream.run import Reread, run_streams
 
 
 def stream_command(
@@ -96,7 +96,12 @@ def stream_command(
     if check or connect:
         show_check(lambda: configured(StreamConfig, config, settings), connect=connect, as_json=as_json)
         return
-    run_streams(configured(StreamConfig, config, settings), stopped_by_signals(), tell)
+
+    def read() -> StreamConfig:
+        return configured(StreamConfig, config, settings)
+
+    reread = None if config is None else Reread(asked_by_sighup(), read)
+    run_streams(read(), stopped_by_signals(), tell, reread)
 
 
 def _sinks(to: Optional[list[str]], as_json: bool, config: Optional[Path]) -> list[Any]:

@@ -62,7 +62,7 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
         )
         parts = Parts.of(bundle, config, worker, channels, Path(folder), stop, metrics)
         app = make_app(parts, config.serve, token, tell)
-        pipeline = Pipeline(channels, events, [*listeners, parts.hub], parts.queue)
+        pipeline = Pipeline(channels, events, [*listeners.all, parts.hub], parts.queue)
         with HttpServer(app, place, stop.set, config.serve.certificate):
             _announce(config, place.getsockname()[1], token, tell)
             try:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from functools import partial
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
@@ -14,26 +14,20 @@ from stts_runtime.engines import EngineChoice, choose_engine, load_incremental
 from stts_runtime.errors import UserError
 from stts_runtime.places import check_makeable, reason, shown
 from stts_runtime.session import notes_about
-from stts_runtime.sinks.open import Sink, open_sink
-from stts_runtime.sinks.spooled import SpooledSink
 from stts_runtime.sources import open_source
 from stts_runtime.sources.source import Status
-from stts_runtime.stream.alerts import AlertFilter
 from stts_runtime.stream.channel import Channel
 from stts_runtime.stream.config import Cameras
-from stts_runtime.stream.pipeline import Delivery, Events, Listener
+from stts_runtime.stream.outlets import Outlets
+from stts_runtime.stream.pipeline import Events, Listener
 from stts_runtime.stream.plan import Planner, StreamPlan, naming
 from stts_runtime.stream.watcher import Engines, Watcher
 from stts_runtime.tell import Tell
 from stts_runtime.video.decoding import MISSING, has_nvdec
 
 if TYPE_CHECKING:
-    from stts_runtime.sinks.config import SinkConfig
     from stts_runtime.stream.metrics import StreamMetrics
     from stts_runtime.stream.preview import Previews
-
-_CLOSE_SECONDS = 10.0
-"""For what waits to be delivered; the rest goes out at the next start."""
 
 
 def open_bundle(config: Cameras, tell: Tell) -> tuple[Bundle, EngineChoice]:
@@ -69,47 +63,67 @@ def open_channels(config: Cameras, engines: Engines, events: Events, metrics: St
     with ExitStack() as opened:
         channels = []
         for plan in plans:
-            channels.append(open_channel(plan, engines, events, metrics))
+            channels.append(open_channel(plan, engines, Relay(plan.name, events, metrics)))
             opened.callback(channels[-1].source.close)
         # From here on the pipeline closes them.
         opened.pop_all()
     return channels
 
 
-def open_channel(plan: StreamPlan, engines: Engines, events: Events, metrics: StreamMetrics | None) -> Channel:
-    """Opens the source. Raises `SourceError` for one that cannot be opened."""
+class Observer(Protocol):
+    """Who keeps something for each stream."""
+
+    def added(self, channel: Channel, plan: StreamPlan) -> None:
+        """Also in place of one of the same name."""
+        ...
+
+    def removed(self, stream: str) -> None: ...
+
+
+class Relay:
+    """Hands on what a source says of its state, from a thread of the source, until the stream is taken out."""
+
+    def __init__(self, stream: str, events: Events, metrics: StreamMetrics | None) -> None:
+        self._stream, self._events, self._metrics = stream, events, metrics
+        self.muted = False
+
+    def __call__(self, status: Status) -> None:
+        if self.muted:
+            return
+        self._events.of(self._stream, status)
+        if self._metrics is not None:
+            self._metrics.status(self._stream, status)
+
+
+def open_channel(plan: StreamPlan, engines: Engines, relay: Relay, answers: int = 0) -> Channel:
+    """Opens the source; `answers` were given under this name before. Raises `SourceError` for one that cannot be."""
     watcher = Watcher(engines, plan.frames, plan.keys)
-    on_status = partial(_tell_status, plan.name, events, metrics)
     with naming(plan.name):
-        source = open_source(
-            plan.entry.source, on_status, plan.settings, frames_per_second=plan.orders.frames_per_second
-        )
-    return Channel(plan.name, source, watcher, plan.orders)
+        source = open_source(plan.entry.source, relay, plan.settings, frames_per_second=plan.orders.frames_per_second)
+    return Channel(plan.name, source, watcher, plan.orders, answers)
 
 
-def alert_filter(config: Cameras) -> AlertFilter:
-    return AlertFilter({entry.name: config.asking(entry).alert for entry in config.streams})
+@dataclass(frozen=True)
+class Listeners:
+    """Who hears of looks and records."""
 
-
-def _tell_status(stream: str, events: Events, metrics: StreamMetrics | None, status: Status) -> None:
-    """In a thread of the source."""
-    events.of(stream, status)
-    if metrics is not None:
-        metrics.status(stream, status)
+    all: Sequence[Listener]
+    observers: Sequence[Observer]
+    """Of them, those that keep something for each stream."""
+    outlets: Outlets
 
 
 @contextmanager
-def open_listeners(config: Cameras, metrics: StreamMetrics | None, tell: Tell) -> Iterator[list[Listener]]:
+def open_listeners(config: Cameras, metrics: StreamMetrics | None, tell: Tell) -> Iterator[Listeners]:
     """Sinks, metrics and previews, as the configuration has them."""
     with ExitStack() as open_things:
-        sinks = {one: open_things.enter_context(_sink(one, config, metrics, tell)) for one in config.all_sinks}
-        of_stream = {entry.name: [sinks[one] for one in config.asking(entry).sinks] for entry in config.streams}
-        listeners: list[Listener] = [Delivery(of_stream, tell, metrics, alert_filter(config))]
+        outlets = open_things.enter_context(Outlets(config, metrics, tell))
+        by_stream: list[StreamMetrics | Previews] = []
         if metrics is not None:
-            listeners.append(metrics)
+            by_stream.append(metrics)
         if config.preview is not None:
-            listeners.append(open_things.enter_context(_previews(config, tell)))
-        yield listeners
+            by_stream.append(open_things.enter_context(_previews(config, tell)))
+        yield Listeners([outlets.delivery, *by_stream], by_stream, outlets)
 
 
 @contextmanager
@@ -124,19 +138,8 @@ def metrics_served(config: Cameras, metrics: StreamMetrics | None, tell: Tell) -
 
 
 @contextmanager
-def _sink(one: SinkConfig, config: Cameras, metrics: StreamMetrics | None, tell: Tell) -> Iterator[Sink]:
-    sink = open_sink(one, lambda: config.state_folder, tell)
-    if metrics is not None and isinstance(sink, SpooledSink):
-        metrics.watch_spool(sink.name, lambda: sink.backlog)
-    try:
-        yield sink
-    finally:
-        sink.close(_CLOSE_SECONDS)
-
-
-@contextmanager
 def _previews(config: Cameras, tell: Tell) -> Iterator[Previews]:
-    from stts_runtime.stream.preview import Preview, Previews
+    from stts_runtime.stream.preview import Previews
 
     assert config.preview is not None
     check_makeable(config.preview)
@@ -144,6 +147,5 @@ def _previews(config: Cameras, tell: Tell) -> Iterator[Previews]:
         config.preview.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{shown(config.preview)} is no folder for previews: {reason(error)}") from None
-    videos = {entry.name: Preview(config.preview / f"{entry.name}.mp4") for entry in config.streams}
-    with closing(Previews(videos, tell)) as previews:
+    with closing(Previews(config.preview, tell)) as previews:
         yield previews

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from wsgiref.simple_server import WSGIServer
 
 import psutil
@@ -16,6 +17,7 @@ from stts_runtime.records import Record, StreamAnswer
 from stts_runtime.sinks.spool import Backlog
 from stts_runtime.sources.source import State, Status
 from stts_runtime.stream.channel import Channel, Look
+from stts_runtime.stream.plan import StreamPlan
 
 with stream_extra("prometheus-client", "metrics"):
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
@@ -33,6 +35,7 @@ class StreamMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._channels: dict[str, Channel] = {}
         self._newest: dict[str, float] = {}
         self._counted: collections.Counter[tuple[str, str]] = collections.Counter()
         """What channels and sources count themselves, as it was at the last look: by stream and name."""
@@ -64,6 +67,27 @@ class StreamMetrics:
         resident.set_function(lambda: psutil.Process().memory_info().rss)
         self._spools = _Spools()
         registry.register(self._spools)
+
+    def added(self, channel: Channel, plan: StreamPlan) -> None:  # noqa: ARG002  # every observer gets both
+        """Its series are there from now on, also of a camera that never comes."""
+        self._channels[channel.name] = channel
+        self.expect(channel.name)
+
+    def removed(self, stream: str) -> None:
+        """Its series end, but for what an answer of it counted under other labels than its name."""
+        self._channels.pop(stream, None)
+        for name in ("reconnections", "skipped"):
+            self._counted.pop((stream, name), None)
+        for one in (self._lag, self._frames, self._answers, self._novelty, self._reconnections, self._skipped):
+            with suppress(KeyError):
+                one.remove(stream)
+
+    def expect(self, stream: str) -> None:
+        """The lag of a stream that gives no frame counts from here."""
+        self._newest[stream] = clock.now()
+        self._lag.labels(stream).set_function(lambda: clock.now() - self._newest[stream])
+        for counter in (self._frames, self._answers, self._reconnections, self._skipped):
+            counter.labels(stream)
 
     def saw(self, channel: Channel, look: Look) -> None:
         self.frame(channel.name, look.frame.captured)
@@ -123,6 +147,9 @@ class StreamMetrics:
         """`backlog` is asked at every scrape."""
         self._spools.watch(sink, backlog)
 
+    def forget_spool(self, sink: str) -> None:
+        self._spools.forget(sink)
+
     def text(self) -> str:
         return generate_latest(self.registry).decode()
 
@@ -162,6 +189,10 @@ class _Spools(Collector):
     def watch(self, sink: str, backlog: Callable[[], Backlog]) -> None:
         with self._lock:
             self._watched[sink] = backlog
+
+    def forget(self, sink: str) -> None:
+        with self._lock:
+            self._watched.pop(sink, None)
 
     def collect(self) -> Iterator[Metric]:
         waiting = GaugeMetricFamily("stts_spool_records", "Records that wait on the disk", labels=["sink"])

@@ -12,8 +12,8 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.errors import BundleError, PromptError, SourceError, UserError
 from stts_runtime.forms import Forms
 from stts_runtime.sources import LiveSettings
-from stts_runtime.stream.channel import Gate, Orders
 from stts_runtime.stream.config import Asking, Cameras, StreamEntry
+from stts_runtime.stream.orders import Gate, Orders
 from stts_runtime.stream.watcher import KeyRule, check_questions, check_window
 
 
@@ -36,6 +36,16 @@ class StreamPlan:
     @property
     def name(self) -> str:
         return self.entry.name
+
+    @property
+    def connection(self) -> tuple[str, LiveSettings]:
+        """What has to be opened anew where it differs."""
+        return self.entry.source, self.settings
+
+    @property
+    def window(self) -> tuple[int, KeyRule]:
+        """Where it differs, what was seen is of no use."""
+        return self.frames, self.keys
 
 
 class Planner:
