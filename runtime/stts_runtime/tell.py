@@ -7,6 +7,9 @@ from typing import Protocol
 
 from stts_runtime import clock
 
+UNRESPONSIVE_SECONDS = 60.0
+"""Without a round of the engines' thread. One question about a long clip may take a while on a slow machine."""
+
 Tell = Callable[[str], None]
 """Takes a line for people, from any thread."""
 

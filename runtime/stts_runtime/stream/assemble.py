@@ -28,6 +28,7 @@ from stts_runtime.video.decoding import MISSING, has_nvdec
 if TYPE_CHECKING:
     from stts_runtime.stream.metrics import StreamMetrics
     from stts_runtime.stream.preview import Previews
+    from stts_runtime.stream.status_server import Health
 
 
 def open_bundle(config: Cameras, tell: Tell) -> tuple[Bundle, EngineChoice]:
@@ -127,12 +128,14 @@ def open_listeners(config: Cameras, metrics: StreamMetrics | None, tell: Tell) -
 
 
 @contextmanager
-def metrics_served(config: Cameras, metrics: StreamMetrics | None, tell: Tell) -> Iterator[None]:
-    """At the address that the configuration gives, if it gives one."""
+def metrics_served(
+    config: Cameras, metrics: StreamMetrics | None, tell: Tell, health: Health | None = None
+) -> Iterator[None]:
+    """At the address that the configuration gives, if it gives one; `health` is served there too."""
     if metrics is None or config.metrics is None:
         yield
         return
-    with metrics.serve(config.metrics.address, config.metrics.port) as server:
+    with metrics.serve(config.metrics.address, config.metrics.port, health) as server:
         tell(f"metrics: http://{config.metrics.address}:{server.port}/metrics")
         yield
 

@@ -109,6 +109,17 @@ class Channel:
         return "the source ended before a window was full" if self.over and never_full else self._wanted
 
     @property
+    def looked(self) -> float | None:
+        """When the newest frame that was looked at was taken, on the clock of `clock.now`. For any thread."""
+        newest = self._watcher.ring.newest
+        return None if newest is None else newest.captured
+
+    @property
+    def waiting(self) -> int:
+        """Questions that are due and not answered yet. For any thread."""
+        return 0 if self.wanted is None else len(self._orders.questions)
+
+    @property
     def answered_seconds(self) -> float:
         """Stream time of the newest frame of the last answer; -1 before the first."""
         return -1.0 if self._answered_seconds is None else self._answered_seconds

@@ -52,6 +52,12 @@ class LoadedBundle:
     def bundle(self) -> Bundle:
         return self.engines.bundle
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """For those who watch from outside."""
+        manifest = self.bundle.manifest
+        return {"bundle": self.bundle.identity, "checkpoint": manifest.checkpoint, "engine": self.choice.name}
+
     def __str__(self) -> str:
         return f"{self.bundle.folder} ({self.bundle.identity}, engine {self.choice.name})"
 

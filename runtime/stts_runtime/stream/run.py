@@ -25,6 +25,7 @@ from stts_runtime.stream.pipeline import Delivery, Events, Pipeline
 from stts_runtime.stream.plan import Planner
 from stts_runtime.stream.reload import Reloader
 from stts_runtime.stream.running import RunningStreams
+from stts_runtime.stream.status_server import Health
 from stts_runtime.stream.watcher import Engines
 from stts_runtime.tell import Tell
 
@@ -47,9 +48,10 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell, reread:
     refused and all others are over.
     """
     manager = ServiceManager()
+    health = Health(manager)
     with small_memory(), ExitStack() as open_things:
         metrics = None if config.metrics is None else _metrics()
-        open_things.enter_context(metrics_served(config, metrics, tell))
+        open_things.enter_context(metrics_served(config, metrics, tell, health))
         loaded = load_bundle(config, *open_bundle(config, tell))
         tell_note(loaded.engines.conversation, tell)
         plans = Planner(config, loaded.bundle, loaded.engines.conversation).all()
@@ -57,8 +59,11 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell, reread:
         events = Events()
         relays = partial(Relay, events=events, metrics=metrics)
         streams = RunningStreams(loaded, plans, listeners.outlets, relays, listeners.observers, tell)
-        pipeline = Pipeline(streams.channels, events, listeners.all)
+        pipeline = Pipeline(streams.channels, events, [*listeners.all, _Beats(manager)])
         streams.join(pipeline)
+        health.ready(lambda: streams.channels, lambda: streams.loaded.labels)
+        if metrics is not None:
+            metrics.build(lambda: streams.loaded.labels)
         if reread is not None:
             outlets = listeners.outlets
             open_things.enter_context(Reloader(reread.read, reread.wanted, streams, outlets, config, manager, tell))
@@ -73,6 +78,19 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell, reread:
     if not stop.is_set():
         _raise_if_refused(pipeline.channels)
         _raise_if_lost(listeners.outlets.delivery)
+
+
+class _Beats:
+    """A listener: with many streams a round takes long, and the engines are alive all the same."""
+
+    def __init__(self, manager: ServiceManager) -> None:
+        self._manager = manager
+
+    def saw(self, channel: Channel, look: Look) -> None:  # noqa: ARG002  # whatever it is, it came
+        self._manager.beat()
+
+    def said(self, record: Record) -> None:  # noqa: ARG002
+        self._manager.beat()
 
 
 class _Answers:

@@ -78,7 +78,8 @@ class RunningStreams:
 
     @property
     def channels(self) -> list[Channel]:
-        return [one.channel for one in self._streams.values()]
+        """For any thread."""
+        return [one.channel for one in list(self._streams.values())]
 
     @property
     def plans(self) -> dict[str, StreamPlan]:

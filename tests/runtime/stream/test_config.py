@@ -79,6 +79,9 @@ def test_the_unit_runs_the_command_with_the_example_and_keeps_what_it_needs() ->
     assert service["Restart"] == "always"
     assert service["RestartPreventExitStatus"] == "2", "a camera locks out who shows a wrong password every 5 s"
     assert service["KillSignal"] == "SIGTERM"
+    assert service["Type"] == "notify", "the watchdog counts from READY=1"
+    assert service["WatchdogSec"] == "2min"
+    assert shlex.split(service["ExecReload"])[1] == "-HUP"
     assert {"StateDirectory", "EnvironmentFile", "TimeoutStopSec", "User"} <= set(service)
     # Each of them hides the GPU, or stops what compiles at run time.
     assert not {"PrivateDevices", "ProtectClock", "DevicePolicy", "MemoryDenyWriteExecute"} & set(service)
