@@ -64,7 +64,7 @@ def open_channels(config: Cameras, engines: Engines, events: Events, metrics: St
     with ExitStack() as opened:
         channels = []
         for plan in plans:
-            channels.append(open_channel(plan, engines, Relay(plan.name, events, metrics)))
+            channels.append(open_channel(plan, engines, Relay(plan, events, metrics)))
             opened.callback(channels[-1].source.close)
         # From here on the pipeline closes them.
         opened.pop_all()
@@ -84,14 +84,15 @@ class Observer(Protocol):
 class Relay:
     """Hands on what a source says of its state, from a thread of the source, until the stream is taken out."""
 
-    def __init__(self, stream: str, events: Events, metrics: StreamMetrics | None) -> None:
-        self._stream, self._events, self._metrics = stream, events, metrics
+    def __init__(self, plan: StreamPlan, events: Events, metrics: StreamMetrics | None) -> None:
+        self._stream, self.labels = plan.name, plan.labels
+        self._events, self._metrics = events, metrics
         self.muted = False
 
     def __call__(self, status: Status) -> None:
         if self.muted:
             return
-        self._events.of(self._stream, status)
+        self._events.of(self._stream, status, self.labels)
         if self._metrics is not None:
             self._metrics.status(self._stream, status)
 

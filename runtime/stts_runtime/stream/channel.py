@@ -182,6 +182,7 @@ class Channel:
             alert=alert,
             trigger=trigger,
             dropped=dropped,
+            **self._orders.labels.of_answer([frame.captured for frame in frames]),
         )
 
     def _decide(self, seen: SeenFrame) -> None:

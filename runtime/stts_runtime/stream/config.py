@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -16,7 +17,9 @@ from stts_runtime.settings import Seconds, Settings
 from stts_runtime.sinks.config import ScreenConfig, SinkConfig
 from stts_runtime.stream.alerts import AlertRule
 from stts_runtime.stream.config_fields import (
+    AUTO,
     Choices,
+    Label,
     Listen,
     Name,
     Place,
@@ -55,6 +58,8 @@ class Asking(Settings):
     shortest_pause: Seconds = 0.0
     """No answer comes sooner after the last one, whatever is new."""
     sinks: Sinks = (ScreenConfig(),)
+    site: Label | None = None
+    """Where it stands; in records."""
 
     @model_validator(mode="after")
     def _pauses_in_order(self) -> Asking:
@@ -104,6 +109,10 @@ class Cameras(Asking):
     """Of RTSP."""
     nvdec: bool = False
     """Decode on the GPU what it can decode; see `LiveSettings`."""
+    host: Label | None = None
+    """This machine's name in records; `auto`: that which it has."""
+    clock_times: bool = False
+    """Whether answers have the times of their frames by the clock too."""
     metrics: Listen | None = None
     preview: Place | None = None
     """A folder for videos of what was kept, one series a stream."""
@@ -119,6 +128,10 @@ class Cameras(Asking):
                 for field, info in Asking.model_fields.items()
             }
         )
+
+    @property
+    def host_name(self) -> str | None:
+        return platform.node() if self.host == AUTO else self.host
 
     @property
     def all_sinks(self) -> tuple[SinkConfig, ...]:

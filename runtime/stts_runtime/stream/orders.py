@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from stts_runtime.answering import FREE, AnswerForm
 from stts_runtime.errors import UserError
+from stts_runtime.records import by_the_clock
 from stts_runtime.stream.alerts import AlertRule
 
 
@@ -40,6 +42,24 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Labels:
+    """What records of a stream say of where they come from."""
+
+    site: str | None = None
+    host: str | None = None
+    clock_times: bool = False
+    """Whether the times of frames are told by the clock too."""
+
+    def of_answer(self, captured: Sequence[float]) -> dict[str, Any]:
+        """Fields of an answer about frames that were `captured` on the clock of `clock.now`."""
+        times = {"clock_times": [by_the_clock(one) for one in captured]} if self.clock_times else {}
+        return {**self.of_event(), **times}
+
+    def of_event(self) -> dict[str, Any]:
+        return {"site": self.site, "host": self.host}
+
+
+@dataclass(frozen=True)
 class Orders:
     """What a stream is asked for. Without questions it is looked at all the same."""
 
@@ -49,3 +69,4 @@ class Orders:
     frames_per_second: float
     form: AnswerForm = FREE
     alert: AlertRule | None = None
+    labels: Labels = Labels()

@@ -22,6 +22,7 @@ from stts_runtime.sinks.open import Sink
 from stts_runtime.sources.source import Status
 from stts_runtime.stream.alerts import AlertFilter
 from stts_runtime.stream.channel import Channel, Look
+from stts_runtime.stream.orders import Labels
 from stts_runtime.tell import Seldom, Tell
 
 if TYPE_CHECKING:
@@ -89,8 +90,10 @@ class Events:
     def __init__(self) -> None:
         self._waiting: queue.SimpleQueue[StreamEvent] = queue.SimpleQueue()
 
-    def of(self, stream: str, status: Status) -> None:
-        self._waiting.put(StreamEvent(stream=stream, created=now(), state=status.state.value, reason=status.reason))
+    def of(self, stream: str, status: Status, labels: Labels = Labels()) -> None:  # noqa: B008  # it is frozen
+        state, reason = status.state.value, status.reason
+        event = StreamEvent(stream=stream, created=now(), state=state, reason=reason, **labels.of_event())
+        self._waiting.put(event)
 
     def drain(self) -> list[StreamEvent]:
         events = []

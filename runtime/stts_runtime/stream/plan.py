@@ -13,7 +13,7 @@ from stts_runtime.errors import BundleError, PromptError, SourceError, UserError
 from stts_runtime.forms import Forms
 from stts_runtime.sources import LiveSettings
 from stts_runtime.stream.config import Asking, Cameras, StreamEntry
-from stts_runtime.stream.orders import Gate, Orders
+from stts_runtime.stream.orders import Gate, Labels, Orders
 from stts_runtime.stream.watcher import KeyRule, check_questions, check_window
 
 
@@ -28,6 +28,7 @@ class StreamPlan:
     """Of a window."""
     keys: KeyRule
     max_tokens: int
+    labels: Labels
     schema_sha256: str | None
     """Of the file that `asking` names, which may change where it lies."""
     orders: Orders = field(compare=False)
@@ -75,6 +76,7 @@ class Planner:
         above = asking.when.above(self._live.novelty) if asking.when else None
         gate = Gate(above, asking.shortest_pause, longest)
         looks_per_second = self._bundle.manifest.max_fps
+        labels = Labels(asking.site, config.host_name, config.clock_times)
         return StreamPlan(
             entry=entry,
             asking=asking,
@@ -82,8 +84,9 @@ class Planner:
             frames=self.frames,
             keys=self._keys,
             max_tokens=config.max_tokens,
+            labels=labels,
             schema_sha256=None if form.schema is None else form.schema.sha256,
-            orders=Orders(asking.questions, gate, config.max_tokens, looks_per_second, form, asking.alert),
+            orders=Orders(asking.questions, gate, config.max_tokens, looks_per_second, form, asking.alert, labels),
         )
 
     def all(self) -> list[StreamPlan]:

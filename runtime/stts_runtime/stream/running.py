@@ -54,7 +54,7 @@ class RunningStreams:
         loaded: LoadedBundle,
         plans: Sequence[StreamPlan],
         outlets: Outlets,
-        new_relay: Callable[[str], Relay],
+        new_relay: Callable[[StreamPlan], Relay],
         observers: Sequence[Observer],
         tell: Tell,
     ) -> None:
@@ -147,10 +147,11 @@ class RunningStreams:
             stream = self._streams[plan.name]
             if change.loaded is not None:
                 stream.channel.take_over()
-                self._say_who_answers(stream.channel)
+                self._say_who_answers(stream.channel, plan)
             elif stream.plan != plan:
                 stream.channel.ask_for(plan.orders)
             stream.plan = plan
+            stream.relay.labels = plan.labels
         for name in difference.removed:
             self._end(name, "taken out of the configuration")
         answers = {
@@ -169,7 +170,7 @@ class RunningStreams:
         """The source, which is still to be closed, and how many answers there were."""
         stream = self._streams.pop(name)
         stream.relay.muted = True
-        self._say(name, State.ENDED.value, why)
+        self._say(stream.plan, State.ENDED.value, why)
         for observer in self._observers:
             observer.removed(name)
         self._tell_pipeline()
@@ -194,7 +195,7 @@ class RunningStreams:
         threading.Thread(target=work, name="stts-open", daemon=True).start()
 
     def _opened(self, plan: StreamPlan, answers: int) -> _Stream:
-        relay = self._new_relay(plan.name)
+        relay = self._new_relay(plan)
         return _Stream(plan, open_channel(plan, self.loaded.engines, relay, answers), relay)
 
     def _take_in(self, stream: _Stream) -> None:
@@ -209,21 +210,28 @@ class RunningStreams:
 
     def _refused(self, plan: StreamPlan, reason: str) -> None:
         self._opening -= 1
-        self._say(plan.name, State.REFUSED.value, reason)
+        self._say(plan, State.REFUSED.value, reason)
         self._tell(f"error: {reason}")
 
     def _tell_pipeline(self) -> None:
         if self._pipeline is not None:
             self._pipeline.channels = self.channels
 
-    def _say_who_answers(self, channel: Channel) -> None:
+    def _say_who_answers(self, channel: Channel, plan: StreamPlan) -> None:
         status, bundle = channel.source.status, self.loaded.bundle
         record = BundleRecord(
             identity=bundle.identity, folder=bundle.folder.resolve().name, from_number=channel.answers + 1
         )
-        self._say(channel.name, status.state.value, status.reason, record)
+        self._say(plan, status.state.value, status.reason, record)
 
-    def _say(self, stream: str, state: str, reason: str, bundle: BundleRecord | None = None) -> None:
+    def _say(self, plan: StreamPlan, state: str, reason: str, bundle: BundleRecord | None = None) -> None:
         assert self._pipeline is not None
-        event = StreamEvent(stream=stream, created=now(), state=state, reason=reason, bundle=bundle)
+        event = StreamEvent(
+            stream=plan.name,
+            created=now(),
+            state=state,
+            reason=reason,
+            bundle=bundle,
+            **plan.labels.of_event(),
+        )
         self._pipeline.tell([event])
