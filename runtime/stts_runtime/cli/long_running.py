@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 from stts_runtime.errors import UserError
 from stts_runtime.mistakes import mistakes
 from stts_runtime.stream.config import AnyCameras
-from stts_runtime.text import visible
+from stts_runtime.tell import Tell
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -25,7 +24,7 @@ def named(sources: Sequence[str]) -> list[dict[str, str]]:
     return [{"name": f"stream-{number}", "source": source} for number, source in enumerate(sources, start=1)]
 
 
-def configured(kind: type[AnyCameras], file: Path | None, given: Mapping[str, Any]) -> AnyCameras:
+def configured(kind: type[AnyCameras], file: Path | None, given: Mapping[str, Any], tell: Tell) -> AnyCameras:
     """What the options say, beside the file if there is one. Raises `UserError` for what cannot be."""
     if file is None:
         try:
@@ -42,7 +41,7 @@ def configured(kind: type[AnyCameras], file: Path | None, given: Mapping[str, An
     return config
 
 
-def stopped_by_signals() -> threading.Event:
+def stopped_by_signals(tell: Tell) -> threading.Event:
     """Set by the first signal; a second one ends the program at once."""
     stop, before = threading.Event(), {number: signal.getsignal(number) for number in _SIGNALS}
 
@@ -62,9 +61,3 @@ def asked_by_sighup() -> threading.Event:
     asked = threading.Event()
     signal.signal(signal.SIGHUP, lambda *_: asked.set())
     return asked
-
-
-def tell(line: str) -> None:
-    """For people."""
-    # In one piece: print writes the end of a line by itself, and other threads tell too.
-    print(f"{visible(line)}\n", end="", file=sys.stderr, flush=True)

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Optional
 import typer
 
 from stts_runtime.cli.check_config import show_check
-from stts_runtime.cli.long_running import configured, named, stopped_by_signals, tell
+from stts_runtime.cli.log import Log, LogFormat, LogFormatOption, LogLevel, LogLevelOption
+from stts_runtime.cli.long_running import configured, named, stopped_by_signals
 from stts_runtime.cli.options import (
     AskOption,
     CheckOption,
@@ -64,6 +65,8 @@ def serve_command(
     tls_key: Annotated[Optional[Path], typer.Option(metavar="FILE", help="The certificate's key in PEM.")] = None,
     check: CheckOption = False,
     connect: ConnectOption = False,
+    log_format: LogFormatOption = LogFormat.TEXT,
+    log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
     """Shows sources on a live page, and answers questions about them and about clips: an OpenAI-compatible API.
 
@@ -98,10 +101,16 @@ def serve_command(
 
     if config is None and bundle is None:
         raise UserError("give BUNDLE, or --config FILE that names one (see stts-runtime serve --help)")
+    log = Log(log_format, log_level)
+
+    def read() -> ServeConfig:
+        return checked(configured(ServeConfig, config, settings, log))
+
     if check or connect:
-        show_check(lambda: checked(configured(ServeConfig, config, settings)), connect=connect, as_json=False)
+        show_check(read, connect=connect, as_json=False)
         return
-    run_server(configured(ServeConfig, config, settings), stopped_by_signals(), tell)
+    with log.last_words():
+        run_server(read(), stopped_by_signals(log), log)
 
 
 def _server(token_file: Path | None, **options: Any) -> dict[str, Any]:

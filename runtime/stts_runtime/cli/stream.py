@@ -9,7 +9,8 @@ from typing import Annotated, Any, Optional
 import typer
 
 from stts_runtime.cli.check_config import show_check
-from stts_runtime.cli.long_running import asked_by_sighup, configured, named, stopped_by_signals, tell
+from stts_runtime.cli.log import Log, LogFormat, LogFormatOption, LogLevel, LogLevelOption
+from stts_runtime.cli.long_running import asked_by_sighup, configured, named, stopped_by_signals
 from stts_runtime.cli.options import (
     AskOption,
     CheckOption,
@@ -65,6 +66,8 @@ def stream_command(
     as_json: JsonOption = False,
     check: CheckOption = False,
     connect: ConnectOption = False,
+    log_format: LogFormatOption = LogFormat.TEXT,
+    log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
     """Looks at cameras and streams, each frame once, and answers when something is new.
 
@@ -93,15 +96,17 @@ def stream_command(
     settings = {name: value for name, value in given.items() if value not in (None, [])}
     if config is None:
         _check_complete(settings)
-    if check or connect:
-        show_check(lambda: configured(StreamConfig, config, settings), connect=connect, as_json=as_json)
-        return
+    log = Log(log_format, log_level)
 
     def read() -> StreamConfig:
-        return configured(StreamConfig, config, settings)
+        return configured(StreamConfig, config, settings, log)
 
-    reread = None if config is None else Reread(asked_by_sighup(), read)
-    run_streams(read(), stopped_by_signals(), tell, reread)
+    if check or connect:
+        show_check(read, connect=connect, as_json=as_json)
+        return
+    with log.last_words():
+        reread = None if config is None else Reread(asked_by_sighup(), read)
+        run_streams(read(), stopped_by_signals(log), log, reread)
 
 
 def _sinks(to: Optional[list[str]], as_json: bool, config: Optional[Path]) -> list[Any]:

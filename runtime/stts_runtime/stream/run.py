@@ -25,9 +25,10 @@ from stts_runtime.stream.pipeline import Delivery, Events, Pipeline
 from stts_runtime.stream.plan import Planner
 from stts_runtime.stream.reload import Reloader
 from stts_runtime.stream.running import RunningStreams
+from stts_runtime.stream.state_log import state_logs
 from stts_runtime.stream.status_server import Health
 from stts_runtime.stream.watcher import Engines
-from stts_runtime.tell import Tell
+from stts_runtime.tell import Tell, tell_event
 
 if TYPE_CHECKING:
     from stts_runtime.stream.metrics import StreamMetrics
@@ -54,12 +55,13 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell, reread:
         open_things.enter_context(metrics_served(config, metrics, tell, health))
         loaded = load_bundle(config, *open_bundle(config, tell))
         tell_note(loaded.engines.conversation, tell)
+        tell_event(tell, "debug", f"{loaded} answers", **loaded.labels)
         plans = Planner(config, loaded.bundle, loaded.engines.conversation).all()
         listeners = open_things.enter_context(open_listeners(config, metrics, tell))
         events = Events()
         relays = partial(Relay, events=events, metrics=metrics)
         streams = RunningStreams(loaded, plans, listeners.outlets, relays, listeners.observers, tell)
-        pipeline = Pipeline(streams.channels, events, [*listeners.all, _Beats(manager)])
+        pipeline = Pipeline(streams.channels, events, [*listeners.all, *state_logs(config, tell), _Beats(manager)])
         streams.join(pipeline)
         health.ready(lambda: streams.channels, lambda: streams.loaded.labels)
         if metrics is not None:

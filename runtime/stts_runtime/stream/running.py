@@ -27,7 +27,7 @@ from stts_runtime.stream.pipeline import Pipeline
 from stts_runtime.stream.plan import StreamPlan
 from stts_runtime.stream.successor import Successor
 from stts_runtime.stream.watcher import Watcher
-from stts_runtime.tell import Tell
+from stts_runtime.tell import Tell, tell_event
 
 
 @dataclass
@@ -162,7 +162,8 @@ class RunningStreams:
             ended = answers.get(plan.name)
             self._open(plan, *((None, 0) if ended is None else ended))
         if change.loaded is not None:
-            self._tell(f"{self.loaded} answers from now on, in place of {before}")
+            text = f"{self.loaded} answers from now on, in place of {before}"
+            tell_event(self._tell, "info", text, **self.loaded.labels)
             del before
             gc.collect()
 
