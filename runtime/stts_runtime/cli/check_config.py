@@ -59,8 +59,10 @@ def _show_stream(stream: CheckedStream) -> None:
     _line(f"stream    {stream.name}  {stream.source}{found}{_wrong(stream.problem)}")
     for question in stream.questions:
         _line(f"            {question}")
+    choices = f"choices {', '.join(stream.choices)}; " if stream.choices else ""
+    alert = f"alert if {stream.alert}; " if stream.alert else ""
     to = ", ".join(stream.sinks) or "nobody"
-    _line(f"            when {stream.when}, to {to}")
+    _line(f"            {choices}{alert}when {stream.when}; to {to}")
 
 
 def _wrong(problem: str | None) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from stts_runtime.cli.check_config import show_check
 from stts_runtime.cli.log import Log, LogFormat, LogFormatOption, LogLevel, LogLevelOption
-from stts_runtime.cli.long_running import configured, named, stopped_by_signals
+from stts_runtime.cli.long_running import asked_by_sighup, configured, named, stopped_by_signals
 from stts_runtime.cli.options import (
     AskOption,
     CheckOption,
@@ -26,6 +26,7 @@ from stts_runtime.cli.options import (
 )
 from stts_runtime.errors import UserError
 from stts_runtime.extras import serve_extra
+from stts_runtime.stream.reload import Reread
 
 _TOKEN_VARIABLE = "STTS_TOKEN"  # noqa: S105  # the name of a variable
 
@@ -104,13 +105,14 @@ def serve_command(
     log = Log(log_format, log_level)
 
     def read() -> ServeConfig:
-        return checked(configured(ServeConfig, config, settings, log))
+        return configured(ServeConfig, config, settings, log)
 
     if check or connect:
-        show_check(read, connect=connect, as_json=False)
+        show_check(lambda: checked(read()), connect=connect, as_json=False)
         return
     with log.last_words():
-        run_server(read(), stopped_by_signals(log), log)
+        reread = None if config is None else Reread(asked_by_sighup(), read)
+        run_server(read(), stopped_by_signals(log), log, reread)
 
 
 def _server(token_file: Path | None, **options: Any) -> dict[str, Any]:

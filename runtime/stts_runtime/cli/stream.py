@@ -30,7 +30,8 @@ from stts_runtime.cli.options import (
 )
 from stts_runtime.errors import UserError
 from stts_runtime.stream.config import StreamConfig
-from stts_runtime.stream.run import Reread, run_streams
+from stts_runtime.stream.reload import Reread
+from stts_runtime.stream.run import run_streams
 
 
 def stream_command(

@@ -74,6 +74,11 @@ class Channel:
         self.ask_for(orders)
 
     @property
+    def questions(self) -> Sequence[str]:
+        """For any thread."""
+        return self._orders.questions
+
+    @property
     def successor_is_ready(self) -> bool:
         """Whether there is one, and no answer has to wait for it."""
         return self.successor is not None and (self.over or self.successor.is_ready(self._watcher.ring))

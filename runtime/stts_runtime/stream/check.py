@@ -38,6 +38,9 @@ class CheckedStream(BaseModel):
     source: str
     """Without credentials."""
     questions: list[str]
+    choices: list[str]
+    alert: str | None
+    """The condition of its rule."""
     when: str
     sinks: list[str]
     found: str | None = None
@@ -137,6 +140,8 @@ def _stream(config: Cameras, entry: StreamEntry, planner: Planner | None, connec
         name=entry.name,
         source=redacted(entry.source),
         questions=list(asking.questions),
+        choices=list(asking.choices),
+        alert=None if asking.alert is None else str(asking.alert.condition),
         when="always" if rule is None else "novelty" if rule.novelty is None else f"novelty>{rule.novelty:g}",
         sinks=[sink.name for sink in asking.sinks],
     )

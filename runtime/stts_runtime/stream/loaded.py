@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.contract import LANGUAGE, vision_part
@@ -41,11 +41,11 @@ class LoadedBundle:
     wanted: Wanted
     engines: Engines
     choice: EngineChoice
-    frames: Mapping[str, FrameEngine]
+    frames: Mapping[str, FrameEngine] = field(default_factory=dict)
     """By the variant."""
-    language: LanguageEngine
-    files_bytes: int
-    taken_bytes: int
+    language: LanguageEngine | None = None
+    files_bytes: int = 0
+    taken_bytes: int = 0
     """How much more memory was in use when they were loaded."""
 
     @property
@@ -137,4 +137,5 @@ class _LoadedParts(EngineParts):
         return self._loaded.frames[variant]
 
     def language(self) -> LanguageEngine:
+        assert self._loaded.language is not None
         return self._loaded.language

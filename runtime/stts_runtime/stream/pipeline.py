@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from stts_runtime.errors import SinkError
 from stts_runtime.records import Record, StreamAnswer, StreamEvent, now
+from stts_runtime.service_manager import ServiceManager
 from stts_runtime.sinks.open import Sink
 from stts_runtime.sources.source import Status
 from stts_runtime.stream.alerts import AlertFilter
@@ -82,6 +83,19 @@ class Listener(Protocol):
     def saw(self, channel: Channel, look: Look) -> None: ...
 
     def said(self, record: Record) -> None: ...
+
+
+class Beats:
+    """A listener: with many streams a round takes long, and the engines are alive all the same."""
+
+    def __init__(self, manager: ServiceManager) -> None:
+        self._manager = manager
+
+    def saw(self, channel: Channel, look: Look) -> None:  # noqa: ARG002  # whatever it is, it came
+        self._manager.beat()
+
+    def said(self, record: Record) -> None:  # noqa: ARG002
+        self._manager.beat()
 
 
 class Events:

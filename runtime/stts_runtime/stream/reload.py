@@ -6,7 +6,9 @@ What is wrong with it is said in one line, and everything goes on as before.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
 
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import choose_engine
@@ -25,28 +27,36 @@ from stts_runtime.tell import Tell
 _FIXED = ("device", "metrics", "preview", "state", "serve")
 """Settings that need a restart."""
 _LOOK_SECONDS = 0.5
+_REFUSED = "error: reload refused, everything goes on as before"
+_STOPPING = "error: not reloaded: the program is stopping"
+
+
+@dataclass(frozen=True)
+class Reread:
+    """How a configuration is read again: `wanted` says when, `read` gives it as it is then."""
+
+    wanted: threading.Event
+    read: Callable[[], Cameras]
 
 
 class Reloader:
-    """A context manager with a thread that waits until `wanted` is set."""
+    """A context manager with a thread that waits until a change is wanted."""
 
     def __init__(
         self,
-        read: Callable[[], Cameras],
-        wanted: threading.Event,
+        reread: Reread,
         running: RunningStreams,
         outlets: Outlets,
         config: Cameras,
         manager: ServiceManager,
         tell: Tell,
         *,
-        fixed: Sequence[str] = (),
+        may_load: bool = True,
     ) -> None:
-        """`read` gives the configuration as it is now; `config` is the one that runs; `fixed` are settings that need a
-        restart besides those that always do.
-        """
-        self._fixed = (*_FIXED, *fixed)
-        self._read, self._wanted, self._running, self._outlets = read, wanted, running, outlets
+        """`config` is the one that runs. Without `may_load` the engines stay as they are."""
+        self._may_load = may_load
+        self._asked: list[Future[str]] = []
+        self._read, self._wanted, self._running, self._outlets = reread.read, reread.wanted, running, outlets
         self._config, self._manager, self._tell = config, manager, tell
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="stts-reload", daemon=True)
@@ -58,25 +68,40 @@ class Reloader:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(_LOOK_SECONDS * 2)
+        for one in self._asked:
+            one.set_result(_STOPPING)
+
+    def ask(self) -> Future[str]:
+        """From any thread; what is said of it in the end."""
+        done: Future[str] = Future()
+        self._asked.append(done)
+        self._wanted.set()
+        return done
 
     def _run(self) -> None:
         while not self._stop.is_set():
             if self._wanted.wait(_LOOK_SECONDS):
                 self._wanted.clear()
+                asked, self._asked = self._asked, []
                 self._manager.reloading()
-                self.reload()
+                line = self._reload()
                 self._manager.ready()
+                self._tell(line)
+                for one in asked:
+                    one.set_result(line)
 
-    def reload(self) -> None:
-        """Says what became of it."""
+    def _reload(self) -> str:
+        """In words."""
         try:
-            self._tell(f"reloaded: {self._changed()}")
+            done = self._changed()
         except (SttsError, OSError, MemoryError) as error:
-            self._tell(f"error: reload refused, everything goes on as before: {str(error) or 'not enough memory'}")
+            return f"{_REFUSED}: {str(error) or 'not enough memory'}"
         except Exception as error:  # noqa: BLE001  # a mistake of ours must not keep later changes from being read
-            self._tell(f"error: reload failed, everything goes on as before: {type(error).__name__}: {error}")
+            return f"error: reload failed, everything goes on as before: {type(error).__name__}: {error}"
+        return _STOPPING if done is None else f"reloaded: {done}"
 
-    def _changed(self) -> str:
+    def _changed(self) -> str | None:
+        """None if the program stops meanwhile."""
         change = self._prepared()
         try:
             done = self._running.apply(change, self._stop)
@@ -89,7 +114,7 @@ class Reloader:
     def _prepared(self) -> Change:
         """Raises `SttsError` for what cannot be; nothing stays open then."""
         config = self._read()
-        for name in self._fixed:
+        for name in _FIXED:
             if getattr(config, name, None) != getattr(self._config, name, None):
                 raise UserError(f"{name} cannot be changed while streams run: restart for that")
         running = self._running.loaded
@@ -98,6 +123,8 @@ class Reloader:
         loaded: LoadedBundle | None = None
         if Wanted.of(config, bundle, choice) == running.wanted:
             bundle, conversation = running.bundle, running.engines.conversation
+        elif not self._may_load:
+            raise UserError("the bundle, its engine and keep cannot be changed here while it runs: restart for that")
         else:
             loaded = load_beside(config, bundle, choice, running, self._tell)
             conversation = loaded.engines.conversation

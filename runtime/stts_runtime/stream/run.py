@@ -6,7 +6,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,12 +17,12 @@ from stts_runtime.sources.source import State
 from stts_runtime.stream.alerts import AlertFilter
 from stts_runtime.stream.assemble import Relay, metrics_served, open_bundle, open_channels, open_listeners, tell_note
 from stts_runtime.stream.channel import Channel, Look
-from stts_runtime.stream.config import Cameras, StreamConfig
+from stts_runtime.stream.config import StreamConfig
 from stts_runtime.stream.loaded import load_bundle
 from stts_runtime.stream.outlets import alert_filter
-from stts_runtime.stream.pipeline import Delivery, Events, Pipeline
+from stts_runtime.stream.pipeline import Beats, Delivery, Events, Pipeline
 from stts_runtime.stream.plan import Planner
-from stts_runtime.stream.reload import Reloader
+from stts_runtime.stream.reload import Reloader, Reread
 from stts_runtime.stream.running import RunningStreams
 from stts_runtime.stream.state_log import state_logs
 from stts_runtime.stream.status_server import Health
@@ -32,14 +31,6 @@ from stts_runtime.tell import Tell, tell_event
 
 if TYPE_CHECKING:
     from stts_runtime.stream.metrics import StreamMetrics
-
-
-@dataclass(frozen=True)
-class Reread:
-    """How a configuration is read again: `wanted` says when, `read` gives it as it is then."""
-
-    wanted: threading.Event
-    read: Callable[[], Cameras]
 
 
 def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell, reread: Reread | None = None) -> None:
@@ -61,14 +52,14 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell, reread:
         events = Events()
         relays = partial(Relay, events=events, metrics=metrics)
         streams = RunningStreams(loaded, plans, listeners.outlets, relays, listeners.observers, tell)
-        pipeline = Pipeline(streams.channels, events, [*listeners.all, *state_logs(config, tell), _Beats(manager)])
+        pipeline = Pipeline(streams.channels, events, [*listeners.all, *state_logs(config, tell), Beats(manager)])
         streams.join(pipeline)
         health.ready(lambda: streams.channels, lambda: streams.loaded.labels)
         if metrics is not None:
             metrics.build(lambda: streams.loaded.labels)
         if reread is not None:
-            outlets = listeners.outlets
-            open_things.enter_context(Reloader(reread.read, reread.wanted, streams, outlets, config, manager, tell))
+            reloader = Reloader(reread, streams, listeners.outlets, config, manager, tell)
+            open_things.enter_context(reloader)
         manager.ready(f"{len(plans)} streams, {loaded}")
 
         def between() -> bool:
@@ -80,19 +71,6 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell, reread:
     if not stop.is_set():
         _raise_if_refused(pipeline.channels)
         _raise_if_lost(listeners.outlets.delivery)
-
-
-class _Beats:
-    """A listener: with many streams a round takes long, and the engines are alive all the same."""
-
-    def __init__(self, manager: ServiceManager) -> None:
-        self._manager = manager
-
-    def saw(self, channel: Channel, look: Look) -> None:  # noqa: ARG002  # whatever it is, it came
-        self._manager.beat()
-
-    def said(self, record: Record) -> None:  # noqa: ARG002
-        self._manager.beat()
 
 
 class _Answers:

@@ -10,6 +10,7 @@ import gc
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -60,7 +61,8 @@ class RunningStreams:
     ) -> None:
         """Opens the sources; what was opened is closed if one fails. Raises `SourceError`."""
         self.loaded, self._outlets, self._new_relay = loaded, outlets, new_relay
-        self._observers, self._tell = observers, tell
+        self.observers, self._tell = list(observers), tell
+        """Who joins later hears of what comes later."""
         self._streams: dict[str, _Stream] = {}
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._opening = 0
@@ -101,17 +103,18 @@ class RunningStreams:
         self._look_at_pending()
         return self._opening > 0 or self._asked is not None or self._pending is not None
 
-    def apply(self, change: Change, stop: threading.Event) -> str:
+    def apply(self, change: Change, stop: threading.Event) -> str | None:
         """From another thread; returns what became of the streams, in words, once the change holds.
 
-        Raises `SttsError` if it cannot; everything is as before then. Ends without either once `stop` is set.
+        Raises `SttsError` if it cannot; everything is as before then. None once `stop` is set before.
         """
         done: Future[str] = Future()
         self._inbox.put(lambda: setattr(self, "_asked", (change, done)))
         while not stop.is_set():
-            with suppress(TimeoutError):
+            # Python 3.10 has two of that name.
+            with suppress(futures.TimeoutError):
                 return done.result(0.2)
-        return "stopped"
+        return None
 
     def _begin(self, change: Change, done: Future[str]) -> None:
         new_engines = change.loaded is not None
@@ -172,7 +175,7 @@ class RunningStreams:
         stream = self._streams.pop(name)
         stream.relay.muted = True
         self._say(stream.plan, State.ENDED.value, why)
-        for observer in self._observers:
+        for observer in self.observers:
             observer.removed(name)
         self._tell_pipeline()
         threading.Thread(target=stream.channel.source.close, name="stts-close", daemon=True).start()
@@ -201,7 +204,7 @@ class RunningStreams:
 
     def _take_in(self, stream: _Stream) -> None:
         self._streams[stream.plan.name] = stream
-        for observer in self._observers:
+        for observer in self.observers:
             observer.added(stream.channel, stream.plan)
 
     def _joined(self, stream: _Stream) -> None:

@@ -20,7 +20,8 @@ from stts_runtime.stream import reload as reloading
 from stts_runtime.stream import successor
 from stts_runtime.stream.config import StreamConfig
 from stts_runtime.stream.config_file import load_config
-from stts_runtime.stream.run import Reread, run_streams
+from stts_runtime.stream.reload import Reread
+from stts_runtime.stream.run import run_streams
 from tests.support.places import DATA
 
 pytestmark = pytest.mark.onnxruntime
