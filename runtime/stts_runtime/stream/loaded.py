@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.contract import LANGUAGE, vision_part
@@ -86,8 +86,10 @@ def load_beside(
     Raises `SttsError` with the reason; nothing of it stays then.
     """
     proof = open_proof(bundle)
-    _check_fits(config, bundle, choice, running, tell)
+    needed = _check_fits(config, bundle, choice, running, tell)
     loaded = load_bundle(config, bundle, choice)
+    # What an earlier one gave back is used again, and is not seen to be taken.
+    loaded = replace(loaded, taken_bytes=max(loaded.taken_bytes, needed))
     parts = _LoadedParts(loaded)
     tell(f"checking {loaded} against its proof")
     findings = [
@@ -106,8 +108,11 @@ def load_beside(
     return loaded
 
 
-def _check_fits(config: Cameras, bundle: Bundle, choice: EngineChoice, running: LoadedBundle, tell: Tell) -> None:
-    """Raises `UserError`. What the running one took, over the bytes of its files, says what another takes."""
+def _check_fits(config: Cameras, bundle: Bundle, choice: EngineChoice, running: LoadedBundle, tell: Tell) -> int:
+    """The bytes that it needs; what the running one took, over those of its files, says what another takes.
+
+    Raises `UserError` if they are not there.
+    """
     files = weights_and_cache_bytes(bundle, choice.name, set(Wanted.of(config, bundle, choice).variants))
     ratio = max(running.taken_bytes / running.files_bytes, 1.0) if running.files_bytes else 1.0
     needed, free = round(files * ratio), free_bytes(choice.name)
@@ -120,6 +125,7 @@ def _check_fits(config: Cameras, bundle: Bundle, choice: EngineChoice, running: 
     if free is not None and needed * _MARGIN > free:
         raise UserError(f"{words}, which is too little: free some, or restart with the new bundle")
     tell(words)
+    return needed
 
 
 def _megabytes(count: int) -> str:

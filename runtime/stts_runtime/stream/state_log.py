@@ -27,6 +27,10 @@ class StateLog:
             fields = {"number": record.number, "question": record.question, "answer": record.answer}
             tell_event(self._tell, "debug", text, stream=record.stream, **fields)
             return
+        if (bundle := record.bundle) is not None:
+            text = f"{record.stream}: {bundle.folder} ({bundle.identity}) answers from number {bundle.from_number} on"
+            tell_event(self._tell, "info", text, stream=record.stream, **bundle.model_dump())
+            return
         level = _LEVELS.get(State(record.state), "info")
         text = f"{record.stream}: {record.state}: {record.reason}"
         tell_event(self._tell, level, text, stream=record.stream, state=record.state, reason=record.reason)
