@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -55,6 +55,10 @@ class Bundle:
         manifest = _manifest(folder / MANIFEST, content)
         _check_nothing_else(folder, manifest)
         return cls(folder, manifest, hashlib.sha256(content).hexdigest()[:_IDENTITY])
+
+    def pinned(self) -> Bundle:
+        """The same where links lead now: one may be pointed at another bundle while this one is in use."""
+        return replace(self, folder=self.folder.resolve())
 
     def file(self, name: str) -> Path:
         """The path of a file whose size and hash have been checked, again if it was touched since."""

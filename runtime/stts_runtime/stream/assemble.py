@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def open_bundle(config: Cameras, tell: Tell) -> tuple[Bundle, EngineChoice]:
     """The bundle and what runs it; what there is to say about both is told."""
     select_gpu(gpu_of(config.device))
-    bundle = Bundle.open(config.bundle)
+    bundle = Bundle.open(config.bundle).pinned()
     choice = choose_engine(bundle, config.engine, config.device)
     keep = bundle.manifest.default_keep if config.keep is None else config.keep
     for note in (*choice.notes, *notes_about(bundle.manifest, keep)):

@@ -114,7 +114,7 @@ class Channel:
         return "the source ended before a window was full" if self.over and never_full else self._wanted
 
     @property
-    def looked(self) -> float | None:
+    def newest_captured(self) -> float | None:
         """When the newest frame that was looked at was taken, on the clock of `clock.now`. For any thread."""
         newest = self._watcher.ring.newest
         return None if newest is None else newest.captured

@@ -118,7 +118,7 @@ class Reloader:
             if getattr(config, name, None) != getattr(self._config, name, None):
                 raise UserError(f"{name} cannot be changed while streams run: restart for that")
         running = self._running.loaded
-        bundle = Bundle.open(config.bundle)
+        bundle = Bundle.open(config.bundle).pinned()
         choice = choose_engine(bundle, config.engine, config.device)
         loaded: LoadedBundle | None = None
         if Wanted.of(config, bundle, choice) == running.wanted:

@@ -37,6 +37,6 @@ class StateLog:
 
 
 def state_logs(config: Cameras, tell: Tell) -> list[StateLog]:
-    """None if the screen shows the records anyway."""
+    """Empty where the screen shows the records anyway."""
     shown = any(isinstance(sink, ScreenConfig) for sink in config.all_sinks)
     return [] if shown else [StateLog(tell)]

@@ -59,7 +59,7 @@ class Health:
 
 def _state_of(channel: Channel) -> dict[str, object]:
     source = channel.source
-    status, seen = source.status, channel.looked
+    status, seen = source.status, channel.newest_captured
     return {
         "name": channel.name,
         "source": source.name,

@@ -221,6 +221,27 @@ def test_a_bundle_takes_over_without_a_gap(running: Running, monkeypatch: pytest
     assert running.states("one") == ["connecting", "live", "live"]
 
 
+def test_a_link_to_the_bundle_may_be_pointed_elsewhere(running: Running) -> None:
+    link = running.folder / "current"
+    link.symlink_to("first")
+    running.write({"name": "one"}, {"name": "two"}, bundle=str(link))
+    assert running.reload() == "reloaded: 2 as before", "the bundle is the same"
+    weights = (BUNDLE / "vision.safetensors").read_bytes()
+    copied(running.folder / "spoiled", vision__safetensors=weights[:-100_000] + weights[:100_000])
+    link.unlink()
+    link.symlink_to("spoiled")
+    assert_refused(running, "fails its check")
+    link.unlink()
+    link.symlink_to("first")
+    running.write({"name": "one", "questions": ["What?"]}, {"name": "two"}, bundle=str(link))
+    assert running.reload() == "reloaded: 1 asked anew, 1 as before"
+    copied(running.folder / "next")
+    link.unlink()
+    link.symlink_to("next")
+    assert running.reload() == "reloaded: 2 as before"
+    assert any(f"{running.folder}/next (" in line and "in place of" in line for line in running.lines)
+
+
 def test_a_bundle_that_fails_its_check_or_does_not_fit_stays_away(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
