@@ -6,6 +6,7 @@ It knows no setting by its meaning but those that it takes away: `template` and 
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 
 from stts_runtime.errors import UserError
 from stts_runtime.mistakes import mistakes
+from stts_runtime.places import check_name, is_there
 from stts_runtime.sources.folder_reader import natural_key
 from stts_runtime.stream.config import Asking, StreamEntry
 from stts_runtime.stream.config_text import Mapped, parse, read_text
@@ -23,6 +25,7 @@ from stts_runtime.stream.config_text import Mapped, parse, read_text
 _SHARED = ("include", "defaults", "templates")
 _OF_INCLUDED = (*_SHARED, "streams")
 _MOST_FILES = 1000
+_MOST_LEVELS = 16
 # Not ${NAME}, which is an environment variable.
 _PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _WITH_VALUES = ("source", "sinks")
@@ -91,6 +94,8 @@ class ConfigFiles:
         at = _at(outer, by, "include")
         if _is_one_of(path, around):
             raise UserError(f"{at}: it includes {path}, which leads back to it: leave out one of the two")
+        if len(around) > _MOST_LEVELS:
+            raise UserError(f"{at}: files include one another more than {_MOST_LEVELS} deep")
         if len(self.texts) >= _MOST_FILES:
             raise UserError(f"{at}: more than {_MOST_FILES} files are included")
         content = self._read(path)
@@ -113,19 +118,21 @@ class ConfigFiles:
         found: dict[Path, None] = {}
         for pattern in patterns:
             whole = path.parent / pattern
+            check_name(whole)
             is_pattern = glob.has_magic(pattern)
             # Path.glob takes hidden files too, such as an editor leaves.
             there = [Path(one) for one in glob.glob(str(whole), recursive=True)] if is_pattern else [whole]  # noqa: PTH207
             # A pattern that takes in the file itself means the others.
             there = [one for one in there if not is_pattern or not _is_one_of(one, around)]
-            if not there or not (is_pattern or whole.exists()):
+            if not there or not (is_pattern or is_there(whole)):
                 raise UserError(f"{_at(path, content, 'include')}: no file is {whole}")
             found |= dict.fromkeys(sorted(there, key=lambda one: [natural_key(part) for part in one.parts]))
         return list(found)
 
 
 def _is_one_of(path: Path, others: Sequence[Path]) -> bool:
-    return any(path.samefile(one) for one in others)
+    # Of a link that leads nowhere too.
+    return os.path.realpath(path) in {os.path.realpath(one) for one in others}
 
 
 def _at(path: Path, content: object, key: object) -> str:

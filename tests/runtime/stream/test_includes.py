@@ -101,6 +101,8 @@ ONE = "streams: [{name: gate, source: a.mp4}]\n"
     [
         ({"cameras": ROOT + "include: no.yaml\n"}, "cameras.yaml, line 3: no file is no.yaml"),
         ({"cameras": ROOT + "include: c/*.yaml\n" + ONE}, "cameras.yaml, line 3: no file is c/*.yaml"),
+        ({"cameras": ROOT + 'include: "a\\0*.yaml"\n'}, "no path was given"),
+        ({"cameras": ROOT + f"include: {'a' * 300}.yaml\n"}, "the name is too long"),
         ({"cameras": ROOT + "include: 3\n"}, "line 3: include should be a file or pattern, or a list of them"),
         (
             {"cameras": ROOT + "include: a.yaml\n", "a": "defaults: {}\ninclude: b.yaml\n", "b": "include: a.yaml\n"},
@@ -148,6 +150,19 @@ ONE = "streams: [{name: gate, source: a.mp4}]\n"
 )  # fmt: skip
 def test_a_mistake_is_one_line_with_file_and_line(tmp_path: Path, texts: dict[str, str], said: str) -> None:
     assert said in problem(written(tmp_path, **texts))
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path, cameras=ROOT + "include: c/*.yaml\n" + ONE)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "gone.yaml").symlink_to("nowhere.yaml")
+    assert "gone.yaml" in problem(path)
+
+
+def test_files_that_include_one_another_without_end_are_refused(tmp_path: Path) -> None:
+    texts = {f"f{n}": f"include: f{n + 1}.yaml\n" for n in range(30)}
+    path = written(tmp_path, cameras=ROOT + "include: f0.yaml\n", **texts)
+    assert "files include one another more than 16 deep" in problem(path)
 
 
 def test_a_file_may_hold_the_values_of_its_own_braces(tmp_path: Path) -> None:
