@@ -82,6 +82,7 @@ def until(there: Any, seconds: float = 15) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_without_a_file_there_is_nothing_to_read_again() -> None:
     with served(DATA / "bundle-v7") as server:
         status, answer = asked(f"{server.address}/api/reload", "POST")
