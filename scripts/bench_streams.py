@@ -31,7 +31,8 @@ from stts_runtime.engines import choose_engine, load_incremental, load_language
 from stts_runtime.outputs import check_place
 from stts_runtime.records import Record, StreamAnswer
 from stts_runtime.sources import open_source
-from stts_runtime.stream.channel import LATE, Channel, Gate, Look, Orders
+from stts_runtime.stream.channel import LATE, Channel, Look
+from stts_runtime.stream.orders import Gate, Orders
 from stts_runtime.stream.pipeline import Events, Pipeline
 from stts_runtime.stream.watcher import Engines, KeyRule, Watcher
 from stts_tools.measured import measured, write_measured

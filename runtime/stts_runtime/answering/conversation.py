@@ -11,6 +11,7 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,12 @@ class Conversation:
     def open(cls, bundle: Bundle, engine: EngineName = "cpu") -> Conversation:
         """Checks and loads the bundle's language model."""
         return cls.over(bundle, load_language(bundle, engine))
+
+    @classmethod
+    def unloaded(cls, bundle: Bundle) -> Conversation:
+        """One without an engine: it checks questions and answers none."""
+        engine: Any = SimpleNamespace(context=bundle.manifest.language.context)
+        return cls.over(bundle, engine)
 
     @property
     def lowering(self) -> str:

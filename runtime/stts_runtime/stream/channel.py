@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stts_runtime import clock
 from stts_runtime.answering import FREE, AnswerForm, OnToken, Reply, go_on
-from stts_runtime.errors import SourceError, UserError
+from stts_runtime.errors import SourceError
 from stts_runtime.record_parts import AlertRecord
 from stts_runtime.records import StreamAnswer
 from stts_runtime.sources.source import Frame, Source
-from stts_runtime.stream.alerts import Alarm, AlertRule
+from stts_runtime.stream.alerts import Alarm
+from stts_runtime.stream.orders import Orders
+from stts_runtime.stream.successor import Successor
 from stts_runtime.stream.watcher import SeenFrame, Watcher
 
 ASKED = "asked"
@@ -21,34 +22,6 @@ ASKED = "asked"
 
 LATE = "late"
 """A frame that should have been looked at and was not, since something else took the time."""
-
-
-@dataclass(frozen=True)
-class Gate:
-    """When the language model is asked. Without `above`, whenever the shortest pause is over."""
-
-    above: float | None = None
-    shortest_pause: float = 0.0
-    """Seconds between two answers, however much happens."""
-    longest_pause: float = math.inf
-    """Seconds after which an answer comes though nothing happened."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.shortest_pause <= self.longest_pause:
-            raise UserError(
-                f"the shortest pause ({self.shortest_pause:g} s) must be at least 0 and at most the longest "
-                f"({self.longest_pause:g} s)"
-            )
-
-    def reason(self, newest: float, pause: float) -> str | None:
-        """Why to ask now, with the highest novelty and the seconds since the last answer; None: not now."""
-        if pause < self.shortest_pause:
-            return None
-        if self.above is None:
-            return "no condition"
-        if newest > self.above:
-            return f"novelty {newest:.2f} > {self.above:g}"
-        return f"nothing new for {pause:.1f} s" if pause >= self.longest_pause else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,37 +32,56 @@ class Look:
     seen: SeenFrame
 
 
-@dataclass(frozen=True)
-class Orders:
-    """What a stream is asked for. Without questions it is looked at all the same."""
-
-    questions: Sequence[str]
-    gate: Gate
-    max_tokens: int
-    frames_per_second: float
-    form: AnswerForm = FREE
-    alert: AlertRule | None = None
-
-
 class Channel:
     """A source, its watcher and its gate. Used from the pipeline's thread alone."""
 
-    def __init__(self, name: str, source: Source, watcher: Watcher, orders: Orders) -> None:
-        """Raises `PromptError` for a question that cannot be asked about a full window."""
+    def __init__(self, name: str, source: Source, watcher: Watcher, orders: Orders, answers: int = 0) -> None:
+        """`answers` were given before, by a channel in whose place this one comes. Raises `PromptError` for a question
+        that cannot be asked about a full window.
+        """
         watcher.check_questions(orders.questions, orders.form, orders.max_tokens)
-        rule = orders.alert
-        self._alarms = {} if rule is None else {question: Alarm(rule) for question in orders.questions}
-        self.name, self.source, self._watcher, self._orders = name, source, watcher, orders
-        self._period = 1 / orders.frames_per_second
+        self._alarms: dict[str, Alarm] = {}
+        self.name, self.source, self._watcher = name, source, watcher
+        self.ask_for(orders)
+        self.successor: Successor | None = None
+        """Sees what is looked at here, until it takes over or is given up."""
         self._due_seconds: float | None = None
         self._answered_seconds: float | None = None
         self._wanted: str | None = None
-        self._answers = 0
+        self.answers = answers
+        """How many were given; the number of the last."""
         self._highest_novelty = 0.0
         self._dropped: Counter[str] = Counter()
         self._told: Counter[str] = Counter()
         self.skipped = 0
         """Full windows about which the gate saw no reason to ask."""
+
+    def ask_for(self, orders: Orders) -> None:
+        """From the next look on. An answer that is due stays due, an alarm whose rule stays goes on."""
+        before, rule = self._alarms, orders.alert
+        self._orders = orders
+        self._period = 1 / orders.frames_per_second
+        self._alarms = {}
+        for question in orders.questions if rule is not None else ():
+            assert rule is not None
+            alarm = before.get(question)
+            self._alarms[question] = alarm if alarm is not None and alarm.rule == rule else Alarm(rule)
+
+    def take_over(self) -> None:
+        """The successor looks at this stream from now on, and answers with what it has seen."""
+        assert self.successor is not None
+        self._watcher, orders, self.successor = self.successor.watcher, self.successor.orders, None
+        self.ask_for(orders)
+
+    @property
+    def questions(self) -> Sequence[str]:
+        """For any thread."""
+        return self._orders.questions
+
+    @property
+    def successor_is_ready(self) -> bool:
+        """Whether there is one, and no answer has to wait for it."""
+        return self.successor is not None and (self.over or self.successor.is_ready(self._watcher.ring))
 
     @property
     def over(self) -> bool:
@@ -106,6 +98,8 @@ class Channel:
             if self._due_seconds is None or frame.seconds >= self._due_seconds:
                 self._count_late(frame.seconds)
                 seen = self._watcher.see(frame)
+                if self.successor is not None:
+                    self.successor.see(frame)
                 self._decide(seen)
                 return Look(frame, seen)
         return None
@@ -120,6 +114,17 @@ class Channel:
         return "the source ended before a window was full" if self.over and never_full else self._wanted
 
     @property
+    def newest_captured(self) -> float | None:
+        """When the newest frame that was looked at was taken, on the clock of `clock.now`. For any thread."""
+        newest = self._watcher.ring.newest
+        return None if newest is None else newest.captured
+
+    @property
+    def waiting(self) -> int:
+        """Questions that are due and not answered yet. For any thread."""
+        return 0 if self.wanted is None else len(self._orders.questions)
+
+    @property
     def answered_seconds(self) -> float:
         """Stream time of the newest frame of the last answer; -1 before the first."""
         return -1.0 if self._answered_seconds is None else self._answered_seconds
@@ -132,9 +137,9 @@ class Channel:
         prefix, records = self._watcher.watch(), []
         for question in self._orders.questions:
             reply = self._watcher.ask(prefix, question, self._orders.max_tokens, form=self._orders.form)
-            self._answers += 1
+            self.answers += 1
             alert = self._judged(question, reply)
-            records.append(self._record(reply, reason, self._answers, self._newly_dropped(), alert))
+            records.append(self._record(reply, reason, self.answers, self._newly_dropped(), alert))
         newest = self._watcher.ring.newest
         assert newest is not None
         self._answered_seconds, self._highest_novelty, self._wanted = newest.seconds, 0.0, None
@@ -182,6 +187,7 @@ class Channel:
             alert=alert,
             trigger=trigger,
             dropped=dropped,
+            **self._orders.labels.of_answer([frame.captured for frame in frames]),
         )
 
     def _decide(self, seen: SeenFrame) -> None:

@@ -12,16 +12,18 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from stts_runtime.errors import SinkError
 from stts_runtime.records import Record, StreamAnswer, StreamEvent, now
+from stts_runtime.service_manager import ServiceManager
 from stts_runtime.sinks.open import Sink
 from stts_runtime.sources.source import Status
 from stts_runtime.stream.alerts import AlertFilter
 from stts_runtime.stream.channel import Channel, Look
+from stts_runtime.stream.orders import Labels
 from stts_runtime.tell import Seldom, Tell
 
 if TYPE_CHECKING:
@@ -39,10 +41,17 @@ class Delivery:
         alerts: AlertFilter | None = None,
     ) -> None:
         """`sinks` by stream; `alerts` says which records they get, None: all."""
-        self._sinks, self._metrics, self._alerts = sinks, metrics, alerts
-        self._say = {sink.name: Seldom(tell) for of_stream in sinks.values() for sink in of_stream}
+        self._tell, self._metrics = tell, metrics
+        self._say: dict[str, Seldom] = {}
         self.lost: Counter[str] = Counter()
         """Records that a sink did not take, by its name."""
+        self.route(sinks, alerts)
+
+    def route(self, sinks: Mapping[str, Sequence[Sink]], alerts: AlertFilter | None) -> None:
+        """As when it was made, from the next record on."""
+        self._sinks, self._alerts = sinks, alerts
+        names = {sink.name for of_stream in sinks.values() for sink in of_stream}
+        self._say = {name: self._say.get(name) or Seldom(self._tell) for name in names}
 
     def saw(self, channel: Channel, look: Look) -> None:
         """Sinks take words, and no pictures."""
@@ -50,7 +59,8 @@ class Delivery:
     def said(self, record: Record) -> None:
         if self._alerts is not None and not self._alerts.passes(record):
             return
-        for sink in self._sinks[record.stream]:
+        # A source that was taken out may say one thing more.
+        for sink in self._sinks.get(record.stream, ()):
             self._write(sink, record)
 
     def _write(self, sink: Sink, record: Record) -> None:
@@ -75,14 +85,29 @@ class Listener(Protocol):
     def said(self, record: Record) -> None: ...
 
 
+class Beats:
+    """A listener: with many streams a round takes long, and the engines are alive all the same."""
+
+    def __init__(self, manager: ServiceManager) -> None:
+        self._manager = manager
+
+    def saw(self, channel: Channel, look: Look) -> None:  # noqa: ARG002  # whatever it is, it came
+        self._manager.beat()
+
+    def said(self, record: Record) -> None:  # noqa: ARG002
+        self._manager.beat()
+
+
 class Events:
     """Changes of state from the sources' threads, for the pipeline's."""
 
     def __init__(self) -> None:
         self._waiting: queue.SimpleQueue[StreamEvent] = queue.SimpleQueue()
 
-    def of(self, stream: str, status: Status) -> None:
-        self._waiting.put(StreamEvent(stream=stream, created=now(), state=status.state.value, reason=status.reason))
+    def of(self, stream: str, status: Status, labels: Labels = Labels()) -> None:  # noqa: B008  # it is frozen
+        state, reason = status.state.value, status.reason
+        event = StreamEvent(stream=stream, created=now(), state=state, reason=reason, **labels.of_event())
+        self._waiting.put(event)
 
     def drain(self) -> list[StreamEvent]:
         events = []
@@ -114,29 +139,38 @@ class Pipeline:
         listeners: Sequence[Listener],
         background_jobs: BackgroundJobs | None = None,
     ) -> None:
-        self._channels, self._events, self._listeners = list(channels), events, list(listeners)
+        self._events, self._listeners = events, list(listeners)
+        self.channels = list(channels)
+        """May be changed between two rounds."""
         self._background_jobs = background_jobs
 
-    def run(self, stop: threading.Event) -> None:
-        """Closes the sources whatever happens. What is being answered when `stop` is set is finished first."""
+    def run(self, stop: threading.Event, between: Callable[[], bool] = lambda: False) -> None:
+        """Closes the sources whatever happens. What is being answered when `stop` is set is finished first.
+
+        `between` is called between two rounds, and says whether there is more to come than the streams that there are.
+        """
         try:
-            while not stop.is_set() and self.step():
-                pass
+            while not stop.is_set():
+                going_on = self.step()
+                if not (between() or going_on):
+                    return
+                if not going_on:
+                    self._rest()
         finally:
             self.close()
 
     def close(self) -> None:
         """Closes the sources, and tells what is left to tell."""
-        for channel in self._channels:
+        for channel in self.channels:
             channel.source.close()
-        self._tell(self._events.drain())
+        self.tell(self._events.drain())
 
     def step(self) -> bool:
         """One look each, one answer and one errand; whether there is anything left to do."""
-        ended = self._background_jobs is None and all(channel.over for channel in self._channels)
-        looked = [self._look(channel) for channel in self._channels]
+        ended = self._background_jobs is None and all(channel.over for channel in self.channels)
+        looked = [self._look(channel) for channel in self.channels]
         answered = self._answer()
-        self._tell(self._events.drain())
+        self.tell(self._events.drain())
         ran = self._background_jobs is not None and self._background_jobs.run_one()
         if any(looked) or answered or ran:
             return True
@@ -159,13 +193,14 @@ class Pipeline:
         return True
 
     def _answer(self) -> bool:
-        wanting = [channel for channel in self._channels if channel.wanted is not None]
+        wanting = [channel for channel in self.channels if channel.wanted is not None]
         if not wanting:
             return False
-        self._tell(min(wanting, key=lambda channel: channel.answered_seconds).answer())
+        self.tell(min(wanting, key=lambda channel: channel.answered_seconds).answer())
         return True
 
-    def _tell(self, records: Sequence[StreamAnswer] | Sequence[StreamEvent]) -> None:
+    def tell(self, records: Sequence[StreamAnswer] | Sequence[StreamEvent]) -> None:
+        """Every listener, of records that are not from here."""
         for record in records:
             for listener in self._listeners:
                 listener.said(record)

@@ -120,19 +120,45 @@ class Engines:
         return cls(bundle, vision, Conversation.over(bundle, language))
 
 
+def check_window(bundle: Bundle, frames: int) -> None:
+    """Raises `BundleError` if the bundle's language model takes no window of so many frames."""
+    live = bundle.manifest.live
+    longest = 0 if live is None else live.frames
+    if not 1 <= frames <= longest:
+        raise BundleError(
+            f"a window of {frames} frames does not fit {bundle.folder}, whose longest is {longest}; build it with "
+            f"--budget frame --frames {frames}"
+        )
+
+
+def check_questions(
+    bundle: Bundle,
+    conversation: Conversation,
+    frames: int,
+    questions: Sequence[str],
+    form: AnswerForm = FREE,
+    max_tokens: int = 64,
+) -> None:
+    """Raises `PromptError` if one cannot be asked, or does not fit next to the fullest window with its answer.
+
+    Thread-safe.
+    """
+    if not questions:
+        return
+    manifest = bundle.manifest
+    kept = np.zeros((frames, manifest.vision.groups), dtype=np.bool_)
+    kept.reshape(-1)[: manifest.language.visual_rows] = True
+    prefix = conversation.prefix_of([_LONGEST_WINDOW_SECONDS] * frames, kept)
+    conversation.check(questions, prefix, form, max_tokens)
+
+
 class Watcher:
     """Not thread-safe: it uses the language engine's cache while it answers."""
 
     def __init__(self, engines: Engines, frames: int, keys: KeyRule) -> None:
         """Raises `BundleError` if the bundle's language model takes no window of so many frames."""
+        check_window(engines.bundle, frames)
         manifest = engines.bundle.manifest
-        live = manifest.live
-        if live is None or not 1 <= frames <= live.frames:
-            longest = 0 if live is None else live.frames
-            raise BundleError(
-                f"a window of {frames} frames does not fit {engines.bundle.folder}, whose longest is {longest}; build "
-                f"it with --budget frame --frames {frames}"
-            )
         self._engines, self._keys = engines, keys
         self._image_size, self.scorer = manifest.vision.image_size, manifest.scorer
         self.ring = Ring(frames, manifest.language.visual_rows)
@@ -159,13 +185,8 @@ class Watcher:
 
         Thread-safe.
         """
-        if not questions:
-            return
-        manifest, conversation = self._engines.bundle.manifest, self._engines.conversation
-        kept = np.zeros((self.ring.length, manifest.vision.groups), dtype=np.bool_)
-        kept.reshape(-1)[: manifest.language.visual_rows] = True
-        prefix = conversation.prefix_of([_LONGEST_WINDOW_SECONDS] * self.ring.length, kept)
-        conversation.check(questions, prefix, form, max_tokens)
+        engines = self._engines
+        check_questions(engines.bundle, engines.conversation, self.ring.length, questions, form, max_tokens)
 
     def watch(self) -> Prefix:
         """Prefills the ring as it is, for any number of questions."""

@@ -16,7 +16,8 @@ from stts_runtime.engines import IncrementalOutput, load_incremental, load_langu
 from stts_runtime.errors import BundleError, PromptError, UserError
 from stts_runtime.records import Record, StreamAnswer, StreamEvent
 from stts_runtime.sources.source import Frame, State, Status
-from stts_runtime.stream.channel import Channel, Gate, Look, Orders
+from stts_runtime.stream.channel import Channel, Look
+from stts_runtime.stream.orders import Gate, Orders
 from stts_runtime.stream.pipeline import Events, Pipeline
 from stts_runtime.stream.watcher import Engines, KeyRule, Ring, SeenFrame, Watcher, novelty
 from tests.support.installed import HAS_ONNXRUNTIME
