@@ -41,6 +41,8 @@ def example_call(vision: Vision, batch: int = 1) -> tuple[Tensor, Tensor]:
 
 def export_incremental(vision: Vision, budget: IncrementalBudget, lowering: Lowering, batch: int = 1) -> ir.Model:
     """The graph of `batch` frames for `budget`; its weights carry their names in `vision.state_dict()`."""
-    model = to_onnx(IncrementalGraph(vision, budget), example_call(vision, batch), FRAME_INPUTS, FRAME_OUTPUTS, lowering)
+    model = to_onnx(
+        IncrementalGraph(vision, budget), example_call(vision, batch), FRAME_INPUTS, FRAME_OUTPUTS, lowering
+    )
     model.graph.name = budget.name
     return model

@@ -84,9 +84,7 @@ class RowsGraph(nn.Module):
         super().__init__()
         self.language = language
 
-    def forward(
-        self, token_ids_B: Tensor, positions_B: Tensor, start_B: Tensor, *caches: Tensor
-    ) -> tuple[Tensor, ...]:
+    def forward(self, token_ids_B: Tensor, positions_B: Tensor, start_B: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
         output = self.language.rows(token_ids_B, positions_B, start_B, list(caches))
         return (*output.caches, output.logits, output.next_token)
 
@@ -98,9 +96,7 @@ class StepRowsGraph(nn.Module):
         super().__init__()
         self.language, self._tables = language, language.rotary_tables(positions)
 
-    def forward(
-        self, token_ids_B: Tensor, positions_B: Tensor, last_B: Tensor, *caches: Tensor
-    ) -> tuple[Tensor, ...]:
+    def forward(self, token_ids_B: Tensor, positions_B: Tensor, last_B: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
         output = self.language.step_rows(token_ids_B, positions_B, last_B, list(caches), self._tables)
         return (*output.caches, output.logits, output.next_token)
 

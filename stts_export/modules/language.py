@@ -2,8 +2,9 @@
 
 `forward` serves every call: the image prefix, the question after it, and single tokens. For engines whose fast kernels
 want to know which of these it is, `prefill` and `step` are the two halves of it; `indexed` is for engines that compute
-badly with shapes. `rows` and `step_rows` append one token to each of several sequences. Slots are places in the cache, counted from 0 as they are written; positions are what rotary
-embedding sees and may skip (pruned tokens can keep their place in the unpruned prompt).
+badly with shapes. `rows` and `step_rows` append one token to each of several sequences. Slots are places in the cache,
+counted from 0 as they are written; positions are what rotary embedding sees and may skip (pruned tokens can keep their
+place in the unpruned prompt).
 
 Image tokens attend to each other in both directions, across frames too, so all of them must come in one call; later
 calls are causal. This module knows nothing of prompts or sampling rules.
@@ -77,9 +78,7 @@ class Language(nn.Module):
         x = self._run_counting(token_ids_L, positions_L.unsqueeze(0), visual_VW, attend_of)
         return self._output(x[-1:], new_caches)
 
-    def rows(
-        self, token_ids_B: Tensor, positions_B: Tensor, start_B: Tensor, caches: list[Tensor]
-    ) -> LanguageOutput:
+    def rows(self, token_ids_B: Tensor, positions_B: Tensor, start_B: Tensor, caches: list[Tensor]) -> LanguageOutput:
         """Appends one token without images to each of B sequences, to slot start[b] of its own row of the caches."""
         new_caches: list[Tensor] = []
         seen_BS = torch.arange(caches[0].shape[-2], device=start_B.device) <= start_B[:, None]

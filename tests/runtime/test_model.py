@@ -15,7 +15,7 @@ import stts_runtime
 from stts_runtime.answering import Conversation
 from stts_runtime.bench import Benchmark
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines.cpu import CpuLanguage
+from stts_runtime.engines.cpu_language import CpuLanguage
 from stts_runtime.errors import UserError
 from stts_runtime.model import Model
 from stts_runtime.records import Answer

@@ -140,6 +140,10 @@ class IncrementalVariant(_Record):
     batches: list[Batch] = []
     """For frames of several streams at once; some lowerings have none."""
 
+    def graphs_of(self, size: int) -> Graphs:
+        """Those for so many frames at once. Raises `KeyError` if there are none."""
+        return {1: self.graphs, **{one.size: one.graphs for one in self.batches}}[size]
+
 
 class Novelty(_Record):
     """What the novelty of a frame means, which depends on the scorer whose features it is made of."""

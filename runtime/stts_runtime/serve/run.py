@@ -7,7 +7,7 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 
-from stts_runtime.answering import Conversation
+from stts_runtime.answering import AnswerPool
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import EngineChoice
 from stts_runtime.serve.app import make_app
@@ -49,9 +49,9 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
         if config.serve.certificate:
             check_certificate(*config.serve.certificate)
         bundle, choice = open_bundle(config, tell)
-        sessions = Sessions(bundle, choice.name)
+        sessions = Sessions(bundle, choice.name, most=config.at_once)
         tell_note(sessions.conversation, tell)
-        live = _live(config, bundle, choice, sessions.conversation)
+        live = _live(config, bundle, choice, sessions.answers)
         limits = config.serve.limits
         worker = EngineWorker(bundle, sessions, live, LookCache(limits.cache_bytes, limits.upload_seconds))
         metrics, events = StreamMetrics(), Events()
@@ -63,7 +63,7 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
         )
         parts = Parts.of(bundle, config, worker, channels, Path(folder), stop, metrics)
         app = make_app(parts, config.serve, token, tell)
-        pipeline = Pipeline(channels, events, [*listeners, parts.hub], parts.queue)
+        pipeline = Pipeline(channels, events, [*listeners, parts.hub], parts.queue, sessions.answers, metrics.batched)
         with HttpServer(app, place, stop.set, config.serve.certificate):
             _announce(config, place.getsockname()[1], token, tell)
             try:
@@ -72,11 +72,11 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
                 parts.close()
 
 
-def _live(config: ServeConfig, bundle: Bundle, choice: EngineChoice, conversation: Conversation) -> Engines | None:
+def _live(config: ServeConfig, bundle: Bundle, choice: EngineChoice, answers: AnswerPool) -> Engines | None:
     """None if there are no sources and the bundle has nothing for them. Raises `BundleError` if there are some."""
     if bundle.manifest.live is None and not config.streams:
         return None
-    return incremental_engines(config, bundle, choice, conversation)
+    return incremental_engines(config, bundle, choice, answers)
 
 
 def _announce(config: ServeConfig, port: int, token: str | None, tell: Tell) -> None:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from stts_runtime.answering import AnswerForm, Conversation
+from stts_runtime.answering import AnswerForm, AnswerPool, Conversation
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Novelty
 from stts_runtime.device import gpu_of, select_gpu
@@ -57,12 +57,13 @@ def tell_note(conversation: Conversation, tell: Tell) -> None:
         tell(f"note: {conversation.note}")
 
 
-def incremental_engines(config: Cameras, bundle: Bundle, choice: EngineChoice, conversation: Conversation) -> Engines:
+def incremental_engines(config: Cameras, bundle: Bundle, choice: EngineChoice, answers: AnswerPool) -> Engines:
     """Raises `BundleError` if the bundle has no variants for single frames."""
     names = bundle.choose_incremental(config.keep)
     live = bundle.manifest.live
     assert live is not None
-    return Engines(bundle, load_incremental(bundle, live.variants[names[False]].keep, choice.name), conversation)
+    keep = live.variants[names[False]].keep
+    return Engines(bundle, load_incremental(bundle, keep, choice.name, config.at_once), answers)
 
 
 def open_channels(config: Cameras, engines: Engines, events: Events, metrics: StreamMetrics | None) -> list[Channel]:
@@ -116,7 +117,8 @@ def _orders(
     asking = config.asking(entry)
     longest = math.inf if asking.longest_pause is None else asking.longest_pause
     gate = Gate(asking.when.above(novelty) if asking.when else None, asking.shortest_pause, longest)
-    return Orders(asking.questions, gate, config.max_tokens, frames_per_second, form, asking.alert)
+    deadline = math.inf if asking.deadline is None else asking.deadline
+    return Orders(asking.questions, gate, config.max_tokens, frames_per_second, form, asking.alert, deadline)
 
 
 def alert_filter(config: Cameras) -> AlertFilter:

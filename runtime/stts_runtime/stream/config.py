@@ -117,6 +117,9 @@ class Asking(Settings):
     """An answer comes after so long though nothing is new; None waits for ever."""
     shortest_pause: Seconds = 0.0
     """No answer comes sooner after the last one, whatever is new."""
+    deadline: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Seconds from the frame for which an answer is due to its first token: who has less time left is answered first,
+    and an answer that cannot begin by then is left out. None: it waits."""
     sinks: Sinks = (ScreenConfig(),)
 
     @model_validator(mode="after")
@@ -195,6 +198,8 @@ class Cameras(Asking):
     """Of RTSP."""
     nvdec: bool = False
     """Decode on the GPU what it can decode; see `LiveSettings`."""
+    batch: Annotated[int, Field(ge=1, le=64)] | None = None
+    """The most frames, and answers, that go through the engines at once; None: as many as there are streams."""
     metrics: Listen | None = None
     preview: Place | None = None
     """A folder for videos of what was kept, one series a stream."""
@@ -210,6 +215,11 @@ class Cameras(Asking):
                 for field, info in Asking.model_fields.items()
             }
         )
+
+    @property
+    def at_once(self) -> int:
+        """How many frames, and answers, may go through the engines at once."""
+        return max(1, len(self.streams)) if self.batch is None else self.batch
 
     @property
     def all_sinks(self) -> tuple[SinkConfig, ...]:

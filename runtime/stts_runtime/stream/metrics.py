@@ -22,6 +22,7 @@ with stream_extra("prometheus-client", "metrics"):
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
     from prometheus_client.registry import Collector
 
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 _STAGE_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -56,6 +57,16 @@ class StreamMetrics:
         self._skipped = Counter(
             "stts_windows_skipped", "Windows with nothing new, not asked about", label, registry=registry
         )
+        self._missed = Counter(
+            "stts_answers_missed", "Answers left out since their deadline was over", label, registry=registry
+        )
+        self._batches = Histogram(
+            "stts_batch_size",
+            "Frames (looks) and answers that went through the engines at once",
+            ["kind"],
+            buckets=_BATCH_BUCKETS,
+            registry=registry,
+        )
         asked = [*label, "question"]
         self._alert = Gauge("stts_alert", "1 while there is an alarm", asked, registry=registry)
         self._alerts = Counter("stts_alerts", "Alarms raised", asked, registry=registry)
@@ -71,6 +82,11 @@ class StreamMetrics:
             self.reconnected(channel.name)
         for _ in range(self._more(channel.name, "skipped", channel.skipped)):
             self.skipped(channel.name)
+        self._missed.labels(channel.name).inc(self._more(channel.name, "missed", channel.missed))
+
+    def batched(self, kind: str, size: int) -> None:
+        """`size` of `looks` or `answers` went together."""
+        self._batches.labels(kind).observe(size)
 
     def said(self, record: Record) -> None:
         if isinstance(record, StreamAnswer):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from stts_runtime.answering import Conversation
+from stts_runtime.answering import AnswerPool
 from stts_runtime.errors import SourceError, UserError
 from stts_runtime.records import Record, StreamAnswer, StreamEvent
 from stts_runtime.small_memory import small_memory
@@ -25,7 +25,7 @@ from stts_runtime.stream.assemble import (
 )
 from stts_runtime.stream.channel import Channel, Look
 from stts_runtime.stream.config import StreamConfig
-from stts_runtime.stream.pipeline import Delivery, Events, Listener, Pipeline
+from stts_runtime.stream.pipeline import Delivery, Events, Listener, Pipeline, nobody
 from stts_runtime.stream.watcher import Engines
 from stts_runtime.tell import Tell
 
@@ -42,15 +42,15 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell) -> None
     with small_memory(), ExitStack() as open_things:
         bundle, choice = open_bundle(config, tell)
         bundle.choose_incremental(config.keep)
-        conversation = Conversation.open(bundle, choice.name)
-        tell_note(conversation, tell)
-        engines = incremental_engines(config, bundle, choice, conversation)
+        answers = AnswerPool.open(bundle, config.at_once, choice.name)
+        tell_note(answers.conversations[0], tell)
+        engines = incremental_engines(config, bundle, choice, answers)
         metrics = None if config.metrics is None else _metrics()
         open_things.enter_context(metrics_served(config, metrics, tell))
         listeners = open_things.enter_context(open_listeners(config, metrics, tell))
         events = Events()
         channels = open_channels(config, engines, events, metrics)
-        Pipeline(channels, events, listeners).run(stop)
+        Pipeline(channels, events, listeners, on_batch=metrics.batched if metrics else nobody).run(stop)
     if not stop.is_set():
         _raise_if_refused(channels)
         _raise_if_lost(listeners)

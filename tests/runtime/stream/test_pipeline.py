@@ -18,7 +18,7 @@ from stts_runtime.records import Record, StreamAnswer, StreamEvent
 from stts_runtime.sources.source import Frame, State, Status
 from stts_runtime.stream.channel import Channel, Gate, Look, Orders
 from stts_runtime.stream.pipeline import Events, Pipeline
-from stts_runtime.stream.watcher import Engines, KeyRule, Ring, SeenFrame, Watcher, novelty
+from stts_runtime.stream.watcher import Engines, KeyRule, Ring, SeenFrame, StreamWindow, Watcher, novelty
 from tests.support.installed import HAS_ONNXRUNTIME
 from tests.support.stand_ins import IncrementalStandIn, LanguageStandIn
 
@@ -132,7 +132,8 @@ def test_the_ring_never_holds_more_rows_than_the_language_model_takes() -> None:
     ring, generator = Ring(frames=6, rows=16), np.random.default_rng(0)
     for _ in range(200):
         ring.push(seen(int(generator.integers(1, GROUPS + 1))))
-        assert len(ring.visual_tokens) == ring.kept.sum() <= 16
+        kept = StreamWindow(ring.frames).kept.sum()
+        assert sum(len(one.output.visual_tokens) for one in ring.frames) == kept <= 16
         assert len(ring.frames) <= 6
     for _ in range(6):
         ring.push(seen(1))
@@ -228,7 +229,7 @@ def test_sources_are_closed_when_an_engine_fails(engines: Engines) -> None:
     def broken(*_: Any, **__: Any) -> IncrementalOutput:
         raise RuntimeError("out of memory")
 
-    one._watcher._engines = replace(engines, vision=type("V", (), {"run": broken})())
+    one.watcher.engines = replace(engines, vision=type("V", (), {"run_many": broken})())
     with pytest.raises(RuntimeError):
         Pipeline([one], Events(), []).run(threading.Event())
     assert one.source.closed  # type: ignore[attr-defined]
@@ -271,4 +272,5 @@ def test_the_fullest_window_fits_the_language_model(engines: Engines) -> None:
         watcher.see(Frame(np.full((40, 40, 3), number * 20, dtype=np.uint8), number / 2, 0.0))
         assert len(watcher.ring.frames) == min(number + 1, live.frames), "none had to go for lack of rows"
     watcher.check_questions(["What happens?"])
-    assert watcher.ask(watcher.watch(), "What happens?", 3).generation.ids
+    conversation = engines.answers.conversations[0]
+    assert conversation.ask(watcher.window().prefilled(conversation), "What happens?", 3).generation.ids
