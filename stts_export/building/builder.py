@@ -140,9 +140,9 @@ class _Builder:
             for live in self._incremental_budgets:
                 self.steps.begin("running", VISION, f"computing what vision {live.name} must give")
                 self.expected_vision[live.name] = expect_incremental(vision, live)
-                if largest := max(self.plan.batches, default=0):
-                    self.steps.begin("running", VISION, f"computing what it must give of {largest} frames at once")
-                    self.expected_batch[live.name] = expect_incremental(vision, live, largest)
+                if sizes := self.plan.frames_at_once(live):
+                    self.steps.begin("running", VISION, f"computing what it must give of {max(sizes)} frames at once")
+                    self.expected_batch[live.name] = expect_incremental(vision, live, max(sizes))
             self.steps.begin("running", LANGUAGE, "computing what the language model must give")
             self.expected_language = self._expect_language()
 
@@ -213,7 +213,7 @@ class _Builder:
 
     def _exported_frames(self, live: IncrementalBudget, lowering: Lowering) -> Iterator[Exported]:
         """Of several streams at once."""
-        for size in self.plan.batches_of(lowering):
+        for size in self.plan.frames_at_once(live) if self.plan.batches_of(lowering) else ():
             self.steps.begin("exporting", VISION, f"exporting vision {live.name} of {size} frames{_for(lowering)}")
             model = export_incremental(self.modules.vision, live, lowering, size)
             yield Exported(batch_part(vision_part(live.name), size), lowering, model)

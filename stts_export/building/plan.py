@@ -71,6 +71,10 @@ class Plan:
         """ONNX Runtime's alone: an engine that is compiled takes minutes for each."""
         return self.batches if lowering.backend.startswith("onnxruntime") else []
 
+    def frames_at_once(self, budget: IncrementalBudget) -> list[int]:
+        """Key frames are few, and streams have them at different times."""
+        return [] if budget.is_key else self.batches
+
     @property
     def prunes(self) -> bool:
         return any(budget.keep < 1 for budget in self.budgets)

@@ -32,9 +32,10 @@ class BuildSteps:
 def _counted(plan: Plan) -> dict[str, int]:
     of_frames = len(plan.live.budgets) if plan.live else 0
     graphs, count = {VISION: len(plan.budgets) + of_frames, LANGUAGE: 1}, len(plan.lowerings)
+    batched = sum(bool(plan.frames_at_once(budget)) for budget in plan.live.budgets) if plan.live else 0
     batches = sum(len(plan.batches_of(lowering)) for lowering in plan.lowerings)
-    of_batches = {VISION: of_frames * batches, LANGUAGE: batches}
-    expected = {VISION: graphs[VISION] + of_frames * bool(plan.batches), LANGUAGE: 1}
+    of_batches = {VISION: batched * batches, LANGUAGE: batches}
+    expected = {VISION: graphs[VISION] + batched, LANGUAGE: 1}
     files = _weight_files(plan.lowerings)
     return {
         **{f"running {kind}": expected[kind] + graphs[kind] * count + of_batches[kind] for kind in _KINDS},

@@ -70,12 +70,17 @@ class IncrementalVision:
         its engines, one of a single frame among them.
         """
         engines = {name: sorted(load(name), key=lambda one: -one.size) for name in set(names.values())}
-        self._engines = {key: engines[name] for key, name in names.items()}
+        self._names, self._engines = names, {key: engines[name] for key, name in names.items()}
 
     @property
     def sizes(self) -> list[int]:
         """How many frames between key frames can go through at once."""
         return [engine.size for engine in reversed(self._engines[False])]
+
+    def one_by_one(self) -> IncrementalVision:
+        """The same engines, one frame at a time; for comparisons."""
+        by_name = {self._names[key]: engines[-1:] for key, engines in self._engines.items()}
+        return IncrementalVision(self._names, by_name.__getitem__)
 
     def run(self, frame: NDArray[np.uint8], previous: NDArray[np.floating] | None, *, key: bool) -> IncrementalOutput:
         return self.run_many([FrameInput(frame, previous, key)])[0]
