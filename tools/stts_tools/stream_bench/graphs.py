@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import onnx_ir as ir
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from stts_export.building.bundle_writer import SIXTEEN_BIT
@@ -179,10 +180,16 @@ def export_stream_bundle(size: str, out: Path, frames: int, keep: float, batch: 
                 prefill={CUDA.name: prefill},
                 batches=together,
             ),
-            prompt=prompt_record(_EOS, [tokenizer.token_to_id(_EOS)], config.markers, "original", _TOKENIZER),
+            prompt=prompt_record(_EOS, [_number(tokenizer, _EOS)], config.markers, "original", _TOKENIZER),
             files=files,
         )
         (scratch / MANIFEST).write_text(manifest.model_dump_json(indent=1))
+
+
+def _number(tokenizer: Tokenizer, token: str) -> int:
+    number = tokenizer.token_to_id(token)
+    assert number is not None
+    return number
 
 
 def _weights(kind: str) -> str:
