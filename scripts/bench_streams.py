@@ -22,6 +22,7 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.cli.entry import run_app
 from stts_runtime.cli.options import BundleArgument, EngineOption, JsonOption
 from stts_runtime.engines import LanguageSlots, choose_engine, load_incremental, load_slots
+from stts_runtime.engines.frames import IncrementalVision
 from stts_runtime.outputs import check_place
 from stts_runtime.prompt import PromptBuilder
 from stts_runtime.stream.watcher import Engines
@@ -29,6 +30,7 @@ from stts_tools.measured import measured, write_measured
 from stts_tools.stream_bench.fill import fill_bundle
 from stts_tools.stream_bench.paced import pictures
 from stts_tools.stream_bench.search import search, shown
+from stts_tools.stream_bench.together import compare
 from stts_tools.stream_bench.trial import Plan, try_streams
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
@@ -57,7 +59,7 @@ def run(
     check_place(out, [".json"])
     opened = Bundle.open(bundle)
     name = choose_engine(opened, engine).name
-    ways = _ways(opened, name, batch)
+    ways = _ways(*_loaded(opened, name, batch))
     made = pictures(opened.manifest.vision.image_size, _PICTURES, seed=0)
     plan, quick = Plan(made, every, seconds), Plan(made, _ALONE_EVERY, seconds)
     rows: list[dict[str, Any]] = []
@@ -90,6 +92,23 @@ def run(
 
 
 @app.command()
+def check(
+    bundle: BundleArgument,
+    out: Annotated[Path, typer.Option(help="JSON to write.")],
+    engine: EngineOption = None,
+    batch: Annotated[int, typer.Option(min=2, help="The most that go together.")] = 8,
+) -> None:
+    """Compares frames and answers that go together with the same alone, and times both."""
+    check_place(out, [".json"])
+    opened = Bundle.open(bundle)
+    engines, slots = _loaded(opened, choose_engine(opened, engine).name, batch)
+    made = pictures(opened.manifest.vision.image_size, _PICTURES, seed=0)
+    found = compare(engines, slots, Plan(made, every=1.0, seconds=1.0))
+    write_measured(measured(bundle=opened.folder.resolve().name, batch=batch, **found.model_dump()), out)
+    print(found.model_dump_json(indent=1))
+
+
+@app.command()
 def graphs(
     folder: Folder,
     size: Annotated[str, typer.Option(help="As in scripts/random_checkpoint.py.")] = "molmo2-4b",
@@ -109,18 +128,20 @@ def fill(folder: Folder) -> None:
     fill_bundle(folder, _say)
 
 
-def _ways(bundle: Bundle, engine: Any, batch: int) -> dict[str, Engines]:
-    """One pair of engines, used both ways. An answer never ends by itself."""
-    keep = bundle.manifest.default_keep
+def _loaded(bundle: Bundle, engine: Any, batch: int) -> tuple[Engines, LanguageSlots]:
+    """An answer never ends by itself."""
     slots, prompts = load_slots(bundle, batch, engine), PromptBuilder.of(bundle)
-    conversations = [Conversation(one, prompts, ()) for one in slots.engines]
-    vision = load_incremental(bundle, keep, engine, batch)
+    vision = load_incremental(bundle, bundle.manifest.default_keep, engine, batch)
     _say(f"{engine}: frames by {vision.sizes}, answers by {slots.sizes}")
-    off = AnswerPool(conversations[:1], LanguageSlots(slots.engines[:1]))
-    return {
-        OFF: Engines(bundle, vision.one_by_one(), off),
-        ON: Engines(bundle, vision, AnswerPool(conversations, slots)),
-    }
+    answers = AnswerPool([Conversation(one, prompts, ()) for one in slots.engines], slots)
+    return Engines(bundle, vision, answers), slots
+
+
+def _ways(engines: Engines, slots: LanguageSlots) -> dict[str, Engines]:
+    """The same engines, used both ways."""
+    assert isinstance(engines.vision, IncrementalVision)
+    alone = AnswerPool(engines.answers.conversations[:1], LanguageSlots(slots.engines[:1]))
+    return {OFF: Engines(engines.bundle, engines.vision.one_by_one(), alone), ON: engines}
 
 
 def _say(line: str) -> None:

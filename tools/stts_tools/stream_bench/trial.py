@@ -114,7 +114,7 @@ class _Timed(Pipeline):
 
 def try_streams(engines: Engines, count: int, plan: Plan) -> Outcome:
     """Streams begin one after the other over `plan.every`, so that neither looks nor questions come all at once."""
-    heard, watchers = _Heard(), _filled(engines, count, plan)
+    heard, watchers = _Heard(), filled(engines, count, plan)
     begins = clock.now() + _STARTING_SECONDS
     sources, channels = [], []
     for number, watcher in enumerate(watchers):
@@ -137,7 +137,7 @@ def try_streams(engines: Engines, count: int, plan: Plan) -> Outcome:
     return outcome
 
 
-def _filled(engines: Engines, count: int, plan: Plan) -> list[Watcher]:
+def filled(engines: Engines, count: int, plan: Plan) -> list[Watcher]:
     """With full windows, whose key frames are at different places; frames of all are looked at together."""
     live = engines.bundle.manifest.live
     assert live is not None
