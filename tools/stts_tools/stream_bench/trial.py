@@ -27,6 +27,8 @@ _HOPELESS = 3.0
 """Times as much missed as may be: more would not make it better."""
 _STARTING_SECONDS = 0.1
 _AT_ONCE = 8
+_IRREGULAR = 0.618
+"""Shares of a period between the phases of neighbours."""
 
 
 @dataclass(frozen=True)
@@ -118,12 +120,13 @@ def try_streams(engines: Engines, count: int, plan: Plan) -> Outcome:
     begins = clock.now() + _STARTING_SECONDS
     sources, channels = [], []
     for number, watcher in enumerate(watchers):
-        name, first = f"stream-{number}", begins + number * plan.every / count
+        name, phase = f"stream-{number}", number * _IRREGULAR % 1 / LOOKS_A_SECOND
+        first = begins + number * plan.every / count + phase
         sources.append(PacedSource(name, plan.pictures, first, 1 / LOOKS_A_SECOND))
         orders = Orders([QUESTION], Gate(shortest_pause=plan.every), ANSWER_TOKENS, LOOKS_A_SECOND)
         channels.append(Channel(name, sources[-1], watcher, orders))
     pipeline = _Timed(channels, Events(), [heard], on_batch=heard.batched)
-    _run(pipeline, begins + plan.every)
+    _run(pipeline, begins + plan.every + 1 / LOOKS_A_SECOND)
     before = _counted(sources)
     heard.counting, pipeline.rested, started = True, 0.0, time.perf_counter()
     hopeless = clock.now() + plan.seconds / 2
