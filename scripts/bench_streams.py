@@ -12,6 +12,7 @@ Example: bench_streams.py run out/live --out streams.json
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,28 +52,32 @@ def run(
     seconds: Annotated[float, typer.Option(min=2, help="Measured for each number of streams.")] = 15.0,
     batch: Annotated[int, typer.Option(min=2, help="The most that go together.")] = 8,
     most: Annotated[int, typer.Option(min=2, help="The most streams that are tried.")] = 256,
-    guess: Annotated[tuple[int, int], typer.Option(help="First numbers to try, without and with batches.")] = (4, 8),
     alone: Annotated[int, typer.Option(min=0, help="Rounds in which one stream alone is measured, both ways.")] = 2,
+    within: Annotated[float, typer.Option(min=1, help="Seconds after which no other number is tried.")] = 600.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Measures."""
+    """Compares what goes together with the same alone, then looks for the most streams that hold."""
     check_place(out, [".json"])
     opened = Bundle.open(bundle)
     name = choose_engine(opened, engine).name
-    ways = _ways(*_loaded(opened, name, batch))
+    engines, slots = _loaded(opened, name, batch)
     made = pictures(opened.manifest.vision.image_size, _PICTURES, seed=0)
     plan, quick = Plan(made, every, seconds), Plan(made, _ALONE_EVERY, seconds)
+    together, ways = compare(engines, slots, plan), _ways(engines, slots)
+    _say(together.model_dump_json())
     rows: list[dict[str, Any]] = []
-    for _ in range(alone):
-        for way, engines in ways.items():
-            outcome = try_streams(engines, 1, quick)
+    for number in range(alone):
+        # Each way comes first by turns.
+        for way, of_way in list(ways.items())[:: -1 if number % 2 else 1]:
+            outcome = try_streams(of_way, 1, quick)
             rows.append({"way": way, **outcome.model_dump()})
             _say(f"alone, {way}: {shown(outcome)}")
+    sizes = {OFF: 1, ON: max(slots.sizes)}
     tries = {
-        way: (lambda count, engines=engines: try_streams(engines, count, plan), first)
-        for (way, engines), first in zip(ways.items(), guess, strict=True)
+        way: (partial(try_streams, of_way, plan=plan), together.streams(every, sizes[way]))
+        for way, of_way in ways.items()
     }
-    found = search(tries, most, _say)  # type: ignore[arg-type]  # of a lambda with a default
+    found = search(tries, most, within, _say)
     content = measured(
         bundle=opened.folder.resolve().name,
         checkpoint=opened.manifest.checkpoint,
@@ -80,6 +85,7 @@ def run(
         answer_every_seconds=every,
         measured_seconds=seconds,
         batch=batch,
+        together=together.model_dump(),
         alone=rows,
         ways=[one.model_dump() for one in found],
     )
@@ -88,7 +94,7 @@ def run(
         print(out.read_text())
         return
     for one in found:
-        print(f"{one.way}: {one.streams} streams")
+        print(f"{one.way}: {one.streams} streams{'' if one.done else ' and perhaps more, time was up'}")
 
 
 @app.command()

@@ -161,9 +161,9 @@ class EngineQueue:
             job = self._waiting.popleft() if self._waiting and began >= self._resting_until else None
         if job is None:
             return False
-        job.future.add_done_callback(lambda _: self._took(clock.now() - began))
         if job.begin(answers, self._stop):
             self._resting_until = 2 * clock.now() - began if self._shared else 0.0
+            job.future.add_done_callback(lambda _: self._took(clock.now() - began))
         return True
 
     def _took(self, seconds: float) -> None:

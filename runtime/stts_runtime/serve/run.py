@@ -26,7 +26,7 @@ from stts_runtime.stream.assemble import (
     open_bundle,
     open_channels,
     open_listeners,
-    tell_note,
+    tell_notes,
 )
 from stts_runtime.stream.channel import Channel
 from stts_runtime.stream.metrics import StreamMetrics
@@ -50,7 +50,7 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
             check_certificate(*config.serve.certificate)
         bundle, choice = open_bundle(config, tell)
         sessions = Sessions(bundle, choice.name, most=config.at_once)
-        tell_note(sessions.conversation, tell)
+        tell_notes(config, sessions.answers, tell)
         live = _live(config, bundle, choice, sessions.answers)
         limits = config.serve.limits
         worker = EngineWorker(bundle, sessions, live, LookCache(limits.cache_bytes, limits.upload_seconds))

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from stts_runtime.answering import AnswerForm, AnswerPool, Conversation
+from stts_runtime.answering import AnswerForm, AnswerPool
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Novelty
 from stts_runtime.device import gpu_of, select_gpu
@@ -51,10 +51,16 @@ def open_bundle(config: Cameras, tell: Tell) -> tuple[Bundle, EngineChoice]:
     return bundle, choice
 
 
-def tell_note(conversation: Conversation, tell: Tell) -> None:
+def tell_notes(config: Cameras, answers: AnswerPool, tell: Tell) -> None:
     """Once for all that share it."""
-    if conversation.note is not None:
-        tell(f"note: {conversation.note}")
+    note = answers.conversations[0].note
+    if note is not None:
+        tell(f"note: {note}")
+    if answers.size == 1 < config.at_once:
+        tell(
+            "note: frames and answers go through the engines one at a time: there are no graphs here for several at "
+            "once (docs/streaming.md, Many streams)"
+        )
 
 
 def incremental_engines(config: Cameras, bundle: Bundle, choice: EngineChoice, answers: AnswerPool) -> Engines:

@@ -1,9 +1,9 @@
 """Many streams on one pair of engines. A round is a look at the newest frames, the beginning of one answer, and a token
-more for every answer that is under way.
+or more for every answer that is under way.
 
 Frames that are there go through the vision engine together, and answers decode together; nothing waits for companions.
-So a frame waits at most for one look at others, one window's prefill and one token. Which answer begins is decided by
-who has to be answered first; questions of others, which use the same engines, have every second turn. Under overload
+So a frame waits at most for one look at others and one window's prefill, and as long again for tokens. Who has to be
+answered first begins first; questions of others, which use the same engines, have every second turn. Under overload
 live sources hand on their freshest frame and the looks that were missed are counted; an answer that waits is about the
 window as it is when its turn comes.
 """
@@ -158,7 +158,9 @@ class Pipeline:
     def step(self) -> bool:
         """One round; whether there is anything left to do."""
         ended = self._background_jobs is None and all(channel.over for channel in self._channels)
-        worked = [self._look(), self._begin(), self._decode()]
+        began = time.perf_counter()
+        worked = [self._look(), self._begin()]
+        worked.append(self._decode(time.perf_counter() - began))
         self._tell(self._events.drain())
         if any(worked):
             return True
@@ -217,11 +219,16 @@ class Pipeline:
         self._others_turn = False
         return self._background_jobs is not None and self._background_jobs.begin_one(self._answers)
 
-    def _decode(self) -> bool:
-        count = self._answers.step()
-        if count:
+    def _decode(self, seconds: float) -> bool:
+        """A token more for every answer, and for as long as the round took so far: where a look takes as long as many
+        tokens, answers would hardly get on otherwise.
+        """
+        until = time.perf_counter() + seconds
+        first = count = self._answers.step()
+        while count:
             self._on_batch("answers", count)
-        return bool(count)
+            count = self._answers.step() if time.perf_counter() < until else 0
+        return bool(first)
 
     def _tell(self, records: Sequence[StreamAnswer] | Sequence[StreamEvent]) -> None:
         for record in records:

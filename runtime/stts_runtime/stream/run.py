@@ -21,7 +21,7 @@ from stts_runtime.stream.assemble import (
     open_bundle,
     open_channels,
     open_listeners,
-    tell_note,
+    tell_notes,
 )
 from stts_runtime.stream.channel import Channel, Look
 from stts_runtime.stream.config import StreamConfig
@@ -43,7 +43,7 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell) -> None
         bundle, choice = open_bundle(config, tell)
         bundle.choose_incremental(config.keep)
         answers = AnswerPool.open(bundle, config.at_once, choice.name)
-        tell_note(answers.conversations[0], tell)
+        tell_notes(config, answers, tell)
         engines = incremental_engines(config, bundle, choice, answers)
         metrics = None if config.metrics is None else _metrics()
         open_things.enter_context(metrics_served(config, metrics, tell))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pydantic import BaseModel
 
+from stts_runtime import clock
 from stts_runtime.tell import Tell
 from stts_tools.stream_bench.trial import Outcome
 
@@ -20,6 +21,8 @@ class Searched(BaseModel):
     streams: int
     """The most that held; 0 if not even the fewest did."""
     tries: list[Outcome]
+    done: bool
+    """Whether a number 2 higher was tried, or it is the most that was to be tried."""
 
 
 class _Search:
@@ -50,13 +53,13 @@ class _Search:
 
     @property
     def searched(self) -> Searched:
-        return Searched(way=self.way, streams=self._holds, tries=self.tries)
+        return Searched(way=self.way, streams=self._holds, tries=self.tries, done=self.done)
 
 
-def search(ways: dict[str, tuple[Try, int]], most: int, tell: Tell) -> list[Searched]:
-    """`ways` by name with a first guess; each has a try in turn until all are done."""
-    searches = [_Search(name, one, guess, most) for name, (one, guess) in ways.items()]
-    while waiting := [one for one in searches if not one.done]:
+def search(ways: Mapping[str, tuple[Try, int]], most: int, within: float, tell: Tell) -> list[Searched]:
+    """`ways` by name with a first guess; each has a try in turn until all are done, or so many seconds are over."""
+    searches, until = [_Search(name, one, guess, most) for name, (one, guess) in ways.items()], clock.now() + within
+    while clock.now() < until and (waiting := [one for one in searches if not one.done]):
         for one in waiting:
             outcome = one.go_on()
             tell(f"{one.way}: {shown(outcome)}")

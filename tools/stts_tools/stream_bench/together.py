@@ -18,11 +18,12 @@ from stts_runtime.engines.frames import IncrementalVision
 from stts_runtime.prompt import Tokens
 from stts_runtime.proof.streamed import widen
 from stts_runtime.stream.watcher import Engines, StreamWindow
-from stts_tools.stream_bench.trial import ANSWER_TOKENS, Plan, filled
+from stts_tools.stream_bench.trial import ANSWER_TOKENS, LOOKS_A_SECOND, Plan, filled
 
 _QUESTION_TOKENS = 12
 _ROUNDS = 20
 _SETTLING = 4
+_LOAD = 0.7
 
 
 class Together(BaseModel):
@@ -43,6 +44,17 @@ class Together(BaseModel):
     """Largest, of the norm, as long as the tokens before are the same."""
     answers_that_differ: int
     """In some token."""
+
+    def streams(self, every: float, size: int) -> int:
+        """How many streams these times leave room for, with so many at once and some time to spare."""
+        looks, tokens = (self._a_row(times, size) for times in (self.look_ms, self.step_ms))
+        spent = every * LOOKS_A_SECOND * looks + self.prefill_ms + ANSWER_TOKENS * tokens
+        return int(_LOAD * every * 1000 / spent)
+
+    @staticmethod
+    def _a_row(times: dict[int, float], size: int) -> float:
+        largest = max(one for one in times if one <= size)
+        return times[largest] / largest
 
 
 def compare(engines: Engines, slots: LanguageSlots, plan: Plan) -> Together:
