@@ -65,8 +65,8 @@ def test_what_went_together_is_counted_by_size() -> None:
     metrics = StreamMetrics()
     for size in (1, 3, 8):
         metrics.batched("looks", size)
-    for size, count in (("1.0", 1), ("2.0", 1), ("4.0", 2), ("8.0", 3)):
-        assert value(metrics, f'stts_batch_size_bucket{{kind="looks",le="{size}"}}') == count
+    for limit, count in (("1.0", 1), ("2.0", 1), ("4.0", 2), ("8.0", 3)):
+        assert value(metrics, f'stts_batch_size_bucket{{kind="looks",le="{limit}"}}') == count
     assert value(metrics, 'stts_batch_size_count{kind="answers"}') is None
     assert value(metrics, 'stts_frames_total{stream="gate"}') == 2
 
