@@ -117,7 +117,7 @@ class Asking(Settings):
     """An answer comes after so long though nothing is new; None waits for ever."""
     shortest_pause: Seconds = 0.0
     """No answer comes sooner after the last one, whatever is new."""
-    deadline: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    deadline: Annotated[Seconds, Field(gt=0)] | None = None
     """Seconds from the frame for which an answer is due to its first token: who has less time left is answered first,
     and an answer that cannot begin by then is left out. None: it waits."""
     sinks: Sinks = (ScreenConfig(),)
