@@ -95,7 +95,7 @@ def test_what_is_no_number_in_a_branch_is_an_error() -> None:
     engine = Odd(math.nan)
     engine.forward(ASKED)
     with pytest.raises(EngineError, match="logits are no numbers"):
-        score_choices(engine, 5, [[2, 3], [4]], END, lambda: True)
+        alone(engine, score_choices(engine, 5, [[2, 3], [4]], END, lambda: True))
 
 
 @pytest.mark.parametrize("choices", [[[2, 1], [4]], [[2, 1], [3, 1]]])
@@ -127,7 +127,7 @@ def test_choices_of_the_same_tokens_are_refused() -> None:
 def test_whoever_gave_the_question_up_waits_for_no_more_calls() -> None:
     engine = LanguageOfChance(30, 10)
     engine.forward(ASKED)
-    assert score_choices(engine, 5, [[1, 2], [3, 4]], END, lambda: False) is None
+    assert alone(engine, score_choices(engine, 5, [[1, 2], [3, 4]], END, lambda: False)) is None
     assert engine.calls == 1
 
 

@@ -59,6 +59,7 @@ def test_what_a_channel_counts_itself_is_counted_once() -> None:
     assert value(metrics, 'stts_reconnections_total{stream="gate"}') == 3
     assert value(metrics, 'stts_windows_skipped_total{stream="gate"}') == 2
     assert value(metrics, 'stts_answers_missed_total{stream="gate"}') == 4
+    assert value(metrics, 'stts_frames_total{stream="gate"}') == 2
 
 
 def test_what_went_together_is_counted_by_size() -> None:
@@ -68,7 +69,6 @@ def test_what_went_together_is_counted_by_size() -> None:
     for limit, count in (("1.0", 1), ("2.0", 1), ("4.0", 2), ("8.0", 3)):
         assert value(metrics, f'stts_batch_size_bucket{{kind="looks",le="{limit}"}}') == count
     assert value(metrics, 'stts_batch_size_count{kind="answers"}') is None
-    assert value(metrics, 'stts_frames_total{stream="gate"}') == 2
 
 
 def test_events_count_by_stream_and_cause() -> None:
