@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from stts_runtime.answering import Conversation
+from stts_runtime.answering import AnswerPool
 from stts_runtime.archive.reader import check_archive
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import EngineChoice
@@ -30,7 +30,7 @@ from stts_runtime.stream.assemble import (
     metrics_served,
     open_bundle,
     open_listeners,
-    tell_note,
+    tell_notes,
 )
 from stts_runtime.stream.loaded import LoadedBundle, Wanted
 from stts_runtime.stream.metrics import StreamMetrics
@@ -57,9 +57,9 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell, reread: R
         checked(config)
         token = required_token(config.serve)
         bundle, choice = open_bundle(config, tell)
-        sessions = Sessions(bundle, choice.name)
-        tell_note(sessions.conversation, tell)
-        live = _live(config, bundle, choice, sessions.conversation)
+        sessions = Sessions(bundle, choice.name, most=config.at_once)
+        tell_notes(config, sessions.answers, tell)
+        live = _live(config, bundle, choice, sessions.answers)
         limits = config.serve.limits
         worker = EngineWorker(bundle, sessions, live, LookCache(limits.cache_bytes, limits.upload_seconds))
         metrics, events = StreamMetrics(), Events()
@@ -71,9 +71,8 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell, reread: R
             tempfile.TemporaryDirectory(prefix="stts-serve-", ignore_cleanup_errors=True)
         )
         parts = Parts.of(bundle, config, worker, channels, Path(folder), stop, metrics)
-        pipeline = Pipeline(
-            channels, events, [*listeners.all, parts.hub, *state_logs(config, tell), Beats(manager)], parts.queue
-        )
+        heard = [*listeners.all, parts.hub, *state_logs(config, tell), Beats(manager)]
+        pipeline = Pipeline(channels, events, heard, parts.queue, sessions.answers, metrics.batched)
         reloader = None
         if streams is not None:
             streams.join(pipeline)
@@ -110,7 +109,7 @@ def _streams(
     """Opens their sources."""
     loaded = LoadedBundle(Wanted.of(config, bundle, choice), engines, choice)
     metrics.build(lambda: loaded.labels)
-    plans = Planner(config, bundle, engines.conversation).all()
+    plans = Planner(config, bundle, engines.answers.conversations[0]).all()
     relays = partial(Relay, events=events, metrics=metrics)
     return RunningStreams(loaded, plans, listeners.outlets, relays, listeners.observers, tell)
 
@@ -125,11 +124,11 @@ def checked(config: ServeConfig) -> ServeConfig:
     return config
 
 
-def _live(config: ServeConfig, bundle: Bundle, choice: EngineChoice, conversation: Conversation) -> Engines | None:
+def _live(config: ServeConfig, bundle: Bundle, choice: EngineChoice, answers: AnswerPool) -> Engines | None:
     """None if there are no sources and the bundle has nothing for them. Raises `BundleError` if there are some."""
     if bundle.manifest.live is None and not config.streams:
         return None
-    return incremental_engines(config, bundle, choice, conversation)
+    return incremental_engines(config, bundle, choice, answers)
 
 
 def _announce(config: ServeConfig, port: int, token: str | None, tell: Tell) -> None:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from stts_runtime.answering import Conversation
+from stts_runtime.answering import AnswerPool
 from stts_runtime.bundle import Bundle
 from stts_runtime.device import gpu_of, select_gpu
 from stts_runtime.engines import EngineChoice, choose_engine, load_incremental
@@ -44,23 +44,30 @@ def open_bundle(config: Cameras, tell: Tell) -> tuple[Bundle, EngineChoice]:
     return bundle, choice
 
 
-def tell_note(conversation: Conversation, tell: Tell) -> None:
+def tell_notes(config: Cameras, answers: AnswerPool, tell: Tell) -> None:
     """Once for all that share it."""
-    if conversation.note is not None:
-        tell(f"note: {conversation.note}")
+    note = answers.conversations[0].note
+    if note is not None:
+        tell(f"note: {note}")
+    if answers.size == 1 < config.at_once:
+        tell(
+            "note: frames and answers go through the engines one at a time: there are no graphs here for several at "
+            "once (docs/streaming.md, Many streams)"
+        )
 
 
-def incremental_engines(config: Cameras, bundle: Bundle, choice: EngineChoice, conversation: Conversation) -> Engines:
+def incremental_engines(config: Cameras, bundle: Bundle, choice: EngineChoice, answers: AnswerPool) -> Engines:
     """Raises `BundleError` if the bundle has no variants for single frames."""
     names = bundle.choose_incremental(config.keep)
     live = bundle.manifest.live
     assert live is not None
-    return Engines(bundle, load_incremental(bundle, live.variants[names[False]].keep, choice.name), conversation)
+    keep = live.variants[names[False]].keep
+    return Engines(bundle, load_incremental(bundle, keep, choice.name, config.at_once), answers)
 
 
 def open_channels(config: Cameras, engines: Engines, events: Events, metrics: StreamMetrics | None) -> list[Channel]:
     """All questions are checked before the first source is opened, and what was opened is closed if one fails."""
-    plans = Planner(config, engines.bundle, engines.conversation).all()
+    plans = Planner(config, engines.bundle, engines.answers.conversations[0]).all()
     with ExitStack() as opened:
         channels = []
         for plan in plans:

@@ -57,6 +57,9 @@ class Asking(Settings):
     """An answer comes after so long though nothing is new; None waits for ever."""
     shortest_pause: Seconds = 0.0
     """No answer comes sooner after the last one, whatever is new."""
+    deadline: Annotated[Seconds, Field(gt=0)] | None = None
+    """Seconds from the frame for which an answer is due to its first token: who has less time left is answered first,
+    and an answer that cannot begin by then is left out. None: it waits."""
     sinks: Sinks = (ScreenConfig(),)
     site: Label | None = None
     """Where it stands; in records."""
@@ -113,6 +116,8 @@ class Cameras(Asking):
     """This machine's name in records; `auto`: that which it has."""
     clock_times: bool = False
     """Whether answers have the times of their frames by the clock too."""
+    batch: Annotated[int, Field(ge=1, le=64)] | None = None
+    """The most frames, and answers, that go through the engines at once; None: as many as there are streams."""
     metrics: Listen | None = None
     preview: Place | None = None
     """A folder for videos of what was kept, one series a stream."""
@@ -132,6 +137,11 @@ class Cameras(Asking):
     @property
     def host_name(self) -> str | None:
         return platform.node() if self.host == AUTO else self.host
+
+    @property
+    def at_once(self) -> int:
+        """How many frames, and answers, may go through the engines at once."""
+        return max(1, len(self.streams)) if self.batch is None else self.batch
 
     @property
     def all_sinks(self) -> tuple[SinkConfig, ...]:

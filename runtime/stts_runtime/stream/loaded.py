@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from stts_runtime.answering import AnswerPool
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.contract import LANGUAGE, vision_part
-from stts_runtime.engines import BACKENDS, EngineChoice, FrameEngine, LanguageEngine, load_language
-from stts_runtime.engines.interfaces import IncrementalVision
+from stts_runtime.engines import BACKENDS, EngineChoice, FrameEngine, LanguageEngine, load_slots
+from stts_runtime.engines.frames import IncrementalVision
 from stts_runtime.errors import EngineError, UserError
 from stts_runtime.proof.check import check_part, open_proof
 from stts_runtime.proof.engine_parts import EngineParts
 from stts_runtime.stream.config import Cameras
-from stts_runtime.stream.memory import free_bytes, taken_bytes, weights_and_cache_bytes
+from stts_runtime.stream.memory import answers_at_once, free_bytes, taken_bytes, weights_and_cache_bytes
 from stts_runtime.stream.watcher import Engines
 from stts_runtime.tell import Tell
 
@@ -42,7 +43,7 @@ class LoadedBundle:
     engines: Engines
     choice: EngineChoice
     frames: Mapping[str, FrameEngine] = field(default_factory=dict)
-    """By the variant."""
+    """By the variant: those of one frame."""
     language: LanguageEngine | None = None
     files_bytes: int = 0
     taken_bytes: int = 0
@@ -68,14 +69,17 @@ def load_bundle(config: Cameras, bundle: Bundle, choice: EngineChoice) -> Loaded
     before = taken_bytes(choice.name)
     frames: dict[str, FrameEngine] = {}
 
-    def load(name: str) -> FrameEngine:
-        return frames.setdefault(name, backend.load_frame(bundle, name))
+    def load(name: str) -> Sequence[FrameEngine]:
+        engines = backend.load_frames(bundle, name, config.at_once)
+        frames[name] = next(one for one in engines if one.size == 1)
+        return engines
 
-    language = load_language(bundle, choice.name)
+    slots = load_slots(bundle, config.at_once, choice.name)
     vision = IncrementalVision({True: wanted.variants[0], False: wanted.variants[1]}, load)
-    files = weights_and_cache_bytes(bundle, choice.name, set(wanted.variants))
+    files = weights_and_cache_bytes(bundle, choice.name, set(wanted.variants), len(slots.engines))
     taken = max(taken_bytes(choice.name) - before, 0)
-    return LoadedBundle(wanted, Engines.of(bundle, vision, language), choice, frames, language, files, taken)
+    engines = Engines(bundle, vision, AnswerPool.over(bundle, slots))
+    return LoadedBundle(wanted, engines, choice, frames, slots.engines[0], files, taken)
 
 
 def load_beside(
@@ -113,7 +117,8 @@ def _check_fits(config: Cameras, bundle: Bundle, choice: EngineChoice, running: 
 
     Raises `UserError` if they are not there.
     """
-    files = weights_and_cache_bytes(bundle, choice.name, set(Wanted.of(config, bundle, choice).variants))
+    variants = set(Wanted.of(config, bundle, choice).variants)
+    files = weights_and_cache_bytes(bundle, choice.name, variants, answers_at_once(bundle, choice.name, config.at_once))
     ratio = max(running.taken_bytes / running.files_bytes, 1.0) if running.files_bytes else 1.0
     needed, free = round(files * ratio), free_bytes(choice.name)
     held = max(running.taken_bytes, running.files_bytes)

@@ -20,13 +20,24 @@ _CACHE_BYTES = 4
 """Of a number in the language model's cache: on the CPU; on a GPU half of it."""
 
 
-def weights_and_cache_bytes(bundle: Bundle, engine: EngineName, variants: set[str]) -> int:
-    """Of the files that these engines read, each once, and of the language model's cache: less than they take."""
+def answers_at_once(bundle: Bundle, engine: EngineName, most: int) -> int:
+    """How many there are graphs for, up to `most`; each takes a cache."""
+    if engine not in ("cpu", "cuda"):
+        return 1
+    language, graph = bundle.manifest.language, BACKENDS[engine].graph(bundle, LANGUAGE)
+    lowering = next(name for name, one in language.graphs.items() if one == graph)
+    return max([1, *(one.size for one in language.batches if one.size <= most and lowering in one.graphs)])
+
+
+def weights_and_cache_bytes(bundle: Bundle, engine: EngineName, variants: set[str], answers: int) -> int:
+    """Of the files that these engines read, each once, and of the language model's caches, one for each of so many
+    `answers` at once: less than they take.
+    """
     backend, language = BACKENDS[engine], bundle.manifest.language
     graphs = [backend.graph(bundle, part) for part in (LANGUAGE, *map(vision_part, variants))]
     files = {name for graph in graphs for name in (graph.graph, graph.weights)}
     item = _CACHE_BYTES // 2 if backend.needs_gpu else _CACHE_BYTES
-    cache = 2 * language.layers * language.kv_channels * language.context * item
+    cache = 2 * language.layers * language.kv_channels * language.context * item * answers
     return sum(bundle.manifest.files[name].size_bytes for name in files) + cache
 
 

@@ -36,6 +36,7 @@ with stream_extra("prometheus-client", "metrics"):
 
 _ByStream = Counter | Gauge | Histogram
 _Kind = TypeVar("_Kind", Counter, Gauge, Histogram)
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 _STAGE_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -61,9 +62,17 @@ class StreamMetrics:
         self._reconnections = self._of_stream(Counter, "stts_reconnections", "Times the source came back")
         self._state = self._of_stream(Gauge, "stts_source_state", "1 for the state that it is in", "state")
         self._skipped = self._of_stream(Counter, "stts_windows_skipped", "Windows with nothing new, not asked about")
+        self._missed = self._of_stream(Counter, "stts_answers_missed", "Answers left out, their deadline being over")
         self._waiting = self._of_stream(Gauge, "stts_waiting_questions", "Questions that are due and not answered yet")
         self._alert = self._of_stream(Gauge, "stts_alert", "1 while there is an alarm", "question")
         self._alerts = self._of_stream(Counter, "stts_alerts", "Alarms raised", "question")
+        self._batches = Histogram(
+            "stts_batch_size",
+            "Frames (looks) and answers that went through the engines at once",
+            ["kind"],
+            buckets=_BATCH_BUCKETS,
+            registry=registry,
+        )
         self._lost = Counter("stts_lost_records", "Records that a sink could not keep", ["sink"], registry=registry)
         resident = Gauge("stts_resident_bytes", "Memory of this process", registry=registry)
         resident.set_function(lambda: psutil.Process().memory_info().rss)
@@ -90,7 +99,7 @@ class StreamMetrics:
 
     def removed(self, stream: str) -> None:
         """Its series end."""
-        for name in ("reconnections", "skipped"):
+        for name in ("reconnections", "skipped", "missed"):
             self._counted.pop((stream, name), None)
         for metric, names in self._by_stream:
             _remove(metric, names, stream)
@@ -99,7 +108,7 @@ class StreamMetrics:
         """The lag of a stream that gives no frame counts from here."""
         self._newest[stream] = clock.now()
         self._lag.labels(stream).set_function(lambda: clock.now() - self._newest[stream])
-        for counter in (self._frames, self._answers, self._reconnections, self._skipped):
+        for counter in (self._frames, self._answers, self._reconnections, self._skipped, self._missed):
             counter.labels(stream)
         self._dropped.labels(stream, LATE)
 
@@ -109,6 +118,11 @@ class StreamMetrics:
             self.reconnected(channel.name)
         for _ in range(self._more(channel.name, "skipped", channel.skipped)):
             self.skipped(channel.name)
+        self._missed.labels(channel.name).inc(self._more(channel.name, "missed", channel.missed))
+
+    def batched(self, kind: str, size: int) -> None:
+        """`size` of `looks` or `answers` went together."""
+        self._batches.labels(kind).observe(size)
 
     def said(self, record: Record) -> None:
         if isinstance(record, StreamAnswer):

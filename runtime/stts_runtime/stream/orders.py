@@ -70,3 +70,5 @@ class Orders:
     form: AnswerForm = FREE
     alert: AlertRule | None = None
     labels: Labels = Labels()
+    deadline: float = math.inf
+    """Seconds from the capture of the frame for which an answer is due; one that cannot begin by then is left out."""

@@ -1,8 +1,10 @@
-"""Many streams on one engine: every round each stream has one look, and the one that waited longest one answer.
+"""Many streams on one pair of engines. A round is a look at the newest frames, the beginning of one answer, and a token
+or more for every answer that is under way.
 
-So a frame waits at most for one look of every stream and one answer, whatever the others do, and for one errand where
-there are such: questions of others that use the same engines. Under overload live
-sources hand on their freshest frame and the looks that were missed are counted; an answer that waits is about the
+Frames that are there go through the vision engine together, and answers decode together; nothing waits for companions.
+So a frame waits at most for one look at others and one window's prefill, and as long again for tokens. Who has to be
+answered first begins first; questions of others, which use the same engines, have every second turn. Under overload
+live sources hand on their freshest frame and the looks that were missed are counted; an answer that waits is about the
 window as it is when its turn comes.
 """
 
@@ -16,14 +18,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
+from stts_runtime.answering import AnswerPool
 from stts_runtime.errors import SinkError
 from stts_runtime.records import Record, StreamAnswer, StreamEvent, now
 from stts_runtime.service_manager import ServiceManager
 from stts_runtime.sinks.open import Sink
-from stts_runtime.sources.source import Status
+from stts_runtime.sources.source import Frame, Status
 from stts_runtime.stream.alerts import AlertFilter
 from stts_runtime.stream.channel import Channel, Look
 from stts_runtime.stream.orders import Labels
+from stts_runtime.stream.watcher import see_together
 from stts_runtime.tell import Seldom, Tell
 
 if TYPE_CHECKING:
@@ -118,15 +122,27 @@ class Events:
 
 
 class BackgroundJobs(Protocol):
-    """Work that others want done with the engines, in the pipeline's thread."""
+    """Questions of others that want the engines, in the pipeline's thread."""
 
-    def run_one(self) -> bool:
-        """Does what waited longest, and says whether there was anything."""
+    def begin_one(self, answers: AnswerPool) -> bool:
+        """Begins what waited longest, and says whether there was anything. There is room for it."""
+        ...
+
+    def passed(self) -> None:
+        """Once a round, also where there is no room."""
         ...
 
     def wait(self, seconds: float) -> None:
         """Until there is something to do, and no longer than that."""
         ...
+
+
+def nobody(_: str, __: int) -> None:
+    """Where batches are not counted."""
+
+
+_LOOKS_A_ROUND = 8
+"""At the most: answers that are under way wait for them."""
 
 
 class Pipeline:
@@ -138,11 +154,19 @@ class Pipeline:
         events: Events,
         listeners: Sequence[Listener],
         background_jobs: BackgroundJobs | None = None,
+        answers: AnswerPool | None = None,
+        on_batch: Callable[[str, int], None] = nobody,
     ) -> None:
+        """`answers` are those of the channels' engines, which need not be given where there are channels. `on_batch`
+        hears how many `looks` and `answers` went together.
+        """
         self._events, self._listeners = events, list(listeners)
         self.channels = list(channels)
         """May be changed between two rounds."""
-        self._background_jobs = background_jobs
+        self._background_jobs, self._on_batch = background_jobs, on_batch
+        self.answers = answers or channels[0].watcher.engines.answers
+        """Also between two rounds, with nothing under way."""
+        self._first, self._others_turn = 0, False
 
     def run(self, stop: threading.Event, between: Callable[[], bool] = lambda: False) -> None:
         """Closes the sources whatever happens. What is being answered when `stop` is set is finished first.
@@ -153,9 +177,10 @@ class Pipeline:
             while not stop.is_set():
                 going_on = self.step()
                 if not (between() or going_on):
-                    return
+                    break
                 if not going_on:
                     self._rest()
+            self.answers.finish()
         finally:
             self.close()
 
@@ -166,13 +191,13 @@ class Pipeline:
         self.tell(self._events.drain())
 
     def step(self) -> bool:
-        """One look each, one answer and one errand; whether there is anything left to do."""
+        """One round; whether there is anything left to do."""
         ended = self._background_jobs is None and all(channel.over for channel in self.channels)
-        looked = [self._look(channel) for channel in self.channels]
-        answered = self._answer()
+        began = time.perf_counter()
+        worked = [self._look(), self._begin()]
+        worked.append(self._decode(time.perf_counter() - began))
         self.tell(self._events.drain())
-        ran = self._background_jobs is not None and self._background_jobs.run_one()
-        if any(looked) or answered or ran:
+        if any(worked):
             return True
         if not ended:
             self._rest()
@@ -184,20 +209,61 @@ class Pipeline:
         else:
             time.sleep(_IDLE_SECONDS)
 
-    def _look(self, channel: Channel) -> bool:
-        look = channel.look()
-        if look is None:
+    def _look(self) -> bool:
+        """At the newest frames of streams that have one, some at once, beginning behind those of the last round."""
+        due: list[tuple[Channel, Frame]] = []
+        for _ in self.channels:
+            channel = self.channels[self._first % len(self.channels)]
+            self._first += 1
+            if (frame := channel.due_frame()) is not None:
+                due.append((channel, frame))
+            if len(due) == _LOOKS_A_ROUND:
+                break
+        if not due:
             return False
-        for listener in self._listeners:
-            listener.saw(channel, look)
+        self._on_batch("looks", len(due))
+        seen = see_together([(channel.watcher, frame) for channel, frame in due])
+        for (channel, frame), one in zip(due, seen, strict=True):
+            look = channel.looked(frame, one)
+            for listener in self._listeners:
+                listener.saw(channel, look)
         return True
 
-    def _answer(self) -> bool:
+    def _begin(self) -> bool:
+        """One answer, if there is room: of a stream and of somebody who asked by turns."""
+        if self._background_jobs is not None:
+            self._background_jobs.passed()
+        for channel in self.channels:
+            channel.give_up_late()
+        if not self.answers.has_room:
+            return False
+        if self._others_turn:
+            return self._begin_other() or self._begin_stream()
+        return self._begin_stream() or self._begin_other()
+
+    def _begin_stream(self) -> bool:
         wanting = [channel for channel in self.channels if channel.wanted is not None]
         if not wanting:
             return False
-        self.tell(min(wanting, key=lambda channel: channel.answered_seconds).answer())
+        first = min(wanting, key=lambda channel: (channel.due_by, channel.answered_seconds))
+        self._others_turn = True
+        self.answers.begin(first.answering, self.tell)
         return True
+
+    def _begin_other(self) -> bool:
+        self._others_turn = False
+        return self._background_jobs is not None and self._background_jobs.begin_one(self.answers)
+
+    def _decode(self, seconds: float) -> bool:
+        """A token more for every answer, and for as long as the round took so far: where a look takes as long as many
+        tokens, answers would hardly get on otherwise.
+        """
+        until = time.perf_counter() + seconds
+        first = count = self.answers.step()
+        while count:
+            self._on_batch("answers", count)
+            count = self.answers.step() if time.perf_counter() < until else 0
+        return bool(first)
 
     def tell(self, records: Sequence[StreamAnswer] | Sequence[StreamEvent]) -> None:
         """Every listener, of records that are not from here."""

@@ -75,6 +75,7 @@ class Planner:
         longest = math.inf if asking.longest_pause is None else asking.longest_pause
         above = asking.when.above(self._live.novelty) if asking.when else None
         gate = Gate(above, asking.shortest_pause, longest)
+        deadline = math.inf if asking.deadline is None else asking.deadline
         looks_per_second = self._bundle.manifest.max_fps
         labels = Labels(asking.site, config.host_name, config.clock_times)
         return StreamPlan(
@@ -86,7 +87,9 @@ class Planner:
             max_tokens=config.max_tokens,
             labels=labels,
             schema_sha256=None if form.schema is None else form.schema.sha256,
-            orders=Orders(asking.questions, gate, config.max_tokens, looks_per_second, form, asking.alert, labels),
+            orders=Orders(
+                asking.questions, gate, config.max_tokens, looks_per_second, form, asking.alert, labels, deadline
+            ),
         )
 
     def all(self) -> list[StreamPlan]:

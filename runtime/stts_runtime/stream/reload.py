@@ -24,7 +24,7 @@ from stts_runtime.stream.plan import Planner, StreamPlan, naming
 from stts_runtime.stream.running import RunningStreams
 from stts_runtime.tell import Tell
 
-_FIXED = ("device", "metrics", "preview", "state", "serve")
+_FIXED = ("device", "batch", "metrics", "preview", "state", "serve")
 """Settings that need a restart."""
 _LOOK_SECONDS = 0.5
 _REFUSED = "error: reload refused, everything goes on as before"
@@ -122,12 +122,12 @@ class Reloader:
         choice = choose_engine(bundle, config.engine, config.device)
         loaded: LoadedBundle | None = None
         if Wanted.of(config, bundle, choice) == running.wanted:
-            bundle, conversation = running.bundle, running.engines.conversation
+            bundle, conversation = running.bundle, running.engines.answers.conversations[0]
         elif not self._may_load:
             raise UserError("the bundle, its engine and keep cannot be changed here while it runs: restart for that")
         else:
             loaded = load_beside(config, bundle, choice, running, self._tell)
-            conversation = loaded.engines.conversation
+            conversation = loaded.engines.answers.conversations[0]
         plans = Planner(config, bundle, conversation).all()
         difference = Difference.between(self._running.plans, plans, new_engines=loaded is not None)
         for plan in (*difference.added, *difference.restarted):

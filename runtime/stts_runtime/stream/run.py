@@ -15,12 +15,12 @@ from stts_runtime.service_manager import ServiceManager
 from stts_runtime.small_memory import small_memory
 from stts_runtime.sources.source import State
 from stts_runtime.stream.alerts import AlertFilter
-from stts_runtime.stream.assemble import Relay, metrics_served, open_bundle, open_channels, open_listeners, tell_note
+from stts_runtime.stream.assemble import Relay, metrics_served, open_bundle, open_channels, open_listeners, tell_notes
 from stts_runtime.stream.channel import Channel, Look
 from stts_runtime.stream.config import StreamConfig
 from stts_runtime.stream.loaded import load_bundle
 from stts_runtime.stream.outlets import alert_filter
-from stts_runtime.stream.pipeline import Beats, Delivery, Events, Pipeline
+from stts_runtime.stream.pipeline import Beats, Delivery, Events, Pipeline, nobody
 from stts_runtime.stream.plan import Planner
 from stts_runtime.stream.reload import Reloader, Reread
 from stts_runtime.stream.running import RunningStreams
@@ -45,14 +45,20 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell, reread:
         metrics = None if config.metrics is None else _metrics()
         open_things.enter_context(metrics_served(config, metrics, tell, health))
         loaded = load_bundle(config, *open_bundle(config, tell))
-        tell_note(loaded.engines.conversation, tell)
+        tell_notes(config, loaded.engines.answers, tell)
         tell_event(tell, "debug", f"{loaded} answers", **loaded.labels)
-        plans = Planner(config, loaded.bundle, loaded.engines.conversation).all()
+        plans = Planner(config, loaded.bundle, loaded.engines.answers.conversations[0]).all()
         listeners = open_things.enter_context(open_listeners(config, metrics, tell))
         events = Events()
         relays = partial(Relay, events=events, metrics=metrics)
         streams = RunningStreams(loaded, plans, listeners.outlets, relays, listeners.observers, tell)
-        pipeline = Pipeline(streams.channels, events, [*listeners.all, *state_logs(config, tell), Beats(manager)])
+        pipeline = Pipeline(
+            streams.channels,
+            events,
+            [*listeners.all, *state_logs(config, tell), Beats(manager)],
+            answers=loaded.engines.answers,
+            on_batch=metrics.batched if metrics else nobody,
+        )
         streams.join(pipeline)
         health.ready(lambda: streams.channels, lambda: streams.loaded.labels)
         if metrics is not None:

@@ -145,7 +145,10 @@ class RunningStreams:
         pending.done.set_exception(EngineError(f"{pending.change.loaded} fails on {stream}: {error}"))
 
     def _commit(self, change: Change, difference: Difference) -> None:
+        self._let_finish(difference, new_engines=change.loaded is not None)
         before, self.loaded = self.loaded, change.loaded or self.loaded
+        if self._pipeline is not None:
+            self._pipeline.answers = self.loaded.engines.answers
         for plan in difference.stays:
             stream = self._streams[plan.name]
             if change.loaded is not None:
@@ -169,6 +172,16 @@ class RunningStreams:
             tell_event(self._tell, "info", text, **self.loaded.labels)
             del before
             gc.collect()
+
+    def _let_finish(self, difference: Difference, *, new_engines: bool) -> None:
+        """Answers that are under way on engines that go, or of streams that change; the others wait for that."""
+        answers = self.loaded.engines.answers
+        if new_engines:
+            answers.finish()
+        names = [*difference.removed, *(plan.name for plan in (*difference.restarted, *difference.asked_anew))]
+        changing = [self._streams[name].channel for name in names]
+        while any(channel.is_answering for channel in changing) and answers.step():
+            pass
 
     def _end(self, name: str, why: str) -> tuple[Source, int]:
         """The source, which is still to be closed, and how many answers there were."""

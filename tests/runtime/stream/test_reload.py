@@ -257,7 +257,7 @@ def test_a_bundle_that_fails_its_check_or_does_not_fit_stays_away(
 
 def test_a_bundle_that_fails_while_it_looks_stays_away(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     class Failing:
-        def run(self, *_: object, **__: object) -> None:
+        def run_many(self, *_: object, **__: object) -> None:
             raise EngineError("out of luck")
 
     whole = loading.load_beside

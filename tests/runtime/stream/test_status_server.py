@@ -100,14 +100,14 @@ def assert_known(metrics: str) -> None:
 def test_a_watchdog_is_fed_for_dead_cameras_and_not_by_an_engine_that_hangs(
     tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hangs, go_on, whole = threading.Event(), threading.Event(), cpu.CpuFrame.run
+    hangs, go_on, whole = threading.Event(), threading.Event(), cpu.CpuFrames.run
 
     def run(*arguments: Any) -> Any:
         if hangs.is_set():
             go_on.wait(15)
         return whole(*arguments)
 
-    monkeypatch.setattr(cpu.CpuFrame, "run", run)
+    monkeypatch.setattr(cpu.CpuFrames, "run", run)
     monkeypatch.setattr(status_server, "UNRESPONSIVE_SECONDS", 0.5)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
