@@ -24,7 +24,7 @@ from stts_runtime.cli.entry import run_app
 from stts_runtime.cli.options import BundleArgument
 from stts_runtime.engines import load_incremental, load_vision
 from stts_runtime.outputs import check_place
-from stts_runtime.stream.channel import Gate
+from stts_runtime.stream.orders import Gate
 from stts_runtime.stream.watcher import novelty
 from stts_tools.measured import measured, write_measured
 

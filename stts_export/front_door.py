@@ -41,6 +41,7 @@ def build(
     positions: Positions | None = None,
     scorer: ScorerName | None = None,
     prune_at: int | None = None,
+    batch: int = 8,
     force: bool = False,
     on_step: Callable[[str], None] = tell_nobody,
 ) -> Bundle:
@@ -48,7 +49,8 @@ def build(
 
     `variant` names more of them, such as `clip-t32-k0.25`. `scorer` "change" prunes without a trained scorer, by what
     changed at the output of layer `prune_at` (None: the checkpoint's, else the last but one); None takes the
-    trained one where there is one. `on_step` is called with a line for each step and each note.
+    trained one where there is one. With the budget `frame` as many as `batch` streams go through the engines of `cpu`
+    and `cuda` at once. `on_step` is called with a line for each step and each note.
 
     Raises `UserError` for what the caller can put right, before any weight is read where that is possible, and
     `ExportError` if a graph is not right; nothing is left behind in either case. Raises `MissingExtraError` where
@@ -74,6 +76,7 @@ def build(
         positions=None if positions is None else as_known("positions", positions, get_args(Positions)),
         scorer=None if scorer is None else as_known("scorer", scorer, get_args(ScorerName)),
         prune_at=None if prune_at is None else as_layer("prune_at", prune_at),
+        batch=as_count("batch", batch),
         replace=force,
     )
     return build_bundle(request, on_step)

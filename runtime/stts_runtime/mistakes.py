@@ -61,7 +61,13 @@ def named_place(steps: Sequence[int | str], given: object) -> str:
             streams = given.get("streams") if isinstance(given, Mapping) else None
             entry = streams[index] if isinstance(streams, Sequence) and index < len(streams) else None
             name = entry.get("name") if isinstance(entry, Mapping) else None
-            return f"{place} (stream {name})" if isinstance(name, str) and name.isprintable() else place
+            known = f"stream {name}" if isinstance(name, str) and name.isprintable() else ""
+            if elsewhere := getattr(entry, "place", None):
+                # Its number counts those of all files.
+                inner = path_text(steps[2:])
+                known = f"{inner} ({known})" if inner and known else inner or known
+                return f"{elsewhere}: {known}"
+            return f"{place} ({known})" if known else place
     return place
 
 

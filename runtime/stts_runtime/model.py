@@ -213,7 +213,7 @@ class Model:
         self.bundle.choose_incremental(config.keep)
         if config.keep not in self._live:
             with selected_gpu(self._device):
-                live = incremental_engines(config, self.bundle, self._choice, sessions.conversation)
+                live = incremental_engines(config, self.bundle, self._choice, sessions.answers)
             self._live[config.keep] = live
         return stream_answers(config, self._live[config.keep], on_event or (lambda _: None))
 

@@ -128,3 +128,14 @@ class SchemaRecord(RecordPart):
             milliseconds=round(spent, 3),
             milliseconds_per_token=round(spent / max(1, tokens), 4),
         )
+
+
+class BundleRecord(RecordPart):
+    """Which bundle answers, told where another one did before."""
+
+    identity: str
+    """As in `Bundle`."""
+    folder: str
+    """Its name."""
+    from_number: int
+    """Of the stream's first answer that is this bundle's."""

@@ -6,6 +6,7 @@ Each is one line of JSON. What was looked at is kept with an answer, but is not 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +19,14 @@ from stts_runtime.bundle.manifest import Scorer, ScorerName
 from stts_runtime.errors import UserError
 from stts_runtime.overlay import Pictured, in_words
 from stts_runtime.point_records import PointRecord, pointed_at
-from stts_runtime.record_parts import AlertRecord, ChoiceRecord, RecordPart, SchemaRecord, TokenLogprobRecord
+from stts_runtime.record_parts import (
+    AlertRecord,
+    BundleRecord,
+    ChoiceRecord,
+    RecordPart,
+    SchemaRecord,
+    TokenLogprobRecord,
+)
 from stts_runtime.video import Window
 
 
@@ -270,6 +278,11 @@ class StreamAnswer(AnswerRecord):
     """As in `Answer`, as the next; `seconds` are on the stream's own time line."""
     count: int | None = None
     notes: list[str] = Field(default=[])
+    site: str | None = None
+    """Where the stream and the machine are, if their configuration says."""
+    host: str | None = None
+    clock_times: list[str] | None = None
+    """When each frame of the window was captured, as `created` has it; None unless the configuration wants them."""
 
     @classmethod
     def about(
@@ -286,7 +299,7 @@ class StreamAnswer(AnswerRecord):
         **rest: Any,
     ) -> StreamAnswer:
         """About a window of which `kept` (T, G) was kept. `captured`, on the clock of `clock.now`, and `vision_ms`
-        are those of its newest frame; `rest` are `stream`, `number`, `alert`, `trigger` and `dropped`.
+        are those of its newest frame; `rest` are `stream`, `number`, `alert`, `trigger`, `dropped` and labels.
         """
         moments = reply.generation.first_token_at, reply.generation.last_token_at
         first, last = (round((moment - captured) * 1000, 1) for moment in moments)
@@ -318,11 +331,21 @@ class StreamEvent(RecordPart):
     state: str
     """One of `sources.source.State`."""
     reason: str
+    bundle: BundleRecord | None = None
+    """What answers from now on, where that changed."""
+    site: str | None = None
+    """As in `StreamAnswer`, as the next."""
+    host: str | None = None
 
 
 AnyAnswer = Answer | StreamAnswer
 
 Record = StreamAnswer | StreamEvent
+
+
+def by_the_clock(moment: float) -> str:
+    """A moment on the clock of `clock.now`, as `created` has it."""
+    return (clock.wall() - timedelta(seconds=clock.now() - moment)).isoformat(timespec="milliseconds")
 
 
 def now() -> str:

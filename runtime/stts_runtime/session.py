@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_runtime.answering import FREE, AnswerForm, Conversation, OnToken, Prefix, Reply, Turn, go_on
+from stts_runtime.answering import FREE, AnswerForm, AnswerPool, Conversation, OnToken, Prefix, Reply, Turn, go_on
 from stts_runtime.answering.generation import Stopwatch
 from stts_runtime.bundle import Bundle, Manifest
 from stts_runtime.device import selected_gpu
@@ -228,18 +228,22 @@ class Session:
 class Sessions:
     """Loads a variant when it is first asked for. Not thread-safe: all share one conversation."""
 
-    def __init__(self, bundle: Bundle, engine: EngineName, device: str | None = None) -> None:
-        """`device` as in `Session.open`."""
-        self._bundle, self._engine, self._device = bundle, engine, device
-        self._conversation: Conversation | None = None
+    def __init__(self, bundle: Bundle, engine: EngineName, device: str | None = None, most: int = 1) -> None:
+        """`device` as in `Session.open`; `most` answers at once, of which sessions themselves give one."""
+        self._bundle, self._engine, self._device, self._most = bundle, engine, device, most
+        self._answers: AnswerPool | None = None
         self._open: dict[str, Session] = {}
 
     @property
-    def conversation(self) -> Conversation:
-        if self._conversation is None:
+    def answers(self) -> AnswerPool:
+        if self._answers is None:
             with selected_gpu(self._device):
-                self._conversation = Conversation.open(self._bundle, self._engine)
-        return self._conversation
+                self._answers = AnswerPool.open(self._bundle, self._most, self._engine)
+        return self._answers
+
+    @property
+    def conversation(self) -> Conversation:
+        return self.answers.conversations[0]
 
     def of(self, variant: str) -> Session:
         if variant not in self._open:

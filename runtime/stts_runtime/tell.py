@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from stts_runtime import clock
 
+UNRESPONSIVE_SECONDS = 60.0
+"""Without a round of the engines' thread. One question about a long clip may take a while on a slow machine."""
+
 Tell = Callable[[str], None]
 """Takes a line for people, from any thread."""
+
+
+@runtime_checkable
+class TellEvent(Protocol):
+    """A `Tell` that takes levels (debug, info, warning, error) and fields besides."""
+
+    def event(self, level: str, text: str, **fields: Any) -> None: ...
+
+
+def tell_event(tell: Tell, level: str, text: str, **fields: Any) -> None:
+    """`text` says all that the fields say; who takes lines alone hears it if it is above debug."""
+    if isinstance(tell, TellEvent):
+        tell.event(level, text, **fields)
+    elif level != "debug":
+        tell(text)
 
 
 class TellStep(Protocol):

@@ -19,17 +19,23 @@ from stts_export.building.scorer import with_scorer
 from stts_export.building.steps import BuildSteps
 from stts_export.checkpoint import Checkpoint, LazyModules, open_checkpoint
 from stts_export.checkpoint.lazy_weights import real_weights
-from stts_export.graphs.check import LanguageCalls, check_incremental, check_language, check_vision
+from stts_export.graphs.check import LanguageCalls, check_incremental, check_language, check_rows, check_vision
 from stts_export.graphs.expect import Expectation, example_prompt, expect_incremental, expect_language, expect_vision
 from stts_export.graphs.fuse import fuse
 from stts_export.graphs.incremental_graph import export_incremental
-from stts_export.graphs.language_graph import export_indexed, export_language, export_prefill, export_step
+from stts_export.graphs.language_graph import (
+    export_indexed,
+    export_language,
+    export_prefill,
+    export_rows,
+    export_step,
+)
 from stts_export.graphs.vision_graph import export_vision
 from stts_export.lowering import CPU, Lowering
 from stts_export.precision import PrecisionPlan, plan_precision, scan, to_half
 from stts_runtime.budget import IncrementalBudget
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.contract import LANGUAGE, PREFILL, VISION, variant_of, vision_part
+from stts_runtime.bundle.contract import LANGUAGE, PREFILL, VISION, batch_part, part_and_size, variant_of, vision_part
 from stts_runtime.bundle.manifest import Graph
 from stts_runtime.bundle.publish import Replaceable, check_apart, check_free, published
 from stts_runtime.errors import BundleError
@@ -106,6 +112,8 @@ class _Builder:
         self.steps = BuildSteps(plan, tell)
         self.writer = BundleWriter(folder, checkpoint, plan)
         self.expected_vision: dict[str, Expectation] = {}
+        self.expected_batch: dict[str, Expectation] = {}
+        """Of the most frames of streams at once."""
         self.expected_language: list[Expectation] = []
 
     def run(self) -> None:
@@ -132,6 +140,9 @@ class _Builder:
             for live in self._incremental_budgets:
                 self.steps.begin("running", VISION, f"computing what vision {live.name} must give")
                 self.expected_vision[live.name] = expect_incremental(vision, live)
+                if sizes := self.plan.frames_at_once(live):
+                    self.steps.begin("running", VISION, f"computing what it must give of {max(sizes)} frames at once")
+                    self.expected_batch[live.name] = expect_incremental(vision, live, max(sizes))
             self.steps.begin("running", LANGUAGE, "computing what the language model must give")
             self.expected_language = self._expect_language()
 
@@ -191,6 +202,7 @@ class _Builder:
             for live in self._incremental_budgets:
                 self.steps.begin("exporting", VISION, f"exporting vision {live.name}{_for(lowering)}")
                 exported.append(Exported(vision_part(live.name), lowering, export_incremental(vision, live, lowering)))
+                exported.extend(self._exported_frames(live, lowering))
             step = f"exporting the language model with a context of {self.plan.context}{_for(lowering)}"
             self.steps.begin("exporting", LANGUAGE, step)
             exported.extend(self._exported_language(lowering))
@@ -198,6 +210,13 @@ class _Builder:
             if one.lowering.fused:
                 fuse(one.model)
         return exported
+
+    def _exported_frames(self, live: IncrementalBudget, lowering: Lowering) -> Iterator[Exported]:
+        """Of several streams at once."""
+        for size in self.plan.frames_at_once(live) if self.plan.batches_of(lowering) else ():
+            self.steps.begin("exporting", VISION, f"exporting vision {live.name} of {size} frames{_for(lowering)}")
+            model = export_incremental(self.modules.vision, live, lowering, size)
+            yield Exported(batch_part(vision_part(live.name), size), lowering, model)
 
     def _exported_language(self, lowering: Lowering) -> Iterator[Exported]:
         plan, language, visual_dtype = self.plan, self.modules.language, self.modules.vision.multi_modal_projector.dtype
@@ -210,6 +229,10 @@ class _Builder:
         else:
             model = export_language(language, plan.context, plan.visual_rows, lowering, visual_dtype)
         yield Exported(LANGUAGE, lowering, model)
+        for size in plan.batches_of(lowering):
+            self.steps.begin("exporting", LANGUAGE, f"exporting it for {size} answers at once{_for(lowering)}")
+            model = export_rows(language, plan.context, plan.positions, lowering, size)
+            yield Exported(batch_part(LANGUAGE, size), lowering, model)
 
     def _write(self, exported: Sequence[Exported], formats: Formats) -> None:
         """Writes and checks graphs that share their weights, and the weights."""
@@ -228,22 +251,29 @@ class _Builder:
     def _error(self, one: Exported, written: Graph, formats: Formats) -> float:
         """How far the graph is from the modules. Raises `ExportError` if that is too far."""
         path, weights = (self.writer.folder / name for name in (written.graph, written.weights))
-        if one.part == LANGUAGE:
-            prefill = self.writer.written(_PREFILL, one.lowering)
-            calls = LanguageCalls(path, weights, self.writer.folder / prefill.graph if prefill else None)
+        part, size = part_and_size(one.part)
+        if part == LANGUAGE:
+            whole, prefill = (self.writer.written(name, one.lowering) for name in (LANGUAGE, _PREFILL))
+            assert whole is not None
+            prefix = self.writer.folder / prefill.graph if prefill else None
+            calls = LanguageCalls(self.writer.folder / whole.graph, weights, prefix)
+            if size > 1:
+                return check_rows(path, weights, calls, self.expected_language, formats.language)
             return check_language(calls, self.expected_language, formats.language)
-        name = variant_of(one.part)
+        name = variant_of(part)
         precision = "bf16" if formats.vision_wide else formats.vision
         for live in self._incremental_budgets:
             if name == live.name:
-                return check_incremental(path, weights, self.expected_vision[name], live, precision)
+                expected = (self.expected_vision if size == 1 else self.expected_batch)[name]
+                return check_incremental(path, weights, expected, live, precision, size)
         (budget,) = (budget for budget in self.plan.budgets if name == budget.name)
         return check_vision(path, weights, self.expected_vision[name], budget, precision)
 
 
 def _described(one: Exported) -> str:
-    what = "the language model" if one.part == LANGUAGE else one.part.replace(".", " ", 1)
-    return f"{what}{_for(one.lowering)}"
+    part, size = part_and_size(one.part)
+    what = "the language model" if part == LANGUAGE else part.replace(".", " ", 1)
+    return f"{what}{f' of {size} at once' if size > 1 else ''}{_for(one.lowering)}"
 
 
 def _for(lowering: Lowering) -> str:

@@ -28,10 +28,11 @@ from stts_export.graphs.weight_file import (
 from stts_export.lowering import CPU, Lowering
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import MANIFEST
-from stts_runtime.bundle.contract import LANGUAGE, PREFILL, VISION
+from stts_runtime.bundle.contract import LANGUAGE, PREFILL, VISION, batch_part
 from stts_runtime.bundle.files import record_of
 from stts_runtime.bundle.manifest import (
     SCHEMA_VERSION,
+    Batch,
     Graph,
     IncrementalVariant,
     LanguageModel,
@@ -70,7 +71,7 @@ class Exported:
     """A graph that has its weights' names, and not yet their file."""
 
     part: str
-    """`vision.<variant>`, `language` or `language.prefill`."""
+    """`vision.<variant>`, `language` or `language.prefill`; of several rows with `.x<rows>` behind it."""
     lowering: Lowering
     model: ir.Model
 
@@ -172,7 +173,10 @@ class BundleWriter:
     def _live(self, plan: IncrementalPlan) -> Live:
         variants = {
             budget.name: IncrementalVariant(
-                keep=budget.keep, kept_groups=budget.kept, graphs=self._graphs[f"{VISION}.{budget.name}"]
+                keep=budget.keep,
+                kept_groups=budget.kept,
+                graphs=self._graphs[f"{VISION}.{budget.name}"],
+                batches=self._batches(f"{VISION}.{budget.name}"),
             )
             for budget in plan.budgets
         }
@@ -190,7 +194,12 @@ class BundleWriter:
             vocabulary=config.vocab,
             graphs=self._graphs[LANGUAGE],
             prefill=self._graphs.get(f"{LANGUAGE}.{PREFILL}", {}),
+            batches=self._batches(LANGUAGE),
         )
+
+    def _batches(self, part: str) -> list[Batch]:
+        names = {size: batch_part(part, size) for size in self.plan.batches}
+        return [Batch(size=size, graphs=self._graphs[name]) for size, name in names.items() if name in self._graphs]
 
 
 def _weight_file(kind: str, formats: Formats) -> str:

@@ -26,6 +26,7 @@ _QUESTION_AND_ANSWER_TOKENS = 512
 _LATEST_TIME_SECONDS = 99999.9
 _CONTEXT_STEP = 64
 _UNTRAINED_KEEP = 0.5
+MAX_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,16 @@ class Plan:
     command: str
     """What rebuilds the bundle, with the names of folders and not their paths: a bundle travels."""
     notes: list[str]
+    batches: list[int]
+    """How many frames of streams, and how many answers, there are graphs for at once, besides one."""
+
+    def batches_of(self, lowering: Lowering) -> list[int]:
+        """ONNX Runtime's alone: an engine that is compiled takes minutes for each."""
+        return self.batches if lowering.backend.startswith("onnxruntime") else []
+
+    def frames_at_once(self, budget: IncrementalBudget) -> list[int]:
+        """Key frames are few, and streams have them at different times."""
+        return [] if budget.is_key else self.batches
 
     @property
     def prunes(self) -> bool:
@@ -96,6 +107,7 @@ def plan_bundle(request: BuildRequest, checkpoint: Checkpoint) -> Plan:
         default_keep=_default_keep(checkpoint, budgets),
         command=request.command(checkpoint.name),
         notes=notes,
+        batches=_batches(request, live),
     )
 
 
@@ -138,6 +150,13 @@ def _live(budgets: Sequence[TokenBudget]) -> IncrementalPlan | None:
     return IncrementalPlan(
         [IncrementalBudget(groups, keep) for keep in keeps], max(budget.frames for budget in windows)
     )
+
+
+def _batches(request: BuildRequest, live: IncrementalPlan | None) -> list[int]:
+    """Powers of two: any number of rows is a few of them."""
+    if request.batch & (request.batch - 1) or not 1 <= request.batch <= MAX_BATCH:
+        raise UserError(f"--batch should be 1, 2, 4, 8 and so on up to {MAX_BATCH}, got {request.batch}")
+    return [] if live is None else [1 << power for power in range(1, request.batch.bit_length())]
 
 
 def _scopes(request: BuildRequest, keep: float) -> Sequence[Scope]:

@@ -34,6 +34,8 @@ class BuildRequest:
     """None: the trained one where there is one."""
     prune_at: int | None = None
     """The layer that a scorer without weights reads; None: the checkpoint's, else the last but one."""
+    batch: int = 1
+    """The most frames of streams, and answers about them, that go through at once; graphs of 2, 4, 8, ... up to it."""
     replace: bool = False
 
     def command(self, checkpoint: str) -> str:
@@ -47,6 +49,7 @@ class BuildRequest:
             "--positions": self.positions,
             "--scorer": self.scorer,
             "--prune-at": self.prune_at,
+            "--batch": self.batch if self.batch > 1 else None,
         }
         for option, given in single.items():
             words += [] if given is None else [option, str(given)]

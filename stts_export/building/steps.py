@@ -30,12 +30,16 @@ class BuildSteps:
 
 
 def _counted(plan: Plan) -> dict[str, int]:
-    windows = len(plan.budgets) + (len(plan.live.budgets) if plan.live else 0)
-    graphs, count = {VISION: windows, LANGUAGE: 1}, len(plan.lowerings)
+    of_frames = len(plan.live.budgets) if plan.live else 0
+    graphs, count = {VISION: len(plan.budgets) + of_frames, LANGUAGE: 1}, len(plan.lowerings)
+    batched = sum(bool(plan.frames_at_once(budget)) for budget in plan.live.budgets) if plan.live else 0
+    batches = sum(len(plan.batches_of(lowering)) for lowering in plan.lowerings)
+    of_batches = {VISION: batched * batches, LANGUAGE: batches}
+    expected = {VISION: graphs[VISION] + batched, LANGUAGE: 1}
     files = _weight_files(plan.lowerings)
     return {
-        **{f"running {kind}": graphs[kind] * (1 + count) for kind in _KINDS},
-        **{f"exporting {kind}": graphs[kind] * count for kind in _KINDS},
+        **{f"running {kind}": expected[kind] + graphs[kind] * count + of_batches[kind] for kind in _KINDS},
+        **{f"exporting {kind}": graphs[kind] * count + of_batches[kind] for kind in _KINDS},
         **{f"writing {kind}": files for kind in _KINDS},
     }
 

@@ -84,6 +84,10 @@ PruneAtOption = Annotated[
         "Default: the checkpoint's, else the last but one.",
     ),
 ]
+BatchOption = Annotated[
+    int,
+    typer.Option(min=1, help="With --budget frame: the most streams that go through at once (1, 2, 4, 8, ...)."),
+]
 
 
 def build_command(
@@ -102,6 +106,7 @@ def build_command(
     positions: Annotated[Optional[Positions], typer.Option(help="Overrides the checkpoint's choice.")] = None,
     scorer: ScorerOption = None,
     prune_at: PruneAtOption = None,
+    batch: BatchOption = 8,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -123,6 +128,7 @@ def build_command(
             positions=positions,
             scorer=scorer,
             prune_at=prune_at,
+            batch=batch,
             force=force,
             on_step=tell,
         )

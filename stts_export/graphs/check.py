@@ -6,7 +6,7 @@ Graphs with more than 2 GB of weights run piece by piece (`segments`), so that a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,21 @@ def check_onnx(path: Path) -> None:
 
 
 def check_incremental(
-    path: Path, weights: Path, expected: Expectation, budget: IncrementalBudget, precision: Precision
+    path: Path, weights: Path, expected: Expectation, budget: IncrementalBudget, precision: Precision, batch: int = 1
 ) -> float:
-    """As `check_vision`, and compares what goes on to the next frame too."""
-    got = run_in_segments(path, weights, expected.inputs, WHOLE_BYTES)
+    """As `check_vision`, and compares what goes on to the next frame too; of the first `batch` frames of those that
+    are expected.
+    """
+    frames = len(expected.inputs["frames"])
+    inputs, outputs = (
+        {name: values[: len(values) * batch // frames] for name, values in arrays.items()}
+        for arrays in (expected.inputs, expected.outputs)
+    )
+    got = run_in_segments(path, weights, inputs, WHOLE_BYTES)
     for what in ("pooled", "change"):
-        _within(path.name, what, got[what], expected.outputs[what], ROUNDING[precision])
-    return compare_vision(path.name, got, expected.outputs, budget.pair, ROUNDING[precision])
+        _within(path.name, what, got[what], outputs[what], ROUNDING[precision])
+    window = replace(budget.pair, frames=max(batch, budget.pair.frames))
+    return compare_vision(path.name, got, outputs, window, ROUNDING[precision])
 
 
 def check_vision(path: Path, weights: Path, expected: Expectation, budget: TokenBudget, precision: Precision) -> float:
@@ -106,6 +114,35 @@ def check_language(calls: LanguageCalls, expected: Sequence[Expectation], precis
     return worst
 
 
+def check_rows(
+    path: Path, weights: Path, calls: LanguageCalls, expected: Sequence[Expectation], precision: Precision
+) -> float:
+    """Runs a graph of several answers: every second one is a token further than the others, if there are so many.
+
+    Caches come from `calls`, the same model one call at a time. Returns the worst relative error of the logits, or 0
+    where the caches are too large to be laid out here.
+    """
+    shape = next(iter(empty_caches(path).values())).shape
+    if len(calls.caches) * np.prod(shape) * np.dtype(np.float32).itemsize > WHOLE_BYTES:
+        return 0.0
+    befores, tokens = [], expected[2:4]
+    for number, call in enumerate(expected[: 1 + len(tokens)]):
+        calls(call.inputs)
+        if number:
+            befores.append(calls.caches)
+    rows = [number % len(tokens) for number in range(shape[0])]
+    graph = SegmentedGraph(path, weights, WHOLE_BYTES)
+    inputs = {
+        name: np.concatenate([tokens[row].inputs[name] for row in rows])
+        for name in ("token_ids", "positions", "start", "last")
+        if name in graph.inputs
+    }
+    caches = {name: np.concatenate([befores[row][name] for row in rows]) for name in calls.caches}
+    logits = graph.run({**inputs, **caches})["logits"]
+    wanted = np.concatenate([tokens[row].outputs["logits"] for row in rows])
+    return _within(path.name, "logits", logits, wanted, ROUNDING[precision])
+
+
 class LanguageCalls:
     """A language model as graphs, one call after the other; its caches go in and come out of every call."""
 
@@ -113,13 +150,13 @@ class LanguageCalls:
         self.name = step.name
         self._step = SegmentedGraph(step, weights, WHOLE_BYTES)
         self._prefill = SegmentedGraph(prefill, weights, WHOLE_BYTES) if prefill else None
-        self._caches = empty_caches(step)
+        self.caches = empty_caches(step)
 
     def __call__(self, inputs: Mapping[str, Array]) -> Array | None:
         """Takes what any lowering's graph takes; logits (1, vocabulary), or None for a prefix whose graph has none."""
         graph = self._prefill if self._prefill and inputs["start"][0] == 0 else self._step
-        outputs = graph.run({**{name: inputs[name] for name in graph.inputs if name in inputs}, **self._caches})
-        self._caches = {name: outputs[f"new_{name}"] for name in self._caches}
+        outputs = graph.run({**{name: inputs[name] for name in graph.inputs if name in inputs}, **self.caches})
+        self.caches = {name: outputs[f"new_{name}"] for name in self.caches}
         return outputs.get("logits")
 
 

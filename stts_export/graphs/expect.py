@@ -51,10 +51,10 @@ def expect_vision(vision: Vision, budget: TokenBudget) -> Expectation:
     return _expect(VisionGraph(vision, budget), vision_graph.example_call(vision, budget), *names)
 
 
-def expect_incremental(vision: Vision, budget: IncrementalBudget) -> Expectation:
-    """Runs the modules, in float32, on an example frame."""
+def expect_incremental(vision: Vision, budget: IncrementalBudget, batch: int = 1) -> Expectation:
+    """Runs the modules, in float32, on example frames, each as if of another stream."""
     names = FRAME_INPUTS, FRAME_OUTPUTS
-    return _expect(IncrementalGraph(vision, budget), incremental_graph.example_call(vision), *names)
+    return _expect(IncrementalGraph(vision, budget), incremental_graph.example_call(vision, batch), *names)
 
 
 def _expect(graph: nn.Module, inputs: Sequence[Tensor], inputs_are: Names, outputs_are: Names) -> Expectation:

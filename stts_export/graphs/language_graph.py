@@ -77,6 +77,30 @@ class StepGraph(nn.Module):
         return (*output.caches, output.logits, output.next_token)
 
 
+class RowsGraph(nn.Module):
+    """`Language.rows` as tensors in and tensors out."""
+
+    def __init__(self, language: Language) -> None:
+        super().__init__()
+        self.language = language
+
+    def forward(self, token_ids_B: Tensor, positions_B: Tensor, start_B: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
+        output = self.language.rows(token_ids_B, positions_B, start_B, list(caches))
+        return (*output.caches, output.logits, output.next_token)
+
+
+class StepRowsGraph(nn.Module):
+    """`Language.step_rows` as tensors in and tensors out."""
+
+    def __init__(self, language: Language, positions: int) -> None:
+        super().__init__()
+        self.language, self._tables = language, language.rotary_tables(positions)
+
+    def forward(self, token_ids_B: Tensor, positions_B: Tensor, last_B: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
+        output = self.language.step_rows(token_ids_B, positions_B, last_B, list(caches), self._tables)
+        return (*output.caches, output.logits, output.next_token)
+
+
 def input_names(language: Language) -> list[str]:
     return ["token_ids", "positions", "start", "visual_tokens", *cache_names(language.config.layers)]
 
@@ -187,4 +211,24 @@ def export_step(language: Language, context: int, positions: int, lowering: Lowe
         dynamic_shapes=({0: length}, {0: length}, None, tuple(None for _ in names)),
     )
     model.graph.name = "step"
+    return model
+
+
+def export_rows(language: Language, context: int, positions: int, lowering: Lowering, batch: int) -> ir.Model:
+    """The graph of one token of each of `batch` sequences, which share caches of so many rows."""
+    names, numbers = cache_names(language.config.layers), torch.zeros(batch, dtype=torch.int64)
+    caches = language.empty_caches(context, lowering.caches_by_head, batch)
+    graph: nn.Module
+    if lowering.prefill_apart:
+        graph, places = StepRowsGraph(language, positions), {"last": numbers.int()}
+    else:
+        graph, places = RowsGraph(language), {"start": numbers.clone()}
+    model = to_onnx(
+        graph,
+        (numbers, numbers.clone(), *places.values(), *caches),
+        ["token_ids", "positions", *places, *names],
+        output_names(language),
+        lowering,
+    )
+    model.graph.name = f"rows.{batch}"
     return model

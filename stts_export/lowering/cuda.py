@@ -105,30 +105,35 @@ def causal_attention(
     """Writes the caches in place where they are bound so. The operator asks for the total length on the host, which a
     CUDA graph cannot change: it gets the largest, and the kernels read the true one on the device.
     """
-    slots, width = constant(keys, 2, 3)
+    rows, slots, width = constant(keys, 0, 2, 3)
+    # One sequence of any number of tokens, or one token of each of several.
+    axis = [0] if rows == 1 else [1]
     total = op.Cast(op.Constant(value_int=slots), to=ir.DataType.INT32)
     kinds = {"num_heads": heads, "kv_num_heads": kv_heads}
     behind = (keys, values, last, total)
     if width % _ROTARY_STEP or constant(q_norm, 0) != [width]:
-        q = _turned(q, q_norm, eps, cos, sin, positions, heads)
-        k = _turned(k, k_norm, eps, cos, sin, positions, kv_heads)
-        attended, new_keys, new_values = contrib.group_query_attention(q, k, op.Unsqueeze(v, [0]), *behind, **kinds)
+        q = _turned(q, q_norm, eps, cos, sin, positions, heads, axis)
+        k = _turned(k, k_norm, eps, cos, sin, positions, kv_heads, axis)
+        attended, new_keys, new_values = contrib.group_query_attention(q, k, op.Unsqueeze(v, axis), *behind, **kinds)
     else:
-        joined = op.Unsqueeze(op.Concat(q, k, v, axis=1), [0])
-        tables = (cos, sin, op.Unsqueeze(positions, [0]))
+        joined = op.Unsqueeze(op.Concat(q, k, v, axis=1), axis)
+        tables = (cos, sin, op.Unsqueeze(positions, axis))
         norms = (None, None, None, None, q_norm, k_norm)
         attended, new_keys, new_values = contrib.group_query_attention(
             joined, None, None, *behind, *tables, *norms, **kinds, do_rotary=1, qk_norm_epsilon=eps
         )
-    return op.Squeeze(attended, [0]), new_keys, new_values
+    return op.Squeeze(attended, axis), new_keys, new_values
 
 
-def _turned(x: Value, norm: Value, eps: float, cos: Value, sin: Value, positions: Value, heads: int) -> Value:
-    """Rows (L, C) normed and turned, apart from the operator, which has conditions: (1, L, C)."""
+def _turned(
+    x: Value, norm: Value, eps: float, cos: Value, sin: Value, positions: Value, heads: int, axis: list[int]
+) -> Value:
+    """Rows (L, C) normed and turned, apart from the operator, which has conditions: with another `axis` of size 1."""
     (channels,), (width,) = constant(x, 1), constant(norm, 0)
     normed = op.RMSNormalization(op.Reshape(x, [0, channels // width, width]), norm, epsilon=eps)
-    rows = [op.Unsqueeze(op.Gather(table, positions, axis=0), [0]) for table in (cos, sin)]
-    return op.RotaryEmbedding(op.Reshape(normed, [1, -1, channels]), *rows, num_heads=heads)
+    rows = [op.Unsqueeze(op.Gather(table, positions, axis=0), axis) for table in (cos, sin)]
+    by_row = op.Unsqueeze(op.Reshape(normed, [-1, channels]), axis)
+    return op.RotaryEmbedding(by_row, *rows, num_heads=heads)
 
 
 def group_mean(x: Value) -> Value:

@@ -36,7 +36,9 @@ def prefix_attention(q: Value, k: Value, v: Value, lengths: Value, heads: int) -
 
 
 def masked_attention(q: Value, k: Value, v: Value, seen: Value, heads: int, kv_heads: int) -> Value:
-    return op.Attention(q, k, v, op.Unsqueeze(seen, [0, 1]), q_num_heads=heads, kv_num_heads=kv_heads)[0]
+    # (L, S), or of several sequences each its own.
+    mask = seen if len(seen.shape) > 2 else op.Unsqueeze(seen, [0, 1])
+    return op.Attention(q, k, v, mask, q_num_heads=heads, kv_num_heads=kv_heads)[0]
 
 
 def cache_write(cache: Value, new: Value, start: Value) -> Value:

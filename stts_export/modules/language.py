@@ -2,8 +2,9 @@
 
 `forward` serves every call: the image prefix, the question after it, and single tokens. For engines whose fast kernels
 want to know which of these it is, `prefill` and `step` are the two halves of it; `indexed` is for engines that compute
-badly with shapes. Slots are places in the cache, counted from 0 as they are written; positions are what rotary
-embedding sees and may skip (pruned tokens can keep their place in the unpruned prompt).
+badly with shapes. `rows` and `step_rows` append one token to each of several sequences. Slots are places in the cache,
+counted from 0 as they are written; positions are what rotary embedding sees and may skip (pruned tokens can keep their
+place in the unpruned prompt).
 
 Image tokens attend to each other in both directions, across frames too, so all of them must come in one call; later
 calls are causal. This module knows nothing of prompts or sampling rules.
@@ -36,9 +37,9 @@ Write = Callable[[Tensor, Tensor], Tensor]
 
 class LanguageOutput(NamedTuple):
     next_token: Tensor
-    """(1,) int64, the greedy choice after the last token."""
+    """(1,) int64, the greedy choice after the last token; (B,) for B sequences."""
     logits: Tensor
-    """(1, vocabulary) of the last token, in float32."""
+    """(1, vocabulary) of the last token, in float32; (B, vocabulary) for B sequences."""
     caches: list[Tensor]
     """Keys and values of every layer in turn, of the layout that came in."""
 
@@ -52,13 +53,13 @@ class Language(nn.Module):
         self.language_model = Decoder(config)
         self.lm_head = None if config.tied else nn.Linear(config.width, config.vocab, bias=False)
 
-    def empty_caches(self, slots: int, by_head: bool = False) -> list[Tensor]:
-        """Zeroed keys and values for every layer: 2 x layers tensors (1, slots, kv channels).
+    def empty_caches(self, slots: int, by_head: bool = False, sequences: int = 1) -> list[Tensor]:
+        """Zeroed keys and values for every layer: 2 x layers tensors (sequences, slots, kv channels).
 
-        With `by_head`, the layout of some targets, they are (1, kv heads, slots, head width).
+        With `by_head`, the layout of some targets, they are (sequences, kv heads, slots, head width).
         """
         heads, width = self.config.kv_heads, self.config.head_dim
-        shape = (1, heads, slots, width) if by_head else (1, slots, heads * width)
+        shape = (sequences, heads, slots, width) if by_head else (sequences, slots, heads * width)
         reference = self.language_model.norm.weight
         return [reference.new_zeros(shape) for _ in range(2 * self.config.layers)]
 
@@ -76,6 +77,15 @@ class Language(nn.Module):
         attend_of = self._cached(caches, partial(cache_write, start=start), seen_LS, new_caches)
         x = self._run_counting(token_ids_L, positions_L.unsqueeze(0), visual_VW, attend_of)
         return self._output(x[-1:], new_caches)
+
+    def rows(self, token_ids_B: Tensor, positions_B: Tensor, start_B: Tensor, caches: list[Tensor]) -> LanguageOutput:
+        """Appends one token without images to each of B sequences, to slot start[b] of its own row of the caches."""
+        new_caches: list[Tensor] = []
+        seen_BS = torch.arange(caches[0].shape[-2], device=start_B.device) <= start_B[:, None]
+        attend_of = self._cached(caches, partial(cache_write, start=start_B), seen_BS[:, None, None, :], new_caches)
+        x: Tensor = self.language_model.embed_tokens(token_ids_B)
+        x = self._run(x, self._rotary(positions_B.unsqueeze(1), x.dtype), attend_of)
+        return self._output(x, new_caches)
 
     def indexed(
         self,
@@ -133,14 +143,19 @@ class Language(nn.Module):
 
         `tables` are `rotary_tables`, with a row for every position.
         """
-        new_caches: list[Tensor] = []
-        scaled = self.config.rotary.scaled_layers
-        x = self.language_model.embed_tokens(token_ids_L)
-        for number, layer in enumerate(self.language_model.layers):
-            keys, values = caches[2 * number : 2 * number + 2]
-            attend = self._stepping(positions_L, tables[number in scaled], keys, values, last, new_caches)
-            x = layer(x, attend)
+        x, new_caches = self._stepped(token_ids_L, positions_L, last, caches, tables)
         return self._output(x[-1:], new_caches)
+
+    def step_rows(
+        self,
+        token_ids_B: Tensor,
+        positions_B: Tensor,
+        last_B: Tensor,
+        caches: list[Tensor],
+        tables: dict[bool, Rotary],
+    ) -> LanguageOutput:
+        """As `step`, one token to each of B sequences, to slot last[b] (int32) of its own row of the caches."""
+        return self._output(*self._stepped(token_ids_B, positions_B, last_B, caches, tables))
 
     def rotary_tables(self, positions: int) -> dict[bool, Rotary]:
         """Cosines and sines (positions, head width / 2) of layers with scaling (True) and of those without."""
@@ -198,6 +213,19 @@ class Language(nn.Module):
             x = layer(x, turning(rotary[number in scaled], attend_of(number)))
         return x
 
+    def _stepped(
+        self, token_ids: Tensor, positions: Tensor, last: Tensor, caches: list[Tensor], tables: dict[bool, Rotary]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Rows of all tokens behind the last layer, and the caches."""
+        new_caches: list[Tensor] = []
+        scaled = self.config.rotary.scaled_layers
+        x: Tensor = self.language_model.embed_tokens(token_ids)
+        for number, layer in enumerate(self.language_model.layers):
+            keys, values = caches[2 * number : 2 * number + 2]
+            attend = self._stepping(positions, tables[number in scaled], keys, values, last, new_caches)
+            x = layer(x, attend)
+        return x, new_caches
+
     def _stepping(
         self, positions_L: Tensor, table: Rotary, keys: Tensor, values: Tensor, last: Tensor, new_caches: list[Tensor]
     ) -> AttendProjected:
@@ -223,13 +251,15 @@ class Language(nn.Module):
         return attend
 
     def _output(self, last: Tensor, caches: list[Tensor]) -> LanguageOutput:
-        """`last` is the row (1, width) of the last token."""
+        """`last` is the row (1, width) of the last token, or those of several sequences."""
         # ONNX Runtime on CUDA has no argmax of bfloat16; in float32 it is the same token.
         logits = self.logits(self.language_model.norm(last)).float()
         return LanguageOutput(logits.argmax(dim=-1), logits, caches)
 
-    def _cached(self, caches: list[Tensor], write: Write, seen_LS: Tensor, new_caches: list[Tensor]) -> AttendOf:
-        """Attention of each layer over its caches; appends them, as `write` gives them, to `new_caches`."""
+    def _cached(self, caches: list[Tensor], write: Write, seen: Tensor, new_caches: list[Tensor]) -> AttendOf:
+        """Attention of each layer over its caches; appends them, as `write` gives them, to `new_caches`. `seen` is
+        (L, S), or (B, 1, 1, S) for a token each of several sequences.
+        """
 
         def attend_of(layer: int) -> Attend:
             keys, values = caches[2 * layer : 2 * layer + 2]
@@ -237,7 +267,7 @@ class Language(nn.Module):
             def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
                 new_keys, new_values = write(keys, k), write(values, v)
                 new_caches.extend((new_keys, new_values))
-                return masked_attention(q, new_keys, new_values, seen_LS, self.config.heads, self.config.kv_heads)
+                return masked_attention(q, new_keys, new_values, seen, self.config.heads, self.config.kv_heads)
 
             return attend
 

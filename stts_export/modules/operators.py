@@ -98,19 +98,22 @@ def _causal_attention(
     heads: int,
     kv_heads: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    cos, sin = (table.index_select(0, positions_L).unsqueeze(0) for table in (cos_Pr, sin_Pr))
+    shape = (keys.shape[0], -1)
+    cos, sin = (table.index_select(0, positions_L).unflatten(0, shape) for table in (cos_Pr, sin_Pr))
 
     def turned(x_LC: Tensor, weight: Tensor, count: int) -> Tensor:
         normed = rms_norm(x_LC.unflatten(-1, (-1, weight.shape[0])), weight, eps)
-        return rotate(normed.flatten(1).unsqueeze(0), cos, sin, count)
+        return rotate(normed.flatten(1).unflatten(0, shape), cos, sin, count)
 
-    first = last.long() - (q_LC.shape[0] - 1)
-    slot_L = first + torch.arange(q_LC.shape[0], device=keys.device)
-    seen_LS = torch.arange(keys.shape[-2], device=keys.device)[None, :] <= slot_L[:, None]
+    tokens = q_LC.shape[0] // keys.shape[0]
+    first = last.long() - (tokens - 1)
+    slot_BL = first[:, None] + torch.arange(tokens, device=keys.device)
+    seen_BLS = torch.arange(keys.shape[-2], device=keys.device) <= slot_BL[:, :, None]
     new_keys = cache_write(keys, turned(k_LC, k_norm, kv_heads), first)
-    new_values = cache_write(values, v_LC.unsqueeze(0), first)
-    attended = masked_attention(turned(q_LC, q_norm, heads), new_keys, new_values, seen_LS, heads, kv_heads)
-    return attended.squeeze(0), new_keys, new_values
+    new_values = cache_write(values, v_LC.unflatten(0, shape), first)
+    seen = seen_BLS.unsqueeze(1)
+    attended = masked_attention(turned(q_LC, q_norm, heads), new_keys, new_values, seen, heads, kv_heads)
+    return attended.flatten(0, 1), new_keys, new_values
 
 
 def _group_mean(x_KPD: Tensor) -> Tensor:
@@ -122,9 +125,21 @@ def _gated(gate: Tensor, up: Tensor) -> Tensor:
 
 
 def _cache_write(cache: Tensor, new_BLC: Tensor, start_B: Tensor) -> Tensor:
+    if cache.shape[0] > 1:
+        return _rows_write(cache, new_BLC, start_B)
     slots_L = start_B[0] + torch.arange(new_BLC.shape[1], device=cache.device)
     new = new_BLC if cache.dim() == _FLAT else _split_heads(new_BLC, cache.shape[1])
     return cache.index_copy(-2, slots_L, new)
+
+
+def _rows_write(cache: Tensor, new_BLC: Tensor, start_B: Tensor) -> Tensor:
+    """A sequence each, every one at a place of its own."""
+    row_B1 = torch.arange(cache.shape[0], device=cache.device)[:, None]
+    slots_BL = start_B[:, None] + torch.arange(new_BLC.shape[1], device=cache.device)
+    if cache.dim() == _FLAT:
+        return cache.index_put((row_B1, slots_BL), new_BLC)
+    by_slot = cache.transpose(1, 2).index_put((row_B1, slots_BL), _split_heads(new_BLC, cache.shape[1]).transpose(1, 2))
+    return by_slot.transpose(1, 2)
 
 
 def _cache_merge(cache: Tensor, new_BLC: Tensor, row_S: Tensor, is_new_S: Tensor) -> Tensor:
@@ -183,13 +198,13 @@ prefix_attention = define(
 )
 
 # Query l sees slot s where seen[l, s]; kv_heads divides heads (grouped queries). Keys and values are (B, S, C), or by
-# head (B, kv heads, S, head width), as the target keeps its caches. Outside a graph, where no target's
-# table applies, `seen` may also be (B, 1, L, S).
+# head (B, kv heads, S, head width), as the target keeps its caches. `seen` may also be (B, 1, L, S): a mask for each
+# of several sequences.
 masked_attention = define(
     "masked_attention(Tensor q, Tensor k, Tensor v, Tensor seen, int heads, int kv_heads) -> Tensor", _masked_attention
 )
 
-# The cache, of either layout, with `new` (B, L, C) in the slots from start[0] on; written in place where that works.
+# The cache, of either layout, with `new` (B, L, C) in the slots from start[b] on; written in place where that works.
 cache_write = define("cache_write(Tensor cache, Tensor new, Tensor start) -> Tensor", _cache_write)
 
 # The same for engines that compute badly with shapes: slot s holds row row[s] of `new` where is_new[s], else what it
@@ -199,7 +214,8 @@ cache_merge = define("cache_merge(Tensor cache, Tensor new, Tensor row, Tensor i
 # All of a decoder layer's attention but its projections, for engines that have it in one: queries and keys (L, C) are
 # normed, as many channels at once as the norm is wide, and turned by their positions' rows of the tables (positions,
 # head width / 2); keys and values are written into the caches, by head, so that the last token lies in slot last[0]
-# (int32); and each token sees all slots up to its own. Gives (L, C) and the caches.
+# (int32); and each token sees all slots up to its own. Gives (L, C) and the caches. With caches of several rows, tokens
+# are as many for each, one row after the other, and `last` has one for each.
 causal_attention = define(
     "causal_attention(Tensor q, Tensor k, Tensor v, Tensor q_norm, Tensor k_norm, float eps, Tensor cos, Tensor sin, "
     "Tensor positions, Tensor keys, Tensor values, Tensor last, int heads, int kv_heads) -> (Tensor, Tensor, Tensor)",

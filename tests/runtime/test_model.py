@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 import stts_runtime
-from stts_runtime.answering import Conversation
+from stts_runtime.answering import AnswerPool
 from stts_runtime.bench import Benchmark
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines.cpu import CpuLanguage
+from stts_runtime.engines.cpu_language import CpuLanguage
 from stts_runtime.errors import UserError
 from stts_runtime.model import Model
 from stts_runtime.records import Answer
-from stts_runtime.stream.assemble import tell_note
+from stts_runtime.stream.assemble import tell_notes
+from stts_runtime.stream.config import StreamConfig
 from stts_runtime.video import VideoFile, Window
 
 FRAMES = np.zeros((3, 30, 40, 3), np.uint8)
@@ -290,8 +291,13 @@ def test_what_there_is_to_say_of_the_language_engine_goes_with_an_answer_and_is_
     benchmark.run(None, on_round=lambda: None)
     assert benchmark.notes.count(note) == 1
     told: list[str] = []
-    tell_note(Conversation.open(micro_bundle), told.append)
+    config = StreamConfig.model_validate(
+        {"bundle": micro_bundle.folder, "streams": [{"name": "a", "source": "x.mp4"}], "questions": ["Who?"]}
+    )
+    tell_notes(config, AnswerPool.open(micro_bundle), told.append)
     assert told == [f"note: {note}"]
     monkeypatch.undo()
-    tell_note(Conversation.open(micro_bundle), told.append)
+    tell_notes(config, AnswerPool.open(micro_bundle), told.append)
     assert len(told) == 1
+    tell_notes(config.model_copy(update={"batch": 2}), AnswerPool.open(micro_bundle), told.append)
+    assert "one at a time" in told[-1]

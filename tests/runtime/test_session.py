@@ -211,7 +211,7 @@ def test_the_cache_is_written_in_place(micro_bundle: Bundle) -> None:
     language: Any = load_language(micro_bundle)
     ids = np.array([1, 2, 3], dtype=np.int64)
     language.forward(Tokens(ids, np.arange(3), 3))
-    first = [value.data_ptr() for value in language._binding.get_outputs()[:-2]]
+    first = [value.data_ptr() for value in language._bound._binding.get_outputs()[:-2]]
     language.forward(Tokens(ids, np.arange(3, 6), 6))
-    assert [value.data_ptr() for value in language._binding.get_outputs()[:-2]] == first
+    assert [value.data_ptr() for value in language._bound._binding.get_outputs()[:-2]] == first
     assert len(set(first)) == len(first), "every layer needs a buffer of its own"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from stts_runtime.engines import IncrementalOutput
+from stts_runtime.engines import FrameInput, IncrementalOutput
 from stts_runtime.prompt import Tokens
 
 _LETTER = 40
@@ -27,6 +28,9 @@ class IncrementalStandIn:
         if not key:
             kept[np.argsort(change, kind="stable")[:2]] = False
         return IncrementalOutput(np.zeros((kept.sum(), 48), np.float32), kept, change, change, pooled)
+
+    def run_many(self, looks: Sequence[FrameInput]) -> list[IncrementalOutput]:
+        return [self.run(look.frame, look.previous, key=look.key) for look in looks]
 
 
 class LanguageStandIn:

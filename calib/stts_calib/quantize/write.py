@@ -18,9 +18,18 @@ from stts_calib.quantize.recipe import BITS, Recipe, left_out_because
 from stts_calib.quantize.weight_file import WeightFile, stored_weights, weight_names
 from stts_calib.quantize.weight_inputs import quantize_inputs, quantized_weight
 from stts_runtime.bundle import MANIFEST, Bundle
-from stts_runtime.bundle.contract import LANGUAGE, PREFILL, VISION
+from stts_runtime.bundle.contract import LANGUAGE, PREFILL, VISION, batch_part, vision_part
 from stts_runtime.bundle.files import record_of
-from stts_runtime.bundle.manifest import SCHEMA_VERSION, Format, Graph, Graphs, Live, Manifest, Quantization
+from stts_runtime.bundle.manifest import (
+    SCHEMA_VERSION,
+    Batch,
+    Format,
+    Graph,
+    Graphs,
+    Live,
+    Manifest,
+    Quantization,
+)
 from stts_runtime.errors import UserError
 from stts_runtime.leftovers import own_files
 from stts_runtime.references.reference import PROOF
@@ -158,8 +167,8 @@ class _Writing:
 
 
 def _parts(manifest: Manifest) -> dict[str, Graphs]:
-    """Those that the manifest counts, and the prefill of the language model."""
-    return {**manifest.parts(), f"{LANGUAGE}.{PREFILL}": manifest.language.prefill}
+    """Those that the manifest counts, the prefill of the language model, and graphs of several rows."""
+    return {**manifest.parts(), f"{LANGUAGE}.{PREFILL}": manifest.language.prefill, **manifest.batches()}
 
 
 def _manifest(bundle: Bundle, folder: Path, written: Mapping[str, Graphs], provenance: Quantization | None) -> Manifest:
@@ -168,11 +177,19 @@ def _manifest(bundle: Bundle, folder: Path, written: Mapping[str, Graphs], prove
     def graphs(name: str) -> Graphs:
         return written[f"{VISION}.{name}"]
 
+    def batches(part: str, before: Sequence[Batch]) -> list[Batch]:
+        """Those of lowerings that are left."""
+        left = {one.size: written[batch_part(part, one.size)] for one in before}
+        return [Batch(size=size, graphs=of_size) for size, of_size in left.items() if of_size]
+
     live = old.live and Live(
         **{
             **dict(old.live),
             "variants": {
-                name: one.model_copy(update={"graphs": graphs(name)}) for name, one in old.live.variants.items()
+                name: one.model_copy(
+                    update={"graphs": graphs(name), "batches": batches(vision_part(name), one.batches)}
+                )
+                for name, one in old.live.variants.items()
             },
         }
     )
@@ -184,7 +201,11 @@ def _manifest(bundle: Bundle, folder: Path, written: Mapping[str, Graphs], prove
             "variants": {name: one.model_copy(update={"graphs": graphs(name)}) for name, one in old.variants.items()},
             "live": live,
             "language": old.language.model_copy(
-                update={"graphs": written[LANGUAGE], "prefill": written[f"{LANGUAGE}.{PREFILL}"]}
+                update={
+                    "graphs": written[LANGUAGE],
+                    "prefill": written[f"{LANGUAGE}.{PREFILL}"],
+                    "batches": batches(LANGUAGE, old.language.batches),
+                }
             ),
             "quantization": provenance,
             "files": {path.name: record_of(path) for path in own_files(folder)},

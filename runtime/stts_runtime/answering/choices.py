@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from stts_runtime.answering.calls import Calls
 from stts_runtime.engines import LanguageEngine
 from stts_runtime.engines.finite import checked_logits
 from stts_runtime.errors import PromptError
@@ -94,7 +95,7 @@ def score_choices(
     choices: Sequence[Sequence[int]],
     eos_ids: Collection[int],
     going_on: Callable[[], bool],
-) -> tuple[list[float], int] | None:
+) -> Calls[tuple[list[float], int] | None]:
     """Log probabilities of choices of at least one token each, and how many calls they took, behind what was asked
     last; the answer's first token has `next_position`. None if `going_on` said False between two calls.
 
@@ -111,7 +112,7 @@ def score_choices(
             # What the cache holds up to here was put there by the node before this on the path.
             engine.rewind(asked + len(path) - 1)
             position = next_position + len(path) - 1
-            engine.forward(Tokens(np.array(path[-1:]), np.array([position]), position + 1))
+            yield Tokens(np.array(path[-1:]), np.array([position]), position + 1)
             calls += 1
         after = log_softmax(checked_logits(engine))
         if node.ends is not None:

@@ -11,14 +11,16 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stts_runtime.answering.calls import Calls, alone
 from stts_runtime.answering.choices import check_choices
 from stts_runtime.answering.form import FREE, AnswerForm
-from stts_runtime.answering.generation import OnToken, Stopwatch, choose, fill, generate, go_on
+from stts_runtime.answering.generation import OnToken, Stopwatch, choosing, fill, generating, go_on
 from stts_runtime.answering.picking import Picker
 from stts_runtime.answering.reply import Reply
 from stts_runtime.answering.room import Room
@@ -88,6 +90,12 @@ class Conversation:
         """Checks and loads the bundle's language model."""
         return cls.over(bundle, load_language(bundle, engine))
 
+    @classmethod
+    def unloaded(cls, bundle: Bundle) -> Conversation:
+        """One without an engine: it checks questions and answers none."""
+        engine: Any = SimpleNamespace(context=bundle.manifest.language.context)
+        return cls.over(bundle, engine)
+
     @property
     def lowering(self) -> str:
         return self._language.lowering
@@ -152,6 +160,18 @@ class Conversation:
         """Answers a question about the window that was watched last, behind the turns of `history`. Those that the
         cache holds are not prefilled again. Raises `EngineError` for NaN.
         """
+        return alone(self._language, self.asking(prefix, question, max_tokens, on_token, form, history))
+
+    def asking(
+        self,
+        prefix: Prefix,
+        question: str,
+        max_tokens: int = 64,
+        on_token: OnToken = go_on,
+        form: AnswerForm = FREE,
+        history: Sequence[Turn] = (),
+    ) -> Calls[Reply]:
+        """As `ask`, call by call: until it is over, nothing else may use this conversation."""
         if max_tokens < 1:
             raise UserError(f"an answer needs at least 1 token, got {max_tokens}")
         if not self.holds(prefix):
@@ -168,12 +188,12 @@ class Conversation:
                     self._language.forward(call.tokens)
             asked, length = calls[-1].tokens, len(prefix) + calls[-1].start
             if choices:
-                made, scored = choose(self._language, length, asked, self._eos_ids, choices, on_token)
+                made, scored = yield from choosing(self._language, length, asked, self._eos_ids, choices, on_token)
                 text, picker = form.choices[scored.likeliest], Picker(FREE)
             else:
                 picker, scored = Picker(form, self._prompts.token_bytes), None
                 heard = self._checked(on_token)
-                made = generate(self._language, length, asked, self._eos_ids, max_tokens, heard, picker)
+                made = yield from generating(self._language, length, asked, self._eos_ids, max_tokens, heard, picker)
                 check_logits(self._language)
                 text = self.text(made.ids)
         prefix.questions += 1

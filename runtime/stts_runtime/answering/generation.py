@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stts_runtime import clock
+from stts_runtime.answering.calls import Calls, alone
 from stts_runtime.answering.choices import ScoredChoices, score_choices
 from stts_runtime.answering.form import FREE
 from stts_runtime.answering.picking import Picker
@@ -71,8 +72,20 @@ def generate(
     eos_ids: Collection[int],
     max_tokens: int,
     on_token: OnToken = go_on,
-    picker: Picker | None = None,
 ) -> Generation:
+    """As `generating`, by itself."""
+    return alone(engine, generating(engine, prefix_length, asked, eos_ids, max_tokens, on_token))
+
+
+def generating(
+    engine: LanguageEngine,
+    prefix_length: int,
+    asked: Tokens,
+    eos_ids: Collection[int],
+    max_tokens: int,
+    on_token: OnToken = go_on,
+    picker: Picker | None = None,
+) -> Calls[Generation]:
     """Appends `asked` to the first `prefix_length` slots of the cache and decodes at least one token.
 
     Stops at an end-of-text token, after `max_tokens` tokens, when the cache is full, when `picker` has all that it
@@ -91,21 +104,21 @@ def generate(
         while on_token(ids) and not (ids[-1] in eos_ids or picker.done) and len(ids) < most:
             places = np.arange(position, position + len(new), dtype=np.int64)
             position += len(new)
-            likeliest = engine.forward(Tokens(np.array(new, dtype=np.int64), places, position))
+            likeliest = yield Tokens(np.array(new, dtype=np.int64), places, position)
             new = picker.take(engine, likeliest, most - len(ids) - 1)
             ids += new
     ended = ids[-1] in eos_ids or picker.whole
     return Generation(ids, ended, stopwatch.milliseconds, first_token_at, clock.now())
 
 
-def choose(
+def choosing(
     engine: LanguageEngine,
     prefix_length: int,
     asked: Tokens,
     eos_ids: Collection[int],
     choices: Mapping[str, Sequence[int]],
     on_token: OnToken = go_on,
-) -> tuple[Generation, ScoredChoices]:
+) -> Calls[tuple[Generation, ScoredChoices]]:
     """Appends `asked` to the first `prefix_length` slots of the cache and takes the likeliest of the choices, which are
     given with their tokens. `on_token` hears nothing in between, but may end it.
 
@@ -117,7 +130,7 @@ def choose(
         engine.forward(asked)
     first_token_at = clock.now()
     with stopwatch.stage("decode"):
-        scored = score_choices(engine, asked.next_position, tokens, eos_ids, lambda: on_token([]))
+        scored = yield from score_choices(engine, asked.next_position, tokens, eos_ids, lambda: on_token([]))
     if scored is None:
         raise UserError("the question was given up before all choices were weighed")
     result = ScoredChoices(tuple(choices), tuple(scored[0]), 1 + scored[1])

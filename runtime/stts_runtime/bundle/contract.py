@@ -35,6 +35,17 @@ def vision_part(variant: str) -> str:
     return f"{VISION}.{variant}"
 
 
+def batch_part(part: str, size: int) -> str:
+    """The name of the graphs of a part for so many rows at once; 1 is the part itself."""
+    return part if size == 1 else f"{part}.x{size}"
+
+
+def part_and_size(name: str) -> tuple[str, int]:
+    """What `batch_part` named."""
+    part, _, size = name.rpartition(".x")
+    return (part, int(size)) if part and size.isdigit() else (name, 1)
+
+
 def variant_of(part: str) -> str:
     """The variant that `vision_part` named."""
     return part.removeprefix(f"{VISION}.")

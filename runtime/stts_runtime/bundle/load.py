@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -28,6 +29,7 @@ _OF_REPOSITORIES = frozenset(("README.md", "LICENSE", "LICENSE.md", "LICENSE.txt
 """What stands in a repository that a bundle is shared in. No graph reads such a file: its other files have hashes."""
 _AGAIN = "copy the bundle again, or build it again"
 _MAX_MANIFEST_BYTES = 4 << 20
+_IDENTITY = 12
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Bundle:
 
     folder: Path
     manifest: Manifest
+    identity: str = ""
+    """The beginning of the SHA-256 of the manifest, which holds those of all files: `sha256sum manifest.json`."""
     _verified: dict[str, Fingerprint] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -49,9 +53,14 @@ class Bundle:
         check_folder(folder, BundleError, "a bundle, which is a folder")
         if not is_there(folder / MANIFEST, BundleError):
             raise BundleError(f"{folder} is not a bundle: it holds no {MANIFEST}; {no_bundle(folder, MANIFEST)}")
-        manifest = _manifest(plain_file(folder, MANIFEST))
+        content = _content(plain_file(folder, MANIFEST))
+        manifest = _manifest(folder / MANIFEST, content)
         _check_nothing_else(folder, manifest)
-        return cls(folder, manifest)
+        return cls(folder, manifest, hashlib.sha256(content).hexdigest()[:_IDENTITY])
+
+    def pinned(self) -> Bundle:
+        """The same where links lead now: one may be pointed at another bundle while this one is in use."""
+        return replace(self, folder=self.folder.resolve())
 
     def file(self, name: str) -> Path:
         """The path of a file whose size and hash have been checked, again if it was touched since."""
@@ -142,10 +151,14 @@ def _check_nothing_else(folder: Path, manifest: Manifest) -> None:
         )
 
 
-def _manifest(path: Path) -> Manifest:
+def _content(path: Path) -> bytes:
     if path.stat().st_size > _MAX_MANIFEST_BYTES:
         raise BundleError(f"{path} is too large to be a manifest; {_AGAIN}")
-    content = text_of(path.read_bytes(), path, BundleError)
+    return path.read_bytes()
+
+
+def _manifest(path: Path, raw: bytes) -> Manifest:
+    content = text_of(raw, path, BundleError)
     version = declared_version(content)
     if version is None:
         raise BundleError(f"{path} is damaged: it is not a manifest; {_AGAIN}")

@@ -11,16 +11,16 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stts_runtime.budget import IncrementalBudget, Scope, TokenBudget
-from stts_runtime.bundle.contract import LANGUAGE, vision_part
+from stts_runtime.bundle.contract import LANGUAGE, batch_part, vision_part
 from stts_runtime.bundle.fields import Command, Count, FileName, Label, Layer, Sha256, Share, Small, TokenId, Version
 from stts_runtime.errors import UserError
 
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 8
 """Raised whenever an older runtime could not use a newer bundle; older bundles keep working (`upgrade.py`).
 
 1: the first. 2: variants with the budget `given`. 3: graphs in several lowerings. 4: a prefill
 graph of its own, work that grows with the square of the tokens. 5: frames of a stream. 6: quantized graphs. 7: what
-scores groups, features of a frame in fp16."""
+scores groups, features of a frame in fp16. 8: graphs of several frames, and of tokens of several answers, at once."""
 
 Positions = Literal["original", "compact"]
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -77,6 +77,15 @@ Graphs = Annotated[dict[Label, Graph], Field(min_length=1)]
 """By lowering; every part of a bundle is written for the same ones."""
 
 
+class Batch(BaseModel):
+    """Graphs of the same over the same weights for several rows at once: frames of streams, or tokens of answers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    size: Annotated[int, Field(ge=2, le=64)]
+    graphs: Graphs
+
+
 def compilable(graphs: Graphs) -> Graphs:
     """Those among the graphs of a part that TensorRT compiles."""
     return {name: graph for name, graph in graphs.items() if graph.backend == "tensorrt"}
@@ -128,6 +137,12 @@ class IncrementalVariant(_Record):
     keep: Annotated[float, Field(gt=0, le=1)]
     kept_groups: Count
     graphs: Graphs
+    batches: list[Batch] = []
+    """For frames of several streams at once; some lowerings have none."""
+
+    def graphs_of(self, size: int) -> Graphs:
+        """Those for so many frames at once. Raises `KeyError` if there are none."""
+        return {1: self.graphs, **{one.size: one.graphs for one in self.batches}}[size]
 
 
 class Novelty(_Record):
@@ -166,6 +181,8 @@ class LanguageModel(_Record):
     graphs: Graphs
     prefill: dict[Label, Graph] = {}
     """Graphs of the image prefix, of lowerings that have it apart; `graphs` then holds what comes behind it."""
+    batches: list[Batch] = []
+    """For a token each of several answers at once; some lowerings have none."""
 
 
 class VisionModel(_Record):
@@ -212,7 +229,7 @@ class Quantization(_Record):
 
 
 class Manifest(_Record):
-    schema_version: Literal[7]
+    schema_version: Literal[8]
     created: str
     producer: str
     built_with: dict[str, str]
@@ -287,13 +304,20 @@ class Manifest(_Record):
             LANGUAGE: self.language.graphs,
         }
 
+    def batches(self) -> dict[str, Graphs]:
+        """The graphs of several rows, by the part and their number: `language.x4`, `vision.live-key.x2`."""
+        of_parts = {LANGUAGE: self.language.batches}
+        if self.live is not None:
+            of_parts |= {vision_part(name): one.batches for name, one in self.live.variants.items()}
+        return {batch_part(part, one.size): one.graphs for part, batches in of_parts.items() for one in batches}
+
     def rebuild_for(self, target: str) -> str:
         """The command that builds the bundle again with another target; it travelled, so its paths are names."""
         return f"{self.build_command} --target {target} --force (with your paths)"
 
     def used_files(self) -> list[str]:
         """Every file that some graph or the prompt needs."""
-        parts = (*self.parts().values(), self.language.prefill)
+        parts = (*self.parts().values(), self.language.prefill, *self.batches().values())
         graphs = [graph for part in parts for graph in part.values()]
         reports = {self.quantization.report} if self.quantization else set()
         used = {name for graph in graphs for name in (graph.graph, graph.weights)}

@@ -16,7 +16,7 @@ _TRAINED_SCORERS = 6
 def upgraded(content: dict[str, Any]) -> dict[str, Any]:
     """The manifest as a current one; a current one as it is. Raises KeyError or TypeError if it is none at all."""
     if content["schema_version"] > _TRAINED_SCORERS:
-        return content
+        return {**content, "schema_version": SCHEMA_VERSION}
     if any(variant["keep"] < 1 for variant in content["variants"].values()):
         content = {**content, "scorer": {"kind": "trained", "trained": True}}
     if content["schema_version"] > _ONE_TARGET:

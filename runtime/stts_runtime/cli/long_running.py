@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from stts_runtime.errors import UserError
 from stts_runtime.mistakes import mistakes
 from stts_runtime.stream.config import AnyCameras
+from stts_runtime.tell import Tell
 from stts_runtime.text import visible
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -25,22 +26,30 @@ def named(sources: Sequence[str]) -> list[dict[str, str]]:
     return [{"name": f"stream-{number}", "source": source} for number, source in enumerate(sources, start=1)]
 
 
-def configured(kind: type[AnyCameras], file: Path | None, given: Mapping[str, Any]) -> AnyCameras:
+def configured(kind: type[AnyCameras], file: Path | None, given: Mapping[str, Any], tell: Tell) -> AnyCameras:
     """What the options say, beside the file if there is one. Raises `UserError` for what cannot be."""
     if file is None:
         try:
             return kind.model_validate(given)
         except ValidationError as error:
             raise UserError(mistakes(error, given)) from None
-    from stts_runtime.stream.config_file import exposed_password, load_config
+    from stts_runtime.stream.config_file import exposed_passwords, validated
+    from stts_runtime.stream.includes import ConfigFiles
 
-    config = load_config(file, kind, given)
-    if warning := exposed_password(file):
+    files = ConfigFiles(file)
+    config = validated(files, kind, given)
+    for warning in exposed_passwords(files):
         tell(f"warning: {warning}")
     return config
 
 
-def stopped_by_signals() -> threading.Event:
+def tell(line: str) -> None:
+    """For people, by commands that write no log."""
+    # In one piece: print writes the end of a line by itself, and other threads tell too.
+    print(f"{visible(line)}\n", end="", file=sys.stderr, flush=True)
+
+
+def stopped_by_signals(tell: Tell) -> threading.Event:
     """Set by the first signal; a second one ends the program at once."""
     stop, before = threading.Event(), {number: signal.getsignal(number) for number in _SIGNALS}
 
@@ -55,7 +64,8 @@ def stopped_by_signals() -> threading.Event:
     return stop
 
 
-def tell(line: str) -> None:
-    """For people."""
-    # In one piece: print writes the end of a line by itself, and other threads tell too.
-    print(f"{visible(line)}\n", end="", file=sys.stderr, flush=True)
+def asked_by_sighup() -> threading.Event:
+    """Set by each SIGHUP from now on, which ends the program otherwise."""
+    asked = threading.Event()
+    signal.signal(signal.SIGHUP, lambda *_: asked.set())
+    return asked

@@ -38,6 +38,12 @@ MaybeBundleArgument = Annotated[
 ConfigOption = Annotated[
     Optional[Path], typer.Option(metavar="FILE", help="YAML or TOML. Options may stand beside it, for what it lacks.")
 ]
+CheckOption = Annotated[
+    bool, typer.Option("--check", help="Say what would run, and end: exit code 2 if something is wrong.")
+]
+ConnectOption = Annotated[
+    bool, typer.Option("--connect", help="With --check: wait for a picture of each source, reach each sink.")
+]
 AskOption = Annotated[Optional[list[str]], typer.Option(metavar="QUESTION", help="Question to answer, repeatable.")]
 KeepOption = Annotated[Optional[float], typer.Option(help="Keep ratio between key frames. Default: the trained one.")]
 SourcesArgument = Annotated[

@@ -93,7 +93,7 @@ def _configured(file: Path | None) -> list[Path]:
     """The archives that a configuration file writes."""
     if file is None:
         return []
-    sinks = configured(_AnyCameras, file, {}).all_sinks
+    sinks = configured(_AnyCameras, file, {}, tell).all_sinks
     if not (found := [Path(one.to) for one in sinks if isinstance(one, ArchiveConfig)]):
         raise UserError(f"{shown(file)} has no sink that can be searched: add FILE.db to its sinks")
     return found

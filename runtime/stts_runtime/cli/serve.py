@@ -8,10 +8,14 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from stts_runtime.cli.long_running import configured, named, stopped_by_signals, tell
+from stts_runtime.cli.check_config import show_check
+from stts_runtime.cli.log import Log, LogFormat, LogFormatOption, LogLevel, LogLevelOption
+from stts_runtime.cli.long_running import asked_by_sighup, configured, named, stopped_by_signals
 from stts_runtime.cli.options import (
     AskOption,
+    CheckOption,
     ConfigOption,
+    ConnectOption,
     DeviceOption,
     EngineOption,
     KeepOption,
@@ -22,6 +26,7 @@ from stts_runtime.cli.options import (
 )
 from stts_runtime.errors import UserError
 from stts_runtime.extras import serve_extra
+from stts_runtime.stream.reload import Reread
 
 _TOKEN_VARIABLE = "STTS_TOKEN"  # noqa: S105  # the name of a variable
 
@@ -59,6 +64,10 @@ def serve_command(
     ] = None,
     tls_cert: Annotated[Optional[Path], typer.Option(metavar="FILE", help="Certificate in PEM: HTTPS.")] = None,
     tls_key: Annotated[Optional[Path], typer.Option(metavar="FILE", help="The certificate's key in PEM.")] = None,
+    check: CheckOption = False,
+    connect: ConnectOption = False,
+    log_format: LogFormatOption = LogFormat.TEXT,
+    log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
     """Shows sources on a live page, and answers questions about them and about clips: an OpenAI-compatible API.
 
@@ -88,12 +97,22 @@ def serve_command(
     }
     settings = {name: value for name, value in given.items() if value not in (None, [], {})}
     with serve_extra():
-        from stts_runtime.serve.run import run_server
+        from stts_runtime.serve.run import checked, run_server
         from stts_runtime.serve.settings import ServeConfig
 
     if config is None and bundle is None:
         raise UserError("give BUNDLE, or --config FILE that names one (see stts-runtime serve --help)")
-    run_server(configured(ServeConfig, config, settings), stopped_by_signals(), tell)
+    log = Log(log_format, log_level)
+
+    def read() -> ServeConfig:
+        return configured(ServeConfig, config, settings, log)
+
+    if check or connect:
+        show_check(lambda: checked(read()), connect=connect, as_json=False)
+        return
+    with log.last_words():
+        reread = None if config is None else Reread(asked_by_sighup(), read)
+        run_server(read(), stopped_by_signals(log), log, reread)
 
 
 def _server(token_file: Path | None, **options: Any) -> dict[str, Any]:

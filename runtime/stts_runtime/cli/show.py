@@ -91,10 +91,20 @@ def show_bundle(bundle: Bundle, engines: Sequence[Passport]) -> None:
         console.print(f"  {scored_by(manifest.scorer)}", soft_wrap=True)
     if manifest.random_weights:
         console.print("  note: the checkpoint has random weights: its answers are noise")
+    if manifest.live is not None:
+        console.print(f"  {at_once(bundle)}", soft_wrap=True)
     console.print(_variants(bundle))
     console.print(_files(bundle))
     if engines:
         console.print(_engines(engines))
+
+
+def at_once(bundle: Bundle) -> str:
+    """How many streams go through the engines together."""
+    sizes = [one.size for one in bundle.manifest.language.batches]
+    if not sizes:
+        return "streams go through the engines one at a time: the bundle was built without graphs for several (--batch)"
+    return f"streams go through the engines up to {max(sizes)} at a time"
 
 
 def scored_by(scorer: Scorer) -> str:

@@ -8,11 +8,15 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from stts_runtime.cli.long_running import configured, named, stopped_by_signals, tell
+from stts_runtime.cli.check_config import show_check
+from stts_runtime.cli.log import Log, LogFormat, LogFormatOption, LogLevel, LogLevelOption
+from stts_runtime.cli.long_running import asked_by_sighup, configured, named, stopped_by_signals
 from stts_runtime.cli.options import (
     AskOption,
+    CheckOption,
     ChoicesOption,
     ConfigOption,
+    ConnectOption,
     DeviceOption,
     EngineOption,
     JsonOption,
@@ -26,6 +30,7 @@ from stts_runtime.cli.options import (
 )
 from stts_runtime.errors import UserError
 from stts_runtime.stream.config import StreamConfig
+from stts_runtime.stream.reload import Reread
 from stts_runtime.stream.run import run_streams
 
 
@@ -60,6 +65,10 @@ def stream_command(
     metrics: Annotated[Optional[str], typer.Option(metavar="ADDRESS:PORT", help="Serve Prometheus metrics.")] = None,
     preview: Annotated[Optional[str], typer.Option(metavar="FOLDER", help="Videos of the kept patches.")] = None,
     as_json: JsonOption = False,
+    check: CheckOption = False,
+    connect: ConnectOption = False,
+    log_format: LogFormatOption = LogFormat.TEXT,
+    log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
     """Looks at cameras and streams, each frame once, and answers when something is new.
 
@@ -82,13 +91,23 @@ def stream_command(
         "nvdec": nvdec or None,
         "metrics": metrics,
         "preview": preview,
-        "sinks": _sinks(to, as_json, config),
+        "sinks": _sinks(to, as_json and not check, config),
         "streams": named(sources or []),
     }
     settings = {name: value for name, value in given.items() if value not in (None, [])}
     if config is None:
         _check_complete(settings)
-    run_streams(configured(StreamConfig, config, settings), stopped_by_signals(), tell)
+    log = Log(log_format, log_level)
+
+    def read() -> StreamConfig:
+        return configured(StreamConfig, config, settings, log)
+
+    if check or connect:
+        show_check(read, connect=connect, as_json=as_json)
+        return
+    with log.last_words():
+        reread = None if config is None else Reread(asked_by_sighup(), read)
+        run_streams(read(), stopped_by_signals(log), log, reread)
 
 
 def _sinks(to: Optional[list[str]], as_json: bool, config: Optional[Path]) -> list[Any]:

@@ -1,6 +1,6 @@
 """Every target by the name that users give it, and which one to take where nobody says.
 
-A new target is a file with its `Backend` (`interfaces.py`), a line in the table below and its name in the contract.
+A new target is a file with its `Backend` (`backend.py`), a line in the table below and its name in the contract.
 """
 
 from __future__ import annotations
@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.contract import LANGUAGE, EngineName
 from stts_runtime.device import CPU, this_device
+from stts_runtime.engines.backend import Backend
 from stts_runtime.engines.cpu import CpuBackend
 from stts_runtime.engines.cuda import CudaBackend
-from stts_runtime.engines.interfaces import (
-    Backend,
-    IncrementalVision,
-    IncrementalVisionEngine,
-    LanguageEngine,
-    VisionEngine,
-)
+from stts_runtime.engines.frames import IncrementalVision
+from stts_runtime.engines.interfaces import LanguageEngine, VisionEngine
+from stts_runtime.engines.slots import LanguageSlots
 from stts_runtime.engines.tensorrt import TensorRtBackend
 from stts_runtime.errors import UserError
 
@@ -90,11 +87,19 @@ def load_vision(bundle: Bundle, variant: str, engine: EngineName = "cpu") -> Vis
     return BACKENDS[engine].load_vision(bundle, variant)
 
 
-def load_incremental(bundle: Bundle, keep: float, engine: EngineName = "cpu") -> IncrementalVisionEngine:
-    """Checks and loads what looks at streams: key frames, and those between at `keep`."""
-    return IncrementalVision(bundle.choose_incremental(keep), lambda name: BACKENDS[engine].load_frame(bundle, name))
+def load_incremental(bundle: Bundle, keep: float, engine: EngineName = "cpu", most: int = 1) -> IncrementalVision:
+    """Checks and loads what looks at streams: key frames, and those between at `keep`; up to `most` frames at once, as
+    far as the bundle has graphs for them.
+    """
+    load = BACKENDS[engine].load_frames
+    return IncrementalVision(bundle.choose_incremental(keep), lambda name: load(bundle, name, most))
 
 
 def load_language(bundle: Bundle, engine: EngineName = "cpu") -> LanguageEngine:
     """As `Backend.load_language`."""
     return BACKENDS[engine].load_language(bundle)
+
+
+def load_slots(bundle: Bundle, most: int, engine: EngineName = "cpu") -> LanguageSlots:
+    """As `Backend.load_slots`."""
+    return BACKENDS[engine].load_slots(bundle, most)

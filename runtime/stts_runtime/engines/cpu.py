@@ -1,17 +1,20 @@
-"""The `cpu` target: ONNX Runtime's CPU provider. The cache is written in place through I/O binding."""
+"""The `cpu` target: ONNX Runtime's CPU provider."""
 
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.contract import FRAME_OUTPUTS, HALF_WEIGHTS, LANGUAGE, WHOLE_WEIGHTS, EngineName, cache_names
+from stts_runtime.bundle.contract import FRAME_OUTPUTS, HALF_WEIGHTS, LANGUAGE, WHOLE_WEIGHTS, EngineName
 from stts_runtime.bundle.manifest import Graph, Graphs, major_minor
-from stts_runtime.engines.interfaces import IncrementalOutput, VisionOutput, check_choice, check_room
+from stts_runtime.engines.cpu_language import CpuLanguage, cpu_slots
+from stts_runtime.engines.frames import FrameInput, IncrementalOutput, check_frame, incremental_sizes, outputs_of_frames
+from stts_runtime.engines.interfaces import VisionOutput, check_choice
 from stts_runtime.engines.onnxruntime_session import (
     Signature,
     cpu_runtime,
@@ -19,8 +22,8 @@ from stts_runtime.engines.onnxruntime_session import (
     foreign_errors_as,
 )
 from stts_runtime.engines.saturation import saturation_note
+from stts_runtime.engines.slots import LanguageSlots
 from stts_runtime.errors import BundleError, EngineError
-from stts_runtime.prompt import Tokens
 
 
 class CpuBackend:
@@ -45,11 +48,16 @@ class CpuBackend:
     def load_vision(self, bundle: Bundle, variant: str) -> CpuVision:
         return CpuVision(bundle, variant)
 
-    def load_frame(self, bundle: Bundle, variant: str) -> CpuFrame:
-        return CpuFrame(bundle, variant)
+    def load_frames(self, bundle: Bundle, variant: str, most: int = 1) -> list[CpuFrames]:
+        sizes = incremental_sizes(bundle, variant, _lowering(bundle, bundle.manifest.language.graphs), most)
+        return [CpuFrames(bundle, variant, size) for size in sizes]
 
     def load_language(self, bundle: Bundle) -> CpuLanguage:
-        return CpuLanguage(bundle)
+        (engine,) = self.load_slots(bundle, 1).engines
+        return cast("CpuLanguage", engine)
+
+    def load_slots(self, bundle: Bundle, most: int) -> LanguageSlots:
+        return cpu_slots(bundle, _lowering(bundle, bundle.manifest.language.graphs), most)
 
 
 def _lowering(bundle: Bundle, graphs: Graphs) -> str:
@@ -118,98 +126,35 @@ class CpuVision:
         return tokens
 
 
-class CpuFrame:
-    """One variant for frames of streams, on the CPU."""
+class CpuFrames:
+    """One variant for frames of streams, on the CPU: of one, or of several at once."""
 
-    def __init__(self, bundle: Bundle, name: str) -> None:
+    def __init__(self, bundle: Bundle, name: str, size: int = 1) -> None:
         manifest, live = bundle.manifest, bundle.manifest.live
         assert live is not None
-        variant, size, groups = live.variants[name], manifest.vision.image_size, manifest.vision.groups
+        variant, side, groups = live.variants[name], manifest.vision.image_size, manifest.vision.groups
         kind = np.float16 if live.pooled_precision == "fp16" else np.float32
-        features = kind, (groups, live.pooled_width)
-        inputs: Signature = {"frames": (np.uint8, (1, size, size, 3)), "previous": features}
+        kept, features = size * variant.kept_groups, (kind, (size * groups, live.pooled_width))
+        inputs: Signature = {"frames": (np.uint8, (size, side, side, 3)), "previous": features}
         outputs: Signature = {
-            "visual_tokens": (np.float32, (variant.kept_groups, manifest.language.visual_width)),
-            "scores": (np.float32, (groups,)),
-            "kept_groups": (np.int64, (variant.kept_groups,)),
+            "visual_tokens": (np.float32, (kept, manifest.language.visual_width)),
+            "scores": (np.float32, (size * groups,)),
+            "kept_groups": (np.int64, (kept,)),
             "pooled": features,
-            "change": (np.float32, (groups,)),
+            "change": (np.float32, (size * groups,)),
         }
-        self._session = cpu_session(bundle, variant.graphs, _lowering(bundle, variant.graphs), inputs, outputs)
-        self._previous = np.zeros((groups, live.pooled_width), dtype=kind)
+        graphs = variant.graphs_of(size)
+        self.size = size
+        self._session = cpu_session(bundle, graphs, _lowering(bundle, graphs), inputs, outputs)
+        self._frames = np.empty((size, side, side, 3), dtype=np.uint8)
+        self._previous = np.zeros((size, groups, live.pooled_width), dtype=kind)
 
-    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.floating] | None) -> IncrementalOutput:
-        self._previous[:] = 0 if previous is None else previous
-        inputs = {"frames": frame[None], "previous": self._previous}
+    def run(self, looks: Sequence[FrameInput]) -> list[IncrementalOutput]:
+        for row, look in enumerate(looks):
+            check_frame(look.frame, self._frames.shape[1:])
+            self._frames[row] = look.frame
+            self._previous[row] = 0 if look.previous is None else look.previous
+        inputs = {"frames": self._frames, "previous": self._previous.reshape(-1, self._previous.shape[-1])}
         with foreign_errors_as(EngineError, "vision"):
-            tokens, scores, kept_groups, pooled, change = self._session.run(FRAME_OUTPUTS, inputs)
-        kept = np.zeros(len(scores), dtype=np.bool_)
-        kept[kept_groups] = True
-        return IncrementalOutput(tokens, kept, scores, change, pooled)
-
-
-class CpuLanguage:
-    """The language model on the CPU."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        model = bundle.manifest.language
-        self._visual = np.zeros((model.visual_rows, model.visual_width), dtype=np.float32)
-        self.context, self.length = model.context, 0
-        self._logits: Any = None
-        caches: Signature = dict.fromkeys(
-            cache_names(model.layers), (np.float32, (1, model.context, model.kv_channels))
-        )
-        inputs: Signature = {
-            "token_ids": (np.int64, (None,)),
-            "positions": (np.int64, (None,)),
-            "start": (np.int64, (1,)),
-            "visual_tokens": (np.float32, self._visual.shape),
-            **caches,
-        }
-        outputs: Signature = {
-            **{f"new_{name}": signature for name, signature in caches.items()},
-            "logits": (np.float32, (1, model.vocabulary)),
-            "next_token": (np.int64, (1,)),
-        }
-        self.lowering = _lowering(bundle, model.graphs)
-        self._session = cpu_session(bundle, model.graphs, self.lowering, inputs, outputs)
-        self._binding = self._session.io_binding()
-        # Kept here for as long as the engine lives: the binding of some versions holds no reference of its own.
-        self._caches = [self._bound_cache(name, shape) for name, (_, shape) in caches.items()]
-
-    def _bound_cache(self, name: str, shape: tuple[int | None, ...]) -> Any:
-        """Past and present share one buffer, so that TensorScatter writes into it instead of copying it."""
-        # An OrtValue on the CPU is a view of the array that it is made from: each needs one of its own.
-        array = np.zeros([size or 0 for size in shape], dtype=np.float32)
-        cache = cpu_runtime().OrtValue.ortvalue_from_numpy(array)
-        self._binding.bind_ortvalue_input(name, cache)
-        self._binding.bind_ortvalue_output(f"new_{name}", cache)
-        return cache
-
-    def show(self, visual_tokens: NDArray[np.float32]) -> None:
-        self._visual[: len(visual_tokens)] = visual_tokens
-
-    def prefill(self, tokens: Tokens) -> None:
-        self.forward(tokens)
-
-    def forward(self, tokens: Tokens) -> int:
-        check_room(self, tokens)
-        start = np.array([self.length], dtype=np.int64)
-        with foreign_errors_as(EngineError, "language model"):
-            self._binding.bind_cpu_input("token_ids", tokens.ids)
-            self._binding.bind_cpu_input("positions", tokens.positions)
-            self._binding.bind_cpu_input("start", start)
-            self._binding.bind_cpu_input("visual_tokens", self._visual)
-            self._binding.bind_output("logits")
-            self._binding.bind_output("next_token")
-            self._session.run_with_iobinding(self._binding)
-            *_, self._logits, next_token = self._binding.get_outputs()
-        self.length += len(tokens)
-        return int(next_token.numpy()[0])
-
-    def logits(self) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = self._logits.numpy()[0]
-        return logits
-
-    def rewind(self, length: int) -> None:
-        self.length = length
+            outputs = self._session.run(FRAME_OUTPUTS, inputs)
+        return outputs_of_frames(dict(zip(FRAME_OUTPUTS, outputs, strict=True)), self.size)

@@ -9,21 +9,24 @@ is loaded; caches are written in place.
 from __future__ import annotations
 
 from functools import partial
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.contract import CUDA, FRAME_INPUTS, FRAME_OUTPUTS, EngineName, vision_part
+from stts_runtime.bundle.contract import CUDA, FRAME_INPUTS, FRAME_OUTPUTS, EngineName
 from stts_runtime.bundle.manifest import Graph, Graphs, major_minor
 from stts_runtime.engines.agreement import Trial
-from stts_runtime.engines.cuda_language import CudaLanguage
+from stts_runtime.engines.cuda_language import CudaLanguage, cuda_slots
 from stts_runtime.engines.cuda_memory import PinnedArray
 from stts_runtime.engines.cuda_session import CudaSession, cuda_runtime, shared_stream
 from stts_runtime.engines.cuda_weights import device_weights
-from stts_runtime.engines.device_frames import DeviceFrame
+from stts_runtime.engines.device_frames import DeviceFrames
+from stts_runtime.engines.frames import incremental_sizes
 from stts_runtime.engines.interfaces import VisionOutput, check_choice
+from stts_runtime.engines.slots import LanguageSlots
 from stts_runtime.errors import BundleError, EngineError
 
 _FRAMES_AT_ONCE = 8
@@ -52,19 +55,33 @@ class CudaBackend:
         record = bundle.manifest.variants[variant]
         return CudaVision(_session(bundle, _check(bundle, record.graphs)), bundle.manifest.budget(record))
 
-    def load_frame(self, bundle: Bundle, variant: str) -> DeviceFrame:
-        session = _session(bundle, _check(bundle, bundle.manifest.parts()[vision_part(variant)]))
-        arrays = {one: session.array(one) for one in (*FRAME_INPUTS, *FRAME_OUTPUTS)}
-        call = session.call()
-        call.bind(arrays)
-        return DeviceFrame(session.stream, arrays, call.repeated())
+    def load_frames(self, bundle: Bundle, variant: str, most: int = 1) -> list[DeviceFrames]:
+        live = bundle.manifest.live
+        assert live is not None
+        sizes = incremental_sizes(bundle, variant, CUDA, most)
+        graphs = [_check(bundle, live.variants[variant].graphs_of(size)) for size in sizes]
+        return [frames_of(_session(bundle, graph)) for graph in graphs]
 
     def load_language(self, bundle: Bundle) -> CudaLanguage:
+        (engine,) = self.load_slots(bundle, 1).engines
+        return cast("CudaLanguage", engine)
+
+    def load_slots(self, bundle: Bundle, most: int) -> LanguageSlots:
         model = bundle.manifest.language
         step, prefill = _check(bundle, model.graphs), model.prefill.get(CUDA)
         if prefill is None:
             raise BundleError(f"{bundle.folder} has no graph of the image prefix for the cuda engine; build it again")
-        return CudaLanguage(_session(bundle, prefill), _session(bundle, step), partial(Trial.of, bundle))
+        batches = [_check(bundle, one.graphs) for one in model.batches if one.size <= most and CUDA in one.graphs]
+        prefix, behind, *rows = (_session(bundle, graph) for graph in (prefill, step, *batches))
+        return cuda_slots(prefix, behind, rows, partial(Trial.of, bundle))
+
+
+def frames_of(session: CudaSession) -> DeviceFrames:
+    """The engine of a graph for frames of streams."""
+    arrays = {one: session.array(one) for one in (*FRAME_INPUTS, *FRAME_OUTPUTS)}
+    call = session.call()
+    call.bind(arrays)
+    return DeviceFrames(session.stream, arrays, call.repeated())
 
 
 def _check(bundle: Bundle, graphs: Graphs) -> Graph:

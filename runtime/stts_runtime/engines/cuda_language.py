@@ -6,7 +6,8 @@ Caches are written in place, and single tokens run as CUDA graphs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from stts_runtime.engines.cuda_memory import DeviceArray, PinnedArray, Stream
 from stts_runtime.engines.cuda_session import CudaSession
 from stts_runtime.engines.cuda_step import CudaStep, StepChoice, StepOutputs, choose_step
 from stts_runtime.engines.interfaces import check_room
+from stts_runtime.engines.slots import LanguageSlots, Rows
 from stts_runtime.errors import EngineError, SttsError
 from stts_runtime.prompt import Tokens
 
@@ -25,18 +27,33 @@ _PREFILL_STEP = 64
 """Prefixes are padded to a multiple, since the attention kernel is planned anew for every length."""
 
 
+_RUNS_TO_SETTLE = 3
+"""Until single steps are captured."""
+
+
 class CudaLanguage:
     """The language model on the GPU: a graph for the prefix, and one for what comes behind it."""
 
     lowering = CUDA
 
-    def __init__(self, prefix: CudaSession, behind: CudaSession, trial: Callable[[], Trial] = Trial.made_up) -> None:
-        """`trial` gives what both ways of single tokens must agree on; it is called if there are two."""
+    def __init__(
+        self,
+        prefix: CudaSession,
+        behind: CudaSession,
+        trial: Callable[[], Trial] = Trial.made_up,
+        shared: SharedMemory | None = None,
+        slot: int = 0,
+    ) -> None:
+        """`trial` gives what both ways of single tokens must agree on; it is called if there are two. `shared` is what
+        all slots share, of which this is the one of that number; None: this one has its own.
+        """
         self._stream = stream = behind.stream
         self.length = 0
-        caches = {name: behind.array(name) for name in behind.inputs if f"new_{name}" in behind.outputs}
+        shared = shared or SharedMemory.of(prefix, behind, 1)
+        caches = {name: rows_of(cache, slot, slot + 1) for name, cache in shared.caches.items()}
         self.context = next(iter(caches.values())).shape[-2]
-        self._visual = prefix.array("visual_tokens")
+        self._visual = shared.visual
+        self._logits: Callable[[], NDArray[np.float32]] | None = None
         self._outputs = {name: behind.array(name) for name in ("logits", "next_token")}
         self._inputs = _Inputs(stream, self.context)
         self._next = PinnedArray(stream.cuda, (1,), np.dtype(np.int64))
@@ -74,6 +91,7 @@ class CudaLanguage:
 
     def forward(self, tokens: Tokens) -> int:
         check_room(self, tokens)
+        self._logits = None
         if len(tokens) == 1 and self._step is not None:
             self._step([int(tokens.ids[0])], [int(tokens.positions[0])], [self.length])
         else:
@@ -124,11 +142,97 @@ class CudaLanguage:
         self.forward(Tokens(tokens.ids[number : number + 1], np.array([position]), position + 1))
         return self.logits()
 
+    def stepped(self, logits: Callable[[], NDArray[np.float32]]) -> None:
+        self._logits = logits
+        self.length += 1
+
     def logits(self) -> NDArray[np.float32]:
+        if self._logits is not None:
+            return self._logits()
         return self._stream.download(self._outputs["logits"]).astype(np.float32).reshape(-1)
 
     def rewind(self, length: int) -> None:
         self.length = length
+
+
+@dataclass(frozen=True)
+class SharedMemory:
+    """What the slots of a language model have in common."""
+
+    caches: dict[str, DeviceArray]
+    """(slots, kv heads, context, head width) by name; a slot is a row."""
+    visual: DeviceArray
+    """Who shows is who fills next."""
+
+    @classmethod
+    def of(cls, prefix: CudaSession, behind: CudaSession, slots: int) -> SharedMemory:
+        caches = {}
+        for name in behind.inputs:
+            if f"new_{name}" in behind.outputs:
+                (_, *shape), (item_bytes, dtype) = behind.signature[name]
+                caches[name] = behind.stream.zeros((slots, *shape), item_bytes, dtype)
+        return cls(caches, prefix.array("visual_tokens"))
+
+
+def rows_of(array: DeviceArray, begin: int, end: int) -> DeviceArray:
+    """Rows of an array, in its memory."""
+    row_bytes = array.size_bytes // array.shape[0]
+    view = array.view()
+    return dataclasses.replace(view, address=array.address + begin * row_bytes, shape=(end - begin, *array.shape[1:]))
+
+
+class CudaRows:
+    """A `RowStep` on the GPU: one token of each of the first slots, as a CUDA graph."""
+
+    def __init__(self, session: CudaSession, shared: SharedMemory) -> None:
+        self._stream = stream = session.stream
+        self._outputs = {name: session.array(name) for name in ("logits", "next_token")}
+        self.size = self._outputs["next_token"].shape[0]
+        caches = {name: rows_of(cache, 0, self.size) for name, cache in shared.caches.items()}
+        # Two rows of 64-bit numbers and one of 32, which go up in one copy.
+        halves = np.dtype(np.int32)
+        self._host = PinnedArray(stream.cuda, (5 * self.size,), halves)
+        self._device = stream.zeros(self._host.values.shape, halves.itemsize, halves)
+        self._next = PinnedArray(stream.cuda, (self.size,), np.dtype(np.int64))
+        call = session.call()
+        call.bind({**caches, **{f"new_{name}": array for name, array in caches.items()}, **self._outputs})
+        whole = np.dtype(np.int64)
+        call.bind({"token_ids": self._view(0, whole), "positions": self._view(2, whole), "last": self._view(4, halves)})
+        self._run = call.repeated()
+
+    def __call__(self, rows: Rows) -> NDArray[np.int64]:
+        whole = self._host.values[: 4 * self.size].view(np.int64)
+        whole[: self.size], whole[self.size :] = rows.token_ids, rows.positions
+        self._host.values[4 * self.size :] = rows.slots
+        self._stream.upload_pinned(self._device, self._host)
+        self._run()
+        self._stream.download_pinned(self._next, self._outputs["next_token"])
+        self._stream.synchronize()
+        return self._next.values.copy()
+
+    def logits(self, row: int) -> NDArray[np.float32]:
+        logits = self._stream.download(rows_of(self._outputs["logits"], row, row + 1))
+        return logits.astype(np.float32).reshape(-1)
+
+    def _view(self, place: int, dtype: np.dtype[Any]) -> DeviceArray:
+        address = self._device.address + place * self.size * self._device.item_bytes
+        return DeviceArray(address, (self.size,), dtype.itemsize, dtype, self._device)
+
+
+def cuda_slots(
+    prefix: CudaSession,
+    behind: CudaSession,
+    rows: Sequence[CudaSession],
+    trial: Callable[[], Trial] = Trial.made_up,
+) -> LanguageSlots:
+    """As many slots as the largest of `rows`, graphs of a token of each of several, has room for; else one."""
+    largest = max((session.signature["next_token"][0][0] for session in rows), default=1)
+    shared = SharedMemory.of(prefix, behind, largest)
+    engines = [CudaLanguage(prefix, behind, trial, shared, slot) for slot in range(largest)]
+    slots = LanguageSlots(engines, [CudaRows(session, shared) for session in rows])
+    if largest > 1:
+        slots.settle(_RUNS_TO_SETTLE)
+    return slots
 
 
 class _Inputs:

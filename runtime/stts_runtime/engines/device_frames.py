@@ -6,18 +6,16 @@ them; in exchange streams come and go without holding any of the device's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stts_runtime.bundle.contract import FRAME_INPUTS, FRAME_OUTPUTS
 from stts_runtime.engines.cuda_memory import DeviceArray, PinnedArray, Stream
-from stts_runtime.engines.interfaces import IncrementalOutput
-from stts_runtime.errors import EngineError
+from stts_runtime.engines.frames import FrameInput, IncrementalOutput, check_frame, outputs_of_frames
 
 
-class DeviceFrame:
+class DeviceFrames:
     """One variant for frames of streams: its arrays on the device, the same in pinned memory, and a way to run it."""
 
     def __init__(
@@ -33,13 +31,16 @@ class DeviceFrame:
             name: PinnedArray(stream.cuda, array.shape, array.dtype or np.dtype(np.uint16))
             for name, array in arrays.items()
         }
+        self.size = len(self._host["frames"].values)
 
-    def run(self, frame: NDArray[np.uint8], previous: NDArray[np.floating] | None) -> IncrementalOutput:
+    def run(self, looks: Sequence[FrameInput]) -> list[IncrementalOutput]:
         host, stream = self._host, self._stream
-        if frame[None].shape != host["frames"].values.shape:
-            raise EngineError(f"a frame is {frame.shape} and the engine takes {host['frames'].values.shape[1:]}")
-        host["frames"].values[0] = frame
-        host["previous"].values[:] = 0 if previous is None else previous
+        frames = host["frames"].values
+        previous = host["previous"].values.reshape(self.size, -1, host["previous"].values.shape[-1])
+        for row, look in enumerate(looks):
+            check_frame(look.frame, frames.shape[1:])
+            frames[row] = look.frame
+            previous[row] = 0 if look.previous is None else look.previous
         for name in FRAME_INPUTS:
             stream.upload_pinned(self._arrays[name], host[name])
         self._enqueue()
@@ -47,10 +48,5 @@ class DeviceFrame:
             stream.download_pinned(host[name], self._arrays[name])
         stream.synchronize()
         self._after()
-        return self._output()
-
-    def _output(self) -> IncrementalOutput:
-        values = {name: self._host[name].values.copy() for name in FRAME_OUTPUTS}
-        kept = np.zeros(len(values["scores"]), dtype=np.bool_)
-        kept[values["kept_groups"]] = True
-        return IncrementalOutput(values["visual_tokens"], kept, values["scores"], values["change"], values["pooled"])
+        # Copies: the next run overwrites what lies here.
+        return outputs_of_frames({name: host[name].values.copy() for name in FRAME_OUTPUTS}, self.size)

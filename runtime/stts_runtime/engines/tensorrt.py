@@ -29,8 +29,9 @@ from stts_runtime.bundle.contract import (
 from stts_runtime.bundle.manifest import Graph, compilable
 from stts_runtime.device import Device, this_device
 from stts_runtime.engines.cuda_memory import Stream, load_cuda
-from stts_runtime.engines.device_frames import DeviceFrame
+from stts_runtime.engines.device_frames import DeviceFrames
 from stts_runtime.engines.interfaces import VisionOutput, check_choice
+from stts_runtime.engines.slots import LanguageSlots
 from stts_runtime.engines.tensorrt_context import LoadedEngine
 from stts_runtime.engines.tensorrt_language import TensorRtLanguage
 from stts_runtime.errors import BundleError, EngineError
@@ -71,12 +72,13 @@ class TensorRtBackend:
         loaded, passport = _load_engine(bundle, vision_part(variant), self, names)
         return TensorRtVision(loaded, bundle.manifest.budget(record), passport.lowering)
 
-    def load_frame(self, bundle: Bundle, variant: str) -> DeviceFrame:
+    def load_frames(self, bundle: Bundle, variant: str, most: int = 1) -> list[DeviceFrames]:  # noqa: ARG002
+        """One frame at a time: no engine is compiled for more."""
         loaded, _ = _load_engine(bundle, vision_part(variant), self, [*FRAME_INPUTS, *FRAME_OUTPUTS])
         arrays = {one: loaded.array(one) for one in (*FRAME_INPUTS, *FRAME_OUTPUTS)}
         context = loaded.context()
         context.bind(arrays)
-        return DeviceFrame(loaded.stream, arrays, context.repeated(), loaded.keep_kernels)
+        return [DeviceFrames(loaded.stream, arrays, context.repeated(), loaded.keep_kernels)]
 
     def load_language(self, bundle: Bundle) -> TensorRtLanguage:
         model = bundle.manifest.language
@@ -87,6 +89,10 @@ class TensorRtBackend:
         in_place = model.graphs[passport.lowering].caches_in_place
         image_patch_id = bundle.manifest.prompt.image_patch_id
         return TensorRtLanguage(loaded, image_patch_id, passport.lowering, caches_in_place=in_place)
+
+    def load_slots(self, bundle: Bundle, most: int) -> LanguageSlots:  # noqa: ARG002
+        """One answer at a time: no engine is compiled for more."""
+        return LanguageSlots([self.load_language(bundle)])
 
     def _store(self, bundle: Bundle) -> EngineStore:
         return self.store or EngineStore(bundle.folder)

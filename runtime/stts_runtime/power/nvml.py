@@ -88,6 +88,16 @@ class NvmlSource:
 
 def open_nvml() -> NvmlSource:
     """The GPU that this process computes on. Raises `NoSourceError`."""
+    nvml, handle = nvml_of_this_gpu()
+    try:
+        return NvmlSource(nvml, handle)
+    except NoSourceError:
+        nvml.nvmlShutdown()
+        raise
+
+
+def nvml_of_this_gpu() -> tuple[Any, Any]:
+    """The module, started, and its handle of the GPU that this process computes on. Raises `NoSourceError`."""
     try:
         nvml: Any = import_module(_MODULE)
     except ImportError:
@@ -98,7 +108,7 @@ def open_nvml() -> NvmlSource:
         raise NoSourceError(f"NVML does not start ({error})") from None
     gpu = this_device().gpu
     try:
-        return NvmlSource(nvml, _seen_by_cuda(nvml, gpu.number if gpu else 0))
+        return nvml, _seen_by_cuda(nvml, gpu.number if gpu else 0)
     except (nvml.NVMLError, NoSourceError) as error:
         nvml.nvmlShutdown()
         raise NoSourceError(str(error)) from None

@@ -9,7 +9,7 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.contract import vision_part
 from stts_runtime.bundle.manifest import Graph
 from stts_runtime.engines import Backend, FrameEngine, LanguageEngine, VisionEngine
-from stts_runtime.engines.interfaces import IncrementalVision
+from stts_runtime.engines.frames import IncrementalVision
 from stts_runtime.proof.streamed import StreamedWindow
 from stts_runtime.references.geometry import Geometry
 
@@ -35,11 +35,12 @@ class EngineParts:
         if variant not in Geometry.of(self.bundle.manifest).streamed:
             return self.backend.load_vision(self.bundle, variant)
         names = {True: KEY_FRAMES, False: variant}
-        return StreamedWindow(IncrementalVision(names, partial(self.backend.load_frame, self.bundle)), self.name)
+        return StreamedWindow(IncrementalVision(names, partial(self.backend.load_frames, self.bundle)), self.name)
 
     def frame(self, variant: str) -> FrameEngine:
         """A variant for streams by itself."""
-        return self.backend.load_frame(self.bundle, variant)
+        (engine,) = self.backend.load_frames(self.bundle, variant)
+        return engine
 
     def language(self) -> LanguageEngine:
         return self.backend.load_language(self.bundle)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from stts_runtime.budget import IncrementalBudget, TokenBudget
 from stts_runtime.bundle.contract import vision_part
-from stts_runtime.engines.interfaces import IncrementalOutput, VisionEngine, VisionOutput
+from stts_runtime.engines.frames import FrameInput, IncrementalOutput
+from stts_runtime.engines.interfaces import VisionEngine, VisionOutput
 from stts_runtime.proof.engine_parts import EngineParts
 from stts_runtime.proof.finding import Finding
 from stts_runtime.proof.streamed import widen
@@ -62,7 +63,7 @@ class VisionCheck:
         engine = self._engine.frame(self.variant)
         previous = example_features(self._geometry.groups, self._geometry.pooled_width)
         for _ in range(self._engine.runs):
-            got = engine.run(case.frames[0], previous)
+            (got,) = engine.run([FrameInput(case.frames[0], previous)])
         assert case.scores is not None
         yield compare_scores(name, self.variant, got.scores[None], case.scores, self.bar)
         if not budget.is_key:

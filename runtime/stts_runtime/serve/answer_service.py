@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from fastapi import Request
 
@@ -54,7 +53,7 @@ class PendingAnswer:
         self._logprobs: list[TokenLogprob] = []
         self._told = self._told_tokens = 0
         asked = replace(asked, form=replace(asked.form, on_logprob=self._logprobs.append))
-        self._job: Job[AnyAnswer] = slot.ask(partial(worker.answer, asked), self.text_stream)
+        self._job: Job[AnyAnswer] = slot.ask(worker.work(asked), self.text_stream)
         self._job.future.add_done_callback(lambda _: _tell(loop, self.chunks, None))
 
     async def answer(self) -> AnyAnswer:

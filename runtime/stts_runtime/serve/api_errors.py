@@ -133,7 +133,7 @@ _MEANING = {
     401: "The token is missing or wrong",
     403: "The request comes from another site's page",
     404: "There is no such thing",
-    409: "Not now: the stream has no picture yet",
+    409: "Not now: the stream has no picture yet, or there is no file to read again",
     408: "The body took too long",
     413: "Larger than allowed",
     429: "Too many questions are open; `Retry-After` says when to ask again",

@@ -14,12 +14,16 @@ from stts_runtime.serve.guard import PUBLIC, Guard
 from stts_runtime.serve.health import ServerMetrics, health_routes
 from stts_runtime.serve.page_routes import PICTURE, page_routes
 from stts_runtime.serve.parts import Parts
+from stts_runtime.serve.reload_route import reload_routes
 from stts_runtime.serve.search_routes import search_routes
 from stts_runtime.serve.settings import ServerSettings
+from stts_runtime.stream.reload import Reloader
 from stts_runtime.tell import Tell
 
 
-def make_app(parts: Parts, settings: ServerSettings, token: str | None, tell: Tell) -> ASGIApp:
+def make_app(
+    parts: Parts, settings: ServerSettings, token: str | None, tell: Tell, reloader: Reloader | None = None
+) -> ASGIApp:
     """`token` is what requests must show; None lets everybody in who reaches the address."""
     # FastAPI's own pages of the schema load their scripts from elsewhere.
     app = FastAPI(title="stts-runtime serve", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
@@ -28,6 +32,7 @@ def make_app(parts: Parts, settings: ServerSettings, token: str | None, tell: Te
     app.include_router(chat_routes(parts.models, parts.answers, parts.uploads, parts.readers, settings))
     app.include_router(search_routes(parts.archives))
     app.include_router(health_routes(parts.queue, parts.metrics))
+    app.include_router(reload_routes(reloader))
     schema = _schema(app, parts, needs_token=token is not None)
     if settings.base_path:
         schema["servers"] = [{"url": settings.base_path}]

@@ -39,8 +39,12 @@ def model_choices(bundle: Bundle, streams: Iterable[str]) -> dict[str, ModelChoi
     return {
         name: ModelChoice(),
         **{f"{name}/keep-{keep:g}": ModelChoice(keep=keep) for keep in bundle.keeps},
-        **{f"{_STREAM}{stream}": ModelChoice(stream=stream) for stream in streams},
+        **stream_choices(streams),
     }
+
+
+def stream_choices(streams: Iterable[str]) -> dict[str, ModelChoice]:
+    return {f"{_STREAM}{stream}": ModelChoice(stream=stream) for stream in streams}
 
 
 def chosen(choices: dict[str, ModelChoice], model: str) -> ModelChoice:

@@ -1,8 +1,9 @@
-"""Where questions wait for the engines. The pipeline's thread, and no other, does what is asked, one at a time.
+"""Where questions wait for the engines. The pipeline's thread, and no other, answers them, beside those of streams.
 
-Behind each question the streams have the engines for as long as it took: half of the time is theirs, whatever is asked.
+What a question needs by itself, a look at its clip and the prefill, stops everything else. Behind it the streams have
+the engines for as long as that took: half of the time is theirs, whatever is asked.
 
-It knows neither HTTP nor engines: a question is a function that is called there.
+It knows neither HTTP nor engines: a question is a course that answers take there.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from stts_runtime import clock
-from stts_runtime.answering import OnToken
+from stts_runtime.answering import AnswerPool, Calls, Conversation, OnToken
 
 _SMOOTHING = 0.2
 _LONGEST_RETRY_SECONDS = 60
@@ -31,10 +33,19 @@ class BusyError(Exception):
         self.retry_seconds, self.closing = retry_seconds, closing
 
 
+@dataclass(frozen=True)
+class Work(Generic[Result]):
+    """What answers a question."""
+
+    course: Callable[[Conversation, OnToken], Calls[Result]]
+    prefers: Callable[[Conversation], bool] = lambda _: False
+    """Whether this conversation has something of it already."""
+
+
 class Job(Generic[Result]):
     """A question that waits, is being answered, or was. Whoever asked may give it up at any time."""
 
-    def __init__(self, work: Callable[[OnToken], Result], on_token: OnToken) -> None:
+    def __init__(self, work: Work[Result], on_token: OnToken) -> None:
         self.future: Future[Result] = Future()
         self._work, self._on_token, self._given_up = work, on_token, False
 
@@ -43,20 +54,26 @@ class Job(Generic[Result]):
         self._given_up = True
         self.future.cancel()
 
-    def run(self, stop: threading.Event) -> bool:
+    def begin(self, answers: AnswerPool, stop: threading.Event) -> bool:
         """In the pipeline's thread; whether there was anything to do. Ends with its next token once `stop` is set."""
         if not self.future.set_running_or_notify_cancel():
             return False
-        try:
-            result = self._work(lambda ids: not stop.is_set() and self._going_on(ids))
-        except Exception as error:  # noqa: BLE001  # whoever asked gets it; no stream ends for it
+
+        def going_on(ids: Sequence[int]) -> bool:
+            return not stop.is_set() and self._going_on(ids)
+
+        def done(result: Result) -> None:
+            if stop.is_set():
+                self.future.set_exception(_closing())
+            else:
+                self.future.set_result(result)
+
+        def failed(error: Exception) -> None:
             # Work that was stopped may say so by an error of its own.
             self.future.set_exception(_closing() if stop.is_set() else error)
-            return True
-        if stop.is_set():
-            self.future.set_exception(_closing())
-        else:
-            self.future.set_result(result)
+
+        course = self._work.course
+        answers.begin(lambda conversation: course(conversation, going_on), done, failed, self._work.prefers)
         return True
 
     def refuse(self) -> None:
@@ -74,7 +91,7 @@ class Slot:
     def __init__(self, queue: EngineQueue) -> None:
         self._queue, self._asked = queue, False
 
-    def ask(self, work: Callable[[OnToken], Result], on_token: OnToken) -> Job[Result]:
+    def ask(self, work: Work[Result], on_token: OnToken) -> Job[Result]:
         """Raises `BusyError` if the server is stopping."""
         job = Job(work, on_token)
         self._queue.put(job)
@@ -91,7 +108,9 @@ class Slot:
 
 
 class EngineQueue:
-    """At most `slots` questions are open at a time. Thread-safe; `run_one` and `wait` are the pipeline's."""
+    """At most `slots` questions are open at a time. Thread-safe; `passed`, `begin_one` and `wait` are the
+    pipeline's.
+    """
 
     def __init__(self, slots: int, stop: threading.Event, shared: bool = False) -> None:
         """Once `stop` is set, what is being answered ends with its next token. `shared`: there are streams."""
@@ -133,17 +152,22 @@ class EngineQueue:
             self._waiting.append(job)
             self._change.notify_all()
 
-    def run_one(self) -> bool:
-        began = self.last_round = clock.now()
+    def passed(self) -> None:
+        self.last_round = clock.now()
+
+    def begin_one(self, answers: AnswerPool) -> bool:
+        began = clock.now()
         with self._change:
             job = self._waiting.popleft() if self._waiting and began >= self._resting_until else None
         if job is None:
             return False
-        if job.run(self._stop):
-            ended = clock.now()
-            self._mean_seconds += _SMOOTHING * (ended - began - self._mean_seconds)
-            self._resting_until = 2 * ended - began if self._shared else 0.0
+        if job.begin(answers, self._stop):
+            self._resting_until = 2 * clock.now() - began if self._shared else 0.0
+            job.future.add_done_callback(lambda _: self._took(clock.now() - began))
         return True
+
+    def _took(self, seconds: float) -> None:
+        self._mean_seconds += _SMOOTHING * (seconds - self._mean_seconds)
 
     def wait(self, seconds: float) -> None:
         rest = self._resting_until - clock.now()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from stts_runtime.answering import FREE, AnswerForm, OnToken, Prefix, Turn
+from stts_runtime.answering import FREE, AnswerForm, Calls, Conversation, OnToken, Prefix, Turn
 from stts_runtime.answering.generation import Stopwatch
 from stts_runtime.budget import KEY_FRAMES
 from stts_runtime.bundle import Bundle
@@ -17,6 +18,7 @@ from stts_runtime.errors import EngineError
 from stts_runtime.overlay import Image
 from stts_runtime.records import Answer, AnyAnswer
 from stts_runtime.serve.api_errors import ApiError
+from stts_runtime.serve.engine_queue import Work
 from stts_runtime.serve.look_cache import LookCache
 from stts_runtime.serve.looks import LookKey, ReadLook
 from stts_runtime.session import Session, Sessions
@@ -47,8 +49,8 @@ class EngineWorker:
     def __init__(self, bundle: Bundle, sessions: Sessions, live: Engines | None, cache: LookCache) -> None:
         """`cache` is one of this bundle's own."""
         self._bundle, self._sessions, self._live, self.cache = bundle, sessions, live, cache
-        self._last: tuple[LookKey, Prefix] | None = None
-        """What the language model's cache held after the last question about a clip or picture."""
+        self._last: dict[Conversation, tuple[LookKey, Prefix]] = {}
+        """What the cache of each conversation held after its last question about a clip or picture."""
         self.variants = answering_variants(bundle)
         self._one_frame = next((name for name in self.variants if bundle.manifest.variants[name].frames == 1), None)
         for name in self.variants:
@@ -89,25 +91,36 @@ class EngineWorker:
     def text(self, ids: Sequence[int]) -> str:
         return self._sessions.conversation.text(ids)
 
-    def answer(self, asked: Asked, on_token: OnToken) -> AnyAnswer:
+    def work(self, asked: Asked) -> Work[AnyAnswer]:
+        """What answers it."""
+        return Work(partial(self._answering, asked), partial(self._holds, asked.about))
+
+    def _holds(self, about: Channel | ReadLook, conversation: Conversation) -> bool:
+        last = self._last.get(conversation)
+        return last is not None and isinstance(about, ReadLook) and last[0] == about.key
+
+    def _answering(self, asked: Asked, conversation: Conversation, on_token: OnToken) -> Calls[AnyAnswer]:
         if isinstance(asked.about, Channel):
-            return asked.about.answer_now(asked.text, asked.max_tokens, on_token, asked.form)
+            about = asked.about.answering_now(conversation, asked.text, asked.max_tokens, on_token, asked.form)
+            return (yield from about)
         try:
-            return self._about_look(asked.about, asked, on_token)
+            return (yield from self._about_look(asked.about, asked, conversation, on_token))
         except EngineError:
             # Whatever it was, it is not answered from again.
-            self._last = None
+            self._last.pop(conversation, None)
             self.cache.drop("visual_tokens", asked.about.key)
             raise
 
-    def _about_look(self, look: ReadLook, asked: Asked, on_token: OnToken) -> Answer:
+    def _about_look(self, look: ReadLook, asked: Asked, conversation: Conversation, on_token: OnToken) -> Calls[Answer]:
         session = None if look.variant == KEY_FRAMES else self._sessions.of(look.variant)
         stopwatch = Stopwatch()
         with stopwatch.stage("vision"):
             vision, reused = self._seen(look, session)
         spent = {"read": asked.read_milliseconds, **stopwatch.milliseconds}
-        conversation, prefix = self._sessions.conversation, self._prefilled(look, vision)
-        reply = conversation.ask(prefix, asked.text, asked.max_tokens, on_token, asked.form, asked.history)
+        prefix = self._prefilled(look, vision, conversation)
+        reply = yield from conversation.asking(
+            prefix, asked.text, asked.max_tokens, on_token, asked.form, asked.history
+        )
         if session is not None:
             return session.record(look.window, vision, reply, spent, look.notes, reused_vision=reused)
         return Answer.about(
@@ -137,14 +150,14 @@ class EngineWorker:
         # What was just computed lies where the language engine has the shortest way to it.
         return (fresh[0] if fresh else kept), reused
 
-    def _prefilled(self, look: ReadLook, vision: VisionOutput) -> Prefix:
-        """As it is in the language model's cache, if the question before was about the same look."""
-        conversation = self._sessions.conversation
-        if self._last is None or self._last[0] != look.key or not conversation.holds(self._last[1]):
-            self._last = None
+    def _prefilled(self, look: ReadLook, vision: VisionOutput, conversation: Conversation) -> Prefix:
+        """As it is in the conversation's cache, if its question before was about the same look."""
+        last = self._last.pop(conversation, None)
+        if last is None or last[0] != look.key or not conversation.holds(last[1]):
             times = look.window.times_seconds.tolist()
-            self._last = look.key, conversation.watch(vision.visual_tokens, times, vision.kept)
-        return self._last[1]
+            last = look.key, conversation.watch(vision.visual_tokens, times, vision.kept)
+        self._last[conversation] = last
+        return last[1]
 
     def _key_frame(self, window: Window) -> VisionOutput:
         """A stream's first frame is a window of one frame that is kept whole."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
+import re
+import secrets
 from urllib.parse import urlsplit
 
 from fastapi import HTTPException
@@ -21,7 +23,7 @@ from stts_runtime.errors import UserError
 from stts_runtime.serve.api_errors import ApiError, error_response
 from stts_runtime.serve.forwarded import Outside, from_outside
 from stts_runtime.serve.settings import PAGE_FILES, ServerSettings
-from stts_runtime.tell import Tell
+from stts_runtime.tell import Tell, tell_event
 from stts_runtime.text import shortened
 
 UPLOADS = "/v1/files"
@@ -30,6 +32,8 @@ PUBLIC = frozenset({"/", *(f"/{name}" for name in PAGE_FILES), "/healthz", "/rea
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _LONGEST_ADDRESS = 64
+_REQUEST_ID = "x-request-id"
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 BODY_SECONDS = 120.0
 """For the body of a request: 64 MB over 5 Mbit/s."""
 _FORM_BYTES = 10_000
@@ -77,7 +81,7 @@ class Guard:
             await self._let_in(request, outside)
         finally:
             self._open -= 1
-            self._count(scope, outside, request.status, clock.now() - began)
+            self._count(request, outside, clock.now() - began)
 
     def _below_base(self, scope: Scope) -> Scope:
         """A proxy may have left the base path in front, or not."""
@@ -133,13 +137,17 @@ class Guard:
         origin = headers.get("origin")
         return self._token is not None or origin is None or origin.partition("://")[2] == outside.host
 
-    def _count(self, scope: Scope, outside: Outside, status: int, seconds: float) -> None:
+    def _count(self, request: _Watched, outside: Outside, seconds: float) -> None:
+        scope, status = request.scope, request.status or 499
         route = getattr(scope.get("route"), "path", "other")
-        self._requests.labels(route, str(status or 499)).inc()
+        self._requests.labels(route, str(status)).inc()
         if self._log is not None:
             # Without the query, which may hold anything.
             client = shortened(outside.client, _LONGEST_ADDRESS) or "-"
-            self._log(f"{client} {scope['method']} {scope['path']} {status or 499} {seconds * 1000:.0f} ms")
+            method, path, spent = scope["method"], scope["path"], round(seconds * 1000)
+            text = f"{client} {method} {path} {status} {spent} ms, request {request.id}"
+            known = {"client": client, "method": method, "path": path, "status": status, "milliseconds": spent}
+            tell_event(self._log, "info", text, request_id=request.id, **known)
 
 
 class _UnreadBodyError(HTTPException):
@@ -152,6 +160,7 @@ class _Watched:
     def __init__(self, scope: Scope, receive: Receive, send: Send, most_bytes: int) -> None:
         self.scope, self._receive, self._send = scope, receive, send
         self.most_bytes, self._bytes = most_bytes, 0
+        self.id = _request_id(scope)
         self.status = 0
         """0 until the answer begins."""
         self._is_whole = False
@@ -184,7 +193,14 @@ class _Watched:
             for name, value in _HEADERS.items():
                 headers[name] = value
             headers.setdefault("Cache-Control", "no-store")
+            headers[_REQUEST_ID] = self.id
         await self._send(message)
+
+
+def _request_id(scope: Scope) -> str:
+    """What the client or a proxy calls this request, if it can stand in a line; else a new one."""
+    given = Headers(scope=scope).get(_REQUEST_ID, "")
+    return given if _ID.fullmatch(given) else secrets.token_hex(8)
 
 
 def _host_of(header: str) -> str:

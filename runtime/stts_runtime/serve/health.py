@@ -17,6 +17,7 @@ from stts_runtime.serve.engine_queue import EngineQueue
 from stts_runtime.serve.events import EventBroker
 from stts_runtime.serve.look_cache import KINDS, LookCache
 from stts_runtime.stream.metrics import StreamMetrics
+from stts_runtime.tell import UNRESPONSIVE_SECONDS
 
 
 class ServerMetrics:
@@ -55,10 +56,6 @@ class _CacheMetrics(Collector):
         yield from (size, entries, looked_up)
 
 
-_STUCK_SECONDS = 60.0
-"""Without a round of the pipeline. One question about a long clip may take a while on a slow machine."""
-
-
 class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
@@ -75,7 +72,7 @@ def health_routes(queue: EngineQueue, metrics: StreamMetrics) -> APIRouter:
     async def readyz() -> Health:
         """Whether the engines' thread moves. Never needs a token."""
         pause = clock.now() - queue.last_round
-        if pause > _STUCK_SECONDS:
+        if pause > UNRESPONSIVE_SECONDS:
             raise ApiError(503, f"the engines' thread has not come by for {pause:.0f} s", retry=10)
         return Health()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pydantic import BaseModel
@@ -75,8 +74,8 @@ class _Newest:
 class StreamView:
     """One stream's. Written by the pipeline's thread, read by others."""
 
-    def __init__(self, channel: Channel, questions: Iterable[str]) -> None:
-        self.channel, self._questions = channel, list(questions)
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
         self._newest: _Newest | None = None
         self._looks: deque[LookRecord] = deque(maxlen=_LOOKS)
         self._answers: deque[StreamAnswer] = deque(maxlen=_ANSWERS)
@@ -135,7 +134,7 @@ class StreamView:
             reason=status.reason,
             since_seconds=round(now - status.since, 1),
             reconnections=source.reconnections,
-            questions=self._questions,
+            questions=list(self.channel.questions),
             looked_seconds_ago=None if newest is None else round(now - newest.looked, 1),
             looks=looks,
             answers=answers,
@@ -149,9 +148,13 @@ class Hub:
         self.events = EventBroker()
         self.streams: dict[str, StreamView] = {}
 
-    def watch(self, channel: Channel, questions: Iterable[str]) -> None:
-        """Before the pipeline runs."""
-        self.streams[channel.name] = StreamView(channel, questions)
+    def watch(self, channel: Channel) -> None:
+        """Before the pipeline runs, or between two rounds; others may look at the streams meanwhile."""
+        self.streams = {**self.streams, channel.name: StreamView(channel)}
+
+    def forget(self, stream: str) -> None:
+        """As `watch`."""
+        self.streams = {name: view for name, view in self.streams.items() if name != stream}
 
     def saw(self, channel: Channel, look: Look) -> None:
         record = self.streams[channel.name].saw(look)
@@ -159,7 +162,8 @@ class Hub:
 
     def said(self, record: Record) -> None:
         if isinstance(record, StreamAnswer):
-            self.streams[record.stream].said(record)
+            if view := self.streams.get(record.stream):
+                view.said(record)
             self.events.publish(Event("answer", record.model_dump_json()))
         else:
             self.events.publish(Event("state", record.model_dump_json()))

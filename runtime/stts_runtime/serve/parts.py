@@ -11,7 +11,7 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.records import ScorerRecord
 from stts_runtime.serve import media
 from stts_runtime.serve.answer_service import AnswerService
-from stts_runtime.serve.chat_request import ModelChoice, model_choices
+from stts_runtime.serve.chat_request import ModelChoice, model_choices, stream_choices
 from stts_runtime.serve.engine_queue import EngineQueue
 from stts_runtime.serve.engine_worker import EngineWorker
 from stts_runtime.serve.hub import Hub
@@ -21,6 +21,7 @@ from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.serve.uploads import Uploads
 from stts_runtime.stream.channel import Channel
 from stts_runtime.stream.metrics import StreamMetrics
+from stts_runtime.stream.plan import StreamPlan
 
 _READERS = 2
 """Clips that are decoded at a time."""
@@ -54,8 +55,8 @@ class Parts:
     ) -> Parts:
         """`folder` is for uploads."""
         settings, hub = config.serve, Hub()
-        for channel, entry in zip(channels, config.streams, strict=True):
-            hub.watch(channel, config.asking(entry).questions)
+        for channel in channels:
+            hub.watch(channel)
         queue, uploads = (
             EngineQueue(settings.limits.open_questions, stop, shared=bool(channels)),
             Uploads(folder, settings.limits),
@@ -64,6 +65,19 @@ class Parts:
         answers = AnswerService(bundle, queue, worker, hub, uploads, readers, worker.cache, settings)
         models = model_choices(bundle, hub.streams)
         return cls(bundle, settings, queue, worker, hub, uploads, readers, answers, models, metrics, config.archives)
+
+    def added(self, channel: Channel, plan: StreamPlan) -> None:  # noqa: ARG002  # every observer gets both
+        """In the pipeline's thread, as the next."""
+        self.hub.watch(channel)
+        self.models.update(stream_choices([channel.name]))
+        # Pages read the state anew where events end.
+        self.hub.events.close()
+
+    def removed(self, stream: str) -> None:
+        self.hub.forget(stream)
+        for name in stream_choices([stream]):
+            self.models.pop(name, None)
+        self.hub.events.close()
 
     def close(self) -> None:
         """Whoever waits is told that the server stops."""

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from stts_runtime.errors import SttsError, UserError
 from stts_runtime.serve import connections
 from stts_runtime.serve.connections import BoundedListener, PatientProtocol
-from stts_runtime.stream.config import Listen
+from stts_runtime.stream.config_fields import Listen
 
 _GRACE_SECONDS = 3
 """For answers under way when the server stops."""

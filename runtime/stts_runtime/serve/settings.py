@@ -13,7 +13,8 @@ from stts_runtime.serve.forwarded import Network
 from stts_runtime.settings import Bytes, Seconds, Settings, parse_bytes
 from stts_runtime.sinks.config import ArchiveConfig
 from stts_runtime.sinks.secret import Secret
-from stts_runtime.stream.config import Cameras, Listen, Sinks
+from stts_runtime.stream.config import Cameras
+from stts_runtime.stream.config_fields import Listen, Sinks
 
 Count = Annotated[int, Field(ge=1)]
 PAGE_FILES = ("page.css", "page.js", "points.js", "search.css", "search.js")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from stts_runtime.places import check_makeable, check_writable
 from stts_runtime.records import Record
 from stts_runtime.sinks.archive import ArchiveSink
 from stts_runtime.sinks.config import (
@@ -58,6 +59,15 @@ def open_sink(spec: str | SinkConfig, state: Callable[[], Path], tell: Tell) -> 
     if isinstance(config, ArchiveConfig):
         return ArchiveSink(config, tell)
     return _spooled(config, state(), tell)
+
+
+def check_sink(config: SinkConfig, state: Callable[[], Path]) -> None:
+    """Raises what `open_sink` would, as far as it is known without opening it. Secrets are read, nothing is sent."""
+    if isinstance(config, FileConfig | ArchiveConfig):
+        check_writable(Path(config.to))
+    elif not isinstance(config, ScreenConfig):
+        _courier(config).close()
+        check_makeable(state())
 
 
 def _spooled(config: WebhookConfig | MqttConfig, state: Path, tell: Tell) -> SpooledSink:

@@ -83,6 +83,7 @@ class SpooledSink:
 
     @property
     def backlog(self) -> Backlog:
+        """For any thread."""
         return replace(self._spool.backlog, refused=self._refusals)
 
     def write(self, record: Record) -> None:

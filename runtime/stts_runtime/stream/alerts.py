@@ -93,7 +93,7 @@ class Alarm:
     """One question's. Not thread-safe."""
 
     def __init__(self, rule: AlertRule) -> None:
-        self._rule = rule
+        self.rule = rule
         self._on, self._number = False, 0
         self._in_a_row = 0
         self._raised: float | None = None
@@ -101,28 +101,28 @@ class Alarm:
 
     def judge(self, probabilities: Mapping[str, float], now: float) -> AlertRecord:
         """What the next answer, with its probabilities by choice, means; `now` is on the clock of `clock.now`."""
-        rule, probability = self._rule, probabilities[self._rule.condition.choice]
+        rule, probability = self.rule, probabilities[self.rule.condition.choice]
         change = self._cleared(probability, now) if self._on else self._begun(probability, now)
         return AlertRecord(
             rule=str(rule.condition), on=self._on, change=change, number=self._number, probability=round(probability, 6)
         )
 
     def _begun(self, probability: float, now: float) -> Literal["raised"] | None:
-        self._in_a_row = self._in_a_row + 1 if self._rule.condition.holds(probability) else 0
-        soon = self._raised is not None and now - self._raised < self._rule.once_per
-        if self._in_a_row < self._rule.answers or soon:
+        self._in_a_row = self._in_a_row + 1 if self.rule.condition.holds(probability) else 0
+        soon = self._raised is not None and now - self._raised < self.rule.once_per
+        if self._in_a_row < self.rule.answers or soon:
             return None
         self._on, self._raised, self._calm_since = True, now, None
         self._number += 1
         return "raised"
 
     def _cleared(self, probability: float, now: float) -> Literal["cleared"] | None:
-        if not self._rule.condition.is_beyond(self._rule.clears_at, probability):
+        if not self.rule.condition.is_beyond(self.rule.clears_at, probability):
             self._calm_since = None
             return None
         if self._calm_since is None:
             self._calm_since = now
-        if now - self._calm_since < self._rule.hold:
+        if now - self._calm_since < self.rule.hold:
             return None
         self._on, self._in_a_row = False, 0
         return "cleared"

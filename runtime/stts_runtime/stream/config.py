@@ -2,79 +2,33 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
+import platform
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from stts_runtime.answering.form import checked_choices
-from stts_runtime.bundle.manifest import Novelty
 from stts_runtime.engines import EngineName
 from stts_runtime.errors import UserError
 from stts_runtime.mistakes import mistakes
 from stts_runtime.settings import Seconds, Settings
-from stts_runtime.sinks.config import AnySink, ScreenConfig, SinkConfig
+from stts_runtime.sinks.config import ScreenConfig, SinkConfig
 from stts_runtime.stream.alerts import AlertRule
-
-
-def _list_of(example: str) -> Callable[[object], object]:
-    def check(given: object) -> object:
-        if not isinstance(given, list | tuple):
-            raise ValueError(f"it should be a list, even of one: {example}")
-        return given
-
-    return check
-
-
-_RULE = re.compile(r"\s*novelty\s*(?:>\s*(\d+(?:\.\d+)?|\.\d+)\s*)?")
-
-
-class When(Settings):
-    """An answer is due when the novelty of a frame is above `novelty`, in 0..1; None: above what the bundle says."""
-
-    novelty: float | None = Field(ge=0, lt=1)
-
-    def above(self, novelty: Novelty) -> float:
-        return novelty.news if self.novelty is None else self.novelty
-
-    @model_validator(mode="before")
-    @classmethod
-    def _parsed(cls, given: object) -> object:
-        if isinstance(given, When):
-            return given
-        found = _RULE.fullmatch(given) if isinstance(given, str) else None
-        if found is None:
-            raise ValueError("it should be novelty, or novelty>NUMBER with a number from 0 to 1: novelty>0.3")
-        return {"novelty": None if found[1] is None else float(found[1])}
-
-
-def _camera_number(given: object) -> object:
-    return str(given) if isinstance(given, int) and given >= 0 else given
-
-
-def _named(given: object) -> object:
-    if given == "":
-        raise ValueError("it should be a path, and it is empty")
-    return given
-
-
-def _each_once(questions: tuple[str, ...]) -> tuple[str, ...]:
-    """As `Batch` asks them: a question has one answer, and one alarm."""
-    return tuple(dict.fromkeys(questions))
-
-
-Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
-Questions = Annotated[tuple[Question, ...], BeforeValidator(_list_of('["What moves?"]')), AfterValidator(_each_once)]
-Sinks = Annotated[tuple[AnySink, ...], BeforeValidator(_list_of('["answers.jsonl"]'))]
-Place = Annotated[Path, BeforeValidator(_named)]
-SourceText = Annotated[str, BeforeValidator(_camera_number), StringConstraints(min_length=1)]
-"""A number is that of a camera: 0 is /dev/video0."""
+from stts_runtime.stream.config_fields import (
+    AUTO,
+    Choices,
+    Label,
+    Listen,
+    Name,
+    Place,
+    Questions,
+    Sinks,
+    SourceText,
+    When,
+    list_of,
+)
 
 
 def _home() -> Path:
@@ -85,20 +39,6 @@ def _home() -> Path:
             "what waits to be delivered needs a folder, and this user has no home: set `state:` in the configuration "
             "file, or STATE_DIRECTORY or XDG_STATE_HOME in the environment"
         ) from None
-
-
-def _choices(given: object) -> object:
-    """None and an empty list are none, so that a stream can do without those of the file."""
-    if given is None or given in ((), []):
-        return ()
-    try:
-        return checked_choices(given, "")
-    except UserError as error:
-        words = str(error)
-        raise ValueError(words if words.startswith("[") else f"it{words}") from None
-
-
-Choices = Annotated[tuple[str, ...], BeforeValidator(_choices)]
 
 
 class Asking(Settings):
@@ -117,16 +57,18 @@ class Asking(Settings):
     """An answer comes after so long though nothing is new; None waits for ever."""
     shortest_pause: Seconds = 0.0
     """No answer comes sooner after the last one, whatever is new."""
+    deadline: Annotated[Seconds, Field(gt=0)] | None = None
+    """Seconds from the frame for which an answer is due to its first token: who has less time left is answered first,
+    and an answer that cannot begin by then is left out. None: it waits."""
     sinks: Sinks = (ScreenConfig(),)
+    site: Label | None = None
+    """Where it stands; in records."""
 
     @model_validator(mode="after")
     def _pauses_in_order(self) -> Asking:
         if self.longest_pause is not None and self.longest_pause < self.shortest_pause:
             raise ValueError("longest_pause should not be below shortest_pause")
         return self
-
-
-_HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_.-]{1,253}", re.ASCII)
 
 
 def _against_choices(asking: Asking) -> str | None:
@@ -143,31 +85,6 @@ def _against_choices(asking: Asking) -> str | None:
     )
 
 
-class Listen(Settings):
-    """Where metrics can be fetched; in a file `ADDRESS:PORT`."""
-
-    address: str
-    port: Annotated[int, Field(ge=0, le=65535)]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _parsed(cls, given: object) -> object:
-        address, colon, port = given.rpartition(":") if isinstance(given, str) else ("", "", "")
-        if not (address and colon and port.isdecimal()):
-            raise ValueError("it should be ADDRESS:PORT: 127.0.0.1:9109")
-        return {"address": _address(address.strip("[]")), "port": port}
-
-
-def _address(given: str) -> str:
-    """A name, or an address that is one: what looks like neither is looked up nowhere."""
-    if not _HOST_NAME.fullmatch(given):
-        try:
-            ipaddress.ip_address(given)
-        except ValueError:
-            raise ValueError(f"{given!r} is neither an address of this machine nor a name of it") from None
-    return given
-
-
 class StreamEntry(Asking):
     """A camera, stream or file. What it does not set of `Asking`, the file's own setting decides."""
 
@@ -175,7 +92,7 @@ class StreamEntry(Asking):
     source: SourceText
 
 
-Streams = Annotated[tuple[StreamEntry, ...], BeforeValidator(_list_of("[{name: gate, source: rtsp://HOST/PATH}]"))]
+Streams = Annotated[tuple[StreamEntry, ...], BeforeValidator(list_of("[{name: gate, source: rtsp://HOST/PATH}]"))]
 
 
 class Cameras(Asking):
@@ -195,6 +112,12 @@ class Cameras(Asking):
     """Of RTSP."""
     nvdec: bool = False
     """Decode on the GPU what it can decode; see `LiveSettings`."""
+    host: Label | None = None
+    """This machine's name in records; `auto`: that which it has."""
+    clock_times: bool = False
+    """Whether answers have the times of their frames by the clock too."""
+    batch: Annotated[int, Field(ge=1, le=64)] | None = None
+    """The most frames, and answers, that go through the engines at once; None: as many as there are streams."""
     metrics: Listen | None = None
     preview: Place | None = None
     """A folder for videos of what was kept, one series a stream."""
@@ -210,6 +133,15 @@ class Cameras(Asking):
                 for field, info in Asking.model_fields.items()
             }
         )
+
+    @property
+    def host_name(self) -> str | None:
+        return platform.node() if self.host == AUTO else self.host
+
+    @property
+    def at_once(self) -> int:
+        """How many frames, and answers, may go through the engines at once."""
+        return max(1, len(self.streams)) if self.batch is None else self.batch
 
     @property
     def all_sinks(self) -> tuple[SinkConfig, ...]:

@@ -1,8 +1,10 @@
-"""Many streams on one engine: every round each stream has one look, and the one that waited longest one answer.
+"""Many streams on one pair of engines. A round is a look at the newest frames, the beginning of one answer, and a token
+or more for every answer that is under way.
 
-So a frame waits at most for one look of every stream and one answer, whatever the others do, and for one errand where
-there are such: questions of others that use the same engines. Under overload live
-sources hand on their freshest frame and the looks that were missed are counted; an answer that waits is about the
+Frames that are there go through the vision engine together, and answers decode together; nothing waits for companions.
+So a frame waits at most for one look at others and one window's prefill, and as long again for tokens. Who has to be
+answered first begins first; questions of others, which use the same engines, have every second turn. Under overload
+live sources hand on their freshest frame and the looks that were missed are counted; an answer that waits is about the
 window as it is when its turn comes.
 """
 
@@ -12,16 +14,20 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
+from stts_runtime.answering import AnswerPool
 from stts_runtime.errors import SinkError
 from stts_runtime.records import Record, StreamAnswer, StreamEvent, now
+from stts_runtime.service_manager import ServiceManager
 from stts_runtime.sinks.open import Sink
-from stts_runtime.sources.source import Status
+from stts_runtime.sources.source import Frame, Status
 from stts_runtime.stream.alerts import AlertFilter
 from stts_runtime.stream.channel import Channel, Look
+from stts_runtime.stream.orders import Labels
+from stts_runtime.stream.watcher import see_together
 from stts_runtime.tell import Seldom, Tell
 
 if TYPE_CHECKING:
@@ -39,10 +45,17 @@ class Delivery:
         alerts: AlertFilter | None = None,
     ) -> None:
         """`sinks` by stream; `alerts` says which records they get, None: all."""
-        self._sinks, self._metrics, self._alerts = sinks, metrics, alerts
-        self._say = {sink.name: Seldom(tell) for of_stream in sinks.values() for sink in of_stream}
+        self._tell, self._metrics = tell, metrics
+        self._say: dict[str, Seldom] = {}
         self.lost: Counter[str] = Counter()
         """Records that a sink did not take, by its name."""
+        self.route(sinks, alerts)
+
+    def route(self, sinks: Mapping[str, Sequence[Sink]], alerts: AlertFilter | None) -> None:
+        """As when it was made, from the next record on."""
+        self._sinks, self._alerts = sinks, alerts
+        names = {sink.name for of_stream in sinks.values() for sink in of_stream}
+        self._say = {name: self._say.get(name) or Seldom(self._tell) for name in names}
 
     def saw(self, channel: Channel, look: Look) -> None:
         """Sinks take words, and no pictures."""
@@ -50,7 +63,8 @@ class Delivery:
     def said(self, record: Record) -> None:
         if self._alerts is not None and not self._alerts.passes(record):
             return
-        for sink in self._sinks[record.stream]:
+        # A source that was taken out may say one thing more.
+        for sink in self._sinks.get(record.stream, ()):
             self._write(sink, record)
 
     def _write(self, sink: Sink, record: Record) -> None:
@@ -75,14 +89,29 @@ class Listener(Protocol):
     def said(self, record: Record) -> None: ...
 
 
+class Beats:
+    """A listener: with many streams a round takes long, and the engines are alive all the same."""
+
+    def __init__(self, manager: ServiceManager) -> None:
+        self._manager = manager
+
+    def saw(self, channel: Channel, look: Look) -> None:  # noqa: ARG002  # whatever it is, it came
+        self._manager.beat()
+
+    def said(self, record: Record) -> None:  # noqa: ARG002
+        self._manager.beat()
+
+
 class Events:
     """Changes of state from the sources' threads, for the pipeline's."""
 
     def __init__(self) -> None:
         self._waiting: queue.SimpleQueue[StreamEvent] = queue.SimpleQueue()
 
-    def of(self, stream: str, status: Status) -> None:
-        self._waiting.put(StreamEvent(stream=stream, created=now(), state=status.state.value, reason=status.reason))
+    def of(self, stream: str, status: Status, labels: Labels = Labels()) -> None:  # noqa: B008  # it is frozen
+        state, reason = status.state.value, status.reason
+        event = StreamEvent(stream=stream, created=now(), state=state, reason=reason, **labels.of_event())
+        self._waiting.put(event)
 
     def drain(self) -> list[StreamEvent]:
         events = []
@@ -93,15 +122,27 @@ class Events:
 
 
 class BackgroundJobs(Protocol):
-    """Work that others want done with the engines, in the pipeline's thread."""
+    """Questions of others that want the engines, in the pipeline's thread."""
 
-    def run_one(self) -> bool:
-        """Does what waited longest, and says whether there was anything."""
+    def begin_one(self, answers: AnswerPool) -> bool:
+        """Begins what waited longest, and says whether there was anything. There is room for it."""
+        ...
+
+    def passed(self) -> None:
+        """Once a round, also where there is no room."""
         ...
 
     def wait(self, seconds: float) -> None:
         """Until there is something to do, and no longer than that."""
         ...
+
+
+def nobody(_: str, __: int) -> None:
+    """Where batches are not counted."""
+
+
+_LOOKS_A_ROUND = 8
+"""At the most: answers that are under way wait for them."""
 
 
 class Pipeline:
@@ -113,32 +154,50 @@ class Pipeline:
         events: Events,
         listeners: Sequence[Listener],
         background_jobs: BackgroundJobs | None = None,
+        answers: AnswerPool | None = None,
+        on_batch: Callable[[str, int], None] = nobody,
     ) -> None:
-        self._channels, self._events, self._listeners = list(channels), events, list(listeners)
-        self._background_jobs = background_jobs
+        """`answers` are those of the channels' engines, which need not be given where there are channels. `on_batch`
+        hears how many `looks` and `answers` went together.
+        """
+        self._events, self._listeners = events, list(listeners)
+        self.channels = list(channels)
+        """May be changed between two rounds."""
+        self._background_jobs, self._on_batch = background_jobs, on_batch
+        self.answers = answers or channels[0].watcher.engines.answers
+        """Also between two rounds, with nothing under way."""
+        self._first, self._others_turn = 0, False
 
-    def run(self, stop: threading.Event) -> None:
-        """Closes the sources whatever happens. What is being answered when `stop` is set is finished first."""
+    def run(self, stop: threading.Event, between: Callable[[], bool] = lambda: False) -> None:
+        """Closes the sources whatever happens. What is being answered when `stop` is set is finished first.
+
+        `between` is called between two rounds, and says whether there is more to come than the streams that there are.
+        """
         try:
-            while not stop.is_set() and self.step():
-                pass
+            while not stop.is_set():
+                going_on = self.step()
+                if not (between() or going_on):
+                    break
+                if not going_on:
+                    self._rest()
+            self.answers.finish()
         finally:
             self.close()
 
     def close(self) -> None:
         """Closes the sources, and tells what is left to tell."""
-        for channel in self._channels:
+        for channel in self.channels:
             channel.source.close()
-        self._tell(self._events.drain())
+        self.tell(self._events.drain())
 
     def step(self) -> bool:
-        """One look each, one answer and one errand; whether there is anything left to do."""
-        ended = self._background_jobs is None and all(channel.over for channel in self._channels)
-        looked = [self._look(channel) for channel in self._channels]
-        answered = self._answer()
-        self._tell(self._events.drain())
-        ran = self._background_jobs is not None and self._background_jobs.run_one()
-        if any(looked) or answered or ran:
+        """One round; whether there is anything left to do."""
+        ended = self._background_jobs is None and all(channel.over for channel in self.channels)
+        began = time.perf_counter()
+        worked = [self._look(), self._begin()]
+        worked.append(self._decode(time.perf_counter() - began))
+        self.tell(self._events.drain())
+        if any(worked):
             return True
         if not ended:
             self._rest()
@@ -150,22 +209,64 @@ class Pipeline:
         else:
             time.sleep(_IDLE_SECONDS)
 
-    def _look(self, channel: Channel) -> bool:
-        look = channel.look()
-        if look is None:
+    def _look(self) -> bool:
+        """At the newest frames of streams that have one, some at once, beginning behind those of the last round."""
+        due: list[tuple[Channel, Frame]] = []
+        for _ in self.channels:
+            channel = self.channels[self._first % len(self.channels)]
+            self._first += 1
+            if (frame := channel.due_frame()) is not None:
+                due.append((channel, frame))
+            if len(due) == _LOOKS_A_ROUND:
+                break
+        if not due:
             return False
-        for listener in self._listeners:
-            listener.saw(channel, look)
+        self._on_batch("looks", len(due))
+        seen = see_together([(channel.watcher, frame) for channel, frame in due])
+        for (channel, frame), one in zip(due, seen, strict=True):
+            look = channel.looked(frame, one)
+            for listener in self._listeners:
+                listener.saw(channel, look)
         return True
 
-    def _answer(self) -> bool:
-        wanting = [channel for channel in self._channels if channel.wanted is not None]
+    def _begin(self) -> bool:
+        """One answer, if there is room: of a stream and of somebody who asked by turns."""
+        if self._background_jobs is not None:
+            self._background_jobs.passed()
+        for channel in self.channels:
+            channel.give_up_late()
+        if not self.answers.has_room:
+            return False
+        if self._others_turn:
+            return self._begin_other() or self._begin_stream()
+        return self._begin_stream() or self._begin_other()
+
+    def _begin_stream(self) -> bool:
+        wanting = [channel for channel in self.channels if channel.wanted is not None]
         if not wanting:
             return False
-        self._tell(min(wanting, key=lambda channel: channel.answered_seconds).answer())
+        first = min(wanting, key=lambda channel: (channel.due_by, channel.answered_seconds))
+        self._others_turn = True
+        self.answers.begin(first.answering, self.tell)
         return True
 
-    def _tell(self, records: Sequence[StreamAnswer] | Sequence[StreamEvent]) -> None:
+    def _begin_other(self) -> bool:
+        self._others_turn = False
+        return self._background_jobs is not None and self._background_jobs.begin_one(self.answers)
+
+    def _decode(self, seconds: float) -> bool:
+        """A token more for every answer, and for as long as the round took so far: where a look takes as long as many
+        tokens, answers would hardly get on otherwise.
+        """
+        until = time.perf_counter() + seconds
+        first = count = self.answers.step()
+        while count:
+            self._on_batch("answers", count)
+            count = self.answers.step() if time.perf_counter() < until else 0
+        return bool(first)
+
+    def tell(self, records: Sequence[StreamAnswer] | Sequence[StreamEvent]) -> None:
+        """Every listener, of records that are not from here."""
         for record in records:
             for listener in self._listeners:
                 listener.said(record)

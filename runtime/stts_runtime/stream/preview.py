@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -31,6 +31,7 @@ from stts_runtime.pointing import words_of
 from stts_runtime.records import Record, StreamAnswer
 from stts_runtime.sinks.line_file import Series
 from stts_runtime.stream.channel import Channel, Look
+from stts_runtime.stream.plan import StreamPlan
 from stts_runtime.tell import Seldom, Tell
 
 _MAX_WIDTH = 640
@@ -110,8 +111,9 @@ class Preview:
 class Previews:
     """A listener of the pipeline: one video for each stream, with its latest answer."""
 
-    def __init__(self, previews: Mapping[str, Preview], tell: Tell) -> None:
-        self._previews, self._say = previews, Seldom(tell)
+    def __init__(self, folder: Path, tell: Tell) -> None:
+        self._folder, self._say = folder, Seldom(tell)
+        self._previews: dict[str, Preview] = {}
         self._answers: dict[str, StreamAnswer] = {}
         self._points: dict[str, list[PointRecord]] = {}
         """Of all answers about the newest window that was answered about."""
@@ -132,6 +134,15 @@ class Previews:
             is_same_window = before is not None and before.times_seconds[-1] == record.times_seconds[-1]
             earlier = self._points[record.stream] if is_same_window else []
             self._answers[record.stream], self._points[record.stream] = record, [*earlier, *record.points]
+
+    def added(self, channel: Channel, plan: StreamPlan) -> None:  # noqa: ARG002  # every observer gets both
+        """In the pipeline's thread, as the next."""
+        self._previews[channel.name] = Preview(self._folder / f"{channel.name}.mp4")
+
+    def removed(self, stream: str) -> None:
+        self._answers.pop(stream, None)
+        self._points.pop(stream, None)
+        self._close(stream, self._previews.pop(stream))
 
     def close(self) -> None:
         for name, preview in self._previews.items():

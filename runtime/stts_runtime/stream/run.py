@@ -6,54 +6,77 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
-from stts_runtime.answering import Conversation
 from stts_runtime.errors import SourceError, UserError
 from stts_runtime.records import Record, StreamAnswer, StreamEvent
+from stts_runtime.service_manager import ServiceManager
 from stts_runtime.small_memory import small_memory
 from stts_runtime.sources.source import State
 from stts_runtime.stream.alerts import AlertFilter
-from stts_runtime.stream.assemble import (
-    alert_filter,
-    incremental_engines,
-    metrics_served,
-    open_bundle,
-    open_channels,
-    open_listeners,
-    tell_note,
-)
+from stts_runtime.stream.assemble import Relay, metrics_served, open_bundle, open_channels, open_listeners, tell_notes
 from stts_runtime.stream.channel import Channel, Look
 from stts_runtime.stream.config import StreamConfig
-from stts_runtime.stream.pipeline import Delivery, Events, Listener, Pipeline
+from stts_runtime.stream.loaded import load_bundle
+from stts_runtime.stream.outlets import alert_filter
+from stts_runtime.stream.pipeline import Beats, Delivery, Events, Pipeline, nobody
+from stts_runtime.stream.plan import Planner
+from stts_runtime.stream.reload import Reloader, Reread
+from stts_runtime.stream.running import RunningStreams
+from stts_runtime.stream.state_log import state_logs
+from stts_runtime.stream.status_server import Health
 from stts_runtime.stream.watcher import Engines
-from stts_runtime.tell import Tell
+from stts_runtime.tell import Tell, tell_event
 
 if TYPE_CHECKING:
     from stts_runtime.stream.metrics import StreamMetrics
 
 
-def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell) -> None:
+def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell, reread: Reread | None = None) -> None:
     """Runs until `stop` is set or every source is over; `tell` gets lines for people, from any thread.
 
     Raises `UserError` before the first frame for what cannot work, and `SourceError` at the end if a source was
     refused and all others are over.
     """
+    manager = ServiceManager()
+    health = Health(manager)
     with small_memory(), ExitStack() as open_things:
-        bundle, choice = open_bundle(config, tell)
-        bundle.choose_incremental(config.keep)
-        conversation = Conversation.open(bundle, choice.name)
-        tell_note(conversation, tell)
-        engines = incremental_engines(config, bundle, choice, conversation)
         metrics = None if config.metrics is None else _metrics()
-        open_things.enter_context(metrics_served(config, metrics, tell))
+        open_things.enter_context(metrics_served(config, metrics, tell, health))
+        loaded = load_bundle(config, *open_bundle(config, tell))
+        tell_notes(config, loaded.engines.answers, tell)
+        tell_event(tell, "debug", f"{loaded} answers", **loaded.labels)
+        plans = Planner(config, loaded.bundle, loaded.engines.answers.conversations[0]).all()
         listeners = open_things.enter_context(open_listeners(config, metrics, tell))
         events = Events()
-        channels = open_channels(config, engines, events, metrics)
-        Pipeline(channels, events, listeners).run(stop)
+        relays = partial(Relay, events=events, metrics=metrics)
+        streams = RunningStreams(loaded, plans, listeners.outlets, relays, listeners.observers, tell)
+        pipeline = Pipeline(
+            streams.channels,
+            events,
+            [*listeners.all, *state_logs(config, tell), Beats(manager)],
+            answers=loaded.engines.answers,
+            on_batch=metrics.batched if metrics else nobody,
+        )
+        streams.join(pipeline)
+        health.ready(lambda: streams.channels, lambda: streams.loaded.labels)
+        if metrics is not None:
+            metrics.build(lambda: streams.loaded.labels)
+        if reread is not None:
+            reloader = Reloader(reread, streams, listeners.outlets, config, manager, tell)
+            open_things.enter_context(reloader)
+        manager.ready(f"{len(plans)} streams, {loaded}")
+
+        def between() -> bool:
+            manager.beat()
+            return streams.between()
+
+        pipeline.run(stop, between)
+        manager.stopping()
     if not stop.is_set():
-        _raise_if_refused(channels)
-        _raise_if_lost(listeners)
+        _raise_if_refused(pipeline.channels)
+        _raise_if_lost(listeners.outlets.delivery)
 
 
 class _Answers:
@@ -95,11 +118,10 @@ def stream_answers(
     _raise_if_refused(channels)
 
 
-def _raise_if_lost(listeners: list[Listener]) -> None:
+def _raise_if_lost(delivery: Delivery) -> None:
     """Whoever reads the exit code alone would take what is there for all that was said."""
-    for one in listeners:
-        if isinstance(one, Delivery) and one.lost:
-            raise UserError("; ".join(f"{sink}: {count} of its records were lost" for sink, count in one.lost.items()))
+    if delivery.lost:
+        raise UserError("; ".join(f"{sink}: {count} of its records were lost" for sink, count in delivery.lost.items()))
 
 
 def _metrics() -> StreamMetrics:

@@ -1,6 +1,7 @@
 """One stream's view: every frame goes through the vision engine once, and an answer is about the last of them.
 
-A frame's way: `see` makes its visual tokens and puts them into the ring; `watch` prefills the ring, `ask` decodes.
+A frame's way: `input_of` is what the vision engine gets, together with frames of other streams, and `seen` puts what it
+made of it into the ring; a `StreamWindow` is the ring as it was when somebody asked.
 """
 
 from __future__ import annotations
@@ -13,10 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stts_runtime.answering import FREE, AnswerForm, Conversation, OnToken, Prefix, Reply, go_on
+from stts_runtime.answering import FREE, AnswerForm, AnswerPool, Conversation, Prefix
 from stts_runtime.answering.generation import Stopwatch
 from stts_runtime.bundle import Bundle
-from stts_runtime.engines import IncrementalOutput, IncrementalVisionEngine, LanguageEngine
+from stts_runtime.engines import (
+    FrameInput,
+    IncrementalOutput,
+    IncrementalVisionEngine,
+    LanguageEngine,
+    LanguageSlots,
+)
 from stts_runtime.engines.finite import check_scores
 from stts_runtime.errors import BundleError
 from stts_runtime.sources.source import Frame
@@ -91,15 +98,32 @@ class Ring:
         """From the oldest to the newest."""
         return list(self._frames)
 
+
+@dataclass(frozen=True, eq=False)
+class StreamWindow:
+    """The ring at a moment, however it goes on."""
+
+    frames: list[SeenFrame]
+    """From the oldest to the newest, at least one."""
+
     @property
-    def visual_tokens(self) -> NDArray[np.generic]:
-        """(rows, width), frame by frame."""
-        return np.concatenate([one.output.visual_tokens for one in self._frames])
+    def newest(self) -> SeenFrame:
+        return self.frames[-1]
 
     @property
     def kept(self) -> NDArray[np.bool_]:
         """(frames, groups)."""
-        return np.stack([one.output.kept for one in self._frames])
+        return np.stack([one.output.kept for one in self.frames])
+
+    def prefilled(self, conversation: Conversation) -> Prefix:
+        """For any number of questions."""
+        visual_tokens = np.concatenate([one.output.visual_tokens for one in self.frames])
+        return conversation.watch(visual_tokens, self._times(), self.kept)
+
+    def _times(self) -> list[float]:
+        """Times in the prompt begin with the window, as they did in training."""
+        seconds: NDArray[np.float64] = np.array([one.seconds for one in self.frames])
+        return [float(time) for time in seconds - seconds[0]]
 
 
 _LONGEST_WINDOW_SECONDS = 9999.9
@@ -108,81 +132,112 @@ _LONGEST_WINDOW_SECONDS = 9999.9
 
 @dataclass(frozen=True)
 class Engines:
-    """What all streams share; they take turns."""
+    """What all streams share."""
 
     bundle: Bundle
     vision: IncrementalVisionEngine
-    conversation: Conversation
+    answers: AnswerPool
 
     @classmethod
     def of(cls, bundle: Bundle, vision: IncrementalVisionEngine, language: LanguageEngine) -> Engines:
         """For a language engine that nothing else uses."""
-        return cls(bundle, vision, Conversation.over(bundle, language))
+        return cls(bundle, vision, AnswerPool.over(bundle, LanguageSlots([language])))
+
+
+def check_window(bundle: Bundle, frames: int) -> None:
+    """Raises `BundleError` if the bundle's language model takes no window of so many frames."""
+    live = bundle.manifest.live
+    longest = 0 if live is None else live.frames
+    if not 1 <= frames <= longest:
+        raise BundleError(
+            f"a window of {frames} frames does not fit {bundle.folder}, whose longest is {longest}; build it with "
+            f"--budget frame --frames {frames}"
+        )
+
+
+def check_questions(
+    bundle: Bundle,
+    conversation: Conversation,
+    frames: int,
+    questions: Sequence[str],
+    form: AnswerForm = FREE,
+    max_tokens: int = 64,
+) -> None:
+    """Raises `PromptError` if one cannot be asked, or does not fit next to the fullest window with its answer.
+
+    Thread-safe.
+    """
+    if not questions:
+        return
+    manifest = bundle.manifest
+    kept = np.zeros((frames, manifest.vision.groups), dtype=np.bool_)
+    kept.reshape(-1)[: manifest.language.visual_rows] = True
+    prefix = conversation.prefix_of([_LONGEST_WINDOW_SECONDS] * frames, kept)
+    conversation.check(questions, prefix, form, max_tokens)
 
 
 class Watcher:
-    """Not thread-safe: it uses the language engine's cache while it answers."""
+    """What one stream has seen. Used from one thread, but for `check_questions`."""
 
     def __init__(self, engines: Engines, frames: int, keys: KeyRule) -> None:
         """Raises `BundleError` if the bundle's language model takes no window of so many frames."""
+        check_window(engines.bundle, frames)
         manifest = engines.bundle.manifest
-        live = manifest.live
-        if live is None or not 1 <= frames <= live.frames:
-            longest = 0 if live is None else live.frames
-            raise BundleError(
-                f"a window of {frames} frames does not fit {engines.bundle.folder}, whose longest is {longest}; build "
-                f"it with --budget frame --frames {frames}"
-            )
-        self._engines, self._keys = engines, keys
+        self.engines, self._keys = engines, keys
         self._image_size, self.scorer = manifest.vision.image_size, manifest.scorer
         self.ring = Ring(frames, manifest.language.visual_rows)
         self._since_key: int | None = None
 
     def see(self, frame: Frame) -> SeenFrame:
-        """The newest frame of the stream."""
+        """The newest frame of the stream, by itself."""
+        (seen,) = see_together([(self, frame)])
+        return seen
+
+    def input_of(self, frame: Frame) -> FrameInput:
+        """What the vision engine gets of the newest frame of the stream."""
         newest = self.ring.newest
-        since = None if self._since_key is None else self._since_key + 1
-        is_key = self._keys.is_key(since, newest.novelty if newest else 0.0)
-        stopwatch = Stopwatch()
-        with stopwatch.stage("vision"):
-            pixels = resize_to_square(frame.image, self._image_size)
-            output = self._engines.vision.run(pixels, newest.output.pooled if newest else None, key=is_key)
-            check_scores(output.scores)
-        self._since_key = 0 if is_key else since
-        spent = stopwatch.milliseconds["vision"]
-        seen = SeenFrame(output, frame.seconds, frame.captured, is_key, novelty(output.change), spent)
+        is_key = self._keys.is_key(self._since, newest.novelty if newest else 0.0)
+        pixels = resize_to_square(frame.image, self._image_size)
+        return FrameInput(pixels, newest.output.pooled if newest else None, is_key)
+
+    def seen(self, frame: Frame, given: FrameInput, output: IncrementalOutput, milliseconds: float) -> SeenFrame:
+        """What became of it. Raises `EngineError` for NaN among the scores."""
+        check_scores(output.scores)
+        self._since_key = 0 if given.key else self._since
+        moved = novelty(output.change)
+        seen = SeenFrame(output, frame.seconds, frame.captured, given.key, moved, milliseconds)
         self.ring.push(seen)
         return seen
+
+    @property
+    def _since(self) -> int | None:
+        """From the last key frame to the frame that comes next."""
+        return None if self._since_key is None else self._since_key + 1
 
     def check_questions(self, questions: Sequence[str], form: AnswerForm = FREE, max_tokens: int = 64) -> None:
         """Raises `PromptError` if one cannot be asked, or does not fit next to the fullest window with its answer.
 
         Thread-safe.
         """
-        if not questions:
-            return
-        manifest, conversation = self._engines.bundle.manifest, self._engines.conversation
-        kept = np.zeros((self.ring.length, manifest.vision.groups), dtype=np.bool_)
-        kept.reshape(-1)[: manifest.language.visual_rows] = True
-        prefix = conversation.prefix_of([_LONGEST_WINDOW_SECONDS] * self.ring.length, kept)
-        conversation.check(questions, prefix, form, max_tokens)
+        engines = self.engines
+        conversation = engines.answers.conversations[0]
+        check_questions(engines.bundle, conversation, self.ring.length, questions, form, max_tokens)
 
-    def watch(self) -> Prefix:
-        """Prefills the ring as it is, for any number of questions."""
-        return self._engines.conversation.watch(self.ring.visual_tokens, self._times(), self.ring.kept)
+    def window(self) -> StreamWindow:
+        """The ring as it is now. It must hold a frame."""
+        return StreamWindow(self.ring.frames)
 
-    def ask(
-        self,
-        prefix: Prefix,
-        question: str,
-        max_tokens: int,
-        on_token: OnToken = go_on,
-        form: AnswerForm = FREE,
-    ) -> Reply:
-        """Answers a question about what was watched last; `on_token` is called after every token."""
-        return self._engines.conversation.ask(prefix, question, max_tokens, on_token, form)
 
-    def _times(self) -> list[float]:
-        """Times in the prompt begin with the window, as they did in training."""
-        seconds: NDArray[np.float64] = np.array([one.seconds for one in self.ring.frames])
-        return [float(time) for time in seconds - seconds[0]]
+def see_together(looks: Sequence[tuple[Watcher, Frame]]) -> list[SeenFrame]:
+    """The newest frame of each of these streams, which share engines; `vision_ms` of each is the time of all."""
+    if not looks:
+        return []
+    stopwatch = Stopwatch()
+    with stopwatch.stage("vision"):
+        inputs = [watcher.input_of(frame) for watcher, frame in looks]
+        outputs = looks[0][0].engines.vision.run_many(inputs)
+    spent = stopwatch.milliseconds["vision"]
+    return [
+        watcher.seen(frame, given, output, spent)
+        for (watcher, frame), given, output in zip(looks, inputs, outputs, strict=True)
+    ]

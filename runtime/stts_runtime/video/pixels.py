@@ -94,5 +94,8 @@ def resize_to_square(frame_bgr: NDArray[np.uint8], size: int) -> NDArray[np.uint
     In float32 and rounded half to even, as the reference does it; OpenCV's own uint8 path differs in an eighth of the
     values.
     """
+    if frame_bgr.shape[:2] == (size, size):
+        # Every pixel is its own neighbour.
+        return np.ascontiguousarray(frame_bgr[..., ::-1])
     resized = cv2.resize(frame_bgr.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
     return np.rint(resized[..., ::-1]).clip(0, 255).astype(np.uint8)

@@ -195,7 +195,7 @@ def test_the_recorded_command_names_no_path(micro_bundle: Bundle) -> None:
     command = micro_bundle.manifest.build_command
     assert command == (
         "stts-export build micro --out micro --frames 3 --frames 6 --keep 1 --keep 0.5 --budget clip --budget frame "
-        "--target cpu"
+        "--batch 4 --target cpu"
     )
 
 

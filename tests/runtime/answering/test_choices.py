@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import stts_runtime
+from stts_runtime.answering.calls import alone
 from stts_runtime.answering.choices import MOST_CALLS, ScoredChoices, check_choices, log_softmax, score_choices
 from stts_runtime.answering.form import AnswerForm, checked_choices
 from stts_runtime.bundle import Bundle
@@ -49,7 +50,7 @@ def test_a_choice_is_as_likely_as_its_tokens_one_by_one(choices: list[list[int]]
     engine = LanguageOfChance(30, 10)
     engine.forward(ASKED)
     before = engine.calls
-    scored = score_choices(engine, ASKED.next_position, choices, END, lambda: True)
+    scored = alone(engine, score_choices(engine, ASKED.next_position, choices, END, lambda: True))
     assert scored is not None
     assert scored[1] == engine.calls - before == calls, "a call for every beginning that goes on"
     for ids, logprob in zip(choices, scored[0], strict=True):
@@ -61,7 +62,7 @@ def test_no_answer_counts_twice_and_probabilities_sum_to_one() -> None:
     engine = LanguageOfChance(30, 10)
     engine.forward(ASKED)
     choices = [[1], [1, 2], [2], [3], [4], [5], [6], [7], [8], [9], [0]]
-    scored = score_choices(engine, ASKED.next_position, choices, [9], lambda: True)
+    scored = alone(engine, score_choices(engine, ASKED.next_position, choices, [9], lambda: True))
     assert scored is not None
     result = ScoredChoices(tuple(map(str, choices)), tuple(scored[0]), scored[1])
     assert sum(result.probabilities) == pytest.approx(1)
@@ -94,14 +95,14 @@ def test_what_is_no_number_in_a_branch_is_an_error() -> None:
     engine = Odd(math.nan)
     engine.forward(ASKED)
     with pytest.raises(EngineError, match="logits are no numbers"):
-        score_choices(engine, 5, [[2, 3], [4]], END, lambda: True)
+        alone(engine, score_choices(engine, 5, [[2, 3], [4]], END, lambda: True))
 
 
 @pytest.mark.parametrize("choices", [[[2, 1], [4]], [[2, 1], [3, 1]]])
 def test_a_record_of_what_cannot_be_is_read_again(choices: list[list[int]]) -> None:
     engine = Odd(-math.inf)
     engine.forward(ASKED)
-    scored = score_choices(engine, 5, choices, END, lambda: True)
+    scored = alone(engine, score_choices(engine, 5, choices, END, lambda: True))
     assert scored is not None
     record = ChoiceRecord.of(ScoredChoices(("a", "b"), tuple(scored[0]), 1))
     assert record.logprobs["a"] == -9999
@@ -126,7 +127,7 @@ def test_choices_of_the_same_tokens_are_refused() -> None:
 def test_whoever_gave_the_question_up_waits_for_no_more_calls() -> None:
     engine = LanguageOfChance(30, 10)
     engine.forward(ASKED)
-    assert score_choices(engine, 5, [[1, 2], [3, 4]], END, lambda: False) is None
+    assert alone(engine, score_choices(engine, 5, [[1, 2], [3, 4]], END, lambda: False)) is None
     assert engine.calls == 1
 
 
@@ -153,7 +154,7 @@ def test_whole_choices_are_as_likely_as_their_tokens_on_a_real_engine(micro_bund
     asked = prompts.question("Where?", Tokens(np.zeros(0, np.int64), np.zeros(0, np.int64), 0))
     choices = [prompts.answer(text) for text in ("top left", "top right", "no", "no one")]
     engine.forward(asked)
-    scored = score_choices(engine, asked.next_position, choices, eos_ids, lambda: True)
+    scored = alone(engine, score_choices(engine, asked.next_position, choices, eos_ids, lambda: True))
     assert scored is not None
     for ids, logprob in zip(choices, scored[0], strict=True):
         begins_another = any(other[: len(ids)] == ids and other != ids for other in choices)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from stts_runtime.bundle import Bundle
-from stts_runtime.cli.long_running import tell
+from stts_runtime.cli.log import Log
 
 PROGRAM = [sys.executable, "-c", "from stts_runtime.cli import main; main()", "stream"]
 ASK = ["--ask", "What happens?"]
@@ -35,8 +35,9 @@ def test_lines_of_several_threads_do_not_run_into_one_another(monkeypatch: pytes
             return len(text)
 
     monkeypatch.setattr(sys, "stderr", Pieces())
-    tell("a line")
-    assert [piece for piece in written if piece] == ["a line\n"]
+    Log()("a line")
+    (line,) = [piece for piece in written if piece]
+    assert line.endswith(" info: a line\n")
 
 
 def records(text: str) -> list[dict[str, object]]:
@@ -138,7 +139,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(
         capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 2
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("note:")]
+    lines = [line for line in done.stderr.splitlines() if "Z note: " not in line]
     assert len(lines) == 1
     assert re.search(message, lines[0]), lines[0]
     assert "secret" not in done.stderr

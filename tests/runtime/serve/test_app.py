@@ -604,7 +604,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
         words = [re.sub("BUNDLE|CLIP|TAKEN", lambda found: names[found[0]], word) for word in arguments]
         done = subprocess.run([*PROGRAM, *words], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
     assert done.returncode == 2
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("note:")]
+    lines = [line for line in done.stderr.splitlines() if "Z note: " not in line]
     assert len(lines) == 1, done.stderr
     assert message in lines[0]
     assert not list(tmp_path.iterdir())
@@ -617,7 +617,7 @@ def test_an_open_address_without_a_token_is_said_loudly(micro_bundle: Bundle) ->
         said = [line for line, _ in zip(process.stderr, range(2), strict=False)]
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
-    assert any(line.startswith("warning: --insecure: everybody who reaches") for line in said)
+    assert any("Z warning: --insecure: everybody who reaches" in line for line in said)
 
 
 def test_a_missing_package_is_named_with_the_command(micro_bundle: Bundle) -> None:

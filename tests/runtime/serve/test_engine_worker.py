@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stts_runtime.answering import Turn, go_on
+from stts_runtime.answering import Turn, alone, go_on
 from stts_runtime.budget import KEY_FRAMES
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import choose_engine
@@ -50,7 +50,9 @@ def window(clip: Path) -> Window:
 
 
 def ask(worker: EngineWorker, look: ReadLook, text: str = "Who?", history: list[Turn] | None = None) -> Answer:
-    answer = worker.answer(Asked(text, look, 6, history=history or []), go_on)
+    conversation = worker._sessions.conversation
+    work = worker.work(Asked(text, look, 6, history=history or []))
+    answer = alone(conversation._language, work.course(conversation, go_on))
     assert isinstance(answer, Answer)
     return answer
 
@@ -116,7 +118,7 @@ def test_a_picture_is_looked_at_once_by_the_graphs_of_streams(micro_bundle: Bund
     config = StreamConfig.model_validate(
         {"bundle": micro_bundle.folder, "streams": [{"name": "a", "source": "x.mp4"}], "questions": ["Who?"]}
     )
-    live = incremental_engines(config, micro_bundle, choose_engine(micro_bundle, "cpu", None), sessions.conversation)
+    live = incremental_engines(config, micro_bundle, choose_engine(micro_bundle, "cpu", None), sessions.answers)
     worker = EngineWorker(micro_bundle, sessions, live, LookCache(1_000_000))
     image = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
     look = worker.picture(image)

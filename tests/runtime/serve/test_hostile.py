@@ -29,7 +29,7 @@ from stts_runtime.serve.api_errors import ApiError, handle_errors
 from stts_runtime.serve.server import HttpServer, bound
 from stts_runtime.serve.settings import Limits, ServerSettings
 from stts_runtime.serve.uploads import Uploads
-from stts_runtime.stream.config import Listen
+from stts_runtime.stream.config_fields import Listen
 from tests.support.served import served
 
 

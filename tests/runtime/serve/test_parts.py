@@ -35,6 +35,7 @@ from stts_runtime.serve.settings import Limits, ServeConfig, ServerSettings
 from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.serve.uploads import Uploads
 from stts_runtime.stream.config_file import load_config
+from tests.support.courses import at_once, plainly
 from tests.support.receivers import web_receiver
 
 LIMITS = Limits()
@@ -48,6 +49,12 @@ def nothing(_: Sequence[int]) -> bool:
 # --- The queue: one question at a time, in the thread that comes by ---
 
 
+def begin(one: EngineQueue) -> bool:
+    """A round of the pipeline."""
+    one.passed()
+    return one.begin_one(at_once())
+
+
 def queue(slots: int = 2) -> EngineQueue:
     return EngineQueue(slots, threading.Event())
 
@@ -55,11 +62,11 @@ def queue(slots: int = 2) -> EngineQueue:
 def test_a_question_is_answered_in_the_thread_that_comes_by_and_in_no_other() -> None:
     one = queue()
     with one.reserve() as slot:
-        job = slot.ask(lambda _: threading.get_ident(), nothing)
+        job = slot.ask(plainly(lambda _: threading.get_ident()), nothing)
     assert not job.future.done()
-    assert one.run_one()
+    assert begin(one)
     assert job.future.result() == threading.get_ident()
-    assert not one.run_one()
+    assert not begin(one)
 
 
 def test_questions_come_one_a_round_in_their_order() -> None:
@@ -71,10 +78,10 @@ def test_questions_come_one_a_round_in_their_order() -> None:
 
     for number in range(3):
         with one.reserve() as slot:
-            slot.ask(partial(note, number), nothing)
+            slot.ask(plainly(partial(note, number)), nothing)
     for rounds in range(3):
         assert done == list(range(rounds))
-        one.run_one()
+        begin(one)
     assert done == [0, 1, 2]
 
 
@@ -82,11 +89,11 @@ def test_where_there_are_streams_half_of_the_time_is_theirs() -> None:
     one = EngineQueue(4, threading.Event(), shared=True)
     for _ in range(2):
         with one.reserve() as slot:
-            slot.ask(lambda _: time.sleep(0.05), nothing)
-    assert one.run_one()
-    assert not one.run_one(), "the streams have their turn"
+            slot.ask(plainly(lambda _: time.sleep(0.05)), nothing)
+    assert begin(one)
+    assert not begin(one), "the streams have their turn"
     began = time.monotonic()
-    while not one.run_one():
+    while not begin(one):
         one.wait(1)
     assert 0.09 < time.monotonic() - began < 0.5, "a rest as long as the question, then the next one"
 
@@ -98,10 +105,10 @@ def test_no_more_questions_are_open_than_there_are_places() -> None:
         one.reserve()
     assert caught.value.retry_seconds >= 1
     with first:
-        job = first.ask(lambda _: None, nothing)
+        job = first.ask(plainly(lambda _: None), nothing)
     with pytest.raises(BusyError):
         one.reserve()
-    one.run_one()
+    begin(one)
     assert job.future.done()
     one.reserve()
     with second:
@@ -112,10 +119,10 @@ def test_no_more_questions_are_open_than_there_are_places() -> None:
 def test_a_question_that_was_given_up_is_never_begun() -> None:
     one, done = queue(), []
     with one.reserve() as slot:
-        job = slot.ask(lambda _: done.append("it ran"), nothing)
+        job = slot.ask(plainly(lambda _: done.append("it ran")), nothing)
     job.give_up()
     assert one.open == 0
-    assert not one.run_one()
+    assert not begin(one)
     assert done == []
 
 
@@ -130,8 +137,8 @@ def test_a_question_that_is_given_up_ends_with_its_next_token() -> None:
                 job.give_up()
 
     with one.reserve() as slot:
-        job = slot.ask(work, nothing)
-    one.run_one()
+        job = slot.ask(plainly(work), nothing)
+    begin(one)
     assert len(tokens) == 3
 
 
@@ -144,9 +151,9 @@ def test_what_fails_is_told_to_who_asked_and_the_next_goes_on() -> None:
     jobs = []
     for work in (fails, lambda _: "fine"):
         with one.reserve() as slot:
-            jobs.append(slot.ask(work, nothing))
-    one.run_one()
-    one.run_one()
+            jobs.append(slot.ask(plainly(work), nothing))
+    begin(one)
+    begin(one)
     assert isinstance(jobs[0].future.exception(), ValueError)
     assert jobs[1].future.result() == "fine"
 
@@ -154,10 +161,10 @@ def test_what_fails_is_told_to_who_asked_and_the_next_goes_on() -> None:
 def test_a_closed_desk_refuses_who_waits_and_who_comes() -> None:
     one = queue()
     with one.reserve() as slot:
-        job = slot.ask(lambda _: None, nothing)
+        job = slot.ask(plainly(lambda _: None), nothing)
     late = one.reserve()
     one.close()
-    for asking in (job.future.result, one.reserve, lambda: late.ask(lambda _: None, nothing)):
+    for asking in (job.future.result, one.reserve, lambda: late.ask(plainly(lambda _: None), nothing)):
         with pytest.raises(BusyError, match="stopping") as caught:
             asking()
         assert caught.value.closing

@@ -13,8 +13,10 @@ import yaml
 from stts_runtime.errors import UserError
 from stts_runtime.settings import Settings, parse_bytes, parse_seconds
 from stts_runtime.sinks.config import ArchiveConfig, FileConfig, MqttConfig, ScreenConfig, WebhookConfig
-from stts_runtime.stream.config import Listen, StreamConfig, StreamEntry, When
-from stts_runtime.stream.config_file import exposed_password, load_config
+from stts_runtime.stream.config import StreamConfig, StreamEntry
+from stts_runtime.stream.config_fields import Listen, When
+from stts_runtime.stream.config_file import exposed_passwords, load_config
+from stts_runtime.stream.includes import ConfigFiles
 from tests.support.places import ROOT
 
 EXAMPLES = ROOT / "docs" / "examples"
@@ -63,7 +65,7 @@ def test_the_example_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.asking(yard).longest_pause == 30
     assert config.asking(yard).shortest_pause == 2
     assert len(config.all_sinks) == 4
-    assert exposed_password(path) is None
+    assert exposed_passwords(ConfigFiles(path)) == []
 
 
 def test_the_unit_runs_the_command_with_the_example_and_keeps_what_it_needs() -> None:
@@ -77,6 +79,9 @@ def test_the_unit_runs_the_command_with_the_example_and_keeps_what_it_needs() ->
     assert service["Restart"] == "always"
     assert service["RestartPreventExitStatus"] == "2", "a camera locks out who shows a wrong password every 5 s"
     assert service["KillSignal"] == "SIGTERM"
+    assert service["Type"] == "notify", "the watchdog counts from READY=1"
+    assert service["WatchdogSec"] == "2min"
+    assert shlex.split(service["ExecReload"])[1] == "-HUP"
     assert {"StateDirectory", "EnvironmentFile", "TimeoutStopSec", "User"} <= set(service)
     # Each of them hides the GPU, or stops what compiles at run time.
     assert not {"PrivateDevices", "ProtectClock", "DevicePolicy", "MemoryDenyWriteExecute"} & set(service)
@@ -286,9 +291,9 @@ def test_a_password_that_everybody_can_read_gets_a_warning(
     path = tmp_path / "cameras.yaml"
     path.write_text(LEAST.replace("a.mp4", f"'{source}'"))
     path.chmod(mode)
-    warning = exposed_password(path)
-    assert (warning is not None) == warned
-    assert "hunter2" not in str(warning)
+    warnings = exposed_passwords(ConfigFiles(path))
+    assert len(warnings) == warned
+    assert "hunter2" not in str(warnings)
 
 
 @pytest.mark.parametrize(

@@ -51,14 +51,24 @@ def test_the_lag_grows_while_no_frame_comes() -> None:
 
 def test_what_a_channel_counts_itself_is_counted_once() -> None:
     metrics, source = StreamMetrics(), SimpleNamespace(reconnections=1)
-    channel: Any = SimpleNamespace(name="gate", source=source, skipped=2)
+    channel: Any = SimpleNamespace(name="gate", source=source, skipped=2, missed=0)
     look: Any = SimpleNamespace(frame=SimpleNamespace(captured=clock.now()))
     metrics.saw(channel, look)
-    source.reconnections, channel.skipped = 3, 2
+    source.reconnections, channel.skipped, channel.missed = 3, 2, 4
     metrics.saw(channel, look)
     assert value(metrics, 'stts_reconnections_total{stream="gate"}') == 3
     assert value(metrics, 'stts_windows_skipped_total{stream="gate"}') == 2
+    assert value(metrics, 'stts_answers_missed_total{stream="gate"}') == 4
     assert value(metrics, 'stts_frames_total{stream="gate"}') == 2
+
+
+def test_what_went_together_is_counted_by_size() -> None:
+    metrics = StreamMetrics()
+    for size in (1, 3, 8):
+        metrics.batched("looks", size)
+    for limit, count in (("1.0", 1), ("2.0", 1), ("4.0", 2), ("8.0", 3)):
+        assert value(metrics, f'stts_batch_size_bucket{{kind="looks",le="{limit}"}}') == count
+    assert value(metrics, 'stts_batch_size_count{kind="answers"}') is None
 
 
 def test_events_count_by_stream_and_cause() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -11,14 +12,16 @@ import numpy as np
 import pytest
 
 from stts_runtime import clock
+from stts_runtime.answering import AnswerPool
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import IncrementalOutput, load_incremental, load_language
 from stts_runtime.errors import BundleError, PromptError, UserError
 from stts_runtime.records import Record, StreamAnswer, StreamEvent
 from stts_runtime.sources.source import Frame, State, Status
-from stts_runtime.stream.channel import Channel, Gate, Look, Orders
+from stts_runtime.stream.channel import Channel, Look
+from stts_runtime.stream.orders import Gate, Orders
 from stts_runtime.stream.pipeline import Events, Pipeline
-from stts_runtime.stream.watcher import Engines, KeyRule, Ring, SeenFrame, Watcher, novelty
+from stts_runtime.stream.watcher import Engines, KeyRule, Ring, SeenFrame, StreamWindow, Watcher, novelty
 from tests.support.installed import HAS_ONNXRUNTIME
 from tests.support.stand_ins import IncrementalStandIn, LanguageStandIn
 
@@ -76,8 +79,15 @@ def engines(micro_bundle: Bundle) -> Engines:
     return Engines.of(micro_bundle, IncrementalStandIn(), language)
 
 
-def channel(engines: Engines, source: FakeSource, gate: Gate = ALWAYS, name: str = "gate", frames: int = 3) -> Channel:
-    orders = Orders(["What happens?"], gate, max_tokens=2, frames_per_second=2.0)
+def channel(
+    engines: Engines,
+    source: FakeSource,
+    gate: Gate = ALWAYS,
+    name: str = "gate",
+    frames: int = 3,
+    deadline: float = math.inf,
+) -> Channel:
+    orders = Orders(["What happens?"], gate, max_tokens=2, frames_per_second=2.0, deadline=deadline)
     return Channel(name, source, Watcher(engines, frames, RULE), orders)
 
 
@@ -132,7 +142,8 @@ def test_the_ring_never_holds_more_rows_than_the_language_model_takes() -> None:
     ring, generator = Ring(frames=6, rows=16), np.random.default_rng(0)
     for _ in range(200):
         ring.push(seen(int(generator.integers(1, GROUPS + 1))))
-        assert len(ring.visual_tokens) == ring.kept.sum() <= 16
+        kept = StreamWindow(ring.frames).kept.sum()
+        assert sum(len(one.output.visual_tokens) for one in ring.frames) == kept <= 16
         assert len(ring.frames) <= 6
     for _ in range(6):
         ring.push(seen(1))
@@ -208,6 +219,42 @@ def test_an_answer_that_had_to_wait_is_about_the_window_as_it_is_then(engines: E
     assert next(answer.times_seconds[-1] for answer in heard.answers if answer.stream == "1") == 1.5
 
 
+def test_an_answer_that_cannot_begin_by_its_deadline_is_left_out_and_counted(engines: Engines) -> None:
+    late, prompt = (
+        channel(engines, FakeSource([0, 0.5, 1, 1.5], live=True, age=age), deadline=1.0) for age in (2.0, 0.0)
+    )
+    assert not run(late).answers
+    assert late.missed == 2
+    assert len(run(prompt).answers) == 2
+    assert prompt.missed == 0
+
+
+def test_who_has_the_least_time_left_is_answered_first(engines: Engines) -> None:
+    sources = [FakeSource(np.arange(3) / 2, live=True) for _ in range(3)]
+    deadlines = {"patient": math.inf, "soon": 3.0, "sooner": 2.0}
+    channels = [
+        channel(engines, source, name=name, deadline=deadline)
+        for source, (name, deadline) in zip(sources, deadlines.items(), strict=True)
+    ]
+    assert [answer.stream for answer in run(*channels).answers] == ["sooner", "soon", "patient"]
+
+
+@pytest.mark.onnxruntime
+def test_streams_that_go_together_are_answered_as_each_alone(engines: Engines, micro_bundle: Bundle) -> None:
+    def answers(engines: Engines, names: str, on_batch: Callable[[str, int], None]) -> dict[str, list[str]]:
+        heard = Heard()
+        channels = [channel(engines, FakeSource(np.arange(4) / 2 + 0.01 * number), name=name)
+                    for number, name in enumerate(names)]  # fmt: skip
+        Pipeline(channels, Events(), [heard], on_batch=on_batch).run(threading.Event())
+        return {name: [one.answer for one in heard.answers if one.stream == name] for name in names}
+
+    batches: set[tuple[str, int]] = set()
+    together = Engines(micro_bundle, load_incremental(micro_bundle, 0.5, most=4), AnswerPool.open(micro_bundle, 4))
+    got = answers(together, "abcd", lambda kind, size: batches.add((kind, size)))
+    assert got == answers(engines, "abcd", lambda *_: None)
+    assert {("looks", 4), ("answers", 1)} <= batches
+
+
 def test_a_stop_ends_after_what_is_being_done(engines: Engines) -> None:
     stop, one = threading.Event(), channel(engines, FakeSource(np.arange(1000) / 2))
 
@@ -228,7 +275,7 @@ def test_sources_are_closed_when_an_engine_fails(engines: Engines) -> None:
     def broken(*_: Any, **__: Any) -> IncrementalOutput:
         raise RuntimeError("out of memory")
 
-    one._watcher._engines = replace(engines, vision=type("V", (), {"run": broken})())
+    one.watcher.engines = replace(engines, vision=type("V", (), {"run_many": broken})())
     with pytest.raises(RuntimeError):
         Pipeline([one], Events(), []).run(threading.Event())
     assert one.source.closed  # type: ignore[attr-defined]
@@ -271,4 +318,5 @@ def test_the_fullest_window_fits_the_language_model(engines: Engines) -> None:
         watcher.see(Frame(np.full((40, 40, 3), number * 20, dtype=np.uint8), number / 2, 0.0))
         assert len(watcher.ring.frames) == min(number + 1, live.frames), "none had to go for lack of rows"
     watcher.check_questions(["What happens?"])
-    assert watcher.ask(watcher.watch(), "What happens?", 3).generation.ids
+    conversation = engines.answers.conversations[0]
+    assert conversation.ask(watcher.window().prefilled(conversation), "What happens?", 3).generation.ids

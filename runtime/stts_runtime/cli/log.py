@@ -1,0 +1,78 @@
+"""What programs that run for long say on stderr: lines with a time and a level, for people or as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from typing import Annotated, Any
+
+import typer
+
+from stts_runtime import clock
+from stts_runtime.errors import SttsError
+from stts_runtime.text import visible
+
+# How lines of the parts begin that know of no levels.
+_WORD = re.compile(r"(note|warning|error): ")
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+class LogFormat(str, Enum):
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(str, Enum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+LogFormatOption = Annotated[LogFormat, typer.Option("--log-format", help="Of what is said on stderr.")]
+LogLevelOption = Annotated[LogLevel, typer.Option("--log-level", help="The least of what is said on stderr.")]
+
+
+class Log:
+    """Takes lines as `Tell` does, and events with fields. Thread-safe."""
+
+    def __init__(self, kind: LogFormat = LogFormat.TEXT, least: LogLevel = LogLevel.INFO) -> None:
+        self._kind, self._least = kind, _LEVELS.index(least.value)
+
+    def __call__(self, line: str) -> None:
+        found = _WORD.match(line)
+        word = found[1] if found else "info"
+        text = line[found.end() :] if found else line
+        self._write(word, text, {})
+
+    def event(self, level: str, text: str, **fields: Any) -> None:
+        """`fields` are told in JSON alone: `text` says all of it too."""
+        self._write(level, text, fields)
+
+    def _write(self, word: str, text: str, fields: dict[str, Any]) -> None:
+        """`word` is a level, or note, which is an info."""
+        level = "info" if word == "note" else word
+        if _LEVELS.index(level) < self._least:
+            return
+        time = clock.wall().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        if self._kind is LogFormat.JSON:
+            line = json.dumps({"time": time, "level": level, "message": text, **fields})
+        else:
+            line = f"{time} {word}: {visible(text)}"
+        # In one piece: print writes the end of a line by itself, and other threads tell too.
+        print(f"{line}\n", end="", file=sys.stderr, flush=True)
+
+    @contextmanager
+    def last_words(self) -> Iterator[None]:
+        """What ends the program is an event too, where they are JSON; else it is said as every command says it."""
+        try:
+            yield
+        except SttsError as error:
+            if self._kind is LogFormat.TEXT:
+                raise
+            self.event("error", str(error))
+            raise typer.Exit(error.exit_code) from None
