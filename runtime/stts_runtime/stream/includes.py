@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from stts_runtime.errors import UserError
 from stts_runtime.mistakes import mistakes
+from stts_runtime.natural_order import natural_key
 from stts_runtime.places import check_name, is_there
-from stts_runtime.sources.folder_reader import natural_key
 from stts_runtime.stream.config import Asking, StreamEntry
 from stts_runtime.stream.config_text import Mapped, parse, read_text
 

@@ -176,7 +176,8 @@ def _opened(place: str, hardware: HWAccel | None, **options: int) -> InputContai
     # A server gets some time; a file on a disk takes what it takes.
     timeout = (10.0, 10.0) if "://" in place else None
     texts = {name: str(number) for name, number in options.items()}
-    return av.open(place, timeout=timeout, hwaccel=hardware, options=texts, **_OTHER_ENCODINGS)
+    container: InputContainer = av.open(place, timeout=timeout, hwaccel=hardware, options=texts, **_OTHER_ENCODINGS)
+    return container
 
 
 class PacketReader:
