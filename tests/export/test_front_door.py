@@ -38,7 +38,7 @@ def test_what_is_built_is_what_verify_and_the_runtime_take(micro_checkpoint: Pat
     bundle = stts_export.build(str(micro_checkpoint), out, frames=np.array([2, 3]), keep=1, on_step=steps.append)
     assert bundle.folder == Path(out)
     assert list(bundle.manifest.variants) == ["full-t2", "full-t3"]
-    command = "stts-export build micro --out bundle --frames 2 --frames 3 --keep 1 --budget clip --target cpu"
+    command = "stts-export build micro --out bundle --frames 2 --frames 3 --keep 1 --budget clip --batch 8 --target cpu"
     assert bundle.manifest.build_command == command
     assert re.fullmatch(r"note: the build needs about \d+\.\d GB of memory and \d+\.\d GB are free", steps[0])
     assert steps[1] == f"reading {micro_checkpoint}"

@@ -205,7 +205,7 @@ class Ended:
         """What is wrong with how it refused; None if nothing is."""
         if self.code != 2:
             return f"exit code {self.code}: {self.err.strip()[-300:] or self.out.strip()[-300:]}"
-        if not re.fullmatch(r"(note: [^\n]+\n)*error: [^\n]+\n", self.err):
+        if not re.fullmatch(r"((\S+Z )?note: [^\n]+\n)*(\S+Z )?error: [^\n]+\n", self.err):
             return f"not one sentence: {self.err!r}"
         if re.search(r"Errno|Traceback|internal error|Error:", self.err):
             return f"not for people: {self.err!r}"

@@ -39,6 +39,7 @@ def molmo2(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> VllmMolmo2:
     vllm = SimpleNamespace(LLM=Clocked, SamplingParams=SimpleNamespace)
     monkeypatch.setattr(measure, "import_module", lambda _: vllm)
     monkeypatch.setattr(measure, "_prompt", lambda *_: {})
+    monkeypatch.setattr(measure, "released_names", lambda _: {})
     # The call for more tokens is the quicker one, as it came out where prefills overlapped otherwise.
     wall = iter(np.cumsum([0, 1.0, *[0, 17.0, 0, 16.0] * 3]).tolist())
     monkeypatch.setattr(measure, "time", SimpleNamespace(perf_counter=lambda: next(wall)))
