@@ -111,7 +111,8 @@ def _causal_attention(
     seen_BLS = torch.arange(keys.shape[-2], device=keys.device) <= slot_BL[:, :, None]
     new_keys = cache_write(keys, turned(k_LC, k_norm, kv_heads), first)
     new_values = cache_write(values, v_LC.unflatten(0, shape), first)
-    seen = seen_BLS.unsqueeze(1)
+    # Not every target takes a mask for each sequence, and one sequence needs none.
+    seen = seen_BLS.unsqueeze(1) if keys.shape[0] > 1 else seen_BLS[0]
     attended = masked_attention(turned(q_LC, q_norm, heads), new_keys, new_values, seen, heads, kv_heads)
     return attended.flatten(0, 1), new_keys, new_values
 
