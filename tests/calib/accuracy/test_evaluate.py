@@ -262,10 +262,10 @@ def test_report_text_and_picture_name_the_scorer(change_bundle: Bundle, controls
     options = ["--clips", "2", "--setting", "clip-t3-k0.5"]
     done = run("stts-export", "evaluate", change_bundle.folder, *options, "--report", tmp_path / "report.json")
     assert done.returncode == 0, done.stderr
-    assert "scored without training, by what changed since the frame before, at layer " in done.stdout
+    assert "scored without training, by what changed since the frame before, at layer 3" in done.stdout
     assert re.search(r"note: 2 engines hold \d\.\d MB of weights", done.stdout)
     untrained = AccuracyReport.model_validate_json((tmp_path / "report.json").read_bytes())
-    assert untrained.scorer == Scorer(kind="change", trained=False, prune_at=1)
+    assert untrained.scorer == Scorer(kind="change", trained=False, prune_at=3)
     assert title(untrained) == "plain, scorer change, untrained: 2 test clips, 8 questions, 95 % intervals"
     trained = evaluated(controls, clips=2)
     assert title(trained) == "micro, trained scorer: 2 test clips, 8 questions, 95 % intervals"

@@ -334,7 +334,7 @@ def test_report_text_and_page_name_the_scorer_and_how_far_it_is(
     options = ["--questions", files["own"], "--setting", "clip-t3-k0.5", "--report", out, "--page", page]
     done = run("stts-export", "evaluate", change_bundle.folder, *options, "--max-tokens", "2")
     assert done.returncode == 0, done.stderr
-    assert "scored without training, by what changed since the frame before, at layer " in done.stdout
+    assert "scored without training, by what changed since the frame before, at layer 3" in done.stdout
     assert "note: 2 engines hold " in done.stdout
     assert "asking about videos: 0 of 5" in done.stdout
     assert QuestionReport.model_validate_json(out.read_bytes()).scorer == change_bundle.manifest.scorer
