@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from stts_runtime.answering import Conversation
@@ -14,6 +15,7 @@ from stts_runtime.serve.app import make_app
 from stts_runtime.serve.engine_worker import EngineWorker
 from stts_runtime.serve.guard import is_loopback, required_token
 from stts_runtime.serve.look_cache import LookCache
+from stts_runtime.serve.page_routes import ALERTS
 from stts_runtime.serve.parts import Parts
 from stts_runtime.serve.server import HttpServer, bound
 from stts_runtime.serve.settings import ServeConfig
@@ -29,6 +31,7 @@ from stts_runtime.stream.assemble import (
     tell_note,
 )
 from stts_runtime.stream.channel import Channel
+from stts_runtime.stream.evidence import open_alert_files
 from stts_runtime.stream.metrics import StreamMetrics
 from stts_runtime.stream.pipeline import Events, Pipeline
 from stts_runtime.stream.watcher import Engines
@@ -48,16 +51,18 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
         token = required_token(config.serve)
         if config.serve.certificate:
             check_certificate(*config.serve.certificate)
+        events = Events()
+        writer = open_things.enter_context(open_alert_files(config, events, tell, partial(_link, config)))
         bundle, choice = open_bundle(config, tell)
         sessions = Sessions(bundle, choice.name)
         tell_note(sessions.conversation, tell)
         live = _live(config, bundle, choice, sessions.conversation)
         limits = config.serve.limits
         worker = EngineWorker(bundle, sessions, live, LookCache(limits.cache_bytes, limits.upload_seconds))
-        metrics, events = StreamMetrics(), Events()
+        metrics = StreamMetrics()
         open_things.enter_context(metrics_served(config, metrics, tell))
         listeners = open_things.enter_context(open_listeners(config, metrics, tell))
-        channels: list[Channel] = [] if live is None else open_channels(config, live, events, metrics)
+        channels: list[Channel] = [] if live is None else open_channels(config, live, events, metrics, tell, writer)
         folder = open_things.enter_context(
             tempfile.TemporaryDirectory(prefix="stts-serve-", ignore_cleanup_errors=True)
         )
@@ -70,6 +75,10 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
                 pipeline.run(stop)
             finally:
                 parts.close()
+
+
+def _link(config: ServeConfig, place: str) -> str:
+    return f"{config.serve.base_path}{ALERTS}/{place}"
 
 
 def _live(config: ServeConfig, bundle: Bundle, choice: EngineChoice, conversation: Conversation) -> Engines | None:

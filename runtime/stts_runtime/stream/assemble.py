@@ -20,12 +20,16 @@ from stts_runtime.session import notes_about
 from stts_runtime.sinks.open import Sink, open_sink
 from stts_runtime.sinks.spooled import SpooledSink
 from stts_runtime.sources import LiveSettings, open_source
+from stts_runtime.sources.packet_ring import PacketRing
 from stts_runtime.sources.source import Status
 from stts_runtime.stream.alerts import AlertFilter
 from stts_runtime.stream.channel import Channel, Gate, Orders
 from stts_runtime.stream.config import Cameras, StreamEntry
+from stts_runtime.stream.evidence import clips_of, witness_of
+from stts_runtime.stream.masks import masked
 from stts_runtime.stream.pipeline import Delivery, Events, Listener
 from stts_runtime.stream.watcher import Engines, KeyRule, Watcher
+from stts_runtime.stream.witness import ClipWriter
 from stts_runtime.tell import Tell
 from stts_runtime.video.decoding import MISSING, has_nvdec
 
@@ -65,8 +69,18 @@ def incremental_engines(config: Cameras, bundle: Bundle, choice: EngineChoice, c
     return Engines(bundle, load_incremental(bundle, live.variants[names[False]].keep, choice.name), conversation)
 
 
-def open_channels(config: Cameras, engines: Engines, events: Events, metrics: StreamMetrics | None) -> list[Channel]:
-    """All questions are checked before the first source is opened, and what was opened is closed if one fails."""
+def open_channels(
+    config: Cameras,
+    engines: Engines,
+    events: Events,
+    metrics: StreamMetrics | None,
+    tell: Tell,
+    writer: ClipWriter | None = None,
+) -> list[Channel]:
+    """All questions are checked before the first source is opened, and what was opened is closed if one fails.
+
+    `writer` is `open_alert_files`'.
+    """
     live = engines.bundle.manifest.live
     assert live is not None
     frames, max_fps = config.frames or live.frames, engines.bundle.manifest.max_fps
@@ -82,10 +96,13 @@ def open_channels(config: Cameras, engines: Engines, events: Events, metrics: St
         for watcher, entry in zip(watchers, config.streams, strict=True):
             on_status = partial(_tell_status, entry.name, events, metrics)
             with _naming(entry):
-                source = open_source(entry.source, on_status, settings, frames_per_second=max_fps)
+                clips = clips_of(config, entry, tell)
+                ring = clips if isinstance(clips, PacketRing) else None
+                source = open_source(entry.source, on_status, settings, frames_per_second=max_fps, ring=ring)
             opened.callback(source.close)
             orders = _orders(config, entry, max_fps, live.novelty, forms[entry.name])
-            channels.append(Channel(entry.name, source, watcher, orders))
+            witness = witness_of(config, entry, writer, clips)
+            channels.append(Channel(entry.name, masked(source, entry.masks), watcher, orders, witness))
         # From here on the pipeline closes them.
         opened.pop_all()
     return channels

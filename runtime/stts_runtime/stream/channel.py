@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from stts_runtime import clock
 from stts_runtime.answering import FREE, AnswerForm, OnToken, Reply, go_on
-from stts_runtime.errors import SourceError, UserError
+from stts_runtime.errors import SinkError, SourceError, UserError
 from stts_runtime.record_parts import AlertRecord
 from stts_runtime.records import StreamAnswer
 from stts_runtime.sources.source import Frame, Source
 from stts_runtime.stream.alerts import Alarm, AlertRule
 from stts_runtime.stream.watcher import SeenFrame, Watcher
+from stts_runtime.stream.witness import Witness
 
 ASKED = "asked"
 """The trigger of an answer that somebody wanted now."""
@@ -74,12 +75,17 @@ class Orders:
 class Channel:
     """A source, its watcher and its gate. Used from the pipeline's thread alone."""
 
-    def __init__(self, name: str, source: Source, watcher: Watcher, orders: Orders) -> None:
-        """Raises `PromptError` for a question that cannot be asked about a full window."""
+    def __init__(
+        self, name: str, source: Source, watcher: Watcher, orders: Orders, witness: Witness | None = None
+    ) -> None:
+        """`witness` keeps what was to be seen at an alarm. Raises `PromptError` for a question that cannot be asked
+        about a full window.
+        """
         watcher.check_questions(orders.questions, orders.form, orders.max_tokens)
         rule = orders.alert
         self._alarms = {} if rule is None else {question: Alarm(rule) for question in orders.questions}
         self.name, self.source, self._watcher, self._orders = name, source, watcher, orders
+        self._witness = witness
         self._period = 1 / orders.frames_per_second
         self._due_seconds: float | None = None
         self._answered_seconds: float | None = None
@@ -106,6 +112,8 @@ class Channel:
             if self._due_seconds is None or frame.seconds >= self._due_seconds:
                 self._count_late(frame.seconds)
                 seen = self._watcher.see(frame)
+                if self._witness is not None:
+                    self._witness.saw(frame, seen)
                 self._decide(seen)
                 return Look(frame, seen)
         return None
@@ -133,12 +141,20 @@ class Channel:
         for question in self._orders.questions:
             reply = self._watcher.ask(prefix, question, self._orders.max_tokens, form=self._orders.form)
             self._answers += 1
-            alert = self._judged(question, reply)
-            records.append(self._record(reply, reason, self._answers, self._newly_dropped(), alert))
+            alert, notes = self._judged(question, reply)
+            records.append(self._record(reply, reason, self._answers, self._newly_dropped(), alert, notes))
+        if self._witness is not None:
+            self._witness.answered()
         newest = self._watcher.ring.newest
         assert newest is not None
         self._answered_seconds, self._highest_novelty, self._wanted = newest.seconds, 0.0, None
         return records
+
+    def close(self) -> None:
+        """Closes the source; clips of alarms end with what it has sent."""
+        self.source.close()
+        if self._witness is not None:
+            self._witness.finish()
 
     def check_questions(self, questions: Sequence[str], form: AnswerForm = FREE, max_tokens: int = 64) -> None:
         """Raises `PromptError` if one cannot be asked about a full window. For any thread."""
@@ -157,14 +173,27 @@ class Channel:
         reply = self._watcher.ask(self._watcher.watch(), question, max_tokens, on_token, form)
         return self._record(reply, ASKED, 0, {})
 
-    def _judged(self, question: str, reply: Reply) -> AlertRecord | None:
+    def _judged(self, question: str, reply: Reply) -> tuple[AlertRecord | None, list[str]]:
+        """With notes for the record."""
         alarm, scored = self._alarms.get(question), reply.choices
         if alarm is None or scored is None:
-            return None
-        return alarm.judge(dict(zip(scored.choices, scored.probabilities, strict=True)), clock.now())
+            return None, []
+        alert = alarm.judge(dict(zip(scored.choices, scored.probabilities, strict=True)), clock.now())
+        if alert.change != "raised" or self._witness is None:
+            return alert, []
+        try:
+            return alert.model_copy(update={"snapshot": self._witness.raised(question, alert.number)}), []
+        except SinkError as error:
+            return alert, [f"no picture: {error}"]
 
     def _record(
-        self, reply: Reply, trigger: str, number: int, dropped: dict[str, int], alert: AlertRecord | None = None
+        self,
+        reply: Reply,
+        trigger: str,
+        number: int,
+        dropped: dict[str, int],
+        alert: AlertRecord | None = None,
+        notes: Sequence[str] = (),
     ) -> StreamAnswer:
         ring = self._watcher.ring
         frames = ring.frames
@@ -177,6 +206,7 @@ class Channel:
             captured=frames[-1].captured,
             vision_ms=frames[-1].vision_ms,
             novelty=self._highest_novelty,
+            notes=notes,
             stream=self.name,
             number=number,
             alert=alert,

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from stts_runtime.errors import SinkError
-from stts_runtime.records import Record, StreamAnswer, StreamEvent, now
+from stts_runtime.records import AlertClip, Record, StreamEvent, now
 from stts_runtime.sinks.open import Sink
 from stts_runtime.sources.source import Status
 from stts_runtime.stream.alerts import AlertFilter
@@ -76,15 +76,18 @@ class Listener(Protocol):
 
 
 class Events:
-    """Changes of state from the sources' threads, for the pipeline's."""
+    """Changes of state from the sources' threads, and clips from the one that writes them, for the pipeline's."""
 
     def __init__(self) -> None:
-        self._waiting: queue.SimpleQueue[StreamEvent] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[StreamEvent | AlertClip] = queue.SimpleQueue()
 
     def of(self, stream: str, status: Status) -> None:
         self._waiting.put(StreamEvent(stream=stream, created=now(), state=status.state.value, reason=status.reason))
 
-    def drain(self) -> list[StreamEvent]:
+    def clip(self, record: AlertClip) -> None:
+        self._waiting.put(record)
+
+    def drain(self) -> list[StreamEvent | AlertClip]:
         events = []
         with suppress(queue.Empty):
             while True:
@@ -128,7 +131,7 @@ class Pipeline:
     def close(self) -> None:
         """Closes the sources, and tells what is left to tell."""
         for channel in self._channels:
-            channel.source.close()
+            channel.close()
         self._tell(self._events.drain())
 
     def step(self) -> bool:
@@ -165,7 +168,7 @@ class Pipeline:
         self._tell(min(wanting, key=lambda channel: channel.answered_seconds).answer())
         return True
 
-    def _tell(self, records: Sequence[StreamAnswer] | Sequence[StreamEvent]) -> None:
+    def _tell(self, records: Sequence[Record]) -> None:
         for record in records:
             for listener in self._listeners:
                 listener.said(record)

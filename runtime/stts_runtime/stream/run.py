@@ -25,6 +25,7 @@ from stts_runtime.stream.assemble import (
 )
 from stts_runtime.stream.channel import Channel, Look
 from stts_runtime.stream.config import StreamConfig
+from stts_runtime.stream.evidence import open_alert_files
 from stts_runtime.stream.pipeline import Delivery, Events, Listener, Pipeline
 from stts_runtime.stream.watcher import Engines
 from stts_runtime.tell import Tell
@@ -40,6 +41,8 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell) -> None
     refused and all others are over.
     """
     with small_memory(), ExitStack() as open_things:
+        events = Events()
+        writer = open_things.enter_context(open_alert_files(config, events, tell))
         bundle, choice = open_bundle(config, tell)
         bundle.choose_incremental(config.keep)
         conversation = Conversation.open(bundle, choice.name)
@@ -48,8 +51,7 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell) -> None
         metrics = None if config.metrics is None else _metrics()
         open_things.enter_context(metrics_served(config, metrics, tell))
         listeners = open_things.enter_context(open_listeners(config, metrics, tell))
-        events = Events()
-        channels = open_channels(config, engines, events, metrics)
+        channels = open_channels(config, engines, events, metrics, tell, writer)
         Pipeline(channels, events, listeners).run(stop)
     if not stop.is_set():
         _raise_if_refused(channels)
@@ -70,7 +72,7 @@ class _Answers:
         if isinstance(record, StreamAnswer):
             if self._alerts.passes(record):
                 self.waiting.append(record)
-        else:
+        elif isinstance(record, StreamEvent):
             self._on_event(record)
 
 
@@ -82,7 +84,7 @@ def stream_answers(
     Raises what `run_streams` raises about sources.
     """
     events, answers = Events(), _Answers(on_event, alert_filter(config))
-    channels = open_channels(config, engines, events, None)
+    channels = open_channels(config, engines, events, None, lambda _: None)
     pipeline = Pipeline(channels, events, [answers])
     try:
         going_on = True
