@@ -345,6 +345,13 @@ AnyAnswer = Answer | StreamAnswer
 Record = StreamAnswer | StreamEvent | AlertClip
 
 
+def is_alert(record: Record) -> bool:
+    """Whether it raises or clears an alarm, or is the clip of one."""
+    if isinstance(record, StreamAnswer):
+        return record.alert is not None and record.alert.change is not None
+    return isinstance(record, AlertClip)
+
+
 def now() -> str:
     """Wall-clock time as records have it."""
     return clock.wall().isoformat(timespec="milliseconds")

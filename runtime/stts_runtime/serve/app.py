@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp
 
+from stts_runtime.serve.alert_routes import alert_routes
 from stts_runtime.serve.api_errors import handle_errors
 from stts_runtime.serve.chat import chat_routes
 from stts_runtime.serve.guard import PUBLIC, Guard
@@ -24,6 +25,7 @@ def make_app(parts: Parts, settings: ServerSettings, token: str | None, tell: Te
     app = FastAPI(title="stts-runtime serve", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
     handle_errors(app, tell)
     app.include_router(page_routes(parts.state, parts.hub, parts.answers, settings))
+    app.include_router(alert_routes(parts.alert_file))
     app.include_router(chat_routes(parts.models, parts.answers, parts.uploads, parts.readers, settings))
     app.include_router(health_routes(parts.queue, parts.metrics))
     schema = _schema(app, parts, needs_token=token is not None)

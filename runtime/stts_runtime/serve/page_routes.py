@@ -32,7 +32,6 @@ from stts_runtime.session import Wanted
 _PAGE = Path(__file__).parent / "page"
 _FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js", "/points.js": "points.js"}
 PICTURE = "/api/streams/{name}/picture"
-ALERTS = "/api/alerts"
 _ENCODERS = 2
 _SHEET_WIDTH = 1280
 _HEARTBEAT_SECONDS = 15.0

@@ -11,11 +11,11 @@ from pathlib import Path
 from stts_runtime.answering import Conversation
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import EngineChoice
+from stts_runtime.serve.alert_routes import ALERTS
 from stts_runtime.serve.app import make_app
 from stts_runtime.serve.engine_worker import EngineWorker
 from stts_runtime.serve.guard import is_loopback, required_token
 from stts_runtime.serve.look_cache import LookCache
-from stts_runtime.serve.page_routes import ALERTS
 from stts_runtime.serve.parts import Parts
 from stts_runtime.serve.server import HttpServer, bound
 from stts_runtime.serve.settings import ServeConfig
@@ -62,11 +62,13 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
         metrics = StreamMetrics()
         open_things.enter_context(metrics_served(config, metrics, tell))
         listeners = open_things.enter_context(open_listeners(config, metrics, tell))
-        channels: list[Channel] = [] if live is None else open_channels(config, live, events, metrics, tell, writer)
+        channels: list[Channel] = [] if live is None else open_channels(config, live, events, metrics, writer)
         folder = open_things.enter_context(
             tempfile.TemporaryDirectory(prefix="stts-serve-", ignore_cleanup_errors=True)
         )
-        parts = Parts.of(bundle, config, worker, channels, Path(folder), stop, metrics)
+        parts = Parts.of(
+            bundle, config, worker, channels, Path(folder), stop, metrics, None if writer is None else writer.store
+        )
         app = make_app(parts, config.serve, token, tell)
         pipeline = Pipeline(channels, events, [*listeners, parts.hub], parts.queue)
         with HttpServer(app, place, stop.set, config.serve.certificate):

@@ -31,7 +31,12 @@ def shown(url: str) -> str:
     return scheme + mark + host + _LONG_STEP.sub("***", slash + path)
 
 
-class ScreenConfig(Settings):
+class _AnyConfig(Settings):
+    only: Literal["alerts"] | None = None
+    """`alerts`: the answers that raise or clear an alarm, and clips; no others, and no changes of state."""
+
+
+class ScreenConfig(_AnyConfig):
     """Standard output."""
 
     to: Literal["-", "stdout"] = "-"
@@ -42,7 +47,7 @@ class ScreenConfig(Settings):
         return "stdout"
 
 
-class FileConfig(Settings):
+class FileConfig(_AnyConfig):
     """A file of JSON lines. It is moved aside when it reaches `max_bytes`, and with `daily` at midnight UTC; the
     newest `files` of those stay.
     """
@@ -79,7 +84,7 @@ def _readable(path: Path) -> Path:
     return path
 
 
-class _RemoteConfig(Settings):
+class _RemoteConfig(_AnyConfig):
     to: Annotated[str, AfterValidator(_url)]
     called: str | None = None
     """The name in messages and metrics, and of its spool; by default the address without credentials."""
@@ -88,6 +93,8 @@ class _RemoteConfig(Settings):
     timeout: Annotated[Seconds, Field(gt=0, le=300)] = 10.0
     ca_file: Annotated[Path, AfterValidator(_readable)] | None = None
     """Certificates to trust in place of the system's."""
+    attach: Literal["snapshot"] | None = None
+    """Alarms come with their picture, and not only with its place."""
 
     @property
     def name(self) -> str:
@@ -100,7 +107,8 @@ class WebhookConfig(_RemoteConfig):
     token: Secret | None = None
     """Sent as `Authorization: Bearer`."""
     signing_key: Secret | None = None
-    """`X-Stts-Signature: sha256=HEX` is the HMAC of the body."""
+    """`X-Stts-Signature: sha256=HEX` is the HMAC of the body, `X-Stts-Signature-V2` that of `X-Stts-Timestamp`, a dot
+    and the body."""
 
 
 def _topic(url: str) -> str:
@@ -111,7 +119,9 @@ def _topic(url: str) -> str:
 
 
 class MqttConfig(_RemoteConfig):
-    """Each record is published with QoS 1; `TOPIC/status` is a retained `online` or `offline`."""
+    """Each record is published with QoS 1; `TOPIC/status` is a retained `online` or `offline`, and attached pictures go
+    to `TOPIC/STREAM/snapshot` as they are.
+    """
 
     to: Annotated[str, AfterValidator(_url), AfterValidator(_topic)]
     user: str | None = None

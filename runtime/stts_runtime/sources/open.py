@@ -43,6 +43,11 @@ def open_source(
     return LiveSource(parsed.name, _connector(parsed, settings, ring), on_status, settings)
 
 
+def has_packets(spec: str) -> bool:
+    """Whether clips can be cut from this kind of source. Raises `SourceError` for what names nothing."""
+    return parse_spec(spec).kind in (Kind.RECORDING, Kind.STREAM, Kind.LOOP)
+
+
 def open_clips(spec: str, seconds: float, most_bytes: int) -> Clips | None:
     """What clips of this source are cut from: for a live one, a ring for `open_source`; None if it has no packets."""
     parsed = parse_spec(spec)

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from stts_runtime.record_parts import AlertRecord
-from stts_runtime.records import Record, StreamAnswer
+from stts_runtime.records import Record, StreamAnswer, is_alert
 from stts_runtime.settings import Seconds, Settings
 from stts_runtime.stream.alert_files import ClipRule
 
@@ -147,4 +147,4 @@ class AlertFilter:
     def passes(self, record: Record) -> bool:
         if not isinstance(record, StreamAnswer) or record.stream not in self._alone:
             return True
-        return record.alert is not None and record.alert.change is not None
+        return is_alert(record)

@@ -17,6 +17,7 @@ from stts_runtime.errors import PromptError, SourceError, UserError
 from stts_runtime.forms import Forms
 from stts_runtime.places import check_makeable, reason, shown
 from stts_runtime.session import notes_about
+from stts_runtime.sinks.alerts_only import AlertsOnly
 from stts_runtime.sinks.open import Sink, open_sink
 from stts_runtime.sinks.spooled import SpooledSink
 from stts_runtime.sources import LiveSettings, open_source
@@ -74,7 +75,6 @@ def open_channels(
     engines: Engines,
     events: Events,
     metrics: StreamMetrics | None,
-    tell: Tell,
     writer: ClipWriter | None = None,
 ) -> list[Channel]:
     """All questions are checked before the first source is opened, and what was opened is closed if one fails.
@@ -96,7 +96,7 @@ def open_channels(
         for watcher, entry in zip(watchers, config.streams, strict=True):
             on_status = partial(_tell_status, entry.name, events, metrics)
             with _naming(entry):
-                clips = clips_of(config, entry, tell)
+                clips = clips_of(config, entry)
                 ring = clips if isinstance(clips, PacketRing) else None
                 source = open_source(entry.source, on_status, settings, frames_per_second=max_fps, ring=ring)
             opened.callback(source.close)
@@ -190,7 +190,7 @@ def _sink(one: SinkConfig, config: Cameras, metrics: StreamMetrics | None, tell:
     if metrics is not None and isinstance(sink, SpooledSink):
         metrics.watch_spool(sink.name, lambda: sink.backlog)
     try:
-        yield sink
+        yield sink if one.only is None else AlertsOnly(sink)
     finally:
         sink.close(_CLOSE_SECONDS)
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from urllib.parse import quote
 
+from stts_runtime.errors import SourceError
 from stts_runtime.sources.clips import Clips
-from stts_runtime.sources.open import open_clips
+from stts_runtime.sources.open import has_packets, open_clips
 from stts_runtime.stream.alert_files import LATE
 from stts_runtime.stream.alert_store import AlertStore
 from stts_runtime.stream.config import Cameras, StreamEntry
@@ -24,9 +25,7 @@ def no_link(_: str) -> None:
 
 
 @contextmanager
-def open_alert_files(
-    config: Cameras, events: Events, tell: Tell, link: Link = no_link
-) -> Iterator[ClipWriter | None]:
+def open_alert_files(config: Cameras, events: Events, tell: Tell, link: Link = no_link) -> Iterator[ClipWriter | None]:
     """None where the configuration names no folder. `link` is for one that gives no `url` of its own.
 
     Raises `UserError` if the folder cannot be used.
@@ -34,30 +33,47 @@ def open_alert_files(
     if config.alert_files is None:
         yield None
         return
+    for note in clip_notes(config):
+        tell(f"note: {note}")
     given = config.alert_files.url
     links: Link = link if given is None else lambda place: f"{given}/{quote(place)}"
-    with closing(AlertStore(config.alert_files, tell)) as store, closing(ClipWriter(store, events.clip, links)) as writer:
+    with (
+        closing(AlertStore(config.alert_files, tell)) as store,
+        closing(ClipWriter(store, events.clip, links)) as writer,
+    ):
         yield writer
 
 
-def clips_of(config: Cameras, entry: StreamEntry, tell: Tell) -> Clips | None:
-    """What clips of the stream's alarms are cut from; if there is nothing, though they are asked for, that is told."""
+def clips_of(config: Cameras, entry: StreamEntry) -> Clips | None:
+    """What clips of the stream's alarms are cut from; None where none are asked for, or there can be none."""
     alert = config.asking(entry).alert
-    if alert is None or alert.clip is None or config.alert_files is None:
+    if alert is None or alert.clip is None or config.alert_files is None or entry.masks:
         return None
+    return open_clips(entry.source, alert.clip.before + alert.clip.after + LATE, config.alert_files.buffer_bytes)
+
+
+def clip_notes(config: Cameras) -> list[str]:
+    """Streams whose alarms should have a clip and get none, each with the reason."""
+    return [
+        f"{entry.name}: alarms come without a clip: {reason}"
+        for entry in config.streams
+        if (alert := config.asking(entry).alert) is not None
+        and alert.clip is not None
+        and (reason := _why_no_clip(entry)) is not None
+    ]
+
+
+def _why_no_clip(entry: StreamEntry) -> str | None:
     if entry.masks:
-        tell(f"note: {entry.name}: alarms come without a clip: it would be cut as the source sends it, without masks")
+        return "it would be cut as the source sends it, without the masks"
+    try:
+        return None if has_packets(entry.source) else "this kind of source gives pictures and no packets"
+    except SourceError:
+        # Whoever opens the source says it.
         return None
-    seconds = alert.clip.before + alert.clip.after + LATE
-    clips = open_clips(entry.source, seconds, config.alert_files.buffer_bytes)
-    if clips is None:
-        tell(f"note: {entry.name}: alarms come without a clip: this kind of source gives pictures and no packets")
-    return clips
 
 
-def witness_of(
-    config: Cameras, entry: StreamEntry, writer: ClipWriter | None, clips: Clips | None
-) -> Witness | None:
+def witness_of(config: Cameras, entry: StreamEntry, writer: ClipWriter | None, clips: Clips | None) -> Witness | None:
     alert = config.asking(entry).alert
     if alert is None or writer is None or not alert.needs_files:
         return None

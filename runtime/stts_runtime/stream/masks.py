@@ -27,7 +27,7 @@ def _points(given: object) -> object:
     """Raises `ValueError` unless these are three points or more within the frame."""
     if not isinstance(given, list | tuple) or not all(_are_numbers(one, 2) for one in given):
         raise ValueError("it should be a list of points: [[0.1, 0.2], [0.5, 0.2], [0.3, 0.8]]")
-    if len(given) < 3:  # noqa: PLR2004 - the corners of a triangle
+    if len(given) < 3:
         raise ValueError(f"a polygon should have at least 3 points, got {len(given)}")
     for x, y in given:
         if not (0 <= x <= 1 and 0 <= y <= 1):

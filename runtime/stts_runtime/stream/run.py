@@ -51,7 +51,7 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell) -> None
         metrics = None if config.metrics is None else _metrics()
         open_things.enter_context(metrics_served(config, metrics, tell))
         listeners = open_things.enter_context(open_listeners(config, metrics, tell))
-        channels = open_channels(config, engines, events, metrics, tell, writer)
+        channels = open_channels(config, engines, events, metrics, writer)
         Pipeline(channels, events, listeners).run(stop)
     if not stop.is_set():
         _raise_if_refused(channels)
@@ -84,7 +84,7 @@ def stream_answers(
     Raises what `run_streams` raises about sources.
     """
     events, answers = Events(), _Answers(on_event, alert_filter(config))
-    channels = open_channels(config, engines, events, None, lambda _: None)
+    channels = open_channels(config, engines, events, None)
     pipeline = Pipeline(channels, events, [answers])
     try:
         going_on = True

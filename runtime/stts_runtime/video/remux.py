@@ -9,6 +9,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -80,8 +81,8 @@ def mp4_of(codec: Codec, packets: Sequence[CodedPacket]) -> bytes:
     return content.getvalue()
 
 
-def _packet(coded: CodedPacket, begins: int, time_base: Fraction, stream: VideoStream) -> av.Packet[VideoStream]:
-    packet: av.Packet[VideoStream] = av.Packet(coded.data)
+def _packet(coded: CodedPacket, begins: int, time_base: Fraction, stream: VideoStream) -> av.Packet[Any]:
+    packet: av.Packet[Any] = av.Packet(coded.data)
     packet.pts, packet.dts, packet.duration = coded.pts - begins, coded.dts - begins, coded.duration
     packet.time_base, packet.is_keyframe, packet.stream = time_base, coded.is_key, stream
     return packet
