@@ -16,6 +16,10 @@ from stts_runtime.sources.source import Frame, Source, Status
 
 _PAINT = 0
 """Black, in every channel."""
+_MARGIN = 4
+"""Pixels around the frame, so that a side on its edge encloses too."""
+_EDGE = (0, 220, 255)
+"""BGR."""
 _FINEST = 4
 """Bits of a pixel's fraction in OpenCV's coordinates."""
 _FORMS = "rectangle: [x, y, width, height] or polygon: [[x, y], [x, y], [x, y]]"
@@ -89,17 +93,18 @@ Masks = Annotated[tuple[Mask, ...], BeforeValidator(_list)]
 
 
 def covered(masks: Sequence[Mask], height: int, width: int) -> NDArray[np.bool_]:
-    """(height, width): every pixel that a mask touches."""
-    canvas = np.zeros((height, width), np.uint8)
-    # Pixel 0 of OpenCV has its middle at 0, a fraction 0 of ours its left edge.
+    """(height, width): every pixel that a mask touches, and all that its sides enclose, however they cross."""
+    canvas = np.zeros((height + 2 * _MARGIN, width + 2 * _MARGIN), np.uint8)
     unit = 1 << _FINEST
     for mask in masks:
-        corners = np.array([(x * width - 0.5, y * height - 0.5) for x, y in mask.corners])
+        # Pixel 0 of OpenCV has its middle at 0, a fraction 0 of ours its left edge.
+        corners = np.array([(x * width - 0.5, y * height - 0.5) for x, y in mask.corners]) + _MARGIN
+        sides = np.zeros_like(canvas)
         shape = [np.rint(corners * unit).astype(np.int32)]
-        cv2.fillPoly(canvas, shape, 1, shift=_FINEST)
-        # Its rounding leaves out pixels that are covered by half.
-        cv2.polylines(canvas, shape, isClosed=True, color=1, thickness=2, shift=_FINEST)
-    return canvas.astype(bool)
+        cv2.polylines(sides, shape, isClosed=True, color=1, thickness=2, shift=_FINEST)
+        outlines, _ = cv2.findContours(sides, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(canvas, outlines, -1, 1, cv2.FILLED)
+    return canvas[_MARGIN : _MARGIN + height, _MARGIN : _MARGIN + width].astype(bool)
 
 
 class MaskedSource:
@@ -136,6 +141,20 @@ class MaskedSource:
 
     def close(self) -> None:
         self._source.close()
+
+
+def ruled(image: NDArray[np.uint8], hidden: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """A BGR picture with a faint line at every tenth of its sides, and the edge of what is `hidden` (H, W) drawn."""
+    lined = image.copy()
+    height, width = hidden.shape
+    for tenth in range(1, 10):
+        # The half by a brighter line.
+        share = 0.5 if tenth == 5 else 0.25  # noqa: PLR2004
+        for line in (lined[height * tenth // 10], lined[:, width * tenth // 10]):
+            line[:] = line * (1 - share) + 255 * share
+    edges, _ = cv2.findContours(hidden.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(lined, edges, -1, _EDGE, 1)
+    return lined
 
 
 def masked(source: Source, masks: Sequence[Mask]) -> Source:
