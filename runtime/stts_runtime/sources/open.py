@@ -53,7 +53,7 @@ def open_clips(spec: str, seconds: float, most_bytes: int) -> Clips | None:
     parsed = parse_spec(spec)
     if parsed.kind is Kind.RECORDING:
         is_url = "://" in parsed.place
-        return RecordedPackets(parsed.place if is_url else str(Path(parsed.place).absolute()))
+        return RecordedPackets(parsed.place if is_url else str(Path(parsed.place).absolute()), most_bytes)
     return PacketRing(seconds, most_bytes) if parsed.kind in (Kind.STREAM, Kind.LOOP) else None
 
 

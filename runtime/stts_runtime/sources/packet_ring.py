@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,11 +53,7 @@ class PacketRing:
 
     def connected(self, stream: VideoStream, *, has_stamps: bool = True) -> Connection:
         """What packets of `stream` are put into from now on. Without stamps, time is that of their arrival."""
-        try:
-            codec = Codec.of(stream)
-        except SourceError:
-            codec = None
-        connection = Connection(self, codec, float(stream.time_base or 0) or 1 / 90_000, has_stamps)
+        connection = Connection(self, stream, has_stamps)
         with self._lock:
             self._connection = connection
         return connection
@@ -105,15 +102,19 @@ class PacketRing:
 class Connection:
     """One connection's packets, on a time line that never goes back."""
 
-    def __init__(self, ring: PacketRing, codec: Codec | None, unit: float, has_stamps: bool) -> None:
-        self._ring, self._codec, self._unit, self._has_stamps = ring, codec, unit, has_stamps
+    def __init__(self, ring: PacketRing, stream: VideoStream, has_stamps: bool) -> None:
+        self._ring, self._has_stamps = ring, has_stamps
+        self._stream: VideoStream | None = stream
+        """Until the first key frame: the reader closes it."""
+        self._codec: Codec | None = None
+        self._unit = float(stream.time_base or 0) or 1 / 90_000
         self._offset = 0
         self._last: int | None = None
-        self._step = max(1, round(_USUAL_STEP / unit))
+        self._step = max(1, round(_USUAL_STEP / self._unit))
 
     def put(self, packet: av.Packet[Any], arrived: float) -> None:
         """`arrived` is on the clock of `clock.now`."""
-        if not packet.size or self._codec is None:
+        if not packet.size or (self._codec is None and not self._begins(packet)):
             return
         stamp = packet.dts if packet.dts is not None else packet.pts
         if not self._has_stamps or stamp is None:
@@ -132,6 +133,15 @@ class Connection:
         return Cut(
             self._codec, packets, (moment - packets[0].dts) * self._unit, (packets[-1].dts - moment) * self._unit
         )
+
+    def _begins(self, packet: av.Packet[Any]) -> bool:
+        """Whether the first key frame is there, and packets can be written."""
+        if not packet.is_keyframe or self._stream is None:
+            return False
+        stream, self._stream = self._stream, None
+        with suppress(SourceError):
+            self._codec = Codec.of(stream, bytes(packet))
+        return self._codec is not None
 
     def _placed(self, stamp: int) -> int:
         """A stamp on this time line."""

@@ -144,9 +144,11 @@ class AlertStore:
         del self._entries[entry.file]
 
     def _read(self) -> dict[str, _Entry]:
+        content = self._list.read_bytes()
+        # Half a line, as a power cut leaves it, is of a file that was not written yet.
+        os.ftruncate(self._file, content.rfind(b"\n") + 1)
         entries: dict[str, _Entry] = {}
-        for line in self._list.read_text(encoding="utf-8", errors="replace").splitlines():
-            # Half a line, as a power cut leaves it, is of a file that was not written yet.
+        for line in content.splitlines():
             with suppress(ValueError, TypeError):
                 entry = _Entry(**json.loads(line))
                 entries[entry.file] = entry

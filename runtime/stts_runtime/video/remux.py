@@ -39,19 +39,21 @@ class Codec:
 
     name: str
     header: bytes
-    """Of a file in FFmpeg's own container, NUT, which holds every codec's parameters as they are."""
+    """A file in FFmpeg's own container, NUT, which holds every codec's parameters as they are, with one packet: some
+    parameters only a key frame tells.
+    """
     time_base: Fraction
     """Seconds a unit."""
 
     @classmethod
-    def of(cls, stream: VideoStream) -> Codec:
-        """Raises `SourceError` for a codec that cannot be written."""
+    def of(cls, stream: VideoStream, key: bytes) -> Codec:
+        """`key` is a packet of a key frame. Raises `SourceError` for a codec that cannot be written."""
         content = io.BytesIO()
         try:
             with av.open(content, "w", format="nut") as file:
-                # `opaque`: no encoder of that name is looked for. FFmpeg opens no NUT without a packet.
+                # `opaque`: no encoder of that name is looked for.
                 copy = file.add_stream_from_template(stream, opaque=True)
-                file.mux(_packet(CodedPacket(bytes(8), 0, 0, 1, is_key=True), 0, copy.time_base or _UNIT, copy))
+                file.mux(_packet(CodedPacket(key, 0, 0, 1, is_key=True), 0, copy.time_base or _UNIT, copy))
         except (av.FFmpegError, ValueError):
             raise SourceError(f"packets of {stream.codec_context.name} cannot be written") from None
         return cls(stream.codec_context.name, content.getvalue(), stream.time_base or _UNIT)
@@ -69,13 +71,16 @@ def mp4_of(codec: Codec, packets: Sequence[CodedPacket]) -> bytes:
 
     Raises `SourceError` where MP4 does not hold the codec.
     """
-    content, begins = io.BytesIO(), packets[0].dts
+    content, begins = io.BytesIO(), packets[0].pts
     try:
         with av.open(io.BytesIO(codec.header)) as header, av.open(content, "w", format="mp4") as file:
             stream = file.add_stream_from_template(header.streams.video[0], opaque=True)
             stream.time_base = codec.time_base
             for one in packets:
                 file.mux(_packet(one, begins, codec.time_base, stream))
+        # FFmpeg does not always say that it lacks what a player needs.
+        content.seek(0)
+        av.open(content).close()
     except (av.FFmpegError, ValueError):
         raise SourceError(f"an MP4 does not hold {codec.name} as this source sends it") from None
     return content.getvalue()
