@@ -52,7 +52,7 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
         if config.serve.certificate:
             check_certificate(*config.serve.certificate)
         events = Events()
-        writer = open_things.enter_context(open_alert_files(config, events, tell, partial(_link, config)))
+        archive = open_things.enter_context(open_alert_files(config, events, tell, partial(_link, config)))
         bundle, choice = open_bundle(config, tell)
         sessions = Sessions(bundle, choice.name)
         tell_note(sessions.conversation, tell)
@@ -62,12 +62,12 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell) -> None:
         metrics = StreamMetrics()
         open_things.enter_context(metrics_served(config, metrics, tell))
         listeners = open_things.enter_context(open_listeners(config, metrics, tell))
-        channels: list[Channel] = [] if live is None else open_channels(config, live, events, metrics, writer)
+        channels: list[Channel] = [] if live is None else open_channels(config, live, events, metrics, archive)
         folder = open_things.enter_context(
             tempfile.TemporaryDirectory(prefix="stts-serve-", ignore_cleanup_errors=True)
         )
         parts = Parts.of(
-            bundle, config, worker, channels, Path(folder), stop, metrics, None if writer is None else writer.store
+            bundle, config, worker, channels, Path(folder), stop, metrics, None if archive is None else archive.store
         )
         app = make_app(parts, config.serve, token, tell)
         pipeline = Pipeline(channels, events, [*listeners, parts.hub], parts.queue)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,6 +27,12 @@ class Cut:
     """Seconds from its first packet to the moment that was asked for."""
     after: float
     """Seconds from there to its last."""
+
+
+def ending(packets: Sequence[CodedPacket], last: float) -> list[CodedPacket]:
+    """Up to the picture of stamp `last`, with those that are shown later and that pictures before it refer to."""
+    shown = [place for place, one in enumerate(packets) if one.pts <= last]
+    return list(packets[: max(shown, default=0) + 1])
 
 
 class Clips(Protocol):

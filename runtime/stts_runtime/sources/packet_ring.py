@@ -17,7 +17,7 @@ import av
 from av.video.stream import VideoStream
 
 from stts_runtime.errors import SourceError
-from stts_runtime.sources.clips import Cut, Moment
+from stts_runtime.sources.clips import Cut, Moment, ending
 from stts_runtime.video.remux import Codec, CodedPacket
 
 _LONGEST_STEP = 10.0
@@ -129,7 +129,7 @@ class Connection:
         assert self._codec is not None
         first, last = moment - before / self._unit, moment + after / self._unit
         begin = max([place for place, group in enumerate(groups) if group[0].dts <= first], default=0)
-        packets = [one for group in groups[begin:] for one in group if one.dts <= last]
+        packets = ending([one for group in groups[begin:] for one in group if one.dts <= last], last)
         return Cut(
             self._codec, packets, (moment - packets[0].dts) * self._unit, (packets[-1].dts - moment) * self._unit
         )

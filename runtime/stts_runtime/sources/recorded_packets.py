@@ -9,10 +9,9 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from stts_runtime.errors import SourceError
-from stts_runtime.sources.clips import Cut, Moment
+from stts_runtime.sources.clips import Cut, Moment, ending
 from stts_runtime.video.packet_reader import ManyVideosError, open_container
 from stts_runtime.video.remux import Codec, CodedPacket, film_of
-
 
 _EARLIER = (0.0, 10.0, None)
 """Seconds before the wanted beginning to which is sought, since containers without an index lead to somewhere near it;
@@ -60,7 +59,7 @@ class RecordedPackets:
         if not packets:
             return None
         keys = [place for place, one in enumerate(packets) if one.is_key and one.pts <= first]
-        packets = packets[max(keys, default=0) :]
+        packets = ending(packets[max(keys, default=0) :], stamp + after / unit)
         last = max(one.pts for one in packets)
         return Cut(Codec.of(film, packets[0].data), packets, (stamp - packets[0].pts) * unit, (last - stamp) * unit)
 

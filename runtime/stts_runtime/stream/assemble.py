@@ -30,7 +30,7 @@ from stts_runtime.stream.evidence import clips_of, witness_of
 from stts_runtime.stream.masks import masked
 from stts_runtime.stream.pipeline import Delivery, Events, Listener
 from stts_runtime.stream.watcher import Engines, KeyRule, Watcher
-from stts_runtime.stream.witness import ClipWriter
+from stts_runtime.stream.witness import Archive
 from stts_runtime.tell import Tell
 from stts_runtime.video.decoding import MISSING, has_nvdec
 
@@ -75,11 +75,11 @@ def open_channels(
     engines: Engines,
     events: Events,
     metrics: StreamMetrics | None,
-    writer: ClipWriter | None = None,
+    archive: Archive | None = None,
 ) -> list[Channel]:
     """All questions are checked before the first source is opened, and what was opened is closed if one fails.
 
-    `writer` is `open_alert_files`'.
+    `archive` is `open_alert_files`'.
     """
     live = engines.bundle.manifest.live
     assert live is not None
@@ -101,7 +101,7 @@ def open_channels(
                 source = open_source(entry.source, on_status, settings, frames_per_second=max_fps, ring=ring)
             opened.callback(source.close)
             orders = _orders(config, entry, max_fps, live.novelty, forms[entry.name])
-            witness = witness_of(config, entry, writer, clips)
+            witness = witness_of(config, entry, archive, clips)
             channels.append(Channel(entry.name, masked(source, entry.masks), watcher, orders, witness))
         # From here on the pipeline closes them.
         opened.pop_all()

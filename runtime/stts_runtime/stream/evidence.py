@@ -11,9 +11,10 @@ from stts_runtime.sources.clips import Clips
 from stts_runtime.sources.open import has_packets, open_clips
 from stts_runtime.stream.alert_files import LATE
 from stts_runtime.stream.alert_store import AlertStore
+from stts_runtime.stream.clip_writer import ClipWriter
 from stts_runtime.stream.config import Cameras, StreamEntry
 from stts_runtime.stream.pipeline import Events
-from stts_runtime.stream.witness import ClipWriter, Witness
+from stts_runtime.stream.witness import Archive, Witness
 from stts_runtime.tell import Tell
 
 Link = Callable[[str], str | None]
@@ -25,7 +26,7 @@ def no_link(_: str) -> None:
 
 
 @contextmanager
-def open_alert_files(config: Cameras, events: Events, tell: Tell, link: Link = no_link) -> Iterator[ClipWriter | None]:
+def open_alert_files(config: Cameras, events: Events, tell: Tell, link: Link = no_link) -> Iterator[Archive | None]:
     """None where the configuration names no folder. `link` is for one that gives no `url` of its own.
 
     Raises `UserError` if the folder cannot be used.
@@ -39,9 +40,9 @@ def open_alert_files(config: Cameras, events: Events, tell: Tell, link: Link = n
     links: Link = link if given is None else lambda place: f"{given}/{quote(place)}"
     with (
         closing(AlertStore(config.alert_files, tell)) as store,
-        closing(ClipWriter(store, events.clip, links)) as writer,
+        closing(ClipWriter(events.clip, store.prune)) as writer,
     ):
-        yield writer
+        yield Archive(store, writer, events.clip, links)
 
 
 def clips_of(config: Cameras, entry: StreamEntry) -> Clips | None:
@@ -73,8 +74,8 @@ def _why_no_clip(entry: StreamEntry) -> str | None:
         return None
 
 
-def witness_of(config: Cameras, entry: StreamEntry, writer: ClipWriter | None, clips: Clips | None) -> Witness | None:
+def witness_of(config: Cameras, entry: StreamEntry, archive: Archive | None, clips: Clips | None) -> Witness | None:
     alert = config.asking(entry).alert
-    if alert is None or writer is None or not alert.needs_files:
+    if alert is None or archive is None or not alert.needs_files:
         return None
-    return Witness(entry.name, alert, writer, clips)
+    return Witness(entry.name, alert, archive, clips)

@@ -149,7 +149,7 @@ def ruled(image: NDArray[np.uint8], hidden: NDArray[np.bool_]) -> NDArray[np.uin
     height, width = hidden.shape
     for tenth in range(1, 10):
         # The half by a brighter line.
-        share = 0.5 if tenth == 5 else 0.25  # noqa: PLR2004
+        share = 0.5 if tenth == 5 else 0.25
         for line in (lined[height * tenth // 10], lined[:, width * tenth // 10]):
             line[:] = line * (1 - share) + 255 * share
     edges, _ = cv2.findContours(hidden.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)

@@ -42,7 +42,7 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell) -> None
     """
     with small_memory(), ExitStack() as open_things:
         events = Events()
-        writer = open_things.enter_context(open_alert_files(config, events, tell))
+        archive = open_things.enter_context(open_alert_files(config, events, tell))
         bundle, choice = open_bundle(config, tell)
         bundle.choose_incremental(config.keep)
         conversation = Conversation.open(bundle, choice.name)
@@ -51,7 +51,7 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell) -> None
         metrics = None if config.metrics is None else _metrics()
         open_things.enter_context(metrics_served(config, metrics, tell))
         listeners = open_things.enter_context(open_listeners(config, metrics, tell))
-        channels = open_channels(config, engines, events, metrics, writer)
+        channels = open_channels(config, engines, events, metrics, archive)
         Pipeline(channels, events, listeners).run(stop)
     if not stop.is_set():
         _raise_if_refused(channels)

@@ -131,7 +131,7 @@ def test_stamps_that_jump_leave_the_time_line_whole(film: av.VideoStream, jump: 
 @pytest.mark.parametrize(("stamps", "options"), [(None, {}), (7, {"has_stamps": False})])
 def test_without_stamps_time_is_that_of_arrival(film: av.VideoStream, stamps: int | None, options: Any) -> None:
     held, connection = ring(film, **options)
-    feed(connection, range(0, 100), stamps=stamps)
+    feed(connection, range(100), stamps=stamps)
     cut = held.cut(at(50), before=1, after=1)
     assert numbers(cut) == list(range(40, 61))
 

@@ -20,12 +20,11 @@ class White:
 
     name, live, reconnections = "white", True, 3
     status = Status(State.LIVE, "", 0.0)
-    drops = {"late": 2}
 
     def __init__(self, *sizes: tuple[int, int]) -> None:
         self.frames = [Frame(np.full((*size, 3), 255, np.uint8), float(at), 9.0) for at, size in enumerate(sizes)]
         self._left = list(self.frames)
-        self.closed = False
+        self.closed, self.drops = False, {"late": 2}
 
     def take(self, timeout_seconds: float) -> Frame | None:
         return self._left.pop(0) if self._left else None
@@ -57,7 +56,7 @@ def test_a_mask_covers_what_it_encloses(form: dict[str, Any], expected: float) -
 @pytest.mark.parametrize("size", [(48, 64), (50, 51), (1080, 1920)])
 def test_every_pixel_that_a_mask_touches_is_covered(size: tuple[int, int]) -> None:
     height, width = size
-    hidden = covered([Mask(rectangle=[0.1, 0.2, 0.35, 0.41])], height, width)
+    hidden = covered([Mask(rectangle=(0.1, 0.2, 0.35, 0.41))], height, width)
     rows = slice(int(0.2 * height), int(np.ceil(0.61 * height)))
     columns = slice(int(0.1 * width), int(np.ceil(0.45 * width)))
     assert hidden[rows, columns].all()
@@ -66,11 +65,11 @@ def test_every_pixel_that_a_mask_touches_is_covered(size: tuple[int, int]) -> No
 
 def test_frames_come_with_masks_painted_over_whatever_their_size() -> None:
     source = White((40, 60), (40, 60), (90, 120))
-    seen = MaskedSource(source, [Mask(rectangle=[0, 0, 0.5, 1.0])])
+    seen = MaskedSource(source, [Mask(rectangle=(0, 0, 0.5, 1.0))])
     for given in source.frames:
         frame = seen.take(0.0)
         assert frame is not None
-        height, width = given.image.shape[:2]
+        width = given.image.shape[1]
         assert (frame.image[:, : width // 2] == 0).all()
         assert (frame.image[:, width // 2 + 2 :] == 255).all()
         assert frame.image.shape == given.image.shape

@@ -27,8 +27,8 @@ def packets_of(path: Path) -> tuple[Codec, list[CodedPacket]]:
 
 
 def pictures(content: bytes | Path) -> list[tuple[float, NDArray[np.uint8]]]:
-    with av.open(io.BytesIO(content) if isinstance(content, bytes) else str(content)) as file:
-        return [(frame.time or 0.0, frame.to_ndarray(format="gray")) for frame in file.decode(video=0)]
+    with av.open(io.BytesIO(content if isinstance(content, bytes) else content.read_bytes()), "r") as file:
+        return [(frame.time or 0.0, frame.to_ndarray(format="gray").astype(np.uint8)) for frame in file.decode(video=0)]
 
 
 @pytest.mark.parametrize("kind", ["h264", "h264-ts", "hevc-10-bits", "vp9", "av1", "mpeg4"])
