@@ -31,23 +31,23 @@ def shown(url: str) -> str:
     return scheme + mark + host + _LONG_STEP.sub("***", slash + path)
 
 
-class _AnyConfig(Settings):
-    only: Literal["alerts"] | None = None
-    """`alerts`: the answers that raise or clear an alarm, and clips; no others, and no changes of state."""
+Only = Literal["alerts"] | None
+"""`alerts`: the answers that raise or clear an alarm, and clips; no others, and no changes of state."""
 
 
-class ScreenConfig(_AnyConfig):
+class ScreenConfig(Settings):
     """Standard output."""
 
     to: Literal["-", "stdout"] = "-"
     format: Literal["json", "text"] = "json"
+    only: Only = None
 
     @property
     def name(self) -> str:
         return "stdout"
 
 
-class FileConfig(_AnyConfig):
+class FileConfig(Settings):
     """A file of JSON lines. It is moved aside when it reaches `max_bytes`, and with `daily` at midnight UTC; the
     newest `files` of those stay.
     """
@@ -56,6 +56,7 @@ class FileConfig(_AnyConfig):
     max_bytes: Bytes = 100_000_000
     daily: bool = True
     files: Annotated[int, Field(ge=1)] = 30
+    only: Only = None
 
     @property
     def name(self) -> str:
@@ -84,7 +85,7 @@ def _readable(path: Path) -> Path:
     return path
 
 
-class _RemoteConfig(_AnyConfig):
+class _RemoteConfig(Settings):
     to: Annotated[str, AfterValidator(_url)]
     called: str | None = None
     """The name in messages and metrics, and of its spool; by default the address without credentials."""
@@ -95,6 +96,7 @@ class _RemoteConfig(_AnyConfig):
     """Certificates to trust in place of the system's."""
     attach: Literal["snapshot"] | None = None
     """Alarms come with their picture, and not only with its place."""
+    only: Only = None
 
     @property
     def name(self) -> str:
