@@ -13,8 +13,9 @@ import pytest
 
 from stts_runtime.errors import SourceError
 from stts_runtime.sources.clips import Cut, Moment
-from stts_runtime.sources.open import open_clips
+from stts_runtime.sources.open import open_clips, open_source
 from stts_runtime.sources.packet_ring import Connection, PacketRing
+from stts_runtime.sources.source import Frame
 from tests.support.recordings import write_recording
 
 FPS, GROUP = 10, 10
@@ -158,3 +159,23 @@ def test_a_recording_in_one_group_may_be_more_than_is_held(tmp_path: Path) -> No
 def test_pictures_have_no_packets(tmp_path: Path) -> None:
     assert open_clips(str(tmp_path), 10, 10**9) is None
     assert open_clips("gst:videotestsrc", 10, 10**9) is None
+
+
+def test_a_looped_file_gives_its_packets_round_after_round(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "a.avi", "mpeg4", frames=4)
+    with av.open(str(path)) as file:
+        given = [bytes(one) for one in file.demux(video=0) if one.size]
+    held = PacketRing(60, 10**8)
+    source = open_source(f"loop:{path}", ring=held)
+    frames: list[Frame] = []
+    while len(frames) < 12:
+        if (frame := source.take(5.0)) is not None:
+            frames.append(frame)
+    source.close()
+    cut = held.cut(Moment(frames[-2].seconds, frames[-2].captured), before=0.5, after=0.0)
+    first = given.index(cut.packets[0].data)
+    assert len(cut.packets) > 4
+    assert [one.data for one in cut.packets] == [given[(first + number) % 4] for number in range(len(cut.packets))]
+    assert [two.dts - one.dts for one, two in zip(cut.packets, cut.packets[1:], strict=False)] == [1] * (
+        len(cut.packets) - 1
+    )
