@@ -90,6 +90,11 @@ def kept_caption(width: int, window: Window, kept: NDArray[np.bool_], number: in
     return caption(width, [text])
 
 
+def jpeg(image: Image, quality: int) -> bytes:
+    """Of a BGR picture; `quality` is from 0 to 100."""
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
 def tiled(frames: Sequence[Image]) -> Image:
     """Pictures of one size in rows, about as many as columns."""
     padded = [cv2.copyMakeBorder(one, 0, _GAP, 0, _GAP, cv2.BORDER_CONSTANT, value=_DARK) for one in frames]

@@ -93,6 +93,18 @@ def _likely(content: bytes, logprob: float) -> dict[str, Any]:
     return {"token": content.decode(errors="replace"), "logprob": round(logprob, 6), "bytes": list(content)}
 
 
+class AlertFile(RecordPart):
+    """A picture or clip of an alarm."""
+
+    path: str
+    """On the machine that wrote it."""
+    bytes: int
+    url: str | None = None
+    """Where others fetch it: an address, or a path of the server that watches the stream."""
+    jpeg: str | None = None
+    """The picture itself in base64, for sinks that ask for it."""
+
+
 class AlertRecord(RecordPart):
     """What a rule made of an answer."""
 
@@ -107,6 +119,8 @@ class AlertRecord(RecordPart):
     number. 0: none yet."""
     probability: float
     """Of the choice that the rule is about."""
+    snapshot: AlertFile | None = None
+    """The frame that the answer is about, where an alarm is raised and its rule asks for a picture."""
 
 
 class SchemaRecord(RecordPart):

@@ -20,6 +20,7 @@ from stts_runtime.errors import UserError
 from stts_runtime.overlay import Pictured, in_words
 from stts_runtime.point_records import PointRecord, pointed_at
 from stts_runtime.record_parts import (
+    AlertFile,
     AlertRecord,
     BundleRecord,
     ChoiceRecord,
@@ -296,6 +297,7 @@ class StreamAnswer(AnswerRecord):
         captured: float,
         vision_ms: float,
         novelty: float,
+        notes: Sequence[str] = (),
         **rest: Any,
     ) -> StreamAnswer:
         """About a window of which `kept` (T, G) was kept. `captured`, on the clock of `clock.now`, and `vision_ms`
@@ -315,7 +317,7 @@ class StreamAnswer(AnswerRecord):
             age_ms=AgeRecord(at_first_token=first, at_last_token=last),
             points=pointed.points,
             count=pointed.count,
-            notes=pointed.notes,
+            notes=[*pointed.notes, *notes],
             **rest,
         )
         answer._kept, answer._only_shares_the_window = kept, reply.only_shares_the_window
@@ -338,9 +340,35 @@ class StreamEvent(RecordPart):
     host: str | None = None
 
 
+class AlertClip(RecordPart):
+    """The clip of an alarm, when the seconds after it have passed."""
+
+    schema_name: Literal["stts.alert-clip/1"] = "stts.alert-clip/1"
+    stream: str
+    created: str
+    steady_seconds: float = Field(default_factory=lambda: round(clock.now(), 3))
+    """As in `StreamAnswer`."""
+    question: str
+    number: int
+    """Of the alarm, as `alert.number` of the answer that raised it."""
+    clip: AlertFile | None
+    """None where there is none; `reason` says why."""
+    before: float
+    """Seconds of it before the frame that the answer is about: from a key frame on, so often some more than asked."""
+    after: float
+    reason: str | None = None
+
+
 AnyAnswer = Answer | StreamAnswer
 
-Record = StreamAnswer | StreamEvent
+Record = StreamAnswer | StreamEvent | AlertClip
+
+
+def is_alert(record: Record) -> bool:
+    """Whether it raises or clears an alarm, or is the clip of one."""
+    if isinstance(record, StreamAnswer):
+        return record.alert is not None and record.alert.change is not None
+    return isinstance(record, AlertClip)
 
 
 def by_the_clock(moment: float) -> str:

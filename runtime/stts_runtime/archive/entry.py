@@ -58,6 +58,9 @@ class Entry:
             if not isinstance(record.get(field), str):
                 raise ValueError(f"{field} is missing, or no text")
         kept = {name: value for name, value in record.items() if name not in _LEFT_OUT}
+        if isinstance(alert := kept.get("alert"), dict) and isinstance(picture := alert.get("snapshot"), dict):
+            lean = {name: value for name, value in picture.items() if name != "jpeg"}
+            kept["alert"] = {**alert, "snapshot": lean}
         if isinstance(times := kept.get("times_seconds"), list):
             kept["times_seconds"] = [*times[:1], *times[1:][-1:]]
         body = json.dumps(kept, ensure_ascii=False, separators=(",", ":"))

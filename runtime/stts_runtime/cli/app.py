@@ -10,6 +10,7 @@ from stts_runtime.cli.check import check_command
 from stts_runtime.cli.compile import compile_command
 from stts_runtime.cli.doctor import doctor_command
 from stts_runtime.cli.explain import explain_command
+from stts_runtime.cli.mask import mask_command
 from stts_runtime.cli.options import VersionOption
 from stts_runtime.cli.run import run_command
 from stts_runtime.cli.search import search_command
@@ -29,6 +30,7 @@ app.command("run")(run_command)
 app.command("chat")(chat_command)
 app.command("explain")(explain_command)
 app.command("stream")(stream_command)
+app.command("mask")(mask_command)
 app.command("serve")(serve_command)
 app.command("search", context_settings={"ignore_unknown_options": True})(search_command)
 app.command("bench")(bench_command)

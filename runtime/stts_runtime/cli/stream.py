@@ -64,6 +64,9 @@ def stream_command(
     ] = None,
     metrics: Annotated[Optional[str], typer.Option(metavar="ADDRESS:PORT", help="Serve Prometheus metrics.")] = None,
     preview: Annotated[Optional[str], typer.Option(metavar="FOLDER", help="Videos of the kept patches.")] = None,
+    alert_files: Annotated[
+        Optional[str], typer.Option(metavar="FOLDER", help="Pictures and clips of alarms: 'yes>0.8, snapshot=kept'.")
+    ] = None,
     as_json: JsonOption = False,
     check: CheckOption = False,
     connect: ConnectOption = False,
@@ -91,6 +94,7 @@ def stream_command(
         "nvdec": nvdec or None,
         "metrics": metrics,
         "preview": preview,
+        "alert_files": alert_files,
         "sinks": _sinks(to, as_json and not check, config),
         "streams": named(sources or []),
     }

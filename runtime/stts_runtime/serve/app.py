@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp
 
+from stts_runtime.serve.alert_routes import alert_routes
 from stts_runtime.serve.api_errors import handle_errors
 from stts_runtime.serve.chat import chat_routes
 from stts_runtime.serve.guard import PUBLIC, Guard
@@ -29,6 +30,7 @@ def make_app(
     app = FastAPI(title="stts-runtime serve", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
     handle_errors(app, tell)
     app.include_router(page_routes(parts.state, parts.hub, parts.answers, settings))
+    app.include_router(alert_routes(parts.alert_file))
     app.include_router(chat_routes(parts.models, parts.answers, parts.uploads, parts.readers, settings))
     app.include_router(search_routes(parts.archives))
     app.include_router(health_routes(parts.queue, parts.metrics))

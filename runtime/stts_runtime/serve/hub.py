@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from stts_runtime import clock
 from stts_runtime.overlay import Image
-from stts_runtime.records import Record, StreamAnswer
+from stts_runtime.records import AlertClip, Record, StreamAnswer
 from stts_runtime.serve.events import Event, EventBroker
 from stts_runtime.serve.pictures import Size, View, live_jpeg
 from stts_runtime.sources.source import State
@@ -165,5 +165,7 @@ class Hub:
             if view := self.streams.get(record.stream):
                 view.said(record)
             self.events.publish(Event("answer", record.model_dump_json()))
+        elif isinstance(record, AlertClip):
+            self.events.publish(Event("clip", record.model_dump_json()))
         else:
             self.events.publish(Event("state", record.model_dump_json()))

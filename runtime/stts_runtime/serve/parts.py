@@ -19,6 +19,7 @@ from stts_runtime.serve.page_routes import StateRecord, variant_records
 from stts_runtime.serve.settings import ServeConfig, ServerSettings
 from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.serve.uploads import Uploads
+from stts_runtime.stream.alert_store import AlertStore
 from stts_runtime.stream.channel import Channel
 from stts_runtime.stream.metrics import StreamMetrics
 from stts_runtime.stream.plan import StreamPlan
@@ -41,6 +42,7 @@ class Parts:
     metrics: StreamMetrics
     archives: tuple[Path, ...]
     """What can be searched."""
+    alert_files: AlertStore | None
 
     @classmethod
     def of(
@@ -52,6 +54,7 @@ class Parts:
         folder: Path,
         stop: threading.Event,
         metrics: StreamMetrics,
+        alert_files: AlertStore | None = None,
     ) -> Parts:
         """`folder` is for uploads."""
         settings, hub = config.serve, Hub()
@@ -64,7 +67,8 @@ class Parts:
         readers = ThreadPool(_READERS)
         answers = AnswerService(bundle, queue, worker, hub, uploads, readers, worker.cache, settings)
         models = model_choices(bundle, hub.streams)
-        return cls(bundle, settings, queue, worker, hub, uploads, readers, answers, models, metrics, config.archives)
+        stores = config.archives, alert_files
+        return cls(bundle, settings, queue, worker, hub, uploads, readers, answers, models, metrics, *stores)
 
     def added(self, channel: Channel, plan: StreamPlan) -> None:  # noqa: ARG002  # every observer gets both
         """In the pipeline's thread, as the next."""
@@ -83,6 +87,10 @@ class Parts:
         """Whoever waits is told that the server stops."""
         self.queue.close()
         self.hub.events.close()
+
+    def alert_file(self, stream: str, name: str) -> Path | None:
+        """A picture or clip of an alarm."""
+        return None if self.alert_files is None else self.alert_files.find(stream, name)
 
     def state(self) -> StateRecord:
         manifest = self.bundle.manifest

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from stts_runtime import overlay
 from stts_runtime.overlay import Image, dimmed
 
 View = Literal["kept", "scores", "plain"]
@@ -44,8 +45,7 @@ def shrunk(image: Image, width: int) -> Image:
 
 
 def jpeg(image: Image) -> bytes:
-    _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    return bytes(encoded)
+    return overlay.jpeg(image, _QUALITY)
 
 
 def _scored(image: Image, scores: NDArray[np.float32]) -> Image:

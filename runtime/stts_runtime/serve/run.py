@@ -12,6 +12,7 @@ from stts_runtime.answering import AnswerPool
 from stts_runtime.archive.reader import check_archive
 from stts_runtime.bundle import Bundle
 from stts_runtime.engines import EngineChoice
+from stts_runtime.serve.alert_routes import ALERTS
 from stts_runtime.serve.app import make_app
 from stts_runtime.serve.engine_worker import EngineWorker
 from stts_runtime.serve.guard import is_loopback, required_token
@@ -32,6 +33,7 @@ from stts_runtime.stream.assemble import (
     open_listeners,
     tell_notes,
 )
+from stts_runtime.stream.evidence import open_alert_files
 from stts_runtime.stream.loaded import LoadedBundle, Wanted
 from stts_runtime.stream.metrics import StreamMetrics
 from stts_runtime.stream.pipeline import Beats, Events, Pipeline
@@ -40,6 +42,7 @@ from stts_runtime.stream.reload import Reloader, Reread
 from stts_runtime.stream.running import RunningStreams
 from stts_runtime.stream.state_log import state_logs
 from stts_runtime.stream.watcher import Engines
+from stts_runtime.stream.witness import Archive
 from stts_runtime.tell import Tell
 
 
@@ -56,21 +59,26 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell, reread: R
         open_things.callback(place.close)
         checked(config)
         token = required_token(config.serve)
+        events = Events()
+        archive = open_things.enter_context(open_alert_files(config, events, tell, partial(_link, config)))
         bundle, choice = open_bundle(config, tell)
         sessions = Sessions(bundle, choice.name, most=config.at_once)
         tell_notes(config, sessions.answers, tell)
         live = _live(config, bundle, choice, sessions.answers)
         limits = config.serve.limits
         worker = EngineWorker(bundle, sessions, live, LookCache(limits.cache_bytes, limits.upload_seconds))
-        metrics, events = StreamMetrics(), Events()
+        metrics = StreamMetrics()
         open_things.enter_context(metrics_served(config, metrics, tell))
         listeners = open_things.enter_context(open_listeners(config, metrics, tell))
-        streams = None if live is None else _streams(config, bundle, choice, live, listeners, events, metrics, tell)
+        streams = None
+        if live is not None:
+            streams = _streams(config, bundle, choice, live, listeners, events, metrics, tell, archive)
         channels = [] if streams is None else streams.channels
         folder = open_things.enter_context(
             tempfile.TemporaryDirectory(prefix="stts-serve-", ignore_cleanup_errors=True)
         )
-        parts = Parts.of(bundle, config, worker, channels, Path(folder), stop, metrics)
+        store = None if archive is None else archive.store
+        parts = Parts.of(bundle, config, worker, channels, Path(folder), stop, metrics, store)
         heard = [*listeners.all, parts.hub, *state_logs(config, tell), Beats(manager)]
         pipeline = Pipeline(channels, events, heard, parts.queue, sessions.answers, metrics.batched)
         reloader = None
@@ -105,13 +113,14 @@ def _streams(
     events: Events,
     metrics: StreamMetrics,
     tell: Tell,
+    archive: Archive | None,
 ) -> RunningStreams:
     """Opens their sources."""
     loaded = LoadedBundle(Wanted.of(config, bundle, choice), engines, choice)
     metrics.build(lambda: loaded.labels)
     plans = Planner(config, bundle, engines.answers.conversations[0]).all()
     relays = partial(Relay, events=events, metrics=metrics)
-    return RunningStreams(loaded, plans, listeners.outlets, relays, listeners.observers, tell)
+    return RunningStreams(loaded, plans, listeners.outlets, relays, listeners.observers, tell, archive)
 
 
 def checked(config: ServeConfig) -> ServeConfig:
@@ -122,6 +131,10 @@ def checked(config: ServeConfig) -> ServeConfig:
     for archive in config.serve.search or ():
         check_archive(archive)
     return config
+
+
+def _link(config: ServeConfig, place: str) -> str:
+    return f"{config.serve.base_path}{ALERTS}/{place}"
 
 
 def _live(config: ServeConfig, bundle: Bundle, choice: EngineChoice, answers: AnswerPool) -> Engines | None:

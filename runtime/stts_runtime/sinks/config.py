@@ -31,11 +31,16 @@ def shown(url: str) -> str:
     return scheme + mark + host + _LONG_STEP.sub("***", slash + path)
 
 
+Only = Literal["alerts"] | None
+"""`alerts`: the answers that raise or clear an alarm, and clips; no others, and no changes of state."""
+
+
 class ScreenConfig(Settings):
     """Standard output."""
 
     to: Literal["-", "stdout"] = "-"
     format: Literal["json", "text"] = "json"
+    only: Only = None
 
     @property
     def name(self) -> str:
@@ -51,6 +56,7 @@ class FileConfig(Settings):
     max_bytes: Bytes = 100_000_000
     daily: bool = True
     files: Annotated[int, Field(ge=1)] = 30
+    only: Only = None
 
     @property
     def name(self) -> str:
@@ -63,6 +69,7 @@ class ArchiveConfig(Settings):
     to: str
     days: Annotated[float, Field(gt=0, le=36_500)] = 30.0
     max_bytes: Annotated[int, BeforeValidator(parse_bytes), Field(ge=1_000_000)] = 1_000_000_000
+    only: Only = None
 
     @property
     def name(self) -> str:
@@ -100,6 +107,9 @@ class _RemoteConfig(Settings):
     timeout: Annotated[Seconds, Field(gt=0, le=300)] = 10.0
     ca_file: Annotated[Path, AfterValidator(_readable)] | None = None
     """Certificates to trust in place of the system's."""
+    attach: Literal["snapshot"] | None = None
+    """Alarms come with their picture, and not only with its place."""
+    only: Only = None
 
     @property
     def name(self) -> str:
@@ -112,7 +122,8 @@ class WebhookConfig(_RemoteConfig):
     token: Secret | None = None
     """Sent as `Authorization: Bearer`."""
     signing_key: Secret | None = None
-    """`X-Stts-Signature: sha256=HEX` is the HMAC of the body."""
+    """`X-Stts-Signature: sha256=HEX` is the HMAC of the body, `X-Stts-Signature-V2` that of `X-Stts-Timestamp`, a dot
+    and the body."""
 
 
 def _topic(url: str) -> str:
@@ -123,7 +134,9 @@ def _topic(url: str) -> str:
 
 
 class MqttConfig(_RemoteConfig):
-    """Each record is published with QoS 1; `TOPIC/status` is a retained `online` or `offline`."""
+    """Each record is published with QoS 1; `TOPIC/status` is a retained `online` or `offline`, and attached pictures go
+    to `TOPIC/STREAM/snapshot` as they are.
+    """
 
     to: Annotated[str, AfterValidator(_url), AfterValidator(_topic)]
     user: str | None = None

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from stts_runtime import clock
 from stts_runtime.extras import stream_extra
+from stts_runtime.sinks.attach import snapshot_apart
 from stts_runtime.sinks.config import MqttConfig
 from stts_runtime.sinks.spooled import AwayError
 
@@ -34,11 +35,17 @@ class Mqtt:
         self._password = config.password.read() if config.password else unquote(parts.password or "") or None
         self._topic, self._status = config.topic, f"{config.topic}/status"
         self._timeout, self._ca_file = config.timeout, config.ca_file
+        self._is_attaching = config.attach is not None
         self._client: paho.Client | None = None
         self._heard: queue.SimpleQueue[object] = queue.SimpleQueue()
 
     def deliver(self, body: bytes) -> None:
-        self._publish(self._connected(), self._topic, body)
+        client = self._connected()
+        if self._is_attaching:
+            body, stream, picture = snapshot_apart(body)
+            if picture is not None:
+                self._publish(client, f"{self._topic}/{stream}/snapshot", picture)
+        self._publish(client, self._topic, body)
 
     def tend(self) -> None:
         self._connected()

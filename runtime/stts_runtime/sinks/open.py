@@ -79,7 +79,7 @@ def _spooled(config: WebhookConfig | MqttConfig, state: Path, tell: Tell) -> Spo
     except BaseException:
         spool.close()
         raise
-    return SpooledSink(config.name, spool, courier, refused, tell)
+    return SpooledSink(config.name, spool, courier, refused, tell, attaches=config.attach is not None)
 
 
 def _courier(config: WebhookConfig | MqttConfig) -> Courier:

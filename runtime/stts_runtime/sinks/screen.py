@@ -11,7 +11,7 @@ from typing import Literal, TextIO
 
 from stts_runtime.errors import SinkError
 from stts_runtime.places import reason
-from stts_runtime.records import Record, StreamEvent
+from stts_runtime.records import AlertClip, Record, StreamEvent
 from stts_runtime.text import visible
 
 _FOR_EVER = (errno.EPIPE, errno.EBADF)
@@ -42,6 +42,9 @@ def text_line(record: Record) -> str:
     """One line without control characters: when, which stream, and what it says."""
     if isinstance(record, StreamEvent):
         return visible(f"{record.created}  {record.stream}  {record.state}: {record.reason}")
+    if isinstance(record, AlertClip):
+        what = record.reason if record.clip is None else record.clip.path
+        return visible(f"{record.created}  {record.stream}  clip of alarm {record.number}: {what}")
     age = record.age_ms.at_last_token / 1000
     answer = " ".join(record.answer.split())
     if record.alert is not None and record.alert.change is not None:

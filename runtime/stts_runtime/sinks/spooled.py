@@ -13,6 +13,7 @@ from typing import Protocol
 from stts_runtime import clock
 from stts_runtime.errors import SinkError
 from stts_runtime.records import Record
+from stts_runtime.sinks.attach import with_snapshot
 from stts_runtime.sinks.line_file import LineFile
 from stts_runtime.sinks.spool import Backlog, Parcel, Spool
 from stts_runtime.tell import Seldom, Tell
@@ -69,11 +70,19 @@ class SpooledSink:
     """Owns all that it is given; the thread closes it when it ends."""
 
     def __init__(
-        self, name: str, spool: Spool, courier: Courier, refused: LineFile, tell: Tell, pauses: Pauses | None = None
+        self,
+        name: str,
+        spool: Spool,
+        courier: Courier,
+        refused: LineFile,
+        tell: Tell,
+        pauses: Pauses | None = None,
+        attaches: bool = False,
     ) -> None:
+        """`attaches`: records of alarms have their picture in them."""
         self.name = name
         self._spool, self._courier, self._refused = spool, courier, refused
-        self._tell, self._pauses = tell, pauses or Pauses()
+        self._tell, self._pauses, self._attaches = tell, pauses or Pauses(), attaches
         self._say_refused, self._say_dropped, self._say_failed = Seldom(tell), Seldom(tell), Seldom(tell)
         self._work, self._closing = threading.Event(), threading.Event()
         self._deadline = float("inf")
@@ -90,7 +99,8 @@ class SpooledSink:
         if self._closing.is_set():
             raise SinkError(f"{self.name} is closed")
         before = self._spool.backlog.dropped
-        self._spool.put(record.model_dump_json().encode())
+        whole = with_snapshot(record) if self._attaches else record
+        self._spool.put(whole.model_dump_json().encode())
         self._work.set()
         if (dropped := self._spool.backlog.dropped) > before:
             self._say_dropped(f"{self.name}: the spool is full; {dropped} of the oldest records were dropped so far")

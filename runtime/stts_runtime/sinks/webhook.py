@@ -71,8 +71,16 @@ class Webhook:
     def _headers(self, body: bytes) -> dict[str, str]:
         headers = {"Idempotency-Key": hashlib.sha256(body).hexdigest()[:32]}
         if self._key:
-            headers["X-Stts-Signature"] = "sha256=" + hmac.new(self._key, body, "sha256").hexdigest()
+            # The first says who sent it; the second, which is another at each attempt, also when.
+            sent = str(int(clock.wall().timestamp()))
+            headers["X-Stts-Signature"] = self._signature(body)
+            headers["X-Stts-Timestamp"] = sent
+            headers["X-Stts-Signature-V2"] = self._signature(sent.encode() + b"." + body)
         return headers
+
+    def _signature(self, signed: bytes) -> str:
+        assert self._key is not None
+        return "sha256=" + hmac.new(self._key, signed, "sha256").hexdigest()
 
 
 class _Credentials(requests.auth.AuthBase):

@@ -17,6 +17,7 @@ from av.container import InputContainer
 from stts_runtime import clock
 from stts_runtime.sources.faults import Ended, Lost, Refused, Stalled, check_host, fault_of
 from stts_runtime.sources.pace import BurstWatch, Pace
+from stts_runtime.sources.packet_ring import Connection, PacketRing
 from stts_runtime.sources.snapshot import HINT, one_picture, sends_one_picture
 from stts_runtime.sources.source import LiveSettings, Picture
 from stts_runtime.video.decoding import has_nvdec
@@ -33,9 +34,18 @@ class PyAVReader:
     """
 
     def __init__(
-        self, place: str, options: Mapping[str, str], open_seconds: float, read_seconds: float, nvdec: bool
+        self,
+        place: str,
+        options: Mapping[str, str],
+        open_seconds: float,
+        read_seconds: float,
+        nvdec: bool,
+        ring: PacketRing | None = None,
     ) -> None:
+        """`ring` gets all packets."""
         self.corrupt = 0
+        self._ring = ring
+        self._kept: Connection | None = None
         self._bgr_of = BgrConverter()
         self._place, self._options = place, dict(options)
         self._open_seconds, self._read_seconds = open_seconds, read_seconds
@@ -61,6 +71,8 @@ class PyAVReader:
                 raise Lost(f"no answer for {self._open_seconds:g} s") from None
             raise fault_of(error) from None
         self._packets = self._container.demux(self._video())
+        if self._ring is not None:
+            self._kept = self._ring.connected(self._video(), has_stamps=not _counts_stamps(self._container.format))
 
     @property
     def duration_seconds(self) -> float | None:
@@ -105,6 +117,8 @@ class PyAVReader:
 
     def _decode(self, packet: av.Packet[av.VideoStream]) -> None:
         arrived = clock.now()
+        if self._kept is not None:
+            self._kept.put(packet, arrived)
         try:
             frames = packet.decode()
         except av.FFmpegError:
@@ -146,14 +160,14 @@ class StreamReader(PyAVReader):
     one picture.
     """
 
-    def __init__(self, url: str, settings: LiveSettings) -> None:
+    def __init__(self, url: str, settings: LiveSettings, ring: PacketRing | None = None) -> None:
         self._url = url
         # Without a guess at the frame rate, for which FFmpeg would wait for twenty pictures.
         # FFmpeg decodes the first pictures of every stream that the other side announces.
         options = {"fpsprobesize": "0", "max_streams": "64"}
         if url.lower().startswith("rtsp"):
             options["rtsp_transport"] = settings.transport
-        super().__init__(url, options, settings.open_seconds, settings.stall_seconds, settings.nvdec)
+        super().__init__(url, options, settings.open_seconds, settings.stall_seconds, settings.nvdec, ring)
         self._pace: Pace | None = None
         self._bursts: BurstWatch | None = None
         self._waited = 0.0

@@ -9,8 +9,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from stts_runtime.record_parts import AlertRecord
-from stts_runtime.records import Record, StreamAnswer
+from stts_runtime.records import Record, StreamAnswer, is_alert
 from stts_runtime.settings import Seconds, Settings
+from stts_runtime.stream.alert_files import ClipRule
 
 _CONDITION = re.compile(r"\s*(?P<choice>.*?[^\s<>])\s*(?P<sign>[<>])\s*(?P<bound>\d+(?:\.\d+)?|\.\d+)\s*")
 _BAND = 0.1
@@ -60,6 +61,10 @@ class AlertRule(Settings):
     """An alarm is raised so long after the last one at the soonest."""
     send: Literal["alerts", "all"] = "alerts"
     """Which answers sinks get: those that raise or clear an alarm, or all of them."""
+    snapshot: Literal["kept", "plain", "none"] = "none"
+    """The picture that comes with an alarm: with the dropped patches dark, as it is, or none."""
+    clip: ClipRule | None = None
+    """The clip that comes with an alarm."""
 
     @model_validator(mode="before")
     @classmethod
@@ -78,6 +83,10 @@ class AlertRule(Settings):
             side = "at most" if self.condition.sign == ">" else "at least"
             raise ValueError(f"clear should be {side} {self.condition.bound:g}, as `if` has it, got {self.clear:g}")
         return self
+
+    @property
+    def needs_files(self) -> bool:
+        return self.snapshot != "none" or self.clip is not None
 
     @property
     def clears_at(self) -> float:
@@ -138,4 +147,4 @@ class AlertFilter:
     def passes(self, record: Record) -> bool:
         if not isinstance(record, StreamAnswer) or record.stream not in self._alone:
             return True
-        return record.alert is not None and record.alert.change is not None
+        return is_alert(record)

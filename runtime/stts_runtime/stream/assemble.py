@@ -15,13 +15,17 @@ from stts_runtime.errors import UserError
 from stts_runtime.places import check_makeable, reason, shown
 from stts_runtime.session import notes_about
 from stts_runtime.sources import open_source
+from stts_runtime.sources.packet_ring import PacketRing
 from stts_runtime.sources.source import Status
 from stts_runtime.stream.channel import Channel
 from stts_runtime.stream.config import Cameras
+from stts_runtime.stream.evidence import clips_of, witness_of
+from stts_runtime.stream.masks import masked
 from stts_runtime.stream.outlets import Outlets
 from stts_runtime.stream.pipeline import Events, Listener
 from stts_runtime.stream.plan import Planner, StreamPlan, naming
 from stts_runtime.stream.watcher import Engines, Watcher
+from stts_runtime.stream.witness import Archive
 from stts_runtime.tell import Tell
 from stts_runtime.video.decoding import MISSING, has_nvdec
 
@@ -72,7 +76,7 @@ def open_channels(config: Cameras, engines: Engines, events: Events, metrics: St
         channels = []
         for plan in plans:
             channels.append(open_channel(plan, engines, Relay(plan, events, metrics)))
-            opened.callback(channels[-1].source.close)
+            opened.callback(channels[-1].close)
         # From here on the pipeline closes them.
         opened.pop_all()
     return channels
@@ -104,12 +108,21 @@ class Relay:
             self._metrics.status(self._stream, status)
 
 
-def open_channel(plan: StreamPlan, engines: Engines, relay: Relay, answers: int = 0) -> Channel:
-    """Opens the source; `answers` were given under this name before. Raises `SourceError` for one that cannot be."""
+def open_channel(
+    plan: StreamPlan, engines: Engines, relay: Relay, answers: int = 0, archive: Archive | None = None
+) -> Channel:
+    """Opens the source; `answers` were given under this name before, `archive` is `open_alert_files`'.
+
+    Raises `SourceError` for one that cannot be opened.
+    """
     watcher = Watcher(engines, plan.frames, plan.keys)
     with naming(plan.name):
-        source = open_source(plan.entry.source, relay, plan.settings, frames_per_second=plan.orders.frames_per_second)
-    return Channel(plan.name, source, watcher, plan.orders, answers)
+        clips = clips_of(plan.entry, plan.asking.alert, archive)
+        ring = clips if isinstance(clips, PacketRing) else None
+        rate = plan.orders.frames_per_second
+        source = open_source(plan.entry.source, relay, plan.settings, frames_per_second=rate, ring=ring)
+    witness = witness_of(plan.name, plan.asking.alert, archive, clips)
+    return Channel(plan.name, masked(source, plan.entry.masks), watcher, plan.orders, answers, witness)
 
 
 @dataclass(frozen=True)

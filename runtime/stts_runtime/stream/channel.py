@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from stts_runtime import clock
 from stts_runtime.answering import FREE, AnswerForm, Calls, Conversation, OnToken, Reply, go_on
-from stts_runtime.errors import SourceError
+from stts_runtime.errors import SinkError, SourceError
 from stts_runtime.record_parts import AlertRecord
 from stts_runtime.records import StreamAnswer
 from stts_runtime.sources.source import Frame, Source
@@ -16,6 +16,7 @@ from stts_runtime.stream.alerts import Alarm
 from stts_runtime.stream.orders import Orders
 from stts_runtime.stream.successor import Successor
 from stts_runtime.stream.watcher import SeenFrame, StreamWindow, Watcher
+from stts_runtime.stream.witness import Witness
 
 ASKED = "asked"
 """The trigger of an answer that somebody wanted now."""
@@ -39,9 +40,17 @@ _PATIENCE_SECONDS = 5.0
 class Channel:
     """A source, its watcher and its gate. Used from the pipeline's thread alone."""
 
-    def __init__(self, name: str, source: Source, watcher: Watcher, orders: Orders, answers: int = 0) -> None:
-        """`answers` were given before, by a channel in whose place this one comes. Raises `PromptError` for a question
-        that cannot be asked about a full window.
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        watcher: Watcher,
+        orders: Orders,
+        answers: int = 0,
+        witness: Witness | None = None,
+    ) -> None:
+        """`answers` were given before, by a channel in whose place this one comes. `witness` keeps what was to be seen
+        at an alarm. Raises `PromptError` for a question that cannot be asked about a full window.
         """
         watcher.check_questions(orders.questions, orders.form, orders.max_tokens)
         self._alarms: dict[str, Alarm] = {}
@@ -49,6 +58,9 @@ class Channel:
         self.ask_for(orders)
         self.successor: Successor | None = None
         """Sees what is looked at here, until it takes over or is given up."""
+        self._witness = witness
+        self._frame: Frame | None = None
+        """The newest that was looked at, where there is a witness."""
         self._due_seconds: float | None = None
         self._answered_seconds: float | None = None
         self._wanted: str | None = None
@@ -112,6 +124,8 @@ class Channel:
 
     def looked(self, frame: Frame, seen: SeenFrame) -> Look:
         """Once it was looked at."""
+        if self._witness is not None:
+            self._frame = frame
         if self.successor is not None:
             self.successor.see(frame)
         self._decide(seen)
@@ -164,6 +178,8 @@ class Channel:
         # What comes from here on is for the next answer.
         self._answered_seconds, self._highest_novelty, self._wanted = window.newest.seconds, 0.0, None
         self.is_answering = True
+        if self._witness is not None and self._frame is not None:
+            self._witness.saw(self._frame, window.newest)
         try:
             prefix = window.prefilled(conversation)
             for question in self._orders.questions:
@@ -171,11 +187,19 @@ class Channel:
                     prefix, question, self._orders.max_tokens, form=self._orders.form
                 )
                 self.answers += 1
-                alert, dropped = self._judged(question, reply), self._newly_dropped()
-                records.append(self._record(window, reply, reason, self.answers, dropped, highest, alert))
+                (alert, notes), dropped = self._judged(question, reply), self._newly_dropped()
+                records.append(self._record(window, reply, reason, self.answers, dropped, highest, alert, notes))
+            if self._witness is not None:
+                self._witness.answered()
         finally:
             self.is_answering = False
         return records
+
+    def close(self) -> None:
+        """Closes the source; clips of alarms end with what it has sent."""
+        self.source.close()
+        if self._witness is not None:
+            self._witness.finish()
 
     def check_questions(self, questions: Sequence[str], form: AnswerForm = FREE, max_tokens: int = 64) -> None:
         """Raises `PromptError` if one cannot be asked about a full window. For any thread."""
@@ -201,11 +225,18 @@ class Channel:
         reply = yield from conversation.asking(prefix, question, max_tokens, on_token, form)
         return self._record(window, reply, ASKED, 0, {}, novelty)
 
-    def _judged(self, question: str, reply: Reply) -> AlertRecord | None:
+    def _judged(self, question: str, reply: Reply) -> tuple[AlertRecord | None, list[str]]:
+        """With notes for the record."""
         alarm, scored = self._alarms.get(question), reply.choices
         if alarm is None or scored is None:
-            return None
-        return alarm.judge(dict(zip(scored.choices, scored.probabilities, strict=True)), clock.now())
+            return None, []
+        alert = alarm.judge(dict(zip(scored.choices, scored.probabilities, strict=True)), clock.now())
+        if alert.change != "raised" or self._witness is None:
+            return alert, []
+        try:
+            return alert.model_copy(update={"snapshot": self._witness.raised(question, alert.number)}), []
+        except SinkError as error:
+            return alert, [f"no picture: {error}"]
 
     def _record(
         self,
@@ -216,6 +247,7 @@ class Channel:
         dropped: dict[str, int],
         novelty: float,
         alert: AlertRecord | None = None,
+        notes: Sequence[str] = (),
     ) -> StreamAnswer:
         frames = window.frames
         return StreamAnswer.about(
@@ -227,6 +259,7 @@ class Channel:
             captured=frames[-1].captured,
             vision_ms=frames[-1].vision_ms,
             novelty=novelty,
+            notes=notes,
             stream=self.name,
             number=number,
             alert=alert,

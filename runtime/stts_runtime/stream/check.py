@@ -24,6 +24,7 @@ from stts_runtime.sources import LiveSettings, open_source
 from stts_runtime.sources.source import State
 from stts_runtime.sources.spec import parse_spec
 from stts_runtime.stream.config import Cameras, StreamEntry
+from stts_runtime.stream.evidence import clip_notes
 from stts_runtime.stream.plan import Planner
 from stts_runtime.text import redacted
 
@@ -111,7 +112,7 @@ def check_cameras(config: Cameras, *, connect: bool = False) -> ConfigReport:
         checkpoint=bundle.manifest.checkpoint,
         engine=choice.name,
         windows=windows,
-        notes=[*choice.notes, *notes_about(bundle.manifest, keep)],
+        notes=[*choice.notes, *notes_about(bundle.manifest, keep), *clip_notes(config)],
         streams=streams,
         sinks=sinks,
         metrics=None if metrics is None else f"{metrics.address}:{metrics.port}",

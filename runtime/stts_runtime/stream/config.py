@@ -15,6 +15,7 @@ from stts_runtime.errors import UserError
 from stts_runtime.mistakes import mistakes
 from stts_runtime.settings import Seconds, Settings
 from stts_runtime.sinks.config import ScreenConfig, SinkConfig
+from stts_runtime.stream.alert_files import AlertFiles
 from stts_runtime.stream.alerts import AlertRule
 from stts_runtime.stream.config_fields import (
     AUTO,
@@ -29,6 +30,7 @@ from stts_runtime.stream.config_fields import (
     When,
     list_of,
 )
+from stts_runtime.stream.masks import Masks
 
 
 def _home() -> Path:
@@ -90,6 +92,8 @@ class StreamEntry(Asking):
 
     name: Name
     source: SourceText
+    masks: Masks = ()
+    """What is never looked at."""
 
 
 Streams = Annotated[tuple[StreamEntry, ...], BeforeValidator(list_of("[{name: gate, source: rtsp://HOST/PATH}]"))]
@@ -121,6 +125,8 @@ class Cameras(Asking):
     metrics: Listen | None = None
     preview: Place | None = None
     """A folder for videos of what was kept, one series a stream."""
+    alert_files: AlertFiles | None = None
+    """Where pictures and clips of alarms lie."""
     state: Place | None = None
     """The folder of the spools; see `state_folder`."""
     streams: Streams = ()
@@ -181,6 +187,10 @@ class Cameras(Asking):
             raise ValueError(f"stream {entry.name}: {mistakes(error)}") from None
         if words := _against_choices(asking):
             raise ValueError(f"stream {entry.name}: {words}")
+        if asking.alert is not None and asking.alert.needs_files and self.alert_files is None:
+            raise ValueError(
+                f"stream {entry.name}: alert: snapshot and clip need a folder: alert_files: /var/lib/stts/alerts"
+            )
 
 
 AnyCameras = TypeVar("AnyCameras", bound=Cameras)

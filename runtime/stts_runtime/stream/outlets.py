@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from stts_runtime.errors import UserError
+from stts_runtime.sinks.alerts_only import AlertsOnly
 from stts_runtime.sinks.config import SinkConfig
 from stts_runtime.sinks.open import Sink, open_sink
 from stts_runtime.sinks.spool import Backlog
@@ -66,7 +67,7 @@ class Outlets:
         known, wanted = {**self._open, **fresh}, set(config.all_sinks)
         self._open = {one: sink for one, sink in known.items() if one in wanted}
         self.delivery.route(
-            {entry.name: [known[one] for one in config.asking(entry).sinks] for entry in config.streams},
+            {entry.name: [_heard(one, known[one]) for one in config.asking(entry).sinks] for entry in config.streams},
             alert_filter(config),
         )
         left = [sink for one, sink in known.items() if one not in wanted]
@@ -85,6 +86,11 @@ class Outlets:
 
     def __exit__(self, *_: object) -> None:
         _close(self._open.values())
+
+
+def _heard(config: SinkConfig, sink: Sink) -> Sink:
+    """What gets the records."""
+    return sink if config.only is None else AlertsOnly(sink)
 
 
 def _backlog_of(sink: SpooledSink) -> Callable[[], Backlog]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from stts_runtime.answering import AnswerPool
 from stts_runtime.errors import SinkError
-from stts_runtime.records import Record, StreamAnswer, StreamEvent, now
+from stts_runtime.records import AlertClip, Record, StreamEvent, now
 from stts_runtime.service_manager import ServiceManager
 from stts_runtime.sinks.open import Sink
 from stts_runtime.sources.source import Frame, Status
@@ -103,17 +103,20 @@ class Beats:
 
 
 class Events:
-    """Changes of state from the sources' threads, for the pipeline's."""
+    """Changes of state from the sources' threads, and clips from the one that writes them, for the pipeline's."""
 
     def __init__(self) -> None:
-        self._waiting: queue.SimpleQueue[StreamEvent] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[StreamEvent | AlertClip] = queue.SimpleQueue()
 
     def of(self, stream: str, status: Status, labels: Labels = Labels()) -> None:  # noqa: B008  # it is frozen
         state, reason = status.state.value, status.reason
         event = StreamEvent(stream=stream, created=now(), state=state, reason=reason, **labels.of_event())
         self._waiting.put(event)
 
-    def drain(self) -> list[StreamEvent]:
+    def clip(self, record: AlertClip) -> None:
+        self._waiting.put(record)
+
+    def drain(self) -> list[StreamEvent | AlertClip]:
         events = []
         with suppress(queue.Empty):
             while True:
@@ -187,7 +190,7 @@ class Pipeline:
     def close(self) -> None:
         """Closes the sources, and tells what is left to tell."""
         for channel in self.channels:
-            channel.source.close()
+            channel.close()
         self.tell(self._events.drain())
 
     def step(self) -> bool:
@@ -265,7 +268,7 @@ class Pipeline:
             count = self.answers.step() if time.perf_counter() < until else 0
         return bool(first)
 
-    def tell(self, records: Sequence[StreamAnswer] | Sequence[StreamEvent]) -> None:
+    def tell(self, records: Sequence[Record]) -> None:
         """Every listener, of records that are not from here."""
         for record in records:
             for listener in self._listeners:

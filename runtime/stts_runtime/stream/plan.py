@@ -39,9 +39,11 @@ class StreamPlan:
         return self.entry.name
 
     @property
-    def connection(self) -> tuple[str, LiveSettings]:
+    def connection(self) -> tuple[object, ...]:
         """What has to be opened anew where it differs."""
-        return self.entry.source, self.settings
+        alert = self.asking.alert
+        files = (alert.snapshot, alert.clip) if alert is not None and alert.needs_files else None
+        return self.entry.source, self.entry.masks, files, self.settings
 
     @property
     def window(self) -> tuple[int, KeyRule]:

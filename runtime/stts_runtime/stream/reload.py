@@ -24,7 +24,7 @@ from stts_runtime.stream.plan import Planner, StreamPlan, naming
 from stts_runtime.stream.running import RunningStreams
 from stts_runtime.tell import Tell
 
-_FIXED = ("device", "batch", "metrics", "preview", "state", "serve")
+_FIXED = ("device", "batch", "alert_files", "metrics", "preview", "state", "serve")
 """Settings that need a restart."""
 _LOOK_SECONDS = 0.5
 _REFUSED = "error: reload refused, everything goes on as before"

@@ -18,6 +18,7 @@ from stts_runtime.stream.alerts import AlertFilter
 from stts_runtime.stream.assemble import Relay, metrics_served, open_bundle, open_channels, open_listeners, tell_notes
 from stts_runtime.stream.channel import Channel, Look
 from stts_runtime.stream.config import StreamConfig
+from stts_runtime.stream.evidence import open_alert_files
 from stts_runtime.stream.loaded import load_bundle
 from stts_runtime.stream.outlets import alert_filter
 from stts_runtime.stream.pipeline import Beats, Delivery, Events, Pipeline, nobody
@@ -42,6 +43,8 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell, reread:
     manager = ServiceManager()
     health = Health(manager)
     with small_memory(), ExitStack() as open_things:
+        events = Events()
+        archive = open_things.enter_context(open_alert_files(config, events, tell))
         metrics = None if config.metrics is None else _metrics()
         open_things.enter_context(metrics_served(config, metrics, tell, health))
         loaded = load_bundle(config, *open_bundle(config, tell))
@@ -49,9 +52,8 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell, reread:
         tell_event(tell, "debug", f"{loaded} answers", **loaded.labels)
         plans = Planner(config, loaded.bundle, loaded.engines.answers.conversations[0]).all()
         listeners = open_things.enter_context(open_listeners(config, metrics, tell))
-        events = Events()
         relays = partial(Relay, events=events, metrics=metrics)
-        streams = RunningStreams(loaded, plans, listeners.outlets, relays, listeners.observers, tell)
+        streams = RunningStreams(loaded, plans, listeners.outlets, relays, listeners.observers, tell, archive)
         pipeline = Pipeline(
             streams.channels,
             events,
@@ -93,7 +95,7 @@ class _Answers:
         if isinstance(record, StreamAnswer):
             if self._alerts.passes(record):
                 self.waiting.append(record)
-        else:
+        elif isinstance(record, StreamEvent):
             self._on_event(record)
 
 

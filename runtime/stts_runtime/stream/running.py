@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from stts_runtime.errors import EngineError, SourceError
 from stts_runtime.record_parts import BundleRecord
 from stts_runtime.records import StreamEvent, now
-from stts_runtime.sources.source import Source, State
+from stts_runtime.sources.source import State
 from stts_runtime.stream.assemble import Observer, Relay, open_channel
 from stts_runtime.stream.change import Change, Difference
 from stts_runtime.stream.channel import Channel
@@ -28,6 +28,7 @@ from stts_runtime.stream.pipeline import Pipeline
 from stts_runtime.stream.plan import StreamPlan
 from stts_runtime.stream.successor import Successor
 from stts_runtime.stream.watcher import Watcher
+from stts_runtime.stream.witness import Archive
 from stts_runtime.tell import Tell, tell_event
 
 
@@ -58,9 +59,10 @@ class RunningStreams:
         new_relay: Callable[[StreamPlan], Relay],
         observers: Sequence[Observer],
         tell: Tell,
+        archive: Archive | None = None,
     ) -> None:
         """Opens the sources; what was opened is closed if one fails. Raises `SourceError`."""
-        self.loaded, self._outlets, self._new_relay = loaded, outlets, new_relay
+        self.loaded, self._outlets, self._new_relay, self._archive = loaded, outlets, new_relay, archive
         self.observers, self._tell = list(observers), tell
         """Who joins later hears of what comes later."""
         self._streams: dict[str, _Stream] = {}
@@ -75,7 +77,7 @@ class RunningStreams:
                 self._take_in(self._opened(plan, 0))
         except BaseException:
             for one in self._streams.values():
-                one.channel.source.close()
+                one.channel.close()
             raise
 
     @property
@@ -183,18 +185,18 @@ class RunningStreams:
         while any(channel.is_answering for channel in changing) and answers.step():
             pass
 
-    def _end(self, name: str, why: str) -> tuple[Source, int]:
-        """The source, which is still to be closed, and how many answers there were."""
+    def _end(self, name: str, why: str) -> tuple[Channel, int]:
+        """The channel, which is still to be closed, and how many answers there were."""
         stream = self._streams.pop(name)
         stream.relay.muted = True
         self._say(stream.plan, State.ENDED.value, why)
         for observer in self.observers:
             observer.removed(name)
         self._tell_pipeline()
-        threading.Thread(target=stream.channel.source.close, name="stts-close", daemon=True).start()
-        return stream.channel.source, stream.channel.answers
+        threading.Thread(target=stream.channel.close, name="stts-close", daemon=True).start()
+        return stream.channel, stream.channel.answers
 
-    def _open(self, plan: StreamPlan, ended: Source | None, answers: int) -> None:
+    def _open(self, plan: StreamPlan, ended: Channel | None, answers: int) -> None:
         """In a thread of its own: a camera that lets in one at a time has to be left before it is asked again."""
         self._opening += 1
 
@@ -213,7 +215,7 @@ class RunningStreams:
 
     def _opened(self, plan: StreamPlan, answers: int) -> _Stream:
         relay = self._new_relay(plan)
-        return _Stream(plan, open_channel(plan, self.loaded.engines, relay, answers), relay)
+        return _Stream(plan, open_channel(plan, self.loaded.engines, relay, answers, self._archive), relay)
 
     def _take_in(self, stream: _Stream) -> None:
         self._streams[stream.plan.name] = stream

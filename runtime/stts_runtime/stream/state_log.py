@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stts_runtime.records import Record, StreamAnswer
+from stts_runtime.records import AlertClip, Record, StreamAnswer
 from stts_runtime.sinks.config import ScreenConfig
 from stts_runtime.sources.source import State
 from stts_runtime.stream.channel import Channel, Look
@@ -26,6 +26,8 @@ class StateLog:
             text = f"{record.stream}: answer {record.number} to {record.question!r}: {record.answer!r}"
             fields = {"number": record.number, "question": record.question, "answer": record.answer}
             tell_event(self._tell, "debug", text, stream=record.stream, **fields)
+            return
+        if isinstance(record, AlertClip):
             return
         if (bundle := record.bundle) is not None:
             text = f"{record.stream}: {bundle.folder} ({bundle.identity}) answers from number {bundle.from_number} on"
