@@ -57,6 +57,10 @@ class StreamRecord(BaseModel):
     reconnections: int
     questions: list[str]
     """Its own, which it answers by itself."""
+    group: str | None
+    """Of the configuration."""
+    asks_above: float | None
+    """The novelty above which it answers them; None if novelty has no say."""
     looked_seconds_ago: float | None
     """Since its newest look; None before the first."""
     looks: list[LookRecord]
@@ -75,8 +79,8 @@ class _Newest:
 class StreamView:
     """One stream's. Written by the pipeline's thread, read by others."""
 
-    def __init__(self, channel: Channel, questions: Iterable[str]) -> None:
-        self.channel, self._questions = channel, list(questions)
+    def __init__(self, channel: Channel, questions: Iterable[str], group: str | None) -> None:
+        self.channel, self._questions, self._group = channel, list(questions), group
         self._newest: _Newest | None = None
         self._looks: deque[LookRecord] = deque(maxlen=_LOOKS)
         self._answers: deque[StreamAnswer] = deque(maxlen=_ANSWERS)
@@ -136,6 +140,8 @@ class StreamView:
             since_seconds=round(now - status.since, 1),
             reconnections=source.reconnections,
             questions=self._questions,
+            group=self._group,
+            asks_above=self.channel.asks_above,
             looked_seconds_ago=None if newest is None else round(now - newest.looked, 1),
             looks=looks,
             answers=answers,
@@ -149,9 +155,9 @@ class Hub:
         self.events = EventBroker()
         self.streams: dict[str, StreamView] = {}
 
-    def watch(self, channel: Channel, questions: Iterable[str]) -> None:
+    def watch(self, channel: Channel, questions: Iterable[str], group: str | None = None) -> None:
         """Before the pipeline runs."""
-        self.streams[channel.name] = StreamView(channel, questions)
+        self.streams[channel.name] = StreamView(channel, questions, group)
 
     def saw(self, channel: Channel, look: Look) -> None:
         record = self.streams[channel.name].saw(look)

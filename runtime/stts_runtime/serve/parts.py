@@ -55,7 +55,7 @@ class Parts:
         """`folder` is for uploads."""
         settings, hub = config.serve, Hub()
         for channel, entry in zip(channels, config.streams, strict=True):
-            hub.watch(channel, config.asking(entry).questions)
+            hub.watch(channel, config.asking(entry).questions, entry.group)
         queue, uploads = (
             EngineQueue(settings.limits.open_questions, stop, shared=bool(channels)),
             Uploads(folder, settings.limits),

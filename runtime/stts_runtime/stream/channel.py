@@ -92,6 +92,11 @@ class Channel:
         """Full windows about which the gate saw no reason to ask."""
 
     @property
+    def asks_above(self) -> float | None:
+        """The novelty above which an answer is due; None if it has no say."""
+        return self._orders.gate.above
+
+    @property
     def over(self) -> bool:
         return self.source.status.over
 

@@ -70,6 +70,7 @@ def _each_once(questions: tuple[str, ...]) -> tuple[str, ...]:
 
 Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+Group = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
 Questions = Annotated[tuple[Question, ...], BeforeValidator(_list_of('["What moves?"]')), AfterValidator(_each_once)]
 Sinks = Annotated[tuple[AnySink, ...], BeforeValidator(_list_of('["answers.jsonl"]'))]
 Place = Annotated[Path, BeforeValidator(_named)]
@@ -173,6 +174,8 @@ class StreamEntry(Asking):
 
     name: Name
     source: SourceText
+    group: Group | None = None
+    """What it belongs to on the live page: a site, a floor."""
 
 
 Streams = Annotated[tuple[StreamEntry, ...], BeforeValidator(_list_of("[{name: gate, source: rtsp://HOST/PATH}]"))]

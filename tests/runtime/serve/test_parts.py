@@ -683,7 +683,7 @@ def test_with_a_token_nothing_but_the_page_is_open(header: dict[str, str], statu
     headers = {"Host": "127.0.0.1:8080", "Origin": "https://cameras.example", **header}
     for path in ("/api/state", "/v1/models", "/metrics", "/api/events", "/nothing"):
         assert asked(ServerSettings(), "a-token-of-sixteen", headers, path=path)[0] == status
-    for path in ("/", "/page.js", "/points.js", "/healthz", "/readyz"):
+    for path in ("/", "/page.js", "/points.js", "/live.css", "/healthz", "/readyz"):
         assert asked(ServerSettings(), "a-token-of-sixteen", {"Host": "x"}, path=path)[0] == 200
 
 
@@ -746,15 +746,17 @@ def test_one_file_serves_both_commands_and_options_stand_beside_it(tmp_path: Pat
 # --- Pictures ---
 
 
-def test_dropped_patches_are_dark_and_scores_are_colours() -> None:
-    image = np.full((90, 120, 3), 200, np.uint8)
+def test_dropped_patches_lose_their_colour_and_scores_are_colours() -> None:
+    image = np.full((90, 120, 3), (60, 200, 200), np.uint8)
     kept, scores = np.array([True, False, False, True]), np.array([0.1, 0.2, 0.3, 0.9], np.float32)
     pictures: dict[str, Any] = {
         view: cv2.imdecode(np.frombuffer(live_jpeg(image, kept, scores, view, "small"), np.uint8), cv2.IMREAD_COLOR)
         for view in ("kept", "scores", "plain")
     }
-    assert pictures["kept"][20, 30].mean() > 190
-    assert pictures["kept"][20, 90].mean() < 60
-    assert pictures["plain"][20, 90].mean() > 190
+    assert np.ptp(pictures["kept"][20, 30].astype(int)) > 120, "kept"
+    assert np.ptp(pictures["kept"][20, 90].astype(int)) < 10, "dropped: grey"
+    assert 130 < pictures["kept"][20, 90].mean() < 200, "and no darker than it was by much"
+    assert pictures["kept"][20, 60].mean() > pictures["kept"][20, 90].mean() + 20, "with a light line around it"
+    assert np.ptp(pictures["plain"][20, 90].astype(int)) > 120
     blue, _, red = pictures["scores"][70, 90].astype(int)
     assert red > blue + 50, "the highest score is yellow"
