@@ -191,6 +191,8 @@ class _Events(Response):
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._broker.unsubscribe(subscription)
+            # Before Python 3.12 `wait_for` may swallow a cancellation that comes together with an event.
+            subscription.close()
             for task in (sending, leaving):
                 task.cancel()
             await asyncio.gather(sending, leaving, return_exceptions=True)

@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import cv2
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from PIL import Image
 from prometheus_client import CollectorRegistry, Counter
 
@@ -28,7 +29,9 @@ from stts_runtime.serve.chat_request import ModelChoice, question_of
 from stts_runtime.serve.engine_queue import BusyError, EngineQueue
 from stts_runtime.serve.events import Event, EventBroker
 from stts_runtime.serve.guard import Guard, required_token
+from stts_runtime.serve.hub import Hub
 from stts_runtime.serve.openai_records import ChatRequest
+from stts_runtime.serve.page_routes import page_routes
 from stts_runtime.serve.pictures import live_jpeg
 from stts_runtime.serve.questions import Frames, JsonSchema
 from stts_runtime.serve.settings import Limits, ServeConfig, ServerSettings
@@ -226,6 +229,28 @@ def test_nobody_is_told_anything_who_does_not_listen_and_a_closed_office_tells_e
         return subscription.closed
 
     assert asyncio.run(read())
+
+
+def test_a_client_that_goes_as_an_event_comes_leaves_nothing_behind() -> None:
+    async def follow() -> int:
+        app, hub = FastAPI(), Hub()
+        app.include_router(page_routes(None, hub, cast("Any", None), ServerSettings()))
+
+        async def receive() -> dict[str, str]:
+            await asyncio.sleep(0.02)
+            hub.events.publish(Event("look", "{}"))
+            # In the same turn of the loop.
+            hub.events._hand_out()
+            return {"type": "http.disconnect"}
+
+        async def send(_: object) -> None:
+            pass
+
+        scope = {"type": "http", "method": "GET", "path": "/api/events", "headers": [], "query_string": b""}
+        await asyncio.wait_for(app(scope, receive, send), 5)
+        return hub.events.clients
+
+    assert asyncio.run(follow()) == 0
 
 
 # --- The thread pool ---

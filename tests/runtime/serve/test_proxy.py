@@ -26,7 +26,7 @@ from stts_runtime.serve.server import HttpServer, bound
 from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.serve.tls import check_certificate
 from stts_runtime.stream.config import Listen
-from tests.runtime.serve.test_page import CHROMIUM
+from tests.runtime.serve.conftest import CHROMIUM
 from tests.runtime.serve.test_parts import asked
 from tests.support.nginx import documented, nginx
 from tests.support.programs import assert_refused, run

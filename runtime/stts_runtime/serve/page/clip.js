@@ -85,7 +85,15 @@ at("clip-frames").addEventListener("change", () => {
 
 // One after the other: two at once would only measure how they wait for each other.
 async function eachSide(ask) {
+  bringUp();
+  for (const side of clip.sides) side.tellWaiting("waiting for the other side");
   for (const side of clip.sides) await ask(side);
+  bringUp();
+}
+
+// The form comes to the top, and below it as much of both sides as there is room for.
+function bringUp() {
+  if (clip.questions.length) at("ask-clip").scrollIntoView({ block: "start" });
 }
 
 function beginAnew() {
@@ -109,7 +117,6 @@ at("ask-clip").addEventListener("submit", async (event) => {
   const questions = clip.questions;
   questions.push(at("clip-question").value);
   at("clip-ask").disabled = true;
-  at("ask-clip").scrollIntoView({ block: "start" }); // the form on top, and as much of both sides as there is room for
   await eachSide((side) => side.ask());
   // What nobody answered was not said.
   questions.length = Math.max(0, ...clip.sides.map((side) => side.turns.length));

@@ -21,6 +21,7 @@ async function show() {
   at("noise").hidden = !state.random_weights;
   at("untrained").hidden = state.scorer === null || state.scorer.trained;
   at("live").toggleAttribute("data-none", state.streams.length === 0);
+  at("to-wall").hidden = state.streams.length === 0;
   fillStreams(state.streams);
   showWall();
   showClipForm(state);

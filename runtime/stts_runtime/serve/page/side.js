@@ -52,16 +52,18 @@ export class Side {
     this.round = {};
     this.turns = [];
     this.answer = null;
-    this.wait(false);
+    this.tellWaiting("");
+    this.node.removeAttribute("data-answered");
     this.part(".turns").hidden = true;
     for (const part of [".asked", ".text", ".places", ".cost", ".tokens", ".time"]) this.part(part).textContent = "";
     for (const track of this.node.querySelectorAll(".track")) track.replaceChildren();
     this.part(".enlarge").hidden = true;
   }
 
-  wait(isWaiting, question) {
-    this.node.toggleAttribute("data-waiting", isWaiting);
-    this.part(".waiting").textContent = isWaiting ? `computing: ${question}` : "";
+  // Without words it waits no more.
+  tellWaiting(words) {
+    this.node.toggleAttribute("data-waiting", words !== "");
+    this.part(".waiting").textContent = words;
   }
 
   // The whole conversation, by another variant.
@@ -76,7 +78,7 @@ export class Side {
     const { frames, keep } = this.variant ?? {};
     try {
       for (const question of this.clip.questions.slice(this.turns.length)) {
-        this.wait(true, question);
+        this.tellWaiting(`computing: ${question}`);
         const history = this.turns.map(({ question, answer }) => ({ question, answer }));
         const about = { question, file_id: this.clip.file.id, frames, keep, history };
         const reply = await (await post("api/ask", about)).json();
@@ -88,7 +90,7 @@ export class Side {
     } catch (error) {
       if (this.round === round) this.tell("", error.message);
     } finally {
-      if (this.round === round) this.wait(false);
+      if (this.round === round) this.tellWaiting("");
     }
   }
 
@@ -99,6 +101,7 @@ export class Side {
 
   showReply({ answer, picture }) {
     this.answer = answer;
+    this.node.setAttribute("data-answered", "");
     this.showTurns();
     this.tell(spoken(answer), `${answer.variant}: ${answer.window.frames} frames`);
     this.part(".places").textContent = placesOf(answer);
