@@ -25,6 +25,7 @@ from stts_runtime.stream.watcher import SeenFrame
 _LOOKS = 120
 """A minute at two looks a second."""
 _ANSWERS = 20
+_ALARMS = 20
 
 
 class LookRecord(BaseModel):
@@ -65,6 +66,8 @@ class StreamRecord(BaseModel):
     """Since its newest look; None before the first."""
     looks: list[LookRecord]
     answers: list[StreamAnswer]
+    alarms: list[StreamAnswer]
+    """The newest answers that raised one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +87,7 @@ class StreamView:
         self._newest: _Newest | None = None
         self._looks: deque[LookRecord] = deque(maxlen=_LOOKS)
         self._answers: deque[StreamAnswer] = deque(maxlen=_ANSWERS)
+        self._alarms: deque[StreamAnswer] = deque(maxlen=_ALARMS)
         self._changing = threading.Lock()
         self._encoding = threading.Lock()
         self._encoded: dict[tuple[View, Size], tuple[int, bytes]] = {}
@@ -112,6 +116,8 @@ class StreamView:
     def said(self, answer: StreamAnswer) -> None:
         with self._changing:
             self._answers.append(answer)
+            if answer.alert is not None and answer.alert.change == "raised":
+                self._alarms.append(answer)
 
     def picture(self, view: View, size: Size) -> tuple[int, bytes] | None:
         """The number of the newest look and its JPEG; None before the first. Blocks while it is encoded."""
@@ -130,7 +136,7 @@ class StreamView:
         source = self.channel.source
         status, newest, now = source.status, self._newest, clock.now()
         with self._changing:
-            looks, answers = list(self._looks), list(self._answers)
+            looks, answers, alarms = list(self._looks), list(self._answers), list(self._alarms)
         return StreamRecord(
             name=self.channel.name,
             source=source.name,
@@ -145,6 +151,7 @@ class StreamView:
             looked_seconds_ago=None if newest is None else round(now - newest.looked, 1),
             looks=looks,
             answers=answers,
+            alarms=alarms,
         )
 
 

@@ -22,6 +22,7 @@ export class Stream {
     this.asksAbove = asks_above;
     this.seen = record.looked_seconds_ago === null ? null : performance.now() - 1000 * record.looked_seconds_ago;
     this.answers = new Map(questions.map((question) => [question, []]));
+    record.alarms.forEach((answer) => this.alarms.raised(answer));
     answers.forEach((answer) => this.note(answer));
     record.clips?.forEach((clip) => this.alarms.clipped(clip));
     this.become(record.state, record.reason, record.since_seconds);

@@ -174,6 +174,8 @@ async function setWall(isWall) {
   layOut();
 }
 
+// A monitor that starts by itself opens the page so; only a person may fill the screen.
+document.body.toggleAttribute("data-wall", location.hash === "#wall");
 at("to-wall").addEventListener("click", () => setWall(true));
 at("from-wall").addEventListener("click", () => setWall(false));
 document.addEventListener("fullscreenchange", () => {
