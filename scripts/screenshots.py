@@ -73,7 +73,7 @@ def _one(browser: Browser, bundle: Path, out: Path) -> None:
 
 def _sixteen(browser: Browser, bundle: Path, clips: Sequence[Path], out: Path) -> None:
     with _served(bundle, [f"loop:{clip}" for clip in clips]) as address:
-        _saved(_opened(browser, address, (1280, 1420)), out / "sixteen.jpg")
+        _saved(_opened(browser, address, (1280, 1925)), out / "sixteen.jpg")
 
 
 def _side_by_side(browser: Browser, bundle: Path, clip: Path, out: Path) -> None:

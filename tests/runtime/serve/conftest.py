@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 CHROMIUM = "/usr/bin/chromium"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Closed after each file: while it is open, an event loop runs in this thread, and others need their own."""
     # Most tests of this folder run where it is not installed.
     from playwright.sync_api import sync_playwright
 

@@ -27,7 +27,7 @@ function tell(node, name, now, high, low) {
   place.dataset.low = low;
 }
 
-export const inWords = (ms) => (ms < 10_000 ? `${Math.round(ms)} ms` : `${Math.round(ms / 1000)} s`);
+const inWords = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${Number((ms / 1000).toFixed(1))} s`);
 
 // 1, 2 or 5 times a power of ten.
 function roundTop(value) {
