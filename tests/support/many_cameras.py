@@ -190,6 +190,7 @@ class Site:
             scorer=None,
             variants=[],
             limits=Limits(),
+            searches=False,
             streams=[view.record() for view in self.hub.streams.values()],
         )
 
