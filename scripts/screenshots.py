@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Takes pictures of the live page as `stts-runtime serve` shows it, with real streams, in a headless Chromium.
+"""Takes the pictures of docs: the page of `stts-runtime serve` with real streams, in a headless Chromium.
 
 Needs the extra dev, Debian's chromium, and a bundle built with `--keep 1 --keep 0.5 --budget clip --budget frame`.
 
@@ -18,12 +18,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from stts_calib.clips import Clip, ClipSet, Split, write_video
+from stts_calib.clips import Clip, Split, write_video
 from stts_runtime.cli.entry import run_app
 from stts_runtime.cli.options import BundleArgument
 from stts_runtime.errors import UserError
@@ -31,11 +31,8 @@ from stts_runtime.errors import UserError
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 CHROMIUM = "/usr/bin/chromium"
-DESK, PHONE = (1280, 800), (390, 844)
+DESK = (1280, 800)
 QUESTION = "What colour is the moving vehicle?"
-POINTING = "Point to the person at the end."
-PEOPLE = 21
-"""A hard clip with somebody in view at almost any moment."""
 SCENES = 16
 STREET = Path("bikes.mp4")
 SETTLING_MS = 20_000
@@ -56,18 +53,15 @@ def shoot(
         os.chdir(folder)
         shutil.copy(street, STREET)
         scenes = [_scene(number) for number in range(SCENES)]
-        people = _scene(PEOPLE, ClipSet.hard)
         with playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as browser:
             _one(browser, bundle, out)
-            _points(browser, bundle, people, out)
             _sixteen(browser, bundle, [STREET, *scenes[1:]], out)
-            _failed(browser, bundle, out)
             _side_by_side(browser, bundle, scenes[3], out)
 
 
-def _scene(number: int, clip_set: ClipSet = ClipSet.plain) -> Path:
+def _scene(number: int) -> Path:
     path = Path(f"scene-{number}.mp4")
-    write_video(path, Clip.make(Split.test, number, clip_set), 252)
+    write_video(path, Clip.make(Split.test, number), 252)
     return path
 
 
@@ -75,30 +69,11 @@ def _one(browser: Browser, bundle: Path, out: Path) -> None:
     with _served(bundle, [f"loop:{STREET}"]) as address:
         page = _opened(browser, address, DESK)
         _saved(page, out / "one.jpg")
-        page.get_by_text("Scores", exact=True).click()
-        page.wait_for_selector('img[data-view="scores"]')
-        _saved(page, out / "scores.jpg")
-        _saved(_opened(browser, address, PHONE, "light"), out / "phone.jpg")
-
-
-def _points(browser: Browser, bundle: Path, clip: Path, out: Path) -> None:
-    with _served(bundle, [f"loop:{clip}"], POINTING) as address:
-        for size, name in ((DESK, "points.jpg"), (PHONE, "points-phone.jpg")):
-            page = _opened(browser, address, size)
-            # A ring that is whole, not dashed: the picture is the one that was pointed in.
-            page.wait_for_selector("svg.points:not([hidden]) circle[stroke]:not([stroke-dasharray])")
-            _saved(page, out / name)
 
 
 def _sixteen(browser: Browser, bundle: Path, clips: Sequence[Path], out: Path) -> None:
     with _served(bundle, [f"loop:{clip}" for clip in clips]) as address:
-        _saved(_opened(browser, address, (1280, 1620)), out / "sixteen.jpg")
-
-
-def _failed(browser: Browser, bundle: Path, out: Path) -> None:
-    sources = [f"loop:{STREET}", "rtsp://viewer:secret@127.0.0.1:9/yard", "gst:nosuchelement", str(STREET)]
-    with _served(bundle, sources) as address:
-        _saved(_opened(browser, address, (1280, 620), "light"), out / "failed.jpg")
+        _saved(_opened(browser, address, (1280, 1925)), out / "sixteen.jpg")
 
 
 def _side_by_side(browser: Browser, bundle: Path, clip: Path, out: Path) -> None:
@@ -114,10 +89,10 @@ def _side_by_side(browser: Browser, bundle: Path, clip: Path, out: Path) -> None
 
 
 @contextmanager
-def _served(bundle: Path, sources: Sequence[str], question: str = QUESTION) -> Iterator[str]:
+def _served(bundle: Path, sources: Sequence[str]) -> Iterator[str]:
     """The address of the page."""
     command = [sys.executable, "-c", "from stts_runtime.cli import main; main()", "serve", str(bundle), *sources]
-    asking = ["--ask", question, "--when", "novelty>0.2", "--shortest-pause", "2s", "--listen", "127.0.0.1:0"]
+    asking = ["--ask", QUESTION, "--when", "novelty>0.2", "--shortest-pause", "2s", "--listen", "127.0.0.1:0"]
     with subprocess.Popen([*command, *asking], stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         try:
@@ -130,13 +105,13 @@ def _served(bundle: Path, sources: Sequence[str], question: str = QUESTION) -> I
             server.communicate(timeout=20)
 
 
-def _opened(browser: Browser, address: str, size: tuple[int, int], scheme: Literal["dark", "light"] = "dark") -> Page:
-    page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
+def _opened(browser: Browser, address: str, size: tuple[int, int]) -> Page:
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme="dark")
     page.goto(address)
-    page.wait_for_selector(".card img:visible")
+    page.wait_for_selector(".frame img:visible")
     page.wait_for_timeout(SETTLING_MS)
     # A picture of which something was dropped.
-    page.wait_for_selector(".card .kept:not(:has-text('key frame'))")
+    page.wait_for_selector(".frame .kept:not(:has-text('key frame'))")
     return page
 
 

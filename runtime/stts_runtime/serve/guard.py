@@ -22,12 +22,13 @@ from stts_runtime import clock
 from stts_runtime.errors import UserError
 from stts_runtime.serve.api_errors import ApiError, error_response
 from stts_runtime.serve.forwarded import Outside, from_outside
-from stts_runtime.serve.settings import PAGE_FILES, ServerSettings
+from stts_runtime.serve.page_files import PAGE_FILES
+from stts_runtime.serve.settings import ServerSettings
 from stts_runtime.tell import Tell, tell_event
 from stts_runtime.text import shortened
 
 UPLOADS = "/v1/files"
-PUBLIC = frozenset({"/", *(f"/{name}" for name in PAGE_FILES), "/healthz", "/readyz"})
+PUBLIC = frozenset({*PAGE_FILES, "/healthz", "/readyz"})
 """The page itself holds nothing; what it shows it asks for, with the token that was typed into it."""
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -40,8 +41,8 @@ _FORM_BYTES = 10_000
 """Around a file in a form."""
 _HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src blob:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

@@ -24,6 +24,7 @@ from stts_runtime.stream.watcher import SeenFrame
 _LOOKS = 120
 """A minute at two looks a second."""
 _ANSWERS = 20
+_ALARMS = 20
 
 
 class LookRecord(BaseModel):
@@ -56,10 +57,18 @@ class StreamRecord(BaseModel):
     reconnections: int
     questions: list[str]
     """Its own, which it answers by itself."""
+    group: str | None
+    """Of the configuration."""
+    asks_above: float | None
+    """The novelty above which it answers them; None if novelty has no say."""
     looked_seconds_ago: float | None
     """Since its newest look; None before the first."""
     looks: list[LookRecord]
     answers: list[StreamAnswer]
+    alarms: list[StreamAnswer]
+    """The newest answers that raised one."""
+    clips: list[AlertClip]
+    """The newest of alarms."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +83,13 @@ class _Newest:
 class StreamView:
     """One stream's. Written by the pipeline's thread, read by others."""
 
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
+    def __init__(self, channel: Channel, group: str | None) -> None:
+        self.channel, self.group = channel, group
         self._newest: _Newest | None = None
         self._looks: deque[LookRecord] = deque(maxlen=_LOOKS)
         self._answers: deque[StreamAnswer] = deque(maxlen=_ANSWERS)
+        self._alarms: deque[StreamAnswer] = deque(maxlen=_ALARMS)
+        self._clips: deque[AlertClip] = deque(maxlen=_ALARMS)
         self._changing = threading.Lock()
         self._encoding = threading.Lock()
         self._encoded: dict[tuple[View, Size], tuple[int, bytes]] = {}
@@ -107,6 +118,12 @@ class StreamView:
     def said(self, answer: StreamAnswer) -> None:
         with self._changing:
             self._answers.append(answer)
+            if answer.alert is not None and answer.alert.change == "raised":
+                self._alarms.append(answer)
+
+    def clipped(self, clip: AlertClip) -> None:
+        with self._changing:
+            self._clips.append(clip)
 
     def picture(self, view: View, size: Size) -> tuple[int, bytes] | None:
         """The number of the newest look and its JPEG; None before the first. Blocks while it is encoded."""
@@ -126,6 +143,7 @@ class StreamView:
         status, newest, now = source.status, self._newest, clock.now()
         with self._changing:
             looks, answers = list(self._looks), list(self._answers)
+            alarms, clips = list(self._alarms), list(self._clips)
         return StreamRecord(
             name=self.channel.name,
             source=source.name,
@@ -135,9 +153,13 @@ class StreamView:
             since_seconds=round(now - status.since, 1),
             reconnections=source.reconnections,
             questions=list(self.channel.questions),
+            group=self.group,
+            asks_above=self.channel.asks_above,
             looked_seconds_ago=None if newest is None else round(now - newest.looked, 1),
             looks=looks,
             answers=answers,
+            alarms=alarms,
+            clips=clips,
         )
 
 
@@ -148,9 +170,9 @@ class Hub:
         self.events = EventBroker()
         self.streams: dict[str, StreamView] = {}
 
-    def watch(self, channel: Channel) -> None:
+    def watch(self, channel: Channel, group: str | None) -> None:
         """Before the pipeline runs, or between two rounds; others may look at the streams meanwhile."""
-        self.streams = {**self.streams, channel.name: StreamView(channel)}
+        self.streams = {**self.streams, channel.name: StreamView(channel, group)}
 
     def forget(self, stream: str) -> None:
         """As `watch`."""
@@ -166,6 +188,8 @@ class Hub:
                 view.said(record)
             self.events.publish(Event("answer", record.model_dump_json()))
         elif isinstance(record, AlertClip):
+            if view := self.streams.get(record.stream):
+                view.clipped(record)
             self.events.publish(Event("clip", record.model_dump_json()))
         else:
             self.events.publish(Event("state", record.model_dump_json()))

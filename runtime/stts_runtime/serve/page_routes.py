@@ -23,14 +23,13 @@ from stts_runtime.serve.answer_service import AnswerService
 from stts_runtime.serve.api_errors import ApiError, refusals
 from stts_runtime.serve.events import EventBroker, Subscription
 from stts_runtime.serve.hub import Hub, StreamRecord
+from stts_runtime.serve.page_files import PAGE_FILES
 from stts_runtime.serve.pictures import Size, View, jpeg, shrunk
 from stts_runtime.serve.questions import Media, Question, Stream
-from stts_runtime.serve.settings import PAGE_FILES, Limits, ServerSettings
+from stts_runtime.serve.settings import Limits, ServerSettings
 from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.session import Wanted
 
-_PAGE = Path(__file__).parent / "page"
-_FILES = {"/": "index.html", **{f"/{name}": name for name in PAGE_FILES}}
 PICTURE = "/api/streams/{name}/picture"
 _ENCODERS = 2
 _SHEET_WIDTH = 1280
@@ -114,8 +113,8 @@ class AskReply(BaseModel):
 def page_routes(state: Any, hub: Hub, answers: AnswerService, settings: ServerSettings) -> APIRouter:
     """`state` makes the `StateRecord` of this moment."""
     router = APIRouter()
-    for address, name in _FILES.items():
-        router.add_api_route(address, _file(_PAGE / name), include_in_schema=False)
+    for address, path in PAGE_FILES.items():
+        router.add_api_route(address, _file(path), include_in_schema=False)
     _stream_routes(router, hub, settings.limits)
 
     @router.get("/api/state", tags=["page"], responses=refusals(401))
@@ -192,6 +191,8 @@ class _Events(Response):
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._broker.unsubscribe(subscription)
+            # Before Python 3.12 `wait_for` may swallow a cancellation that comes together with an event.
+            subscription.close()
             for task in (sending, leaving):
                 task.cancel()
             await asyncio.gather(sending, leaving, return_exceptions=True)

@@ -58,8 +58,8 @@ class Parts:
     ) -> Parts:
         """`folder` is for uploads."""
         settings, hub = config.serve, Hub()
-        for channel in channels:
-            hub.watch(channel)
+        for channel, entry in zip(channels, config.streams, strict=True):
+            hub.watch(channel, config.group(entry))
         queue, uploads = (
             EngineQueue(settings.limits.open_questions, stop, shared=bool(channels)),
             Uploads(folder, settings.limits),
@@ -70,11 +70,15 @@ class Parts:
         stores = config.archives, alert_files
         return cls(bundle, settings, queue, worker, hub, uploads, readers, answers, models, metrics, *stores)
 
-    def added(self, channel: Channel, plan: StreamPlan) -> None:  # noqa: ARG002  # every observer gets both
-        """In the pipeline's thread, as the next."""
-        self.hub.watch(channel)
+    def added(self, channel: Channel, plan: StreamPlan) -> None:
+        """In the pipeline's thread, as the next two."""
+        self.hub.watch(channel, plan.group)
         self.models.update(stream_choices([channel.name]))
         # Pages read the state anew where events end.
+        self.hub.events.close()
+
+    def changed(self, channel: Channel, plan: StreamPlan) -> None:
+        self.hub.streams[channel.name].group = plan.group
         self.hub.events.close()
 
     def removed(self, stream: str) -> None:

@@ -17,9 +17,8 @@ from stts_runtime.stream.config import Cameras
 from stts_runtime.stream.config_fields import Listen, Sinks
 
 Count = Annotated[int, Field(ge=1)]
-PAGE_FILES = ("page.css", "page.js", "points.js", "search.css", "search.js")
-_OURS = frozenset(("v1", "api", "healthz", "readyz", "metrics", "openapi.json", *PAGE_FILES))
-"""How the paths of the server's routes begin."""
+_OURS = frozenset(("v1", "api", "healthz", "readyz", "metrics", "openapi.json"))
+"""How the paths of the server's routes begin, the page's files left out, which have names that nobody gives a site."""
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
 
 

@@ -89,6 +89,10 @@ class Observer(Protocol):
         """Also in place of one of the same name."""
         ...
 
+    def changed(self, channel: Channel, plan: StreamPlan) -> None:
+        """Its pictures go on as they were."""
+        ...
+
     def removed(self, stream: str) -> None: ...
 
 

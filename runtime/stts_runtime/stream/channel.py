@@ -106,6 +106,11 @@ class Channel:
         return self.successor is not None and (self.over or self.successor.is_ready(self.watcher.ring))
 
     @property
+    def asks_above(self) -> float | None:
+        """The novelty above which an answer is due; None if it has no say."""
+        return self._orders.gate.above
+
+    @property
     def over(self) -> bool:
         return self.source.status.over
 

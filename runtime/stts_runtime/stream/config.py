@@ -20,6 +20,7 @@ from stts_runtime.stream.alerts import AlertRule
 from stts_runtime.stream.config_fields import (
     AUTO,
     Choices,
+    Group,
     Label,
     Listen,
     Name,
@@ -94,6 +95,8 @@ class StreamEntry(Asking):
     source: SourceText
     masks: Masks = ()
     """What is never looked at."""
+    group: Group | None = None
+    """What it belongs to on the live page, such as a floor; None: its `site`."""
 
 
 Streams = Annotated[tuple[StreamEntry, ...], BeforeValidator(list_of("[{name: gate, source: rtsp://HOST/PATH}]"))]
@@ -139,6 +142,10 @@ class Cameras(Asking):
                 for field, info in Asking.model_fields.items()
             }
         )
+
+    def group(self, entry: StreamEntry) -> str | None:
+        """What one of the streams belongs to on the live page."""
+        return entry.group or self.asking(entry).site
 
     @property
     def host_name(self) -> str | None:

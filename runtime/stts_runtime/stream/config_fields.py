@@ -65,6 +65,7 @@ def _each_once(questions: tuple[str, ...]) -> tuple[str, ...]:
 
 Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+Group = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
 Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 AUTO = "auto"
 Questions = Annotated[tuple[Question, ...], BeforeValidator(list_of('["What moves?"]')), AfterValidator(_each_once)]

@@ -97,6 +97,9 @@ class StreamMetrics:
         self.expect(channel.name)
         self._waiting.labels(channel.name).set_function(lambda: channel.waiting)
 
+    def changed(self, channel: Channel, plan: StreamPlan) -> None:
+        """Its series go on."""
+
     def removed(self, stream: str) -> None:
         """Its series end."""
         for name in ("reconnections", "skipped", "missed"):

@@ -29,6 +29,8 @@ class StreamPlan:
     keys: KeyRule
     max_tokens: int
     labels: Labels
+    group: str | None
+    """On the live page."""
     schema_sha256: str | None
     """Of the file that `asking` names, which may change where it lies."""
     orders: Orders = field(compare=False)
@@ -88,6 +90,7 @@ class Planner:
             keys=self._keys,
             max_tokens=config.max_tokens,
             labels=labels,
+            group=config.group(entry),
             schema_sha256=None if form.schema is None else form.schema.sha256,
             orders=Orders(
                 asking.questions, gate, config.max_tokens, looks_per_second, form, asking.alert, labels, deadline

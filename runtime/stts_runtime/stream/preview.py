@@ -136,8 +136,11 @@ class Previews:
             self._answers[record.stream], self._points[record.stream] = record, [*earlier, *record.points]
 
     def added(self, channel: Channel, plan: StreamPlan) -> None:  # noqa: ARG002  # every observer gets both
-        """In the pipeline's thread, as the next."""
+        """In the pipeline's thread, as the next two."""
         self._previews[channel.name] = Preview(self._folder / f"{channel.name}.mp4")
+
+    def changed(self, channel: Channel, plan: StreamPlan) -> None:
+        """Its video goes on."""
 
     def removed(self, stream: str) -> None:
         self._answers.pop(stream, None)

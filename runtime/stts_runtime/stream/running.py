@@ -152,14 +152,7 @@ class RunningStreams:
         if self._pipeline is not None:
             self._pipeline.answers = self.loaded.engines.answers
         for plan in difference.stays:
-            stream = self._streams[plan.name]
-            if change.loaded is not None:
-                stream.channel.take_over()
-                self._say_who_answers(stream.channel, plan)
-            elif stream.plan != plan:
-                stream.channel.ask_for(plan.orders)
-            stream.plan = plan
-            stream.relay.labels = plan.labels
+            self._go_on(plan, new_engines=change.loaded is not None)
         for name in difference.removed:
             self._end(name, "taken out of the configuration")
         answers = {
@@ -174,6 +167,19 @@ class RunningStreams:
             tell_event(self._tell, "info", text, **self.loaded.labels)
             del before
             gc.collect()
+
+    def _go_on(self, plan: StreamPlan, *, new_engines: bool) -> None:
+        """Its source is not touched."""
+        stream = self._streams[plan.name]
+        before, stream.plan, stream.relay.labels = stream.plan, plan, plan.labels
+        if new_engines:
+            stream.channel.take_over()
+            self._say_who_answers(stream.channel, plan)
+        elif before != plan:
+            stream.channel.ask_for(plan.orders)
+        if before != plan:
+            for observer in self.observers:
+                observer.changed(stream.channel, plan)
 
     def _let_finish(self, difference: Difference, *, new_engines: bool) -> None:
         """Answers that are under way on engines that go, or of streams that change; the others wait for that."""

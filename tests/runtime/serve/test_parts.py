@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import cv2
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from PIL import Image
 from prometheus_client import CollectorRegistry, Counter
 
@@ -28,7 +29,9 @@ from stts_runtime.serve.chat_request import ModelChoice, question_of
 from stts_runtime.serve.engine_queue import BusyError, EngineQueue
 from stts_runtime.serve.events import Event, EventBroker
 from stts_runtime.serve.guard import Guard, required_token
+from stts_runtime.serve.hub import Hub
 from stts_runtime.serve.openai_records import ChatRequest
+from stts_runtime.serve.page_routes import page_routes
 from stts_runtime.serve.pictures import live_jpeg
 from stts_runtime.serve.questions import Frames, JsonSchema
 from stts_runtime.serve.settings import Limits, ServeConfig, ServerSettings
@@ -233,6 +236,28 @@ def test_nobody_is_told_anything_who_does_not_listen_and_a_closed_office_tells_e
         return subscription.closed
 
     assert asyncio.run(read())
+
+
+def test_a_client_that_goes_as_an_event_comes_leaves_nothing_behind() -> None:
+    async def follow() -> int:
+        app, hub = FastAPI(), Hub()
+        app.include_router(page_routes(None, hub, cast("Any", None), ServerSettings()))
+
+        async def receive() -> dict[str, str]:
+            await asyncio.sleep(0.02)
+            hub.events.publish(Event("look", "{}"))
+            # In the same turn of the loop.
+            hub.events._hand_out()
+            return {"type": "http.disconnect"}
+
+        async def send(_: object) -> None:
+            pass
+
+        scope = {"type": "http", "method": "GET", "path": "/api/events", "headers": [], "query_string": b""}
+        await asyncio.wait_for(app(scope, receive, send), 5)
+        return hub.events.clients
+
+    assert asyncio.run(follow()) == 0
 
 
 # --- The thread pool ---
@@ -690,7 +715,7 @@ def test_with_a_token_nothing_but_the_page_is_open(header: dict[str, str], statu
     headers = {"Host": "127.0.0.1:8080", "Origin": "https://cameras.example", **header}
     for path in ("/api/state", "/v1/models", "/metrics", "/api/events", "/nothing"):
         assert asked(ServerSettings(), "a-token-of-sixteen", headers, path=path)[0] == status
-    for path in ("/", "/page.js", "/points.js", "/healthz", "/readyz"):
+    for path in ("/", "/page.js", "/points.js", "/live.css", "/healthz", "/readyz"):
         assert asked(ServerSettings(), "a-token-of-sixteen", {"Host": "x"}, path=path)[0] == 200
 
 
@@ -753,15 +778,17 @@ def test_one_file_serves_both_commands_and_options_stand_beside_it(tmp_path: Pat
 # --- Pictures ---
 
 
-def test_dropped_patches_are_dark_and_scores_are_colours() -> None:
-    image = np.full((90, 120, 3), 200, np.uint8)
+def test_dropped_patches_lose_their_colour_and_scores_are_colours() -> None:
+    image = np.full((90, 120, 3), (60, 200, 200), np.uint8)
     kept, scores = np.array([True, False, False, True]), np.array([0.1, 0.2, 0.3, 0.9], np.float32)
     pictures: dict[str, Any] = {
         view: cv2.imdecode(np.frombuffer(live_jpeg(image, kept, scores, view, "small"), np.uint8), cv2.IMREAD_COLOR)
         for view in ("kept", "scores", "plain")
     }
-    assert pictures["kept"][20, 30].mean() > 190
-    assert pictures["kept"][20, 90].mean() < 60
-    assert pictures["plain"][20, 90].mean() > 190
+    assert np.ptp(pictures["kept"][20, 30].astype(int)) > 120, "kept"
+    assert np.ptp(pictures["kept"][20, 90].astype(int)) < 10, "dropped: grey"
+    assert 130 < pictures["kept"][20, 90].mean() < 200, "and no darker than it was by much"
+    assert pictures["kept"][20, 60].mean() > pictures["kept"][20, 90].mean() + 20, "with a light line around it"
+    assert np.ptp(pictures["plain"][20, 90].astype(int)) > 120
     blue, _, red = pictures["scores"][70, 90].astype(int)
     assert red > blue + 50, "the highest score is yellow"

@@ -209,9 +209,9 @@ def test_through_nginx_the_page_works_in_a_browser(proxy: str, below: str) -> No
         page.get_by_role("button", name="Open").click()
         expect(page.locator("#connection")).to_have_attribute("data-state", "live", timeout=15000)
         expect(page.locator("#bundle")).to_have_text("micro")
-        page.locator("#ask-live input").fill("What?")
+        page.locator(".talk input").fill("What?")
         with page.expect_response("**/api/ask") as asked_response:
-            page.locator("#ask-live button").click()
+            page.locator(".talk button").click()
         assert asked_response.value.status == 200
     elsewhere = [url for url in asked_for if not url.startswith((f"{proxy}{below}/", "data:", "blob:"))]
     assert elsewhere == []
