@@ -78,8 +78,9 @@ class Running:
             time.sleep(0.02)
 
     def records(self, stream: str) -> list[dict[str, Any]]:
-        lines = self.out.read_text().splitlines() if self.out.exists() else []
-        return [one for one in map(json.loads, lines) if one["stream"] == stream]
+        """Of whole lines: the last one may be in writing."""
+        whole, _, _ = (self.out.read_bytes() if self.out.exists() else b"").rpartition(b"\n")
+        return [one for one in map(json.loads, whole.splitlines()) if one["stream"] == stream]
 
     def answers(self, stream: str) -> list[dict[str, Any]]:
         return [one for one in self.records(stream) if "number" in one]
