@@ -6,9 +6,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
 
+import av
 import numpy as np
 from fastapi import FastAPI, Response
 from numpy.typing import NDArray
@@ -34,6 +36,7 @@ Image = NDArray[np.uint8]
 
 PERSON, MOVES = "Is a person there?", "What moves?"
 RULE = "yes>0.8"
+CLIP_SIZE = (64, 48)
 _GROUPS = 36
 _FRAMES = 8
 
@@ -79,6 +82,8 @@ class Site:
 
     def __init__(self, cameras: Sequence[Camera], seed: int = 28) -> None:
         self.hub, self.cameras = Hub(), {camera.name: camera for camera in cameras}
+        self.clip = _clip()
+        """Of every alarm."""
         self._random = np.random.default_rng(seed)
         self._numbers = dict.fromkeys(self.cameras, 0)
         self._novelty = dict.fromkeys(self.cameras, 0.2)
@@ -220,6 +225,8 @@ def shown(cameras: Sequence[Camera], *, playing: bool = True) -> Iterator[tuple[
 
     @app.get("/api/alerts/{stream}/{name}")
     def alert_file(stream: str, name: str) -> Response:
+        if name.endswith(".mp4"):
+            return Response(site.clip, media_type="video/mp4")
         picture = cameras[0].picture
         assert picture is not None
         return Response(jpeg(picture(float(len(stream + name)))), media_type="image/jpeg")
@@ -243,6 +250,19 @@ def _source(camera: Camera) -> Any:
 
 def _file(place: str) -> AlertFile:
     return AlertFile(path=f"/var/lib/stts/{place}", bytes=1, url=f"/api/alerts/{place}")
+
+
+def _clip() -> bytes:
+    """Of a codec that every browser plays."""
+    content = BytesIO()
+    with av.open(content, "w", format="mp4") as container:
+        stream = container.add_stream("libvpx-vp9", rate=10)
+        stream.width, stream.height = CLIP_SIZE
+        for seconds in (0.0, 0.1, 0.2):
+            frame = av.VideoFrame.from_ndarray(grey_picture(*CLIP_SIZE)(seconds), format="bgr24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return content.getvalue()
 
 
 def _alert(camera: Camera) -> AlertRecord:

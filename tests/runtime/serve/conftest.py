@@ -39,7 +39,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
     def opened(address: str, **how: object) -> Page:
         def note_request(request: Request) -> None:
-            if not request.url.startswith((address, "blob:", "data:")):
+            if not request.url.startswith((address.partition("#")[0], "blob:", "data:")):
                 trouble.append(request.url)
 
         context = browser.new_context(**how)  # type: ignore[arg-type]

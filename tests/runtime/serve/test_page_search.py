@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
-import pytest
-from playwright.sync_api import Browser, Page, expect
+import numpy as np
+from playwright.sync_api import Page, expect
 
 from stts_runtime import clock
 from stts_runtime.archive.entry import milliseconds
 from stts_runtime.archive.writer import ArchiveWriter, Room
 from stts_runtime.bundle import Bundle
+from stts_runtime.serve.pictures import jpeg
+from stts_runtime.stream.alert_files import AlertFiles
+from stts_runtime.stream.alert_store import AlertStore
 from tests.support.archived import BEGIN, entry_of
 from tests.support.served import served
 
+TOKEN = "a-token-that-nobody-guesses"
 HOSTILE = "<img src=x onerror=alert(1)> van"
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """That says nothing on the console but that an answer was none."""
-    trouble: list[str] = []
-    with browser.new_context() as context:
-        page = context.new_page()
-        page.on("console", lambda message: trouble.append(message.text))
-        page.on("pageerror", lambda error: trouble.append(str(error)))
-        page.on("dialog", lambda dialog: trouble.append(dialog.message))
-        yield page
-    assert [one for one in trouble if not one.startswith("Failed to load resource")] == []
 
 
 def filled(path: Path) -> Path:
@@ -42,11 +34,11 @@ def filled(path: Path) -> Path:
     return path
 
 
-def test_what_was_seen_is_found(page: Page, micro_bundle: Bundle, tmp_path: Path) -> None:
+def test_what_was_seen_is_found(open_page: Callable[..., Page], micro_bundle: Bundle, tmp_path: Path) -> None:
     config = tmp_path / "serve.yaml"
     config.write_text(f"serve: {{search: {filled(tmp_path / 'seen.db')}}}")
     with served(micro_bundle.folder, "--config", config) as server:
-        page.goto(server.address)
+        page = open_page(server.address)
         expect(page.locator("#search")).to_be_visible(timeout=10_000)
         page.fill("#search-words", "van -dog")
         page.press("#search-words", "Enter")
@@ -68,8 +60,34 @@ def test_what_was_seen_is_found(page: Page, micro_bundle: Bundle, tmp_path: Path
         expect(page.locator("#search-note")).to_contain_text("there is no word to search for")
 
 
-def test_where_nothing_is_kept_there_is_no_box(page: Page, micro_bundle: Bundle) -> None:
+def test_pictures_that_this_server_keeps_open_in_the_page_with_its_token(
+    open_page: Callable[..., Page], micro_bundle: Bundle, tmp_path: Path
+) -> None:
+    files, seen, config = tmp_path / "alerts", tmp_path / "seen.db", tmp_path / "serve.yaml"
+    with closing(AlertStore(AlertFiles(folder=files), print)) as store:
+        store.write("gate", "gate-1.jpg", jpeg(np.zeros((30, 40, 3), np.uint8)))
+    writer = ArchiveWriter(seen, Room(36_500, 10**8), print)
+    for number in (1, 2):
+        picture = {"path": "/a.jpg", "bytes": 1, "url": f"/api/alerts/gate/gate-{number}.jpg"}
+        alert = {"rule": "yes>0.8", "change": "raised", "snapshot": picture}
+        writer.add([entry_of("A van", number, "gate", alert=alert)])
+    writer.close()
+    config.write_text(f"alert_files: {files}\nserve: {{search: {seen}}}")
+    with served(micro_bundle.folder, "--config", config, environment={"STTS_TOKEN": TOKEN}) as server:
+        page = open_page(server.address)
+        page.fill("#token", TOKEN)
+        page.get_by_role("button", name="Open").click()
+        page.fill("#search-words", "van")
+        page.press("#search-words", "Enter")
+        newest, oldest = page.locator("#found li").all()
+        oldest.get_by_role("button", name="snapshot").click()
+        expect(oldest.locator("img")).to_have_js_property("naturalWidth", 40)
+        newest.get_by_role("button", name="snapshot").click()
+        expect(newest.locator(".bad")).to_contain_text("there is no gate-2.jpg of gate")
+
+
+def test_where_nothing_is_kept_there_is_no_box(open_page: Callable[..., Page], micro_bundle: Bundle) -> None:
     with served(micro_bundle.folder) as server:
-        page.goto(server.address)
+        page = open_page(server.address)
         expect(page.locator("#clip")).to_be_visible(timeout=10_000)
         expect(page.locator("#search")).to_be_hidden()

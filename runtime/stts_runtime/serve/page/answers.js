@@ -1,16 +1,10 @@
 // Answers as text: a line a question with the newest one, what came before it, and what it cost, in plain words.
 
+import { made } from "./nodes.js";
 import { placesOf, wordsOf } from "./points.js";
 import { age, moment } from "./times.js";
 
 export const spoken = (answer) => wordsOf(answer) || "(no words)";
-
-export function made(kind, className, ...content) {
-  const node = document.createElement(kind);
-  if (className) node.className = className;
-  node.append(...content);
-  return node;
-}
 
 // One line for each question of a source; with what else is known of each answer if `whole`.
 export function showLines(list, stream, whole = false) {

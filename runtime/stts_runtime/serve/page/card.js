@@ -1,8 +1,9 @@
 // A source in the grid, with its picture, or in the list of those that are away, in one row.
 
 import { pictureOf, thumbnail } from "./alarms.js";
-import { made, showLines } from "./answers.js";
+import { showLines } from "./answers.js";
 import { showGraphs } from "./graphs.js";
+import { made } from "./nodes.js";
 import { hrefOf } from "./over.js";
 import { LivePicture } from "./picture.js";
 import { showState } from "./state.js";

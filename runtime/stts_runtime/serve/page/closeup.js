@@ -3,6 +3,7 @@
 import { alarmItem } from "./alarms.js";
 import { showLines } from "./answers.js";
 import { showGraphs } from "./graphs.js";
+import { setChildren } from "./nodes.js";
 import { LivePicture } from "./picture.js";
 import { showState } from "./state.js";
 import { Talk } from "./talk.js";
@@ -64,14 +65,10 @@ export class Closeup {
     this.picture.showPoints();
   }
 
-  // Made anew only if there is news: a clip may be playing.
   showAlarms() {
     const { list } = this.stream.alarms;
-    const news = list.map(({ question, number, clip }) => `${number} ${clip} ${question}`).join();
-    if (news === this.alarms) return;
-    this.alarms = news;
     this.part(".alarms").hidden = !list.length;
-    this.part(".alarms ol").replaceChildren(...list.map(alarmItem));
+    setChildren(this.part(".alarms ol"), list.map(alarmItem));
   }
 
   async fillScreen() {

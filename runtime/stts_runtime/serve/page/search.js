@@ -1,5 +1,8 @@
 // A search box over what was seen. `call` is a request with the token; the section stays hidden where nothing is kept.
 
+import { fetched, player } from "./evidence.js";
+import { made } from "./nodes.js";
+
 const at = (id) => document.getElementById(id);
 const PAGE = 50;
 const DAY = 86400000;
@@ -61,19 +64,41 @@ function nameStreams(names) {
 }
 
 function line({ number, record }) {
-  const item = document.createElement("li");
+  const item = made("li", "");
   item.dataset.number = number;
-  const when = element("time", new Date(record.created).toLocaleString());
+  const when = made("time", "", new Date(record.created).toLocaleString());
   when.dateTime = record.created;
   const place = [record.site, record.host, record.stream].filter(Boolean).join(" ");
-  item.append(when, element("b", place), element("span", said(record)));
-  if (record.question) item.append(element("span", record.question, "dim"));
-  for (const { name, url } of links(record)) {
-    const link = element("a", name);
-    Object.assign(link, { href: url, target: "_blank", rel: "noopener" });
-    item.append(link);
-  }
+  item.append(when, made("b", "", place));
+  const words = said(record);
+  if (words) item.append(made("span", "", words));
+  if (record.question) item.append(made("span", "dim", record.question));
+  item.append(...links(record).map(({ name, url }) => (/^http/.test(url) ? link(name, url) : opener(name, url))));
   return item;
+}
+
+function link(name, url) {
+  const node = made("a", "", name);
+  return Object.assign(node, { href: url, target: "_blank", rel: "noopener" });
+}
+
+// Of a file that this server keeps.
+function opener(name, url) {
+  const button = Object.assign(made("button", "quiet", name), { type: "button" });
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try {
+      button.replaceWith(shown(name, url, await fetched(url)));
+    } catch (error) {
+      button.replaceWith(made("span", "bad", error.message));
+    }
+  });
+  return button;
+}
+
+function shown(name, url, address) {
+  if (name === "clip") return player(address, url);
+  return Object.assign(made("img", "snapshot"), { src: address, alt: "when the alarm was raised" });
 }
 
 function said({ state, reason, answer, alert }) {
@@ -85,10 +110,3 @@ function said({ state, reason, answer, alert }) {
 const links = (record) => Object.entries({ ...record, ...record.alert })
   .filter(([, part]) => /^(https?:\/\/|\/|api\/)/.test(part?.url ?? ""))
   .map(([name, part]) => ({ name, url: part.url }));
-
-function element(kind, text, look = "") {
-  const made = document.createElement(kind);
-  made.textContent = text;
-  made.className = look;
-  return made;
-}

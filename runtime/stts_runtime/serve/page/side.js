@@ -1,6 +1,7 @@
 // One side of a comparison: a clip at one keep ratio, its conversation, and what it cost.
 
-import { made, spoken } from "./answers.js";
+import { spoken } from "./answers.js";
+import { made } from "./nodes.js";
 import { placesOf } from "./points.js";
 import { post } from "./server.js";
 

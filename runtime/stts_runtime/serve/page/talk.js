@@ -1,6 +1,7 @@
 // Asking a source about what it shows now: the form, and what was asked and answered before, newest first.
 
-import { costOf, made, spoken } from "./answers.js";
+import { costOf, spoken } from "./answers.js";
+import { made } from "./nodes.js";
 import { placesOf } from "./points.js";
 import { post } from "./server.js";
 import { age } from "./times.js";

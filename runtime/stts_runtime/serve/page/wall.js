@@ -2,6 +2,7 @@
 
 import { Card, Row } from "./card.js";
 import { Closeup } from "./closeup.js";
+import { setChildren } from "./nodes.js";
 import { followAddress } from "./over.js";
 import { streams } from "./streams.js";
 
@@ -102,13 +103,9 @@ function arrange() {
 // Alarms first, then what failed, then what is live; each in the server's order.
 const urgency = (stream) => (stream.isAlarmed ? 0 : stream.isLive ? 2 : 1);
 
-// Nodes that stand right already are not moved: they keep the focus, and nothing flickers.
 function place(parent, list, View) {
-  list.forEach((stream, number) => {
-    if (!shown.has(stream.name)) shown.set(stream.name, new View(stream, streams.size >= MANY));
-    const { node } = shown.get(stream.name);
-    if (parent.children[number] !== node) parent.insertBefore(node, parent.children[number] ?? null);
-  });
+  for (const stream of list) if (!shown.has(stream.name)) shown.set(stream.name, new View(stream, streams.size >= MANY));
+  setChildren(parent, list.map(({ name }) => shown.get(name).node));
 }
 
 function passes(stream) {
