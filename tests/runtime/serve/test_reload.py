@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import time
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -28,6 +29,13 @@ def asked(url: str, method: str = "GET", token: str = TOKEN) -> tuple[int, dict[
             return reply.status, json.load(reply)
     except HTTPError as error:
         return error.code, json.load(error)
+
+
+def follow(address: str) -> HTTPResponse:
+    events: HTTPResponse = urlopen(
+        Request(f"{address}/api/events", headers={"Authorization": f"Bearer {TOKEN}"}), timeout=20
+    )
+    return events
 
 
 def names(address: str) -> list[str]:
@@ -59,6 +67,11 @@ def test_streams_come_and_go(tmp_path: Path, clip: Path) -> None:
         until(lambda: names(server.address) == ["new", "one"])
         assert sorted(models(server.address)) == ["stream/new", "stream/one"]
         until(lambda: asked(f"{server.address}/api/state")[1]["streams"][-1]["looks"])
+        with follow(server.address) as events:
+            write("one", "new", site="north")
+            assert asked(reload, "POST") == (200, {"status": "ok", "streams": "2 asked anew"})
+            assert [one["group"] for one in asked(f"{server.address}/api/state")[1]["streams"]] == ["north", "north"]
+            assert events.read(), "to its end: pages read the state anew"
         for settings, said in (
             ({"keep": 3}, "keep should be at most 1"),
             ({"bundle": str(other)}, "cannot be changed here"),

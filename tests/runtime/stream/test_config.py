@@ -47,6 +47,15 @@ def test_a_question_that_comes_twice_is_asked_once(tmp_path: Path) -> None:
     assert config.questions == ("Who?", "What?")
 
 
+def test_a_stream_without_a_group_belongs_to_its_site(tmp_path: Path) -> None:
+    streams = "  - {name: yard, source: a.mp4, group: ' floor 2 '}\n  - {name: dock, source: a.mp4, site: south}\n"
+    config = loaded(tmp_path, f"site: north\n{LEAST}{streams}")
+    assert [config.group(entry) for entry in config.streams] == ["north", "floor 2", "south"]
+    assert "group" in problem(tmp_path, LEAST.replace("source", "group: '', source"))
+    alone = loaded(tmp_path, LEAST)
+    assert alone.group(alone.streams[0]) is None
+
+
 def test_the_example_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATE_PASSWORD", "g")
     monkeypatch.setenv("YARD_PASSWORD", "y")
