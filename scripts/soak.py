@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Runs live video for minutes or days while its servers break, and fails on a slope of memory or lag, or a lost record.
+"""Runs live video for minutes or days while its servers break; fails on a slope of memory, lag or files, or a lost record.
 
 Two RTSP servers on loopback take turns to be killed and started again, and the receiver of a webhook goes away now and
-then. Needs the Debian packages of scripts/install_test_packages.
+then. One stream raises alarms with a picture and a clip, in a folder that holds few of them. Needs the Debian packages of
+scripts/install_test_packages.
 
 Example: soak.py out/tiny --minutes 30 --out soak.json --plot soak.png
 """
@@ -51,6 +52,13 @@ takes memory which it then keeps."""
 DOWN_SECONDS = 5.0
 RECEIVER_AWAY_SECONDS = 20.0
 CLOSE_SECONDS = 30.0
+ALARM = {
+    "questions": ["Is the thing on the left?"],
+    "choices": ["yes", "no"],
+    "alert": {"if": "yes>0.04", "clear": 0.04, "send": "all", "snapshot": "kept", "clip": "2s"},
+}
+ALARM_BYTES = 2_000_000
+LINES = ("memory_mb", "age_ms", "files", "open_files")
 
 
 @app.command(help=__doc__)
@@ -85,6 +93,10 @@ class Samples:
     memory_mb: list[tuple[float, float]] = field(default_factory=list)
     age_ms: list[tuple[float, float]] = field(default_factory=list)
     """Of every answer: of its newest frame at its last token."""
+    files: list[tuple[float, float]] = field(default_factory=list)
+    """In the folder of the state: spools, pictures and clips of alarms."""
+    open_files: list[tuple[float, float]] = field(default_factory=list)
+    """Of the process: files, sockets and pipes."""
     restarts: list[float] = field(default_factory=list)
 
 
@@ -142,16 +154,18 @@ class Soak:
                 server.kill()
 
     def _config(self) -> Path:
-        streams = [{"name": name, "source": server.url} for name, server in self._servers.items()]
+        streams: list[dict[str, Any]] = [{"name": name, "source": server.url} for name, server in self._servers.items()]
+        streams[0] |= ALARM
         content = {
             "bundle": str(self._bundle),
             "state": str(self._folder),
-            "questions": ["What moves?"],
+            "questions": ["What moves?", "Where is it?"],
             "when": "novelty>0.05",
             "shortest_pause": 5,
             "longest_pause": 30,
             "max_tokens": 8,
             "sinks": [{"to": str(self._answers)}, {"to": f"http://127.0.0.1:{self._receiver.port}/answers"}],
+            "alert_files": {"folder": str(self._folder / "alerts"), "max_bytes": ALARM_BYTES},
             "streams": streams,
         }
         path = self._folder / "cameras.yaml"
@@ -165,6 +179,8 @@ class Soak:
             if child.status() == psutil.STATUS_ZOMBIE:
                 raise SttsError(f"the program ended by itself after {passed:.1f} minutes")
             self.samples.memory_mb.append((passed, child.memory_info().rss / 1e6))
+            self.samples.files.append((passed, sum(path.is_file() for path in self._folder.rglob("*"))))
+            self.samples.open_files.append((passed, child.num_fds()))
             if passed > (turn + 1) * self._restart_minutes:
                 turn += 1
                 self._restart(STREAMS[turn % len(STREAMS)], passed)
@@ -189,7 +205,7 @@ class Soak:
         for record in answers:
             moment = (datetime.fromisoformat(record["created"]) - first).total_seconds() / 60
             self.samples.age_ms.append((moment, record["age_ms"]["at_last_token"]))
-        lines = {name: line(getattr(self.samples, name), self._minutes) for name in ("memory_mb", "age_ms")}
+        lines = {name: line(getattr(self.samples, name), self._minutes) for name in LINES}
         lost = self._lost(answers)
         failures = [f"{name} grows: {one['per_hour']:g} an hour" for name, one in lines.items() if one["grows"]]
         failures += [f"{sum(lost.values())} records were lost"] if any(lost.values()) else []
@@ -203,6 +219,8 @@ class Soak:
                 name: sum(one["stream"] == name and one.get("state") == "reconnecting" for one in records)
                 for name in STREAMS
             },
+            "alarms": sum((one.get("alert") or {}).get("change") == "raised" for one in answers),
+            "alarm_files_bytes": sum(path.stat().st_size for path in (self._folder / "alerts").rglob("*.*")),
             "lost": lost,
             "lines": lines,
             "failures": failures,

@@ -34,26 +34,50 @@ _INTERRUPTED = 130
 def run_app(app: typer.Typer, program: str) -> int:
     """Runs a command line and returns its exit code."""
     sys.excepthook = _one_line
-    for stop in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(stop, _terminate)
+    signals = _end_on_signals()
     try:
         check_here()
         code = typer.main.get_command(app).main(prog_name=program, standalone_mode=False)
         finish_output()
-    except (BrokenPipeError, SystemExit) as ended:
-        # Typer makes an exit of a broken pipe that it sees first.
-        if not isinstance(ended.__context__ if isinstance(ended, SystemExit) else ended, BrokenPipeError):
-            raise
-        # Who reads our output has seen enough, as `head` has.
-        leave_output()
-        return CUT_OFF
-    except (SttsError, TyperException, OSError, MemoryError) as error:
-        return _refused(error, program)
-    except (KeyboardInterrupt, typer.Abort):
-        code = _INTERRUPTED
+    except BaseException as ended:  # noqa: BLE001  # raised again where it is unknown
+        code = 128 + signals[0] if signals else _exit_code(ended, program)
     if code == _INTERRUPTED:
         return _fail("interrupted", _INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _end_on_signals() -> list[int]:
+    """Lets signals unwind like exceptions, so that temporary folders are removed, and lists those that came.
+
+    The list outlives the exception: `torch.export` makes an error of its own of a Ctrl-C in the middle of a trace.
+    What was ignored from the start stays so: under `nohup` a command outlives its terminal.
+    """
+    came: list[int] = []
+
+    def end(number: int, _: FrameType | None) -> None:
+        came.append(number)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(_fail(f"ended by {signal.Signals(number).name}", 128 + number))
+
+    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(stop) is not signal.SIG_IGN:
+            signal.signal(stop, end)
+    return came
+
+
+def _exit_code(ended: BaseException, program: str) -> int:
+    """Says in one line what ended a command. Raises what should not have come this far."""
+    if isinstance(ended, (KeyboardInterrupt, typer.Abort)):
+        return _INTERRUPTED
+    # Typer makes an exit of a broken pipe that it sees first.
+    if isinstance(ended.__context__ if isinstance(ended, SystemExit) else ended, BrokenPipeError):
+        # Who reads our output has seen enough, as `head` has.
+        leave_output()
+        return CUT_OFF
+    if isinstance(ended, (SttsError, TyperException, OSError, MemoryError)):
+        return _refused(ended, program)
+    raise ended
 
 
 def _refused(error: Exception, program: str) -> int:
@@ -76,11 +100,6 @@ def _refused(error: Exception, program: str) -> int:
 def _fail(message: str, code: int) -> int:
     complain(f"error: {one_line(message)}")
     return code
-
-
-def _terminate(signal_number: int, _: FrameType | None) -> None:
-    """A request to end unwinds like an exception, so that temporary folders are removed."""
-    raise SystemExit(_fail(f"ended by {signal.Signals(signal_number).name}", 128 + signal_number))
 
 
 def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
