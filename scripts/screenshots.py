@@ -80,6 +80,7 @@ def _side_by_side(browser: Browser, bundle: Path, clip: Path, out: Path) -> None
     with _served(bundle, []) as address:
         page = browser.new_page(viewport={"width": 1440, "height": 1250}, color_scheme="dark")
         page.goto(address)
+        page.wait_for_selector("#clip-ask")
         page.set_input_files("#clip-file", clip)
         page.fill("#clip-question", "What colour was the moving vehicle?")
         page.wait_for_selector("#clip-ask:enabled")
