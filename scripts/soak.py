@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Runs live video for minutes or days while its servers break; fails on a slope of memory, lag or files, or a lost record.
+"""Runs live video for minutes or days while its servers break; fails if memory, lag or files grow or a record is lost.
 
 Two RTSP servers on loopback take turns to be killed and started again, and the receiver of a webhook goes away now and
-then. One stream raises alarms with a picture and a clip, in a folder that holds few of them. Needs the Debian packages of
-scripts/install_test_packages.
+then. One stream raises alarms with a picture and a clip, in a folder that holds few of them. Needs the Debian packages
+of scripts/install_test_packages.
 
 Example: soak.py out/tiny --minutes 30 --out soak.json --plot soak.png
 """
