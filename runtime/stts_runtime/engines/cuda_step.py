@@ -73,6 +73,7 @@ class CudaStep:
         splits = self._kernels.launches.layer.splits
         arrays = {
             "x": self._zeros((count, shape.width), _FLOAT32),
+            "change": self._zeros((count, shape.width), _FLOAT32),
             "raw": self._zeros((count, shape.raw_channels), _FLOAT32),
             "attended": self._zeros((count, shape.channels), sixteen),
             "hidden": self._zeros((count, shape.mlp_width), sixteen),

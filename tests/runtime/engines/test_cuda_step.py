@@ -60,6 +60,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return decode_bundle(tmp_path_factory.mktemp("decode"))
 
 
+@pytest.fixture(scope="module")
+def olmo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return decode_bundle(tmp_path_factory.mktemp("olmo"), olmo=True)
+
+
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOnnxRuntime]:
     monkeypatch.delenv(VARIABLE, raising=False)
@@ -112,6 +117,34 @@ def test_weights_in_four_bits_are_read_as_calibration_writes_them(
     assert engine.step_choice.kernels.apart == 2 * ROUNDING["fp16"].logits, (
         "ONNX Runtime is no nearer to them than that"
     )
+
+
+def test_olmos_form_is_what_its_numbers_are_exactly(
+    olmo_bundle: Bundle, fake: FakeOnnxRuntime, host: HostDriver
+) -> None:
+    """Norms behind products, queries and keys normed whole, a layer whose positions are scaled; two answers."""
+    slots = load_slots(olmo_bundle, 2, "cuda")
+    assert slots.engines[0].step_choice.kernels is not None, slots.engines[0].step_choice.because
+    assert [name for name, _ in host.launches[1:8]] == [
+        *("qkv", "attention", "output", "add_normed", "gated", "down", "add_normed")
+    ]
+    texts, runs = {0: [1, 5, 3], 1: [7, 2, 9]}, len(fake.runs)
+    for place in range(3):
+        slots.forward({slot: Tokens(np.array([ids[place]]), np.array([place]), 4) for slot, ids in texts.items()})
+    assert len(fake.runs) == runs
+    for slot, ids in texts.items():
+        exact = ExactDecoder(olmo_bundle).logits(ids)[-1]
+        assert relative_error(slots.engines[slot].logits(), exact) < 2e-3
+
+
+def test_olmos_form_in_four_bits(olmo_bundle: Bundle, tmp_path: Path, fake: FakeOnnxRuntime, host: HostDriver) -> None:
+    quantized = write_quantized(olmo_bundle, tmp_path, Recipe(language="int4"))
+    engine = load_language(quantized, "cuda")
+    assert isinstance(engine, CudaLanguage)
+    assert engine.step_choice.kernels is not None, engine.step_choice.because
+    engine.forward(Tokens(np.array([1]), np.array([0]), 1))
+    engine.forward(Tokens(np.array([5]), np.array([1]), 2))
+    assert relative_error(engine.logits(), ExactDecoder(quantized).logits([1, 5])[-1]) < 2e-3
 
 
 def test_all_but_the_first_launch_may_start_before_their_turn(bundle: Bundle, host: HostDriver) -> None:
@@ -416,6 +449,21 @@ def test_another_epsilon_is_no_fit(bundle: Bundle) -> None:
     nodes = [replace(node, attributes={**node.attributes, "epsilon": 1e-3}) for node in graph.nodes[-4:]]
     with pytest.raises(Misfit, match="its norms have epsilons"):
         fitted_decoder(replace(graph, nodes=(*graph.nodes[:-4], *nodes)), weights)
+
+
+@pytest.mark.parametrize(
+    ("node", "change", "reason"),
+    [
+        ("RotaryEmbedding", {"attributes": {"interleaved": 1}}, "not turned half by half"),
+        ("Add", {"type": "Sub"}, "neither ahead of attention and MLP nor behind them"),
+    ],
+)
+def test_another_form_than_olmos_is_no_fit(olmo_bundle: Bundle, node: str, change: dict[str, Any], reason: str) -> None:
+    graph, weights = _graph_and_weights(olmo_bundle)
+    place = next(number for number, one in enumerate(graph.nodes) if one.type == node)
+    nodes = (*graph.nodes[:place], replace(graph.nodes[place], **change), *graph.nodes[place + 1 :])
+    with pytest.raises(Misfit, match=reason):
+        fitted_decoder(replace(graph, nodes=nodes), weights)
 
 
 def test_a_missing_weight_is_no_fit(bundle: Bundle) -> None:
