@@ -23,7 +23,7 @@ from stts_runtime.errors import SttsError
 from stts_runtime.prompt import Tokens
 
 _RUNS_TO_SETTLE = 3
-"""Until single steps are captured."""
+"""Until graphs' steps are captured; what the kernels run is by the comparison."""
 _TURNS_COMPARED = 2
 """Of several tokens beside each alone: the second sees what the first appended, and runs what was captured."""
 
@@ -49,11 +49,10 @@ def cuda_slots(
         choice, steps = choice.refused("tokens of several answers come out otherwise than each alone"), []
         _use(engines, choice)
     most = max((step.size for step in steps), default=1)
-    steps += [GraphRows(load(), shared) for size, load in rows.items() if size > most]
-    slots = LanguageSlots(engines, steps)
-    if largest > 1:
-        slots.settle(_RUNS_TO_SETTLE)
-    return slots
+    graphs = [GraphRows(load(), shared) for size, load in rows.items() if size > most]
+    if graphs:
+        LanguageSlots(engines, graphs).settle(_RUNS_TO_SETTLE)
+    return LanguageSlots(engines, [*steps, *graphs])
 
 
 def _use(engines: Sequence[CudaLanguage], choice: StepChoice) -> None:

@@ -321,8 +321,8 @@ def test_slots_share_one_loaded_and_compared_step(
 ) -> None:
     tried: list[np.ndarray] = []
     monkeypatch.setattr(CudaLanguage, "show", lambda _, visual: tried.append(visual))
-    slots = load_slots(bundle, 4, "cuda")
-    assert len(slots.engines) == 4
+    slots = load_slots(bundle, 2, "cuda")
+    assert len(slots.engines) == 2
     assert len({id(engine.step_choice.kernels) for engine in slots.engines}) == 1
     assert len(tried) == 1
     assert len(loads) == len(set(loads)) == 3, "products, attention and ends"
@@ -358,9 +358,9 @@ def test_kernels_that_give_several_otherwise_than_each_alone_are_not_used(
     bundle: Bundle, fake: FakeOnnxRuntime, host: HostDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logits = KernelRows.logits
-    monkeypatch.setattr(KernelRows, "logits", lambda rows, row: logits(rows, row) + (row == 2))
-    slots = load_slots(bundle, 4, "cuda")
-    assert slots.sizes == [1, 2, 4], "those of the bundle's graphs"
+    monkeypatch.setattr(KernelRows, "logits", lambda rows, row: logits(rows, row) + (row == 1))
+    slots = load_slots(bundle, 2, "cuda")
+    assert slots.sizes == [1, 2], "by the bundle's graph"
     reason = "tokens of several answers come out otherwise than each alone"
     assert all(str(engine.note).endswith(reason) for engine in slots.engines)
     alone, launched = load_language(bundle), len(host.launches)
@@ -375,10 +375,10 @@ def test_kernels_that_give_several_otherwise_than_each_alone_are_not_used(
 def test_a_gpu_with_room_for_fewer_sequences_runs_the_others_graph(
     bundle: Bundle, fake: FakeOnnxRuntime, host: HostDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(CudaKernels, "most_sequences", 3)
+    monkeypatch.setattr(CudaKernels, "most_sequences", 2)
     slots = load_slots(bundle, 4, "cuda")
-    assert slots.sizes == [1, 2, 3, 4]
-    assert [type(step) for step in slots._steps] == [KernelRows, KernelRows, GraphRows]
+    assert slots.sizes == [1, 2, 4]
+    assert [type(step) for step in slots._steps] == [KernelRows, GraphRows]
 
 
 def test_more_sequences_than_a_gpu_has_shared_memory_for_are_refused(
