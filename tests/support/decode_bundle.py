@@ -8,13 +8,14 @@ from pathlib import Path
 from stts_runtime.bundle import Bundle
 
 
-def decode_bundle(folder: Path) -> Bundle:
-    """Built into `folder`, for `cpu` and `cuda`: two layers, four query heads on two of keys."""
+def decode_bundle(folder: Path, olmo: bool = False) -> Bundle:
+    """Built into `folder`, for `cpu` and `cuda`, 4 answers at once: four query heads on two of keys."""
     from stts_export.building import BuildRequest, build_bundle
     from stts_tools.checkpoints.random import write_random_checkpoint
     from stts_tools.checkpoints.sizes import SIZES
 
-    size = replace(SIZES["micro"], text_width=128, text_head_dim=64, text_mlp=192)
+    of_form = SIZES["micro-o" if olmo else "micro"]
+    size = replace(of_form, text_width=128, text_kv_heads=2, text_head_dim=64, text_mlp=192)
     write_random_checkpoint(folder / "checkpoint", size, seed=0)
-    request = BuildRequest(folder / "checkpoint", folder / "bundle", [3], [0.5], ["clip"], targets=["cpu", "cuda"])
-    return build_bundle(request)
+    source, out, targets = folder / "checkpoint", folder / "bundle", ["cpu", "cuda"]
+    return build_bundle(BuildRequest(source, out, [3], [0.5], ["clip", "frame"], targets=targets, batch=4))

@@ -2,7 +2,7 @@
 
 It knows no bundle and no engine: addresses in, launches out. `kernels/` has the sources, a page each; NVRTC compiles
 them where the wheel is made (scripts/compile_kernels.py), the driver where they run. `driver.py` loads and launches,
-`layer.py` is a layer's five kernels, `step.py` a whole step, `variants.py` which modules there are. Every sum has one
+`layer.py` is a layer's kernels, `step.py` a whole step, `variants.py` which modules there are. Every sum has one
 order, whatever runs first, so the same numbers give the same bits.
 
 What a layer of Molmo2-4B moves for one sequence, and how long a copy of as many bytes takes an H100 at 2.88 TB/s: the

@@ -1,4 +1,4 @@
-"""One decoder layer as five launches. Addresses in, launches out: it owns no memory."""
+"""One decoder layer as five launches, seven in OLMo 3's form. Addresses in, launches out: it owns no memory."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ _SCALES: Mapping[WeightKind, tuple[int, int]] = {"float8": (128, 4), "int4": (32
 
 KernelName = Literal["qkv", "attention", "output", "gated", "down"]
 ORDER: tuple[KernelName, ...] = get_args(KernelName)
+_RESIDUAL_THREADS = 512
 
 
 class Weights(ctypes.Structure):
@@ -80,6 +81,8 @@ class Workspace:
     """Zero before the first layer; each leaves it so."""
     positions: int
     slots: int
+    change: int = 0
+    """What residual.cu norms and adds; of OLMo 3's form alone."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,8 @@ class LayerKernels:
     attention_warps: int
     splits: int
     dependent: bool = True
+    add_normed: Kernel | None = None
+    """Behind `output` and `down`; None in Qwen3's form, where they add to the residual stream themselves."""
 
     def shared_bytes(self, batch: int) -> int:
         """The most that a block of any kernel takes for so many sequences."""
@@ -162,22 +167,33 @@ class LayerKernels:
         eps, count = ctypes.c_float(self.shape.eps), ctypes.c_int(batch)
         x, raw = ctypes.c_void_p(work.x), ctypes.c_void_p(work.raw)
         attended, hidden = ctypes.c_void_p(work.attended), ctypes.c_void_p(work.hidden)
+        added_to = x if self.add_normed is None else ctypes.c_void_p(work.change)
         input_norm, mlp_norm = ctypes.c_void_p(layer.input_norm), ctypes.c_void_p(layer.mlp_norm)
         if name == "qkv":
             self._product(name, stream, batch, layer.qkv, (layer.qkv, x, input_norm, eps, raw, count))
         elif name == "attention":
             self._attention(stream, batch, layer, caches, slots, work)
         elif name == "output":
-            self._product(name, stream, batch, layer.output, (layer.output, attended, x, count))
+            self._product(name, stream, batch, layer.output, (layer.output, attended, added_to, count))
+            self._add_normed(stream, batch, input_norm, work)
         elif name == "gated":
             self._product(name, stream, batch, layer.gate, (layer.gate, layer.up, x, mlp_norm, eps, hidden, count))
         else:
-            self._product(name, stream, batch, layer.down, (layer.down, hidden, x, count))
+            self._product(name, stream, batch, layer.down, (layer.down, hidden, added_to, count))
+            self._add_normed(stream, batch, mlp_norm, work)
 
     def _product(
         self, name: ProductName, stream: int, batch: int, weights: Weights, arguments: Sequence[Argument]
     ) -> None:
         self.products[name].launch(stream, batch, weights, arguments, self.dependent)
+
+    def _add_normed(self, stream: int, batch: int, norm: Argument, work: Workspace) -> None:
+        if self.add_normed is None:
+            return
+        numbers = (ctypes.c_float(self.shape.eps), ctypes.c_int(self.shape.width))
+        arguments = (ctypes.c_void_p(work.change), norm, *numbers, ctypes.c_void_p(work.x))
+        shared = _RESIDUAL_THREADS // 32 * 4
+        self.add_normed.launch(stream, (batch, 1, 1), _RESIDUAL_THREADS, shared, arguments, self.dependent)
 
     def _attention(
         self, stream: int, batch: int, layer: LayerWeights, caches: Caches, slots: int, work: Workspace

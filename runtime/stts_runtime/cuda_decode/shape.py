@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+Form = Literal["qwen3", "olmo3"]
+"""Qwen3's: norms ahead of products, queries and keys normed by head. OLMo 3's: norms behind products, queries and keys
+normed whole.
+"""
+FORMS: tuple[Form, ...] = get_args(Form)
 
 
 @dataclass(frozen=True)
 class DecoderShape:
-    """Qwen3's form: norms before products, q and k normed by head."""
-
     width: int
     layers: int
     heads: int
@@ -16,6 +21,7 @@ class DecoderShape:
     head_dim: int
     mlp_width: int
     eps: float = 1e-6
+    form: Form = "qwen3"
 
     @property
     def channels(self) -> int:

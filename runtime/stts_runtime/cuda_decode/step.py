@@ -20,6 +20,7 @@ from stts_runtime.cuda_decode.variants import (
     attention_module,
     ends_module,
     products_module,
+    residual_module,
 )
 
 CHOOSING_BLOCKS = 64
@@ -70,9 +71,15 @@ class StepKernels:
         def loaded(module: Module) -> LoadedModule:
             return LoadedModule.packaged(driver, module, architecture)
 
-        products = loaded(products_module(kind, activation, TILINGS[kind]))
-        dense = products if kind == "dense" else loaded(products_module("dense", activation, TILINGS["dense"]))
-        attention, ends = loaded(attention_module(shape.head_dim, activation)), loaded(ends_module(activation))
+        wanted, of_head = (
+            products_module(kind, activation, TILINGS[kind], shape.form),
+            products_module("dense", activation, TILINGS["dense"]),
+        )
+        products = loaded(wanted)
+        dense = products if wanted == of_head else loaded(of_head)
+        attention = loaded(attention_module(shape.head_dim, activation, shape.form))
+        residual = loaded(residual_module(activation)) if shape.form == "olmo3" else None
+        ends = loaded(ends_module(activation))
         self.layer = LayerKernels(
             shape,
             {name: Product(products.kernel(name), kind, TILINGS[kind][name], name == "gated") for name in PRODUCTS},
@@ -80,6 +87,7 @@ class StepKernels:
             ATTENTION_WARPS,
             splits_for(shape, driver.multiprocessors(device)),
             architecture >= 90 and driver.version() >= _DEPENDENT_GRAPHS,
+            None if residual is None else residual.kernel("add_normed"),
         )
         self._head = Product(dense.kernel("qkv"), "dense", TILINGS["dense"]["qkv"])
         self._embed, self._choose = ends.kernel("embed"), ends.kernel("choose")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from stts_runtime.cuda_decode.shape import HEAD_WIDTHS
+from stts_runtime.cuda_decode.shape import FORMS, HEAD_WIDTHS, Form
 
 KERNELS = Path(__file__).parent / "kernels"
 PTX = Path(__file__).parent / "ptx"
@@ -98,25 +98,35 @@ ATTENTION_EARLY = True
 
 
 def products_module(
-    kind: WeightKind, activation: Activation, tilings: Mapping[ProductName, Tiling], name: str | None = None
+    kind: WeightKind,
+    activation: Activation,
+    tilings: Mapping[ProductName, Tiling],
+    form: Form = "qwen3",
+    name: str | None = None,
 ) -> Module:
-    defines = {"FORMAT": f"{_FORMATS[kind]}<{_TYPES[activation]}>"}
+    defines = {"FORMAT": f"{_FORMATS[kind]}<{_TYPES[activation]}>", "NORMS_AHEAD": _of_qwen3(form)}
     for kernel, tiling in tilings.items():
         for word in ("warps", "tiles", "ahead", "held", "resident"):
             defines[f"{kernel}_{word}".upper()] = str(getattr(tiling, word))
-    return Module(name or f"products-{kind}-{activation}", "projections.cu", defines)
+    return Module(name or f"products-{form}-{kind}-{activation}", "projections.cu", defines)
 
 
 def attention_module(
     head_width: int,
     activation: Activation,
+    form: Form = "qwen3",
     warps: int = ATTENTION_WARPS,
     early: bool = ATTENTION_EARLY,
     name: str | None = None,
 ) -> Module:
     defines = {"ACTIVATION": _TYPES[activation], "HEAD_WIDTH": str(head_width)}
-    defines |= {"ATTENTION_WARPS": str(warps), "ATTENTION_EARLY": str(int(early))}
-    return Module(name or f"attention-{head_width}-{activation}", "attention.cu", defines)
+    defines |= {"ATTENTION_WARPS": str(warps), "ATTENTION_EARLY": str(int(early)), "NORMS_BY_HEAD": _of_qwen3(form)}
+    return Module(name or f"attention-{form}-{head_width}-{activation}", "attention.cu", defines)
+
+
+def residual_module(activation: Activation) -> Module:
+    """Of OLMo 3's form alone."""
+    return Module(f"residual-{activation}", "residual.cu", {"ACTIVATION": _TYPES[activation]})
 
 
 def ends_module(activation: Activation) -> Module:
@@ -130,16 +140,20 @@ def read_ptx(path: Path) -> str:
 
 def packaged_modules() -> list[Module]:
     """Everything that the wheel carries."""
+    kinds: tuple[WeightKind, ...] = ("dense", "int4")
     return [
-        *default_products("dense"),
-        *default_products("int4"),
-        *(attention_module(width, activation) for width in HEAD_WIDTHS for activation in ACTIVATIONS),
-        *(ends_module(activation) for activation in ACTIVATIONS),
+        *(one for kind in kinds for form in FORMS for one in default_products(kind, form)),
+        *(attention_module(width, one, form) for width in HEAD_WIDTHS for one in ACTIVATIONS for form in FORMS),
+        *(module(activation) for module in (ends_module, residual_module) for activation in ACTIVATIONS),
     ]
 
 
-def default_products(kind: WeightKind) -> list[Module]:
-    return [products_module(kind, activation, TILINGS[kind]) for activation in ACTIVATIONS]
+def default_products(kind: WeightKind, form: Form = "qwen3") -> list[Module]:
+    return [products_module(kind, activation, TILINGS[kind], form) for activation in ACTIVATIONS]
+
+
+def _of_qwen3(form: Form) -> str:
+    return str(int(form == "qwen3"))
 
 
 def fingerprint(module: Module) -> str:

@@ -8,7 +8,7 @@ from stts_runtime.cuda_decode import ONNX_RUNTIME, VARIABLE, wanted
 from stts_runtime.cuda_decode.driver import best_architecture
 from stts_runtime.device import Device
 from stts_runtime.doctor.report import Fact
-from stts_runtime.engines.cuda_step import misfit_of
+from stts_runtime.engines.cuda_kernels import misfit_of
 
 
 def kernels_fact(device: Device) -> Fact:

@@ -19,9 +19,10 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.contract import CUDA, FRAME_INPUTS, FRAME_OUTPUTS, EngineName
 from stts_runtime.bundle.manifest import Graph, Graphs, major_minor
 from stts_runtime.engines.agreement import Trial
-from stts_runtime.engines.cuda_language import CudaLanguage, cuda_slots
+from stts_runtime.engines.cuda_language import CudaLanguage
 from stts_runtime.engines.cuda_memory import PinnedArray
 from stts_runtime.engines.cuda_session import CudaSession, cuda_runtime, shared_stream
+from stts_runtime.engines.cuda_slots import cuda_slots
 from stts_runtime.engines.cuda_weights import device_weights
 from stts_runtime.engines.device_frames import DeviceFrames
 from stts_runtime.engines.frames import incremental_sizes
@@ -71,9 +72,9 @@ class CudaBackend:
         step, prefill = _check(bundle, model.graphs), model.prefill.get(CUDA)
         if prefill is None:
             raise BundleError(f"{bundle.folder} has no graph of the image prefix for the cuda engine; build it again")
-        batches = [_check(bundle, one.graphs) for one in model.batches if one.size <= most and CUDA in one.graphs]
-        prefix, behind, *rows = (_session(bundle, graph) for graph in (prefill, step, *batches))
-        return cuda_slots(prefix, behind, rows, partial(Trial.of, bundle))
+        batches = {one.size: one.graphs for one in model.batches if one.size <= most and CUDA in one.graphs}
+        rows = {size: partial(_session, bundle, _check(bundle, graphs)) for size, graphs in batches.items()}
+        return cuda_slots(_session(bundle, prefill), _session(bundle, step), rows, partial(Trial.of, bundle))
 
 
 def frames_of(session: CudaSession) -> DeviceFrames:

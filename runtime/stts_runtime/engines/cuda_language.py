@@ -6,7 +6,7 @@ Caches are written in place, and single tokens run as CUDA graphs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,21 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.bundle.contract import CUDA
-from stts_runtime.engines.agreement import Trial, disagreement
+from stts_runtime.engines.cuda_kernels import ONNX_RUNTIME_ALONE, StepChoice
 from stts_runtime.engines.cuda_memory import DeviceArray, PinnedArray, Stream
 from stts_runtime.engines.cuda_session import CudaSession
-from stts_runtime.engines.cuda_step import CudaStep, StepChoice, StepOutputs, choose_step
+from stts_runtime.engines.cuda_step import CudaStep, StepOutputs
 from stts_runtime.engines.interfaces import check_room
-from stts_runtime.engines.slots import LanguageSlots, Rows
-from stts_runtime.errors import EngineError, SttsError
+from stts_runtime.errors import EngineError
 from stts_runtime.prompt import Tokens
 
 _PREFILL_STEP = 64
 """Prefixes are padded to a multiple, since the attention kernel is planned anew for every length."""
-
-
-_RUNS_TO_SETTLE = 3
-"""Until single steps are captured."""
 
 
 class CudaLanguage:
@@ -40,17 +35,15 @@ class CudaLanguage:
         self,
         prefix: CudaSession,
         behind: CudaSession,
-        trial: Callable[[], Trial] = Trial.made_up,
-        shared: SharedMemory | None = None,
-        slot: int = 0,
+        shared: SharedMemory,
+        slot: int,
     ) -> None:
-        """`trial` gives what both ways of single tokens must agree on; it is called if there are two. `shared` is what
-        all slots share, of which this is the one of that number; None: this one has its own.
+        """`shared` is what all slots share, of which this is the one of that number. ONNX Runtime runs single tokens
+        until `use` says otherwise.
         """
         self._stream = stream = behind.stream
         self.length = 0
-        shared = shared or SharedMemory.of(prefix, behind, 1)
-        caches = {name: rows_of(cache, slot, slot + 1) for name, cache in shared.caches.items()}
+        self._caches = caches = shared.rows(slot, slot + 1)
         self.context = next(iter(caches.values())).shape[-2]
         self._visual = shared.visual
         self._logits: Callable[[], NDArray[np.float32]] | None = None
@@ -64,11 +57,15 @@ class CudaLanguage:
             call.bind({**in_place, **self._outputs})
         one.bind(self._inputs.tokens(1))
         self._one = one.repeated()
-        outputs = StepOutputs(self._outputs["logits"], self._outputs["next_token"])
         self._step: CudaStep | None = None
-        self.step_choice = self._agreed(choose_step(behind.graph, behind.weights, [caches], outputs, stream), trial)
+        self.step_choice = ONNX_RUNTIME_ALONE
         """What runs single tokens, and why."""
-        self._step = self.step_choice.step
+
+    def use(self, choice: StepChoice) -> None:
+        """Runs single tokens so from now on."""
+        outputs = StepOutputs(self._outputs["logits"], self._outputs["next_token"])
+        self._step = None if choice.kernels is None else CudaStep(choice.kernels, [self._caches], outputs)
+        self.step_choice = choice
 
     @property
     def note(self) -> str | None:
@@ -109,39 +106,6 @@ class CudaLanguage:
             self._any.bind(self._inputs.tokens(len(tokens)))
             self._any.enqueue()
 
-    def _agreed(self, choice: StepChoice, trial: Callable[[], Trial]) -> StepChoice:
-        """The choice, if both ways answer alike: they run the trial, which is then forgotten."""
-        if choice.step is None:
-            return choice
-        try:
-            reason = self._difference(choice.step, trial())
-        except SttsError as error:
-            reason = str(error)
-        finally:
-            self._step = None
-            self.rewind(0)
-        return choice if reason is None else choice.refused(reason)
-
-    def _difference(self, step: CudaStep, trial: Trial) -> str | None:
-        if trial.window is not None:
-            visual, prefix = trial.window
-            self.show(visual)
-            self.prefill(prefix)
-        self.forward(trial.asked)
-        asked = self.length
-
-        def along_answer(way: CudaStep | None) -> list[NDArray[np.float32]]:
-            self._step = way
-            self.rewind(asked)
-            return [self._logits_behind(trial.answer, number) for number in range(len(trial.answer))]
-
-        return disagreement(along_answer(None), along_answer(step), step.apart)
-
-    def _logits_behind(self, tokens: Tokens, number: int) -> NDArray[np.float32]:
-        position = int(tokens.positions[number])
-        self.forward(Tokens(tokens.ids[number : number + 1], np.array([position]), position + 1))
-        return self.logits()
-
     def stepped(self, logits: Callable[[], NDArray[np.float32]]) -> None:
         self._logits = logits
         self.length += 1
@@ -173,66 +137,16 @@ class SharedMemory:
                 caches[name] = behind.stream.zeros((slots, *shape), item_bytes, dtype)
         return cls(caches, prefix.array("visual_tokens"))
 
+    def rows(self, begin: int, end: int) -> dict[str, DeviceArray]:
+        """The caches of these slots."""
+        return {name: rows_of(cache, begin, end) for name, cache in self.caches.items()}
+
 
 def rows_of(array: DeviceArray, begin: int, end: int) -> DeviceArray:
     """Rows of an array, in its memory."""
     row_bytes = array.size_bytes // array.shape[0]
     view = array.view()
     return dataclasses.replace(view, address=array.address + begin * row_bytes, shape=(end - begin, *array.shape[1:]))
-
-
-class CudaRows:
-    """A `RowStep` on the GPU: one token of each of the first slots, as a CUDA graph."""
-
-    def __init__(self, session: CudaSession, shared: SharedMemory) -> None:
-        self._stream = stream = session.stream
-        self._outputs = {name: session.array(name) for name in ("logits", "next_token")}
-        self.size = self._outputs["next_token"].shape[0]
-        caches = {name: rows_of(cache, 0, self.size) for name, cache in shared.caches.items()}
-        # Two rows of 64-bit numbers and one of 32, which go up in one copy.
-        halves = np.dtype(np.int32)
-        self._host = PinnedArray(stream.cuda, (5 * self.size,), halves)
-        self._device = stream.zeros(self._host.values.shape, halves.itemsize, halves)
-        self._next = PinnedArray(stream.cuda, (self.size,), np.dtype(np.int64))
-        call = session.call()
-        call.bind({**caches, **{f"new_{name}": array for name, array in caches.items()}, **self._outputs})
-        whole = np.dtype(np.int64)
-        call.bind({"token_ids": self._view(0, whole), "positions": self._view(2, whole), "last": self._view(4, halves)})
-        self._run = call.repeated()
-
-    def __call__(self, rows: Rows) -> NDArray[np.int64]:
-        whole = self._host.values[: 4 * self.size].view(np.int64)
-        whole[: self.size], whole[self.size :] = rows.token_ids, rows.positions
-        self._host.values[4 * self.size :] = rows.slots
-        self._stream.upload_pinned(self._device, self._host)
-        self._run()
-        self._stream.download_pinned(self._next, self._outputs["next_token"])
-        self._stream.synchronize()
-        return self._next.values.copy()
-
-    def logits(self, row: int) -> NDArray[np.float32]:
-        logits = self._stream.download(rows_of(self._outputs["logits"], row, row + 1))
-        return logits.astype(np.float32).reshape(-1)
-
-    def _view(self, place: int, dtype: np.dtype[Any]) -> DeviceArray:
-        address = self._device.address + place * self.size * self._device.item_bytes
-        return DeviceArray(address, (self.size,), dtype.itemsize, dtype, self._device)
-
-
-def cuda_slots(
-    prefix: CudaSession,
-    behind: CudaSession,
-    rows: Sequence[CudaSession],
-    trial: Callable[[], Trial] = Trial.made_up,
-) -> LanguageSlots:
-    """As many slots as the largest of `rows`, graphs of a token of each of several, has room for; else one."""
-    largest = max((session.signature["next_token"][0][0] for session in rows), default=1)
-    shared = SharedMemory.of(prefix, behind, largest)
-    engines = [CudaLanguage(prefix, behind, trial, shared, slot) for slot in range(largest)]
-    slots = LanguageSlots(engines, [CudaRows(session, shared) for session in rows])
-    if largest > 1:
-        slots.settle(_RUNS_TO_SETTLE)
-    return slots
 
 
 class _Inputs:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stts_runtime.bundle.contract import JOINED_BY
 from stts_runtime.bundle.onnx_file import Node, OnnxFile
 from stts_runtime.cuda_decode.layer import Weights
-from stts_runtime.cuda_decode.shape import DecoderShape
+from stts_runtime.cuda_decode.shape import DecoderShape, Form
 from stts_runtime.cuda_decode.variants import Activation, WeightKind
 from stts_runtime.engines.cuda_memory import DeviceArray
 
@@ -23,10 +23,13 @@ _ATTENTION = "GroupQueryAttention"
 _KEYS, _COS, _SIN, _Q_NORM, _K_NORM = 3, 7, 8, 14, 15
 """Numbers of its inputs."""
 _KNOWN = frozenset(
-    "Add ArgMax Cast Clip Gather Gemm Less MatMulNBits Mul QuickGelu Reshape RMSNormalization Slice Split Squeeze Sub "
-    f"SkipSimplifiedLayerNormalization Unsqueeze Where {_ATTENTION}".split()
+    "Add ArgMax Cast Clip Gather Gemm Less MatMulNBits Mul QuickGelu Reshape RMSNormalization RotaryEmbedding Slice "
+    f"Split Squeeze Sub SkipSimplifiedLayerNormalization Unsqueeze Where {_ATTENTION}".split()
 )
+_EPSILONS = ("epsilon", "qk_norm_epsilon")
 _DECODER = "language_model"
+_BEHIND = {"input_layernorm": "self_attn.o_proj.weight", "post_attention_layernorm": "mlp.down_proj.weight"}
+"""Norms of OLMo 3's form, and the products that they follow."""
 _BLOCKS = "MatMulNBits"
 _INT4_BITS, _INT4_BLOCK = 4, 32
 
@@ -45,7 +48,7 @@ class LayerArrays:
     up: tuple[DeviceArray, DeviceArray | None]
     down: tuple[DeviceArray, DeviceArray | None]
     norms: tuple[DeviceArray, ...]
-    """Of the input, of the MLP, of queries, of keys."""
+    """Of the input and of the MLP, ahead or behind, of queries, of keys."""
     tables: tuple[str, str]
     """Names of cosines and sines."""
 
@@ -80,6 +83,9 @@ def fitted_decoder(graph: OnnxFile, weights: Mapping[str, DeviceArray]) -> Fitte
 
 def _fitted(graph: OnnxFile, attentions: Sequence[Node], weights: Mapping[str, DeviceArray]) -> FittedDecoder:
     first, kind = attentions[0], _kind(graph)
+    # Queries and keys that are normed whole are turned ahead of the operator, which norms by head alone.
+    form: Form = "qwen3" if first.attributes.get("do_rotary") else "olmo3"
+    tables = _tables_of_qwen3(attentions) if form == "qwen3" else _tables_of_olmo3(graph, attentions)
     norm, base = weights[f"{_DECODER}.norm.weight"], weights[f"{_DECODER}.embed_tokens.base"]
     q_norm = weights[f"{_DECODER}.layers.0.self_attn.q_norm.weight"]
     mlp = _matrix(weights, ["layers.0.mlp.gate_proj.weight"], kind)[0]
@@ -88,26 +94,25 @@ def _fitted(graph: OnnxFile, attentions: Sequence[Node], weights: Mapping[str, D
         layers=len(attentions),
         heads=int(first.attributes["num_heads"]),
         kv_heads=int(first.attributes["kv_num_heads"]),
-        head_dim=q_norm.shape[0],
+        head_dim=q_norm.shape[0] // (1 if form == "qwen3" else int(first.attributes["num_heads"])),
         mlp_width=mlp.shape[0],
-        eps=float(first.attributes["qk_norm_epsilon"]),
+        eps=_epsilon(graph),
+        form=form,
     )
     if (reason := shape.misfit()) is not None:
         raise Misfit(reason)
-    _check_alike(graph, attentions, shape)
+    _check_alike(attentions)
+    _check_norms(graph, shape)
     fitted = FittedDecoder(
         shape,
         kind,
         "bfloat" if norm.dtype is None else "half",
-        tuple(_layer(node, number, weights, kind) for number, node in enumerate(attentions)),
+        tuple(_layer(of_layer, number, weights, kind) for number, of_layer in enumerate(tables)),
         base,
         weights[f"{_DECODER}.embed_tokens.extra"],
         norm,
         weights.get("lm_head.weight", base),
-        {
-            name: graph.constants[name].astype(np.float32)
-            for name in {node.inputs[number] for node in attentions for number in (_COS, _SIN)}
-        },
+        {name: graph.constants[name].astype(np.float32) for name in {name for of_layer in tables for name in of_layer}},
     )
     _check_types(fitted)
     _check_sizes(fitted)
@@ -121,24 +126,70 @@ def _kind(graph: OnnxFile) -> WeightKind:
     return "int4" if forms else "dense"
 
 
-def _check_alike(graph: OnnxFile, attentions: Sequence[Node], shape: DecoderShape) -> None:
+def _tables_of_qwen3(attentions: Sequence[Node]) -> list[tuple[str, str]]:
+    """Of each layer, the names of its cosines and sines, once it is known that the operator norms and turns."""
     for number, node in enumerate(attentions):
-        if node.attributes != attentions[0].attributes or not node.attributes.get("do_rotary"):
+        if not node.attributes.get("do_rotary"):
             raise Misfit("its layers' attention is not alike, or without rotary positions")
-        if node.attributes.keys() - {"num_heads", "kv_num_heads", "do_rotary", "qk_norm_epsilon"}:
-            raise Misfit("its attention has attributes that the kernels do not know")
         names = [f"{_DECODER}.layers.{number}.self_attn.{part}_norm.weight" for part in "qk"]
         if [node.inputs[_Q_NORM], node.inputs[_K_NORM]] != names or node.inputs[_KEYS] != f"key.{number}":
             raise Misfit("its queries and keys are not normed by head")
-    epsilons = {node.attributes["epsilon"] for node in graph.nodes if "epsilon" in node.attributes}
-    if epsilons != {attentions[0].attributes["qk_norm_epsilon"]}:
-        raise Misfit(f"its norms have epsilons {sorted(epsilons)}, and the kernels take one")
+    return [(node.inputs[_COS], node.inputs[_SIN]) for node in attentions]
+
+
+def _tables_of_olmo3(graph: OnnxFile, attentions: Sequence[Node]) -> list[tuple[str, str]]:
+    """The same, once it is known that queries and keys are turned, half by half, ahead of the operator."""
+    made = {name: node for node in graph.nodes for name in node.outputs}
+    tables = []
+    for number, node in enumerate(attentions):
+        turned = [made[name] for name in node.inputs[:2]]
+        if any(one.type != "RotaryEmbedding" or one.attributes.get("interleaved") for one in turned):
+            raise Misfit("its queries and keys are not turned half by half")
+        # Rows of a table, with a dimension more.
+        of_both = [tuple(made[made[name].inputs[0]].inputs[0] for name in one.inputs[1:3]) for one in turned]
+        if of_both[0] != of_both[1] or node.inputs[_KEYS] != f"key.{number}":
+            raise Misfit("its queries and keys are not turned alike")
+        tables.append((of_both[0][0], of_both[0][1]))
+    return tables
+
+
+def _epsilon(graph: OnnxFile) -> float:
+    """Of all norms."""
+    found = {node.attributes[name] for node in graph.nodes for name in _EPSILONS if name in node.attributes}
+    if len(found) != 1:
+        raise Misfit(f"its norms have epsilons {sorted(found)}, and the kernels take one")
+    return float(found.pop())
+
+
+def _check_alike(attentions: Sequence[Node]) -> None:
+    if any(node.attributes != attentions[0].attributes for node in attentions):
+        raise Misfit("its layers' attention is not alike")
+    if attentions[0].attributes.keys() - {"num_heads", "kv_num_heads", "do_rotary", "qk_norm_epsilon"}:
+        raise Misfit("its attention has attributes that the kernels do not know")
+
+
+def _check_norms(graph: OnnxFile, shape: DecoderShape) -> None:
     norms = [node for node in graph.nodes if "epsilon" in node.attributes]
-    if norms[0].inputs[-1] != f"{_DECODER}.layers.0.input_layernorm.weight" or len(norms) != 2 * shape.layers + 1:
-        raise Misfit("its norms are not ahead of attention and MLP")
+    names = [node.inputs[-1] for node in norms]
+    if shape.form == "qwen3":
+        if names[0] != f"{_DECODER}.layers.0.input_layernorm.weight" or len(norms) != 2 * shape.layers + 1:
+            raise Misfit("its norms are not ahead of attention and MLP")
+        return
+    of_layer = ("self_attn.q_norm", "self_attn.k_norm", *_BEHIND)
+    wanted = [f"{_DECODER}.layers.{number}.{name}.weight" for number in range(shape.layers) for name in of_layer]
+    made = {name: node for node in graph.nodes for name in node.outputs}
+    products = [made[node.inputs[0]].inputs[1] for node in norms if ".self_attn." not in node.inputs[-1]][:-1]
+    behind = [f"{_DECODER}.layers.{number}.{_BEHIND[name]}" for number in range(shape.layers) for name in _BEHIND]
+    adds = sum(node.type == "Add" for node in graph.nodes)
+    if (
+        names != [*wanted, f"{_DECODER}.norm.weight"]
+        or not all(map(str.startswith, products, behind))
+        or adds != 2 * shape.layers
+    ):
+        raise Misfit("its norms are neither ahead of attention and MLP nor behind them")
 
 
-def _layer(node: Node, number: int, weights: Mapping[str, DeviceArray], kind: WeightKind) -> LayerArrays:
+def _layer(tables: tuple[str, str], number: int, weights: Mapping[str, DeviceArray], kind: WeightKind) -> LayerArrays:
     layer = f"layers.{number}"
 
     def matrix(*parts: str) -> tuple[DeviceArray, DeviceArray | None]:
@@ -152,7 +203,7 @@ def _layer(node: Node, number: int, weights: Mapping[str, DeviceArray], kind: We
         matrix("mlp.up"),
         matrix("mlp.down"),
         tuple(weights[f"{_DECODER}.{layer}.{name}.weight"] for name in norms),
-        (node.inputs[_COS], node.inputs[_SIN]),
+        tables,
     )
 
 

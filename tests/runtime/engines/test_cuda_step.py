@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,10 +24,12 @@ from stts_runtime.cuda_decode.shape import DecoderShape
 from stts_runtime.cuda_decode.variants import packaged_modules
 from stts_runtime.device import Device
 from stts_runtime.doctor.decode import kernels_fact, single_tokens_fact
-from stts_runtime.engines import cuda_step, load_language
+from stts_runtime.engines import cuda_kernels, load_language, load_slots
 from stts_runtime.engines.agreement import Trial, disagreement
+from stts_runtime.engines.cuda_kernels import CudaKernels, StepChoice
 from stts_runtime.engines.cuda_language import CudaLanguage
 from stts_runtime.engines.cuda_memory import Cuda, Stream
+from stts_runtime.engines.cuda_slots import GraphRows, KernelRows
 from stts_runtime.engines.cuda_step import CudaStep, StepOutputs
 from stts_runtime.engines.cuda_weights import DeviceWeights, Weights
 from stts_runtime.engines.decoder_fit import Misfit, fitted_decoder
@@ -57,6 +60,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return decode_bundle(tmp_path_factory.mktemp("decode"))
 
 
+@pytest.fixture(scope="module")
+def olmo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return decode_bundle(tmp_path_factory.mktemp("olmo"), olmo=True)
+
+
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOnnxRuntime]:
     monkeypatch.delenv(VARIABLE, raising=False)
@@ -67,7 +75,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOnnxRuntime]:
 @pytest.fixture
 def host(fake: FakeOnnxRuntime, monkeypatch: pytest.MonkeyPatch) -> HostDriver:
     driver = HostDriver(packaged_modules(), do=fake.cuda.do)
-    monkeypatch.setattr(cuda_step, "load_driver", lambda: Driver(driver))
+    monkeypatch.setattr(cuda_kernels, "load_driver", lambda: Driver(driver))
     return driver
 
 
@@ -84,7 +92,7 @@ def text_behind(engine: LanguageEngine, tokens: int) -> tuple[list[int], np.ndar
 def test_text_and_logits_are_those_of_the_cpu(bundle: Bundle, fake: FakeOnnxRuntime, host: HostDriver) -> None:
     engine = load_language(bundle, "cuda")
     assert isinstance(engine, CudaLanguage)
-    assert engine.step_choice.step is not None, engine.step_choice.because
+    assert engine.step_choice.kernels is not None, engine.step_choice.because
     runs, launched = len(fake.runs), fake.cuda.launched
     (text, logits), (expected, wanted) = (text_behind(one, 6) for one in (engine, load_language(bundle)))
     assert text == expected
@@ -99,14 +107,44 @@ def test_weights_in_four_bits_are_read_as_calibration_writes_them(
     quantized = write_quantized(bundle, tmp_path, Recipe(language="int4"))
     engine = load_language(quantized, "cuda")
     assert isinstance(engine, CudaLanguage)
-    assert engine.step_choice.step is not None, engine.step_choice.because
+    assert engine.step_choice.kernels is not None, engine.step_choice.because
     text = [1, 5, 3]
     for place, token in enumerate(text):
         engine.forward(Tokens(np.array([token]), np.array([place]), place + 1))
     # Whatever ONNX Runtime's own kernels round: these are held to what the bundle's numbers are exactly.
     exact = ExactDecoder(quantized).logits(text)[-1]
     assert relative_error(engine.logits(), exact) < 2e-3
-    assert engine.step_choice.step.apart == 2 * ROUNDING["fp16"].logits, "ONNX Runtime is no nearer to them than that"
+    assert engine.step_choice.kernels.apart == 2 * ROUNDING["fp16"].logits, (
+        "ONNX Runtime is no nearer to them than that"
+    )
+
+
+def test_olmos_form_is_what_its_numbers_are_exactly(
+    olmo_bundle: Bundle, fake: FakeOnnxRuntime, host: HostDriver
+) -> None:
+    """Norms behind products, queries and keys normed whole, a layer whose positions are scaled; two answers."""
+    slots = load_slots(olmo_bundle, 2, "cuda")
+    assert slots.engines[0].step_choice.kernels is not None, slots.engines[0].step_choice.because
+    assert [name for name, _ in host.launches[1:8]] == [
+        *("qkv", "attention", "output", "add_normed", "gated", "down", "add_normed")
+    ]
+    texts, runs = {0: [1, 5, 3], 1: [7, 2, 9]}, len(fake.runs)
+    for place in range(3):
+        slots.forward({slot: Tokens(np.array([ids[place]]), np.array([place]), 4) for slot, ids in texts.items()})
+    assert len(fake.runs) == runs
+    for slot, ids in texts.items():
+        exact = ExactDecoder(olmo_bundle).logits(ids)[-1]
+        assert relative_error(slots.engines[slot].logits(), exact) < 2e-3
+
+
+def test_olmos_form_in_four_bits(olmo_bundle: Bundle, tmp_path: Path, fake: FakeOnnxRuntime, host: HostDriver) -> None:
+    quantized = write_quantized(olmo_bundle, tmp_path, Recipe(language="int4"))
+    engine = load_language(quantized, "cuda")
+    assert isinstance(engine, CudaLanguage)
+    assert engine.step_choice.kernels is not None, engine.step_choice.because
+    engine.forward(Tokens(np.array([1]), np.array([0]), 1))
+    engine.forward(Tokens(np.array([5]), np.array([1]), 2))
+    assert relative_error(engine.logits(), ExactDecoder(quantized).logits([1, 5])[-1]) < 2e-3
 
 
 def test_all_but_the_first_launch_may_start_before_their_turn(bundle: Bundle, host: HostDriver) -> None:
@@ -131,7 +169,7 @@ def test_a_device_or_driver_that_does_not_fit_leaves_it_to_onnxruntime(
     vars(host).update(change)
     engine = load_language(bundle, "cuda")
     assert isinstance(engine, CudaLanguage)
-    assert engine.step_choice.step is None
+    assert engine.step_choice.kernels is None
     assert reason in engine.step_choice.because
     assert (engine.note is not None) == told
     assert text_behind(engine, 2)[0] == text_behind(load_language(bundle), 2)[0]
@@ -144,7 +182,7 @@ def test_kernels_whose_logits_differ_are_not_used(
     monkeypatch.setitem(ROUNDING, "fp16", replace(ROUNDING["fp16"], logits=1e-9))
     engine = load_language(bundle, "cuda")
     assert isinstance(engine, CudaLanguage)
-    assert engine.step_choice.step is None
+    assert engine.step_choice.kernels is None
     assert re.fullmatch(
         r"ONNX Runtime runs single tokens, and not the decode kernels: its logits are \d\.\de-0\d from ONNX Runtime's "
         r"behind token 1, and 1e-09 is allowed",
@@ -203,7 +241,7 @@ def test_a_driver_that_is_not_there_is_a_reason_and_no_error(
     engine = load_language(bundle, "cuda")
     assert isinstance(engine, CudaLanguage)
     reason = "CUDA's driver cannot be called (libcuda.so.1 is not found)"
-    assert engine.step_choice == cuda_step.StepChoice(None, reason, worth_telling=True)
+    assert engine.step_choice == StepChoice(None, reason, worth_telling=True)
 
 
 def test_a_word_in_the_environment_turns_them_off(
@@ -240,7 +278,7 @@ def test_sequences_that_share_a_step_go_on_as_each_does_alone(
 ) -> None:
     graph, weights = _graph_and_weights(bundle)
     fitted, stream = fitted_decoder(graph, weights), Stream(Cuda(fake.cuda))
-    shape, half = fitted.shape, np.dtype(np.float16)
+    kernels, shape, half = CudaKernels(fitted, stream, Driver(host)), fitted.shape, np.dtype(np.float16)
 
     def run(sequences: list[int]) -> tuple[np.ndarray, np.ndarray]:
         outputs = StepOutputs(
@@ -251,7 +289,7 @@ def test_sequences_that_share_a_step_go_on_as_each_does_alone(
         caches = [
             {name: stream.zeros((1, shape.kv_heads, 8, shape.head_dim), 2, half) for name in places} for _ in sequences
         ]
-        step = CudaStep(fitted, caches, outputs, stream, Driver(host))
+        step = CudaStep(kernels, caches, outputs)
         for turn in range(2):
             lengths = [turn] * len(sequences)
             step([one + turn for one in sequences], [one + turn for one in sequences], lengths)
@@ -264,15 +302,95 @@ def test_sequences_that_share_a_step_go_on_as_each_does_alone(
         assert tokens[row] == token[0] == np.argmax(alone)
 
 
+@pytest.fixture
+def loads(host: HostDriver, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What the driver was given to load."""
+    given: list[bytes] = []
+    load = host.cuModuleLoadData
+
+    def remember(image: bytes) -> tuple[int, Any]:
+        given.append(image)
+        return load(image)
+
+    monkeypatch.setattr(host, "cuModuleLoadData", remember)
+    return given
+
+
+def test_slots_share_one_loaded_and_compared_step(
+    bundle: Bundle, fake: FakeOnnxRuntime, loads: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[np.ndarray] = []
+    monkeypatch.setattr(CudaLanguage, "show", lambda _, visual: tried.append(visual))
+    slots = load_slots(bundle, 2, "cuda")
+    assert len(slots.engines) == 2
+    assert len({id(engine.step_choice.kernels) for engine in slots.engines}) == 1
+    assert len(tried) == 1
+    assert len(loads) == len(set(loads)) == 3, "products, attention and ends"
+
+
+def test_answers_that_go_together_are_to_the_bit_what_each_is_alone(
+    bundle: Bundle, fake: FakeOnnxRuntime, host: HostDriver
+) -> None:
+    slots, alone = load_slots(bundle, 4, "cuda"), load_language(bundle, "cuda")
+    assert slots.sizes == [1, 2, 3, 4]
+    prompts = {slot: np.arange(1 + slot, 9 + 2 * slot) for slot in range(3)}
+    chosen = {slot: slots.engines[slot].forward(Tokens(ids, ids, 20)) for slot, ids in prompts.items()}
+    runs, text = len(fake.runs), {slot: [token] for slot, token in chosen.items()}
+    for turn in range(4):
+        # The first ends sooner, and leaves its slot to nobody.
+        going = [slot for slot in prompts if slot or turn < 2]
+        chosen = slots.forward({slot: Tokens(np.array([text[slot][-1]]), np.array([30 + turn]), 60) for slot in going})
+        for slot, token in chosen.items():
+            text[slot].append(token)
+    assert len(fake.runs) == runs, "the kernels ran all of it"
+    for slot, ids in prompts.items():
+        alone.rewind(0)
+        expected = [alone.forward(Tokens(ids, ids, 20))]
+        for turn in range(len(text[slot]) - 1):
+            expected.append(alone.forward(Tokens(np.array(expected[-1:]), np.array([30 + turn]), 60)))
+        assert text[slot] == expected
+        if slot:
+            # The first one's row has run since, for nobody.
+            assert np.array_equal(slots.engines[slot].logits(), alone.logits())
+
+
+def test_kernels_that_give_several_otherwise_than_each_alone_are_not_used(
+    bundle: Bundle, fake: FakeOnnxRuntime, host: HostDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits = KernelRows.logits
+    monkeypatch.setattr(KernelRows, "logits", lambda rows, row: logits(rows, row) + (row == 1))
+    slots = load_slots(bundle, 2, "cuda")
+    assert slots.sizes == [1, 2], "by the bundle's graph"
+    reason = "tokens of several answers come out otherwise than each alone"
+    assert all(str(engine.note).endswith(reason) for engine in slots.engines)
+    alone, launched = load_language(bundle), len(host.launches)
+    tokens = {slot: Tokens(np.array([slot + 1]), np.array([0]), 1) for slot in range(2)}
+    chosen = slots.forward(tokens)
+    assert len(host.launches) == launched
+    for slot, one in tokens.items():
+        assert chosen[slot] == alone.forward(one)
+        alone.rewind(0)
+
+
+def test_a_gpu_with_room_for_fewer_sequences_runs_the_others_graph(
+    bundle: Bundle, fake: FakeOnnxRuntime, host: HostDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CudaKernels, "most_sequences", 2)
+    slots = load_slots(bundle, 4, "cuda")
+    assert slots.sizes == [1, 2, 4]
+    assert [type(step) for step in slots._steps] == [KernelRows, GraphRows]
+
+
 def test_more_sequences_than_a_gpu_has_shared_memory_for_are_refused(
     bundle: Bundle, fake: FakeOnnxRuntime, host: HostDriver
 ) -> None:
     graph, weights = _graph_and_weights(bundle)
     fitted, stream = fitted_decoder(graph, weights), Stream(Cuda(fake.cuda))
     host.shared_bytes = 72_000
+    kernels = CudaKernels(fitted, stream, Driver(host))
     outputs = StepOutputs(*(stream.zeros((8,), 8, np.dtype(np.int64)) for _ in range(2)))
     with pytest.raises(UnfitDeviceError, match=r"8 sequences are to share a step, and on this GPU at most \d can"):
-        CudaStep(fitted, [{}] * 8, outputs, stream, Driver(host))
+        CudaStep(kernels, [{}] * 8, outputs)
 
 
 @pytest.mark.parametrize(
@@ -331,6 +449,21 @@ def test_another_epsilon_is_no_fit(bundle: Bundle) -> None:
     nodes = [replace(node, attributes={**node.attributes, "epsilon": 1e-3}) for node in graph.nodes[-4:]]
     with pytest.raises(Misfit, match="its norms have epsilons"):
         fitted_decoder(replace(graph, nodes=(*graph.nodes[:-4], *nodes)), weights)
+
+
+@pytest.mark.parametrize(
+    ("node", "change", "reason"),
+    [
+        ("RotaryEmbedding", {"attributes": {"interleaved": 1}}, "not turned half by half"),
+        ("Add", {"type": "Sub"}, "neither ahead of attention and MLP nor behind them"),
+    ],
+)
+def test_another_form_than_olmos_is_no_fit(olmo_bundle: Bundle, node: str, change: dict[str, Any], reason: str) -> None:
+    graph, weights = _graph_and_weights(olmo_bundle)
+    place = next(number for number, one in enumerate(graph.nodes) if one.type == node)
+    nodes = (*graph.nodes[:place], replace(graph.nodes[place], **change), *graph.nodes[place + 1 :])
+    with pytest.raises(Misfit, match=reason):
+        fitted_decoder(replace(graph, nodes=nodes), weights)
 
 
 def test_a_missing_weight_is_no_fit(bundle: Bundle) -> None:

@@ -1,10 +1,14 @@
 """Decode kernels in the cuda engine on a GPU: ONNX Runtime's answers to the letter, nothing grows, faults fall back.
 
-Run with `pytest -m gpu`. Without a GPU these fail; a pass means that the kernels ran.
+Run with `pytest -m gpu`. Without a GPU these fail; a pass means that the kernels ran. Beside a checkout's packages it
+takes `checkpoints/tiny`, and no xdist:
+
+    python3 -m pytest -q -p no:cacheprovider -m gpu tests/runtime/engines/test_cuda_step_gpu.py
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +18,7 @@ from stts_calib.quantize.write import write_quantized
 from stts_export.building import BuildRequest, build_bundle
 from stts_export.options import Half
 from stts_runtime.bundle import Bundle
+from stts_runtime.engines import load_slots
 from stts_tools.decode_bench.engine import (
     FAULTS,
     LONG_RUN,
@@ -24,6 +29,7 @@ from stts_tools.decode_bench.engine import (
     long_run,
     questions,
 )
+from tests.support.decode_bundle import decode_bundle
 from tests.support.places import TINY
 
 pytestmark = pytest.mark.gpu
@@ -76,3 +82,16 @@ def test_a_fault_falls_back_and_says_why(bundles: dict[str, Bundle], name: str) 
     assert not result["kernels"]
     assert result["note"].startswith("ONNX Runtime runs single tokens, and not the decode kernels: ")
     assert result["same_answers"]
+
+
+def test_olmos_form_is_within_rounding_of_onnxruntime(tmp_path: Path) -> None:
+    result = compare_logits(decode_bundle(tmp_path, olmo=True))
+    assert result["disagreement"] is None, result
+    assert result["from_exact"]["kernels"]["worst"] <= result["bar_from_exact"]
+
+
+def test_answers_that_go_together_run_through_the_kernels(tmp_path: Path) -> None:
+    """They are taken only if each is to the bit what it is alone."""
+    slots = load_slots(decode_bundle(tmp_path), 4, "cuda")
+    assert slots.engines[0].note is None
+    assert slots.sizes == [1, 2, 3, 4]

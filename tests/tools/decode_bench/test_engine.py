@@ -11,7 +11,7 @@ import pytest
 from stts_runtime.bundle import Bundle
 from stts_runtime.cuda_decode.driver import Driver
 from stts_runtime.cuda_decode.variants import packaged_modules
-from stts_runtime.engines import cuda_step
+from stts_runtime.engines import cuda_kernels
 from stts_runtime.errors import EngineError
 from stts_tools.decode_bench import engine as checks
 from tests.support.cuda_on_cpu.host_driver import HostDriver
@@ -36,7 +36,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOnnxRuntime]:
 @pytest.fixture
 def host(fake: FakeOnnxRuntime, monkeypatch: pytest.MonkeyPatch) -> HostDriver:
     driver = HostDriver(packaged_modules(), do=fake.cuda.do)
-    monkeypatch.setattr(cuda_step, "load_driver", lambda: Driver(driver))
+    monkeypatch.setattr(cuda_kernels, "load_driver", lambda: Driver(driver))
     monkeypatch.setattr(checks, "load_driver", lambda: Driver(driver))
     monkeypatch.setattr(checks, "MOST_TOKENS", 2)
     return driver

@@ -21,7 +21,7 @@ from stts_runtime.bundle import Bundle
 from stts_runtime.cuda_decode import KERNELS, ONNX_RUNTIME, VARIABLE, driver
 from stts_runtime.cuda_decode.driver import load_driver
 from stts_runtime.cuda_decode.variants import read_ptx
-from stts_runtime.engines import cuda_step, load_language
+from stts_runtime.engines import cuda_kernels, load_language
 from stts_runtime.engines.agreement import disagreement
 from stts_runtime.engines.cuda_language import CudaLanguage
 from stts_runtime.errors import EngineError
@@ -51,7 +51,7 @@ def loaded(bundle: Bundle, kernels: bool) -> CudaLanguage:
     with decode_kernels(kernels):
         language = load_language(bundle, "cuda")
     assert isinstance(language, CudaLanguage)
-    if kernels and language.step_choice.step is None:
+    if kernels and language.step_choice.kernels is None:
         raise EngineError(language.step_choice.because)
     return language
 
@@ -120,12 +120,12 @@ def compare_logits(bundle: Bundle, tokens: int = 200) -> dict[str, Any]:
     theirs, ours = (loaded(bundle, kernels) for kernels in (False, True))
     _begin(ours)
     along = logits_along(theirs, ours, _begin(theirs), _FIRST, tokens)
-    step = ours.step_choice.step
-    assert step is not None
+    kernels = ours.step_choice.kernels
+    assert kernels is not None
     exact = ExactDecoder(bundle).logits([*range(_FIRST), *along.text])[_FIRST:]
     return {
-        **along.described(step.apart),
-        "bar_from_exact": ROUNDING[step.precision].logits,
+        **along.described(kernels.apart),
+        "bar_from_exact": ROUNDING[kernels.precision].logits,
         "from_exact": {"ONNX Runtime": _apart(along.theirs, exact), "kernels": _apart(along.ours, exact)},
     }
 
@@ -217,7 +217,7 @@ def _ptx_instead(change: Callable[[str], str]) -> AbstractContextManager[Any]:
 
 
 def _without_driver() -> AbstractContextManager[Any]:
-    return mock.patch.object(cuda_step, "load_driver", side_effect=EngineError("CUDA's driver cannot be called"))
+    return mock.patch.object(cuda_kernels, "load_driver", side_effect=EngineError("CUDA's driver cannot be called"))
 
 
 FAULTS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
@@ -238,4 +238,4 @@ def fault(bundle: Bundle, name: str, asked: Sequence[Asked]) -> dict[str, Any]:
         language = load_language(bundle, "cuda")
     assert isinstance(language, CudaLanguage)
     given, wanted = (answers(bundle, one, asked) for one in (language, loaded(bundle, kernels=False)))
-    return {"kernels": language.step_choice.step is not None, "note": language.note, "same_answers": given == wanted}
+    return {"kernels": language.step_choice.kernels is not None, "note": language.note, "same_answers": given == wanted}

@@ -44,21 +44,36 @@ class ExactDecoder:
         return logits
 
     def _layer(self, layer: LayerArrays, x: Floats) -> Floats:
-        input_norm, mlp_norm, q_norm, k_norm = layer.norms
+        """The norms of input and MLP are ahead of what they are named after, or behind it."""
+        input_norm, mlp_norm, *_ = layer.norms
+        if self._fitted.shape.form == "olmo3":
+            x = x + self._normed(self._attended(layer, x), input_norm)
+            return x + self._normed(self._mlp(layer, x), mlp_norm)
+        x = x + self._attended(layer, self._normed(x, input_norm))
+        return x + self._mlp(layer, self._normed(x, mlp_norm))
+
+    def _attended(self, layer: LayerArrays, x: Floats) -> Floats:
+        *_, q_norm, k_norm = layer.norms
         shape, count = self._fitted.shape, len(x)
-        raw = (self._normed(x, input_norm) @ self._matrix(*layer.qkv).T).reshape(count, -1, shape.head_dim)
-        q, k, v = np.split(raw, [shape.heads, shape.heads + shape.kv_heads], 1)
-        q, k = (self._turned(self._normed(one, norm), layer) for one, norm in ((q, q_norm), (k, k_norm)))
+        raw = x @ self._matrix(*layer.qkv).T
+        q, k, v = np.split(raw, [shape.channels, shape.channels + shape.kv_heads * shape.head_dim], 1)
+        q, k = (
+            self._turned(self._normed(one.reshape(count, -1, norm.shape[0]), norm), layer)
+            for one, norm in ((q, q_norm), (k, k_norm))
+        )
+        v = v.reshape(count, -1, shape.head_dim)
         k, v = (np.repeat(one, shape.heads_of_key, 1) for one in (k, v))
         scores = np.einsum("qhd,khd->hqk", q, k) * shape.head_dim**-0.5
         scores[:, np.triu(np.ones((count, count), dtype=np.bool_), 1)] = -np.inf
         weights = np.exp(scores - scores.max(-1, keepdims=True))
         weights /= weights.sum(-1, keepdims=True)
-        x = x + np.einsum("hqk,khd->qhd", weights, v).reshape(count, -1) @ self._matrix(*layer.output).T
-        inner = self._normed(x, mlp_norm)
-        gate = inner @ self._matrix(*layer.gate).T
-        hidden = gate / (1 + np.exp(-gate)) * (inner @ self._matrix(*layer.up).T)
-        behind: Floats = x + hidden @ self._matrix(*layer.down).T
+        attended: Floats = np.einsum("hqk,khd->qhd", weights, v).reshape(count, -1) @ self._matrix(*layer.output).T
+        return attended
+
+    def _mlp(self, layer: LayerArrays, x: Floats) -> Floats:
+        gate = x @ self._matrix(*layer.gate).T
+        hidden = gate / (1 + np.exp(-gate)) * (x @ self._matrix(*layer.up).T)
+        behind: Floats = hidden @ self._matrix(*layer.down).T
         return behind
 
     def _normed(self, values: Floats, weight: DeviceArray) -> Floats:
@@ -66,7 +81,8 @@ class ExactDecoder:
         normed: Floats = values / np.sqrt(mean + self._fitted.shape.eps) * self._floats(weight)
         return normed
 
-    def _turned(self, heads: Floats, layer: LayerArrays) -> Floats:
+    def _turned(self, normed: Floats, layer: LayerArrays) -> Floats:
+        heads = normed.reshape(len(normed), -1, self._fitted.shape.head_dim)
         cos, sin = (self._fitted.tables[name][: len(heads), None].astype(np.float64) for name in layer.tables)
         low, high = np.split(heads, 2, -1)
         return np.concatenate([low * cos - high * sin, high * cos + low * sin], -1)

@@ -16,6 +16,7 @@ from stts_runtime.bundle.manifest import Format
 from stts_runtime.engines.cuda import CudaVision
 from stts_runtime.engines.cuda_language import CudaLanguage
 from stts_runtime.engines.cuda_session import CudaSession, shared_stream
+from stts_runtime.engines.cuda_slots import cuda_slots
 from stts_runtime.engines.cuda_weights import Weights
 from stts_runtime.tell import Tell
 from stts_tools.checkpoints.sizes import PATCH_SIZE
@@ -69,8 +70,9 @@ class Context:
         """With these weights, if it is not the one that torch has too."""
         weights = weights or self.language_weights
         prefix, behind = (CudaSession(path, weights, self.stream) for path in self.folder.language(form))
-        language = CudaLanguage(prefix, behind)
-        runs = "ONNX Runtime" if language.step_choice.step is None else "the decode kernels"
+        (language,) = cuda_slots(prefix, behind, {}).engines
+        assert isinstance(language, CudaLanguage)
+        runs = "ONNX Runtime" if language.step_choice.kernels is None else "the decode kernels"
         self.tell(f"single tokens are run by {runs}: {language.step_choice.because}")
         return language
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle.manifest import Format
-from stts_runtime.engines import cuda_language
+from stts_runtime.engines import cuda_slots
 from stts_runtime.engines.cuda_language import CudaLanguage
 from stts_runtime.engines.cuda_weights import Weights
 from stts_runtime.errors import EngineError
@@ -66,7 +66,7 @@ def _loaded(context: Context, name: str, form: Format | None) -> _Ways:
     engines, megabytes = [], {}
     for asked_for in (False, True):
         # What they disagree in is measured below, at length.
-        agreeing = mock.patch.object(cuda_language, "disagreement", return_value=None)
+        agreeing = mock.patch.object(cuda_slots, "disagreement", return_value=None)
         with decode_kernels(asked_for), agreeing, MemoryWatch() as watch:
             engine = context.load_language(form, weights)
             for _ in range(SETTLING_RUNS):
@@ -75,7 +75,7 @@ def _loaded(context: Context, name: str, form: Format | None) -> _Ways:
                 engine.forward(one_token(engine.length))
         engines.append(engine)
         megabytes[KERNELS if asked_for else ENGINE] = round(watch.taken() / 1e6, 1)
-    if engines[1].step_choice.step is None:
+    if engines[1].step_choice.kernels is None:
         raise EngineError(f"{name}: {engines[1].step_choice.because}")
     theirs, ours = engines
     return _Ways(theirs, ours, megabytes, tensors)
@@ -107,13 +107,13 @@ def _checked(context: Context, both: _Ways) -> DecodeCheck:
         engine.show(rows * np.float32(0.1))
         fill_prefix(engine, tokens)
         first.append(engine.forward(question(len(tokens))))
-    step = both.ours.step_choice.step
-    assert step is not None
+    kernels = both.ours.step_choice.kernels
+    assert kernels is not None
     along = logits_along(both.theirs, both.ours, first[0], both.theirs.length, _COMPARED)
     with MemoryWatch() as watch:
         milliseconds = _long_run(both.ours)
     return DecodeCheck(
-        **along.described(step.apart),
+        **along.described(kernels.apart),
         megabytes=both.megabytes,
         long_run_tokens=_LONG,
         long_run_ms_a_token=milliseconds,

@@ -74,6 +74,25 @@ DEVICE void prefetch_norm(const Bits16* norm, int columns) {
     if (threadIdx.x == 0) prefetch(norm, columns * sizeof(Bits16));
 }
 
+// x (batch, columns) float32.
+template <class Format, int THREADS>
+DEVICE void bring_narrowed(Bits16* activations, const float* x, int columns, int batch) {
+    typedef typename Format::Type T;
+#pragma unroll 1
+    for (int sequence = 0; sequence < batch; ++sequence, x += columns) {
+        Bits16* row = activations + sequence * stride_of(columns);
+        for_each_chunk<THREADS, 2>(
+            columns, [&](int column) { return load_eight(x + column); },
+            [&](int column, const Eight& eight) {
+                const float *low = eight.low.value, *high = eight.high.value;
+                Chunk chunk = {pair_of<T>(low[0], low[1]), pair_of<T>(low[2], low[3]),
+                               pair_of<T>(high[0], high[1]), pair_of<T>(high[2], high[3])};
+                *reinterpret_cast<Chunk*>(row + column) = Format::arranged(chunk);
+            });
+        clear_padding<THREADS>(row, columns);
+    }
+}
+
 // x (batch, columns) float32, each row divided by its root mean square and multiplied by norm (columns).
 // `sums`: scratch of (batch, warps) floats.
 template <class Format, int THREADS>

@@ -11,19 +11,30 @@
 // which is also how the second product wants its left side. A key's channels, and the channels of a value, are taken
 // in whatever order 16-byte loads give.
 #include "formats.cuh"
+#include "sums.cuh"
 
 constexpr int GROUP = 16, HEADS = 8, WARPS = ATTENTION_WARPS, D = HEAD_WIDTH;
 constexpr int SLICES = D / 32;   // of a row, 32 channels each: 4 lanes x 16 bytes
 constexpr int HALVES = D / 64;   // of a row, 64 channels each: 8 lanes x 16 bytes
 typedef ACTIVATION T;
 
+constexpr bool BY_HEAD = NORMS_BY_HEAD;   // else queries are normed whole, H x D at once, and keys likewise
 constexpr bool EARLY = ATTENTION_EARLY;   // reads what is there before the kernel before is done
 
 struct Caches { Bits16 *keys[8], *values[8]; };
 
-// One head of D float32 -> normed and turned by half-split rotary positions, as T; a warp does it.
-DEVICE void norm_and_turn(const float* head, const Bits16* norm, float eps, const float* cos, const float* sin,
-                          Bits16* to) {
+// The factor that norms a whole projection, for every thread; all take part. `scratch`: a float a warp.
+DEVICE float factor_of_all(const float* heads, int channels, float eps, float* scratch) {
+    constexpr int THREADS = WARPS * WARP;
+    float square = 0;
+    for (int channel = threadIdx.x; channel < channels; channel += THREADS) square += heads[channel] * heads[channel];
+    return inverse_root(sum_of_block<THREADS>(square, scratch) / channels + eps);
+}
+
+// One head of D float32 -> normed, by `factor` unless each head has its own, and turned by half-split rotary positions,
+// as T; a warp does it.
+DEVICE void norm_and_turn(const float* head, const Bits16* norm, float eps, float factor, const float* cos,
+                          const float* sin, Bits16* to) {
     int lane = threadIdx.x % WARP;
     float low[HALVES], high[HALVES], square = 0;
 #pragma unroll
@@ -31,8 +42,10 @@ DEVICE void norm_and_turn(const float* head, const Bits16* norm, float eps, cons
         low[i] = head[lane + i * WARP]; high[i] = head[lane + i * WARP + D / 2];
         square += low[i] * low[i] + high[i] * high[i];
     }
-    for (int mask = WARP / 2; mask; mask /= 2) square += shuffle_xor(square, mask);
-    float factor = inverse_root(square / D + eps);
+    if constexpr (BY_HEAD) {
+        for (int mask = WARP / 2; mask; mask /= 2) square += shuffle_xor(square, mask);
+        factor = inverse_root(square / D + eps);
+    }
 #pragma unroll
     for (int i = 0; i < HALVES; ++i) {
         int channel = lane + i * WARP;
@@ -175,7 +188,9 @@ KERNEL(WARPS * WARP, 1) attention(const float* raw, const Bits16* q_norm, const 
         prefetch(keys + begin * long(D), (min(end, slot) - begin) * D * 2);
         prefetch(values + begin * long(D), (min(end, slot) - begin) * D * 2);
     }
-    if (threadIdx.x == 1) { prefetch(q_norm, D * 2); prefetch(k_norm, D * 2); }
+    if constexpr (!BY_HEAD) { q_norm += key_head * heads_of_key * D; k_norm += key_head * D; }
+    int query_norms = BY_HEAD ? 1 : heads_of_key;
+    if (threadIdx.x == 1) { prefetch(q_norm, query_norms * D * 2); prefetch(k_norm, D * 2); }
     cos += positions[sequence] * (D / 2);
     sin += positions[sequence] * (D / 2);
     if (EARLY && threadIdx.x == 1) { prefetch(cos, D * 2); prefetch(sin, D * 2); }
@@ -191,11 +206,17 @@ KERNEL(WARPS * WARP, 1) attention(const float* raw, const Bits16* q_norm, const 
     float* states = reinterpret_cast<float*>(queries + HEADS * D);
     int heads = heads_of_key * key_heads;
     raw += sequence * (heads + 2 * key_heads) * D;
+    float of_queries = 0, of_keys = 0;
+    if constexpr (!BY_HEAD) {
+        of_queries = factor_of_all(raw, heads * D, eps, states);
+        of_keys = factor_of_all(raw + heads * D, key_heads * D, eps, states + WARPS);
+    }
     for (int head = warp; head < heads_of_key; head += WARPS)
-        norm_and_turn(raw + (key_head * heads_of_key + head) * D, q_norm, eps, cos, sin, queries + head * D);
+        norm_and_turn(raw + (key_head * heads_of_key + head) * D, BY_HEAD ? q_norm : q_norm + head * D, eps, of_queries,
+                      cos, sin, queries + head * D);
     if (begin <= slot && slot < end) {
         if (warp == WARPS - 1)
-            norm_and_turn(raw + (heads + key_head) * D, k_norm, eps, cos, sin, keys + slot * long(D));
+            norm_and_turn(raw + (heads + key_head) * D, k_norm, eps, of_keys, cos, sin, keys + slot * long(D));
         if (warp == WARPS - 2)
             for (int channel = lane; channel < D; channel += WARP)
                 values[slot * long(D) + channel] = T::narrow(raw[(heads + key_heads + key_head) * D + channel]);

@@ -1,4 +1,4 @@
-// The four products of a decoder layer in Qwen3's form. Shapes at Molmo2-4B's size, B sequences of one token each:
+// The four products of a decoder layer. Shapes at Molmo2-4B's size, B sequences of one token each:
 //
 // | kernel | in | weights | out | bytes of weights in 16 bits |
 // | --- | --- | --- | --- | --- |
@@ -7,7 +7,9 @@
 // | gated  | x (B, 2560) float32       | 2 x (9728, 2560) | hidden (B, 9728) 16 bit        | 99.6 MB |
 // | down   | hidden (B, 9728) 16 bit   | (2560, 9728)     | x += (B, 2560) float32         | 49.8 MB |
 //
-// x is the residual stream. Grid: rows / (16 x TILES) blocks. FORMAT, and of each kernel WARPS, TILES (of 16 rows; of
+// x is the residual stream. In Qwen3's form (NORMS_AHEAD 1) `qkv` and `gated` norm it ahead of their products. In OLMo 3's
+// (0) they take it as it is, and where the table has x +=, `output` and `down` write their rows, which residual.cu norms
+// and adds. Grid: rows / (16 x TILES) blocks. FORMAT, and of each kernel WARPS, TILES (of 16 rows; of
 // `gated` half of them are of gate, half of up), AHEAD (steps under way), HELD (where they go: InRegisters, InShared) and
 // RESIDENT (warps that an SM's registers are to be enough for) come from the compiler's command line.
 #include "activations.cuh"
@@ -33,6 +35,17 @@ DEVICE void run_block(Product& product, int rows, int batch, Bring bring, Finish
     for (int i = threadIdx.x; i < rows * batch; i += blockDim.x) finish(sums, i % rows, i / rows);
 }
 
+DEVICE void prefetch_norm_ahead(const Bits16* norm, int columns) {
+    if constexpr (NORMS_AHEAD) prefetch_norm(norm, columns);
+}
+
+template <int THREADS>
+DEVICE void bring_residual(Bits16* activations, float* sums, const float* x, const Bits16* norm, float eps, int columns,
+                           int batch) {
+    if constexpr (NORMS_AHEAD) bring_normed<FORMAT, THREADS>(activations, sums, x, norm, eps, columns, batch);
+    else bring_narrowed<FORMAT, THREADS>(activations, x, columns, batch);
+}
+
 template <class Product>
 DEVICE int take_tiles(Product& product, const Weights& weights, int tiles) {
     int first = blockIdx.x * tiles * TILE;
@@ -46,10 +59,10 @@ PRODUCT_KERNEL(QKV_WARPS, QKV_RESIDENT) qkv(Weights weights, const float* x, con
     typedef Product<FORMAT, QKV_TILES, QKV_WARPS, QKV_AHEAD, QKV_HELD> Rows;
     Rows product;
     int first = take_tiles(product, weights, QKV_TILES);
-    prefetch_norm(norm, weights.columns);
+    prefetch_norm_ahead(norm, weights.columns);
     run_block(product, QKV_TILES * TILE, batch,
         [&](Bits16* activations, float* scratch) {
-            bring_normed<FORMAT, QKV_WARPS * WARP>(activations, scratch, x, norm, eps, weights.columns, batch);
+            bring_residual<QKV_WARPS * WARP>(activations, scratch, x, norm, eps, weights.columns, batch);
         },
         [&](const float* sums, int row, int sequence) {
             if (first + row < weights.rows)
@@ -67,8 +80,10 @@ DEVICE void add_product(const Weights& weights, const Bits16* input, float* x, i
             bring<FORMAT, WARPS * WARP>(activations, input, weights.columns, batch);
         },
         [&](const float* sums, int row, int sequence) {
-            if (first + row < weights.rows)
-                x[sequence * weights.rows + first + row] += Rows::total(sums, row, sequence);
+            if (first + row >= weights.rows) return;
+            float& place = x[sequence * weights.rows + first + row];
+            if constexpr (NORMS_AHEAD) place += Rows::total(sums, row, sequence);
+            else place = Rows::total(sums, row, sequence);
         });
 }
 
@@ -91,10 +106,10 @@ PRODUCT_KERNEL(GATED_WARPS, GATED_RESIDENT) gated(Weights gate, Weights up, cons
         product.take(tile, gate, first + tile * TILE);
         product.take(HALF + tile, up, first + tile * TILE);
     }
-    prefetch_norm(norm, gate.columns);
+    prefetch_norm_ahead(norm, gate.columns);
     run_block(product, ROWS, batch,
         [&](Bits16* activations, float* scratch) {
-            bring_normed<FORMAT, GATED_WARPS * WARP>(activations, scratch, x, norm, eps, gate.columns, batch);
+            bring_residual<GATED_WARPS * WARP>(activations, scratch, x, norm, eps, gate.columns, batch);
         },
         [&](const float* sums, int row, int sequence) {
             if (first + row >= gate.rows) return;
