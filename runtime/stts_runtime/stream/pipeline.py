@@ -147,6 +147,9 @@ def nobody(_: str, __: int) -> None:
 _LOOKS_A_ROUND = 8
 """At the most: answers that are under way wait for them."""
 
+_TOKENS_IN_A_HURRY = 2
+"""Of each answer, in a round in which more frames wait than were looked at."""
+
 
 class Pipeline:
     """Runs until every source is over, or until it is told to stop; with background_jobs, until it is told to."""
@@ -197,8 +200,11 @@ class Pipeline:
         """One round; whether there is anything left to do."""
         ended = self._background_jobs is None and all(channel.over for channel in self.channels)
         began = time.perf_counter()
-        worked = [self._look(), self._begin()]
-        worked.append(self._decode(time.perf_counter() - began))
+        looks = self._look()
+        worked = [looks > 0, self._begin()]
+        # A full round of looks: more frames wait.
+        hurry = looks == _LOOKS_A_ROUND
+        worked.append(self._decode(time.perf_counter() - began, hurry))
         self.tell(self._events.drain())
         if any(worked):
             return True
@@ -212,8 +218,10 @@ class Pipeline:
         else:
             time.sleep(_IDLE_SECONDS)
 
-    def _look(self) -> bool:
-        """At the newest frames of streams that have one, some at once, beginning behind those of the last round."""
+    def _look(self) -> int:
+        """At the newest frames of streams that have one, some at once, beginning after those of the last round; at how
+        many.
+        """
         due: list[tuple[Channel, Frame]] = []
         for _ in self.channels:
             channel = self.channels[self._first % len(self.channels)]
@@ -223,14 +231,14 @@ class Pipeline:
             if len(due) == _LOOKS_A_ROUND:
                 break
         if not due:
-            return False
+            return 0
         self._on_batch("looks", len(due))
         seen = see_together([(channel.watcher, frame) for channel, frame in due])
         for (channel, frame), one in zip(due, seen, strict=True):
             look = channel.looked(frame, one)
             for listener in self._listeners:
                 listener.saw(channel, look)
-        return True
+        return len(due)
 
     def _begin(self) -> bool:
         """One answer, if there is room: of a stream and of somebody who asked by turns."""
@@ -257,16 +265,22 @@ class Pipeline:
         self._others_turn = False
         return self._background_jobs is not None and self._background_jobs.begin_one(self.answers)
 
-    def _decode(self, seconds: float) -> bool:
+    def _decode(self, seconds: float, hurry: bool) -> bool:
         """A token more for every answer, and for as long as the round took so far: where a look takes as long as many
         tokens, answers would hardly get on otherwise.
+
+        In a hurry, and with room for another answer, few tokens are enough: the longer answers take, the more of them
+        decode together, and that is what leaves time for frames.
         """
         until = time.perf_counter() + seconds
-        first = count = self.answers.step()
-        while count:
+        taken = 0
+        while count := self.answers.step():
             self._on_batch("answers", count)
-            count = self.answers.step() if time.perf_counter() < until else 0
-        return bool(first)
+            taken += 1
+            enough = taken >= _TOKENS_IN_A_HURRY and hurry and self.answers.has_room
+            if enough or time.perf_counter() >= until:
+                break
+        return taken > 0
 
     def tell(self, records: Sequence[Record]) -> None:
         """Every listener, of records that are not from here."""
