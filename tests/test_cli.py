@@ -14,8 +14,12 @@ from pathlib import Path
 
 import cv2
 import pytest
+import typer
+from rich.text import Text
 
+from stts_export.cli.app import app as export_app
 from stts_runtime.bundle import Bundle
+from stts_runtime.cli.app import app as runtime_app
 from stts_runtime.records import Answer
 from tests.support.places import ROOT
 from tests.support.programs import BIN, assert_refused, run
@@ -380,6 +384,15 @@ def test_a_runtime_without_export_says_what_building_needs(micro_checkpoint: Pat
 def test_a_version_names_the_program_that_was_asked(program: str) -> None:
     done = run(program, "--version")
     assert done.stdout == f"{program} {version('stts-export')}\n"
+
+
+@pytest.mark.parametrize("app", [export_app, runtime_app], ids=["stts-export", "stts-runtime"])
+def test_help_shows_every_word_that_it_has(app: typer.Typer) -> None:
+    """What stands in square brackets is a style to rich, which shows nothing of it."""
+    for command in vars(typer.main.get_command(app))["commands"].values():
+        texts = [command.help or "", *(getattr(parameter, "help", None) or "" for parameter in command.params)]
+        for text in texts:
+            assert Text.from_markup(text).plain == text
 
 
 WITHOUT_OPTIONAL_PACKAGES = f"""

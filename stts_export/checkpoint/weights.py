@@ -115,7 +115,7 @@ def _ignorable(found: Mapping[str, Stored], config: ModelConfig) -> tuple[set[st
     if deeper:
         notes.append(f"ignored {len(deeper)} weights of vision layers deeper than {config.vision.layers - 1}")
     if scorer and config.scorer is None:
-        notes.append("ignored the scorer's weights, since config.json asks for no pruning")
+        notes.append("ignored the scorer's weights, since nothing asks for them")
     tied = {HEAD} & found.keys() if config.text.tied else set()
     if tied and not head_is_embedding(found):
         raise CheckpointError(f"the configuration ties the output head to the embedding, but the stored {HEAD} differs")

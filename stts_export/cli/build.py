@@ -45,7 +45,7 @@ CheckpointArgument = Annotated[
     typer.Argument(
         metavar="CHECKPOINT",
         parser=as_typed,
-        help="Hugging Face folder; `import` makes one. Or a hub's OWNER/NAME[@REVISION].",
+        help="Hugging Face folder; `import` makes one. Or a hub's OWNER/NAME, OWNER/NAME@REVISION.",
     ),
 ]
 FramesOption = Annotated[Optional[list[int]], typer.Option(help="Frames of a window, repeatable. Default: 8.")]

@@ -30,7 +30,7 @@ def import_command(
         typer.Argument(
             metavar="CHECKPOINT",
             parser=as_typed,
-            help="Folder, also with config.yaml, or a hub's OWNER/NAME[@REVISION].",
+            help="Folder, also with config.yaml, or a hub's OWNER/NAME, OWNER/NAME@REVISION.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write.")],

@@ -58,7 +58,7 @@ def train_scorer_command(
         typer.Argument(
             metavar="CHECKPOINT",
             parser=as_typed,
-            help="A Molmo2, Hugging Face folder. Or a hub's OWNER/NAME[@REVISION].",
+            help="A Molmo2, Hugging Face folder. Or a hub's OWNER/NAME, OWNER/NAME@REVISION.",
         ),
     ],
     videos: VideosOption,

@@ -23,7 +23,7 @@ def verify_command(
         typer.Option(
             metavar="PATH",
             parser=as_typed,
-            help="What the bundle was built from, folder or OWNER/NAME[@REVISION].",
+            help="What the bundle was built from, folder or OWNER/NAME, OWNER/NAME@REVISION.",
         ),
     ],
     frames_from: Annotated[Optional[Path], typer.Option(help="Video to compare on. Default: made-up frames.")] = None,

@@ -442,7 +442,10 @@ def test_a_checkpoint_with_a_scorer_is_refused_unless_it_is_to_be_replaced(
     request = dataclasses.replace(request_, checkpoint=tmp_path / "scored", steps=1)
     with pytest.raises(CheckpointError, match="has a trained scorer already, which builds as it is; --replace"):
         train_scorer(request)
-    train_scorer(dataclasses.replace(request, replace=True))
+    told = list[str]()
+    train_scorer(dataclasses.replace(request, replace=True), lambda step, _done=0, _of=0: told.append(step))
+    # Its config.json does ask for pruning.
+    assert "note: ignored the scorer's weights, since nothing asks for them" in told
     before, after = weights_of(request.checkpoint), weights_of(request.out)
     others = [name for name in before if "temporal_token_scorer" not in name]
     assert all(torch.equal(before[name], after[name]) for name in others)
