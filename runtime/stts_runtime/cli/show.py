@@ -186,7 +186,7 @@ def show_verdict(findings: Sequence[Finding], what: str) -> None:
 
 
 def inspect_command(bundle: BundleArgument, as_json: JsonOption = False) -> None:
-    """Verifies every file of a bundle, compiled engines included, and shows what it holds."""
+    """Verify every file of a bundle, compiled engines included, and list what it holds."""
     opened = Bundle.open(bundle)
     opened.verify_all()
     engines = verified_engines(opened)
