@@ -95,7 +95,7 @@ def breaks(report: AccuracyReport) -> Iterator[str]:
 
 
 def _in_order(report: AccuracyReport) -> list[SettingRecord]:
-    """From few frames to many, from unpruned to the least kept, and controls behind what they are controls of."""
+    """From few frames to many, from unpruned to the least kept, and controls after what they are controls of."""
     return sorted(report.settings, key=lambda one: (one.frames, -one.keep, _is_control(one)))
 
 

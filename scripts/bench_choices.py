@@ -2,7 +2,7 @@
 """How good the probabilities of choices are: yes/no questions about test clips that nobody was trained on.
 
 For each question the answer is taken once as free text and once from the choices yes and no, in turns of who is first.
-Prints accuracy, expected calibration error over ten bins of equal width, the reliability curve, and milliseconds behind
+Prints accuracy, expected calibration error over ten bins of equal width, the reliability curve, and milliseconds after
 the window. Example: bench_choices.py out/tiny choices.json --questions 1000
 """
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks the kernels of `stts_runtime.cuda_decode` on a GPU, and times a layer of them beside a copy of its bytes.
+"""Checks the kernels of `stts_runtime.cuda_decode` on a GPU, and times a layer against a copy of its bytes.
 
     PYTHONPATH=runtime:tools python3 scripts/bench_decode.py --sweep build/decode_sweep --out decode.json
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times engines of a released model's size, with random weights, on a GPU, beside the same modules in torch.
+"""Times engines of a released model's size, with random weights, on a GPU, compared with the same modules in torch.
 
 Two steps, since GPUs may be hired by the minute: `graphs FOLDER` exports the graphs, without weights, on any machine;
 `run FOLDER` makes weights of a seed on the GPU and measures. It needs the extras `export` and `cuda`.

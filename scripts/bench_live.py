@@ -93,7 +93,7 @@ def interleaved(works: dict[str, Callable[[], object]], rounds: int) -> dict[str
 
 
 def gates(bundle: Bundle, clips: int, clip_set: ClipSet) -> list[dict[str, float]]:
-    """By threshold: the share of looks above it, of those behind which nothing was asked, and who appeared without an
+    """By threshold: the share of looks above it, of those after which nothing was asked, and who appeared without an
     answer soon.
     """
     live, size = load_incremental(bundle, bundle.manifest.default_keep), bundle.manifest.vision.image_size

@@ -241,7 +241,7 @@ def _command() -> list[str]:
 
 
 def line(samples: list[tuple[float, float]], minutes_in_all: float) -> dict[str, Any]:
-    """A line through the medians of each minute behind the settling, with the slope's 95 % interval, by the hour.
+    """A line through the medians of each minute after the settling, with the slope's 95 % interval, by the hour.
 
     It grows if the interval lies above zero.
     """
@@ -262,7 +262,7 @@ def line(samples: list[tuple[float, float]], minutes_in_all: float) -> dict[str,
 
 
 def by_minute(samples: list[tuple[float, float]], minutes_in_all: float) -> tuple[FloatArray, FloatArray]:
-    """The minutes behind the settling that have samples, and the median of each."""
+    """The minutes after the settling that have samples, and the median of each."""
     values = defaultdict(list)
     for moment, value in samples:
         if moment >= SETTLING_SHARE * minutes_in_all:

@@ -1,4 +1,4 @@
-"""Points drawn into pictures: an open circle around each, so that what is there stays in sight, its name beside it."""
+"""Points drawn into pictures: an open circle around each, so that what is there stays in sight, its name next to it."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def _is_same(path: Path, source: str) -> bool:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yields a name beside `path` that is renamed to it when the block ends well, and deleted when it does not.
+    """Yields a name next to `path` that is renamed to it when the block ends well, and deleted when it does not.
 
     Raises `UserError` with the path where the disk is full, or cannot be written for another reason.
     """

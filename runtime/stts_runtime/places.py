@@ -84,7 +84,7 @@ def _broken(path: str | os.PathLike[str]) -> Path | None:
 
 
 def check_here() -> None:
-    """Raises `UserError` if the current folder was deleted: paths beside it, and libraries that ask for it, fail."""
+    """Raises `UserError` if the current folder was deleted: paths next to it, and libraries that ask for it, fail."""
     try:
         Path.cwd()
     except FileNotFoundError:

@@ -53,7 +53,7 @@ class Progress:
         return f"{self._done + 1} of {self._of}{self._left_in_words()}"
 
     def reached(self, done: int) -> str:
-        """For steps of one kind alone: so many of them are done."""
+        """For steps of one kind alone: this many of them are done."""
         (kind,) = self._paces
         if done > self._done:
             self._end(kind, done - self._done)

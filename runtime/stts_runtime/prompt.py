@@ -109,7 +109,7 @@ class PromptBuilder:
         return _following(video, self._encode(f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"))
 
     def turns(self, history: Sequence[Turn], question: str, video: Tokens) -> Iterator[Tokens]:
-        """For each turn of a conversation, the last being `question`'s: all text behind `video` when it is asked, the
+        """For each turn of a conversation, the last being `question`'s: all text after `video` when it is asked, the
         turns before it included, and the opening of its answer.
 
         Source: the chat template that released Molmo2 checkpoints carry, which transformers and vLLM render; the blank

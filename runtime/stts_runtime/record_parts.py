@@ -55,7 +55,7 @@ class ChoiceRecord(RecordPart):
     covered: float
     """The probability that the model's own answer begins with one of them, 0 to 1."""
     calls: int
-    """Of the language engine behind the window, the question's own included."""
+    """Of the language engine after the window, the question's own included."""
 
     @classmethod
     def of(cls, scored: ScoredChoices) -> ChoiceRecord:

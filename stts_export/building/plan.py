@@ -180,7 +180,7 @@ def _positions(request: BuildRequest, checkpoint: Checkpoint) -> tuple[Positions
 
 
 def _longest_prefix(prompts: PromptBuilder, frames: int, groups: int, kept_groups: int) -> Tokens:
-    """The longest prefix that a window of so many kept groups can make."""
+    """The longest prefix that a window of this many kept groups can make."""
     kept = np.zeros((frames, groups), dtype=np.bool_)
     kept.reshape(-1)[:kept_groups] = True
     return prompts.video([_LATEST_TIME_SECONDS] * frames, kept)

@@ -92,7 +92,7 @@ class LowRank:
     """(out, rank)"""
     scaling: float
     magnitude: str | None
-    """(out): what rows are scaled to behind that, of DoRA."""
+    """(out): what rows are scaled to after that, of DoRA."""
     is_embedding: bool
     """The weight has a row for each input."""
 

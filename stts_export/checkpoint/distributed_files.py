@@ -62,7 +62,7 @@ class DistributedFiles(WeightSource):
 
 
 def files_with_weights(folder: Path) -> list[str]:
-    """Names of the files beside `METADATA` that hold weights; it alone need be there. The others are the optimizer's.
+    """Names of the files next to `METADATA` that hold weights; it alone need be there. The others are the optimizer's.
 
     Raises `CheckpointError` if that does not describe shards.
     """

@@ -60,7 +60,7 @@ class Repository:
         raise CheckpointError(f"{self.name} on the hub holds no weights that are read: neither {' nor '.join(names)}")
 
     def description(self, with_tokenizer: bool) -> list[str]:
-        """All that is read beside weights; another tokenizer may take the place of the one here."""
+        """All that is read next to weights; another tokenizer may take the place of the one here."""
         return self._present((self.config, *(OF_TOKENIZER if with_tokenizer else ()), *OF_PROCESSOR))
 
     @property

@@ -112,7 +112,7 @@ def open_checkpoint(
     on_step: Tell = tell_nobody,
     before_download: Callable[[Checkpoint], object] = lambda _: None,
 ) -> Checkpoint:
-    """Reads a checkpoint of any layout but for its weights; `tokenizer` is for those beside which none lies.
+    """Reads a checkpoint of any layout but for its weights; `tokenizer` is for those next to which none lies.
 
     Either may be a name on the Hugging Face hub, such as allenai/Molmo2-4B@main, where there is no such folder here:
     `on_step` is told what is downloaded, and `before_download` gets what is known before the weights are: a checkpoint

@@ -93,7 +93,7 @@ def shards_of(folder: Path) -> list[str]:
 
 
 def _shards(listed: dict[str, str], index: str) -> list[str]:
-    """Shards lie beside the index; an index that leads elsewhere is not followed."""
+    """Shards lie next to the index; an index that leads elsewhere is not followed."""
     shards = sorted(set(listed.values()))
     for shard in shards:
         if Path(shard).name != shard:

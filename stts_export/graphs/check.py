@@ -72,7 +72,7 @@ def compare_vision(
     if "kept_groups" not in wanted:
         return _within(name, "visual tokens", got["visual_tokens"], wanted["visual_tokens"], allowed)
     _check_choice(name, got["kept_groups"], wanted, budget, allowed)
-    # Behind the cut a frame sees nothing but itself, so frames that both sides agree about can be compared.
+    # After the cut a frame sees nothing but itself, so frames that both sides agree about can be compared.
     ours, theirs = (_rows_by_frame(outputs, budget) for outputs in (got, wanted))
     agreed = [frame for frame in theirs if np.array_equal(ours[frame].groups, theirs[frame].groups)]
     got_rows, wanted_rows = (np.concatenate([side[frame].rows for frame in agreed]) for side in (ours, theirs))
@@ -117,7 +117,7 @@ def check_language(calls: LanguageCalls, expected: Sequence[Expectation], precis
 def check_rows(
     path: Path, weights: Path, calls: LanguageCalls, expected: Sequence[Expectation], precision: Precision
 ) -> float:
-    """Runs a graph of several answers: every second one is a token further than the others, if there are so many.
+    """Runs a graph of several answers: every second one is a token further than the others, if there are this many.
 
     Caches come from `calls`, the same model one call at a time. Returns the worst relative error of the logits, or 0
     where the caches are too large to be laid out here.

@@ -1,6 +1,6 @@
 """One weight file for several graphs: a safetensors file that ONNX refers into by offset.
 
-Safetensors keeps plain little-endian bytes behind a JSON header, and ONNX external data is a file name, an offset and
+Safetensors keeps plain little-endian bytes after a JSON header, and ONNX external data is a file name, an offset and
 a length, so the same file serves both: every graph shares it, and any tool can read it.
 """
 

@@ -25,7 +25,7 @@ def _operator(
     attributes: Mapping[str, OpSchema.AttrType] | None = None,
     required: int | None = None,
 ) -> Op:
-    """An operator whose inputs may all differ in type; those behind the first `required` may be left out."""
+    """An operator whose inputs may all differ in type; those after the first `required` may be left out."""
     count = len(inputs) if required is None else required
     parameters = [
         OpSchema.FormalParameter(what, f"T{number}", param_option=_REQUIRED if number < count else _OPTIONAL)

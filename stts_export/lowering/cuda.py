@@ -162,7 +162,7 @@ def gated(gate: Value, up: Value) -> Value:
 
 
 def linear(x: Value, weight: Value, bias: Value | None = None) -> Value:
-    """The bias apart, where it can join the operator behind it; ONNX Runtime's `Gemm` would spread it out first."""
+    """The bias apart, where it can join the operator after it; ONNX Runtime's `Gemm` would spread it out first."""
     product = op.Gemm(x, weight, transB=1)
     return product if bias is None else op.Add(product, bias)
 
@@ -181,7 +181,7 @@ def _for_every_query_head(x: Value, heads: int, kv_heads: int, width: int) -> Va
 
 
 def _in_fp16(attend: Callable[..., Value], *operands: Value) -> Value:
-    """These kernels know no bf16; queries, keys and values lie behind norms and well within fp16, which has more
+    """These kernels know no bf16; queries, keys and values lie after norms and well within fp16, which has more
     digits.
     """
     if operands[0].dtype != ir.DataType.BFLOAT16:

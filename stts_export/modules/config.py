@@ -73,7 +73,7 @@ class VisionConfig:
 
     @property
     def last_prune_at(self) -> int:
-        """The last layer to prune at, behind which no layer sees kept patches alone. A model that was not trained with
+        """The last layer to prune at, after which no layer sees kept patches alone. A model that was not trained with
         pruning answers best with that (docs/accuracy.md).
         """
         return max(self.layers - 2, 0)
@@ -201,7 +201,7 @@ class TextConfig:
     qkv_bias: bool = False
     tied: bool = False
     norm_after: bool = False
-    """Attention and MLP are normed behind themselves, not before."""
+    """Norms come after attention and MLP, not before."""
     norm_whole_projection: bool = False
     """Queries and keys are normed over all heads at once, not every head by itself."""
     two_way_images: bool = True

@@ -216,7 +216,7 @@ class Language(nn.Module):
     def _stepped(
         self, token_ids: Tensor, positions: Tensor, last: Tensor, caches: list[Tensor], tables: dict[bool, Rotary]
     ) -> tuple[Tensor, list[Tensor]]:
-        """Rows of all tokens behind the last layer, and the caches."""
+        """Rows of all tokens after the last layer, and the caches."""
         new_caches: list[Tensor] = []
         scaled = self.config.rotary.scaled_layers
         x: Tensor = self.language_model.embed_tokens(token_ids)

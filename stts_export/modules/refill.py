@@ -1,7 +1,7 @@
 """Refill: what the reference does to frames that are alone in their row, and the exported graphs leave out.
 
 The reference packs the kept patches of frames into rows of one frame's length, first fit, largest frame first. A frame
-that ends up alone in its row gets its dropped patches back for all later layers; they are dropped again behind them.
+that ends up alone in its row gets its dropped patches back for all later layers; they are dropped again after them.
 Which frames that are depends on the data, so no static graph can do it. The released checkpoints were trained so.
 
 Source: the reference implementation of arXiv 2603.18004. It sorts frames with equal counts in no particular order; here

@@ -47,7 +47,7 @@ class VisionTensors(NamedTuple):
 
 
 BehindTheCut = Callable[[Tensor, Tensor, TokenBudget, frozenset[int]], dict[int, Tensor]]
-"""Rows of all patches, kept groups, budget and layers -> the outputs of those layers behind the cut, kept rows only."""
+"""Rows of all patches, kept groups, budget and layers -> the outputs of those layers after the cut, kept rows only."""
 
 
 def whole_frames(frames: int, heads: int) -> SelfAttend:
@@ -139,7 +139,7 @@ class Vision(nn.Module):
         """uint8 RGB frames (T, H, W, 3) of the model's size -> visual tokens (K, text width) in frame order.
 
         `given_K`, ascending clip-wide numbers, is kept in place of the scorer's choice; a budget of scope `given` needs
-        it. `refill` runs the layers behind the cut as the reference does (`modules.refill`), which no graph can.
+        it. `refill` runs the layers after the cut as the reference does (`modules.refill`), which no graph can.
         """
         patches_BTNP = patches_of_frames(frames_THWC, self.config.vision).unsqueeze(0)
         given_BK = None if given_K is None else given_K.unsqueeze(0)
@@ -210,7 +210,7 @@ class Vision(nn.Module):
         layers: frozenset[int],
         behind: BehindTheCut,
     ) -> Hidden:
-        """All layers after the one that is scored, whose output `x` is: the biased one sees every patch, and `behind`
+        """All layers after the one that is scored, whose output `x` is: the biased one sees every patch, and `after`
         runs the others.
         """
         assert self.config.scorer is not None
@@ -230,7 +230,7 @@ class Vision(nn.Module):
         return biased_frames((without_first(bias_BTN) if spare_first else bias_BTN).flatten(0, 1), vision.heads)
 
     def _kept_only(self, x: Tensor, kept_BK: Tensor, budget: TokenBudget, layers: frozenset[int]) -> dict[int, Tensor]:
-        """The layers behind the cut, from rows of all patches: outputs for the kept ones."""
+        """The layers after the cut, from rows of all patches: outputs for the kept ones."""
         attend = kept_frames(kept_BK, budget, self.config.vision.heads)
         return self._behind(x, kept_BK, budget, layers, attend)
 

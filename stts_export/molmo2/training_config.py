@@ -102,7 +102,7 @@ class LlmSection(Section):
 
 
 class VitSection(Section):
-    """The tower, and beside its own settings those of the pruning."""
+    """The tower's own settings and those of the pruning."""
 
     model_config = ConfigDict(extra="allow")
 

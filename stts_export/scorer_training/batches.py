@@ -36,7 +36,7 @@ class Clips:
         return len(self.times_seconds)
 
     def in_parts(self, most: int) -> Iterator[Clips]:
-        """So many at once."""
+        """Parts of at most `most` clips."""
         for start in range(0, self.count, most):
             part = slice(start, start + most)
             yield Clips(self.frames_BTHWC[part], self.times_seconds[part], self.questions[part])

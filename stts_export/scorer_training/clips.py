@@ -43,7 +43,7 @@ class Footage:
     """As many as a window of it may have."""
 
     def window(self, most: int, max_fps: float, size: int) -> Pictures:
-        """At most so many frames over all of it. Raises `UserError` if it cannot be read."""
+        """At most this many frames over all of it. Raises `UserError` if it cannot be read."""
         count = min(self.frames, most)
         if self.path.suffix == STORED:
             return _stored_window(self.path, count, size)

@@ -7,7 +7,7 @@ task's loss in "Unified Spatio-Temporal Token Scoring for Efficient Video VLMs",
 
 Both models are one: layers up to the scored one run once for both.
 
-Change is taught first, alone: that needs those layers and nothing behind them. A scorer that knows nothing yet keeps
+Change is taught first, alone: that needs those layers and nothing after them. A scorer that knows nothing yet keeps
 groups at random, and from what that does to answers it learns to bias nothing rather than what to keep.
 """
 

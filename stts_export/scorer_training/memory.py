@@ -44,7 +44,7 @@ class Needs(NamedTuple):
     clip: int
 
     def of(self, clips: int) -> int:
-        """With so many clips at once."""
+        """With this many clips at once."""
         return self.weights + self.scorer + clips * self.clip
 
     def in_words(self, clips: int) -> str:

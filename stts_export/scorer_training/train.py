@@ -56,7 +56,7 @@ class Taught:
 def train_scorer(request: ScorerRequest, tell: TellStep = tell_nobody) -> Taught:
     """Trains a scorer on the frozen checkpoint and writes it with the scorer in it.
 
-    A run that was stopped goes on from what was saved beside `out`. Raises `UserError` for what the caller can put
+    A run that was stopped goes on from what was saved next to `out`. Raises `UserError` for what the caller can put
     right, before any weight is read where that is possible. Started by torchrun, each process calls this, and the first
     one tells and writes.
     """
@@ -206,7 +206,7 @@ def _taught(
             a_step = (time.perf_counter() - started) / (report.step - first)
             tell(_line(report, request, a_step), report.step, request.steps)
             if report.step == request.change_steps:
-                # Steps behind it take many times as long.
+                # Steps after it take many times as long.
                 first, started = report.step, time.perf_counter()
     except torch.cuda.OutOfMemoryError:
         raise UserError(

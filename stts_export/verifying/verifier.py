@@ -97,7 +97,7 @@ class Verifier:
         return [name for name in answering if not self.request.variants or name in self.request.variants]
 
     def _planned(self, variants: Sequence[str], subjects: Sequence[Subject]) -> dict[str, int]:
-        """Steps behind the comparison of weights, by kind."""
+        """Steps after the comparison of weights, by kind."""
         budgets = [self._budget(name) for name in variants]
         whole = any(budget.keep == 1 for budget in budgets)
         return {

@@ -40,7 +40,7 @@ class Distances(BaseModel):
     median: float | None
     """Of the distances of those that point, as the next."""
     ninety_percent: float | None
-    """So many lie no further away."""
+    """This many lie no further away."""
 
     @classmethod
     def of(cls, answers: Sequence[PointedTo]) -> Distances:

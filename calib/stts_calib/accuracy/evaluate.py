@@ -80,7 +80,7 @@ class ClipCircumstances(Circumstances):
 
 
 class Evaluation:
-    """So many clips of one split, so many questions each, and every setting's answers."""
+    """A number of clips of one split, questions about each, and every setting's answers."""
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ from stts_calib.clips.scene import (
 from stts_calib.clips.sprites import COLOURS
 
 FLASH_GRID = 64
-"""A flash is seen by exactly one of so many evenly spaced frames."""
+"""A flash is seen by exactly one of this many evenly spaced frames."""
 MOST_COUNTED = 9
 _SORTS: tuple[Sort, ...] = ("person", "vehicle", "dog")
 _COLOURS = tuple(COLOURS)

@@ -26,7 +26,7 @@ class Side:
     prefill_ms: list[float] = field(default_factory=list)
     """Of the video and the first question."""
     decode_ms: list[float] = field(default_factory=list)
-    """Per token behind the first, of every answer that has such."""
+    """Per token after the first, of every answer that has such."""
     total_ms: list[float] = field(default_factory=list)
     """From frames to the first question's answer."""
 

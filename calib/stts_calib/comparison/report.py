@@ -73,7 +73,7 @@ class Tried(_Part):
     part: str
     format: str
     times_faster: float
-    """The part alone: vision, or prefill and so many tokens."""
+    """The part alone: vision, or prefill and this many tokens."""
 
 
 class QuantizationReport(_Part):

@@ -20,7 +20,7 @@ BLOCK = 32
 
 
 def quantize_weights(model: ModelProto, bits: Literal[4, 8], blocks: AbstractSet[str]) -> ModelProto:
-    """The graph with the weights of these blocks in so many bits; `model` is used up.
+    """The graph with the weights of these blocks in this many bits; `model` is used up.
 
     4 bits are written as DequantizeLinear by blocks in front of a product, the standard form. For 8 bits the library
     writes ONNX Runtime's own `MatMulNBits`.

@@ -41,7 +41,7 @@ def block_of(weight: str) -> str:
 
 
 def in_order(block: str) -> tuple[str, int]:
-    """A key by which `layers.10` comes behind `layers.9`."""
+    """A key by which `layers.10` comes after `layers.9`."""
     name, _, number = block.partition(".")
     return name, int(number or 0)
 

@@ -169,7 +169,7 @@ def _texts(row: Row, name: str) -> tuple[str, ...]:
 
 
 def _with_listed_options(question: str) -> tuple[str, tuple[str, ...], list[str]]:
-    """What is asked, in one line or several, the options in the lines below, and lines behind it that are none."""
+    """What is asked, in one line or several, the options in the lines below, and lines after it that are none."""
     first, *lines = question.split("\n")
     found = [_option(line) for line in lines]
     start = next((at for at, one in enumerate(found) if one is not None), len(lines))

@@ -183,7 +183,7 @@ def _compared(setting: str, against: str, gaps: NDArray[np.float64], clips: NDAr
         points=difference_interval(gaps, clips),
         lost=int((gaps < 0).sum()),
         won=int((gaps > 0).sum()),
-        # What is in so many of all videos is in none of these with a probability of 5 %.
+        # What is in this many of all videos is in none of these with a probability of 5 %.
         unseen=None if gaps.any() else round(100 * (1 - 0.05 ** (1 / videos)), 1),
     )
 

@@ -1,7 +1,7 @@
 """How likely each of several answers is, of all that the model could say.
 
 All choices of a question are one tree of tokens. What the model gives for the token after a node serves all branches
-there, so a call is made for each place where more than a choice's last token is still to come: none beside the
+there, so a call is made for each place where more than a choice's last token is still to come: none besides the
 question's own for choices of one token each.
 """
 
@@ -96,7 +96,7 @@ def score_choices(
     eos_ids: Collection[int],
     going_on: Callable[[], bool],
 ) -> Calls[tuple[list[float], int] | None]:
-    """Log probabilities of choices of at least one token each, and how many calls they took, behind what was asked
+    """Log probabilities of choices of at least one token each, and how many calls they took, after what was asked
     last; the answer's first token has `next_position`. None if `going_on` said False between two calls.
 
     Raises `EngineError` for NaN.

@@ -1,7 +1,7 @@
 """Which token is taken, and how likely it was: the likeliest, one that is drawn, or the likeliest that a schema allows.
 
 The engine's own choice is the likeliest token. Logits are fetched from where the engine has them only for a token that
-needs them: for free text none, beside the two looks at each answer's logits that tell whether they are numbers
+needs them: for free text none, besides the two looks at each answer's logits that tell whether they are numbers
 (`Conversation.ask`).
 """
 

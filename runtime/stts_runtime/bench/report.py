@@ -1,4 +1,4 @@
-"""Measurements -> the figures that people compare: speed-ups, beside what the graphs' own counts predict."""
+"""Measurements -> the figures that people compare: speed-ups, next to what the graphs' own counts predict."""
 
 from __future__ import annotations
 

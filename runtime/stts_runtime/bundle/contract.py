@@ -36,7 +36,7 @@ def vision_part(variant: str) -> str:
 
 
 def batch_part(part: str, size: int) -> str:
-    """The name of the graphs of a part for so many rows at once; 1 is the part itself."""
+    """The name of the graphs of a part for this many rows at once; 1 is the part itself."""
     return part if size == 1 else f"{part}.x{size}"
 
 

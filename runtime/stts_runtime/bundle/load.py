@@ -88,7 +88,7 @@ class Bundle:
     def choose(self, keep: float | None, budget: str | None, frames: int | None, at_most: int | None = None) -> str:
         """The name of the variant that fits best: the wanted keep and budget, and the most frames allowed.
 
-        `frames` asks for exactly so many; `at_most` bounds them by what the source gives.
+        `frames` asks for exactly this many; `at_most` bounds them by what the source gives.
         """
         wanted = self.manifest.default_keep if keep is None else keep
         fitting = {

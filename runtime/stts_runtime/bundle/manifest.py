@@ -45,7 +45,7 @@ class FileRecord(_Record):
 
 
 class Work(_Record):
-    """Multiplications counted in the graph, of a call with so many query tokens."""
+    """Multiplications counted in the graph, of a call with this many query tokens."""
 
     fixed: Annotated[int, Field(ge=0)]
     per_token: Annotated[int, Field(ge=0)] = 0
@@ -141,7 +141,7 @@ class IncrementalVariant(_Record):
     """For frames of several streams at once; some lowerings have none."""
 
     def graphs_of(self, size: int) -> Graphs:
-        """Those for so many frames at once. Raises `KeyError` if there are none."""
+        """Those for this many frames at once. Raises `KeyError` if there are none."""
         return {1: self.graphs, **{one.size: one.graphs for one in self.batches}}[size]
 
 
@@ -160,7 +160,7 @@ class Live(_Record):
     frames: Small
     """Of the longest window that the language model was built for."""
     key_every: Small
-    """Two key frames lie at least so many frames apart, or such a window does not fit the language model."""
+    """Two key frames lie at least this many frames apart, or such a window does not fit the language model."""
     pooled_width: Count
     """Of the features that a frame hands on to the next: (groups, width)."""
     pooled_precision: Literal["fp32", "fp16"] = "fp32"
@@ -180,7 +180,7 @@ class LanguageModel(_Record):
     vocabulary: Count
     graphs: Graphs
     prefill: dict[Label, Graph] = {}
-    """Graphs of the image prefix, of lowerings that have it apart; `graphs` then holds what comes behind it."""
+    """Graphs of the image prefix, of lowerings that have it apart; `graphs` then holds what comes after it."""
     batches: list[Batch] = []
     """For a token each of several answers at once; some lowerings have none."""
 

@@ -28,7 +28,7 @@ class Replaceable:
 
 @contextmanager
 def published(out: Path, replaceable: Replaceable | None = None) -> Iterator[Path]:
-    """Yields a fresh folder beside `out` that becomes `out` when the block ends well, and is deleted when it does not.
+    """Yields a fresh folder next to `out` that becomes `out` when the block ends well, and is deleted when it does not.
 
     Raises `UserError` if `out` exists and may not be replaced, or the place cannot be written, or no more of it.
     """

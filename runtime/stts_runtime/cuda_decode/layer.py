@@ -108,7 +108,7 @@ class Product:
 
 
 def shared_bytes(kind: WeightKind, tiling: Tiling, columns: int, batch: int) -> int:
-    """Of a block of a product kernel: weights under way, scales, activations of so many sequences, sums."""
+    """Of a block of a product kernel: weights under way, scales, activations of this many sequences, sums."""
     padded = -(-columns // _WIDEST_STEP) * _WIDEST_STEP + _APART
     scales = tiling.tiles * _TILE * scale_stride(kind, columns)
     sums = tiling.warps * tiling.tiles * _TILE * _SEQUENCES * 4
@@ -138,7 +138,7 @@ class LayerKernels:
     """Behind `output` and `down`; None in Qwen3's form, where they add to the residual stream themselves."""
 
     def shared_bytes(self, batch: int) -> int:
-        """The most that a block of any kernel takes for so many sequences."""
+        """The most that a block of any kernel takes for this many sequences."""
         columns = {"qkv": "qkv", "output": "output", "gated": "gate", "down": "down"}
         of_products = (
             shared_bytes(one.kind, one.tiling, self.shape.matrices[columns[name]][1], batch)

@@ -56,7 +56,7 @@ def check_passport(bundle: Bundle, part: str, flavour: FlavourName, passport: Pa
 
 
 def verified_engines(bundle: Bundle) -> list[Passport]:
-    """Passports of all engines of the bundle; each belongs to it and to the engine beside it.
+    """Passports of all engines of the bundle; each belongs to it and to the engine next to it.
 
     Raises `BundleError` otherwise. Whether they suit this device is not asked.
     """

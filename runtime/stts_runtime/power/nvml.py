@@ -1,6 +1,6 @@
 """Energy and throttling of one NVIDIA GPU, through its management library (NVML).
 
-It measures the whole GPU and nothing else: not the CPU beside it, and whatever other processes do on that GPU too. The
+It measures the whole GPU and nothing else: not the CPU next to it, and whatever other processes do on that GPU too. The
 package nvidia-ml-py is optional, and so is every call: drivers answer "not supported", on a Jetson to most of them.
 """
 

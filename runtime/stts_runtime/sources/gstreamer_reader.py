@@ -71,7 +71,7 @@ class ChildPipe:
         return bytes(line)
 
     def exactly(self, count: int, seconds: float) -> bytes:
-        """Raises `Stalled` if so many bytes do not come in time, `Lost` if the child ends before."""
+        """Raises `Stalled` if this many bytes do not come in time, `Lost` if the child ends before."""
         deadline = clock.now() + seconds
         while len(self._buffer) < count:
             self._fill(deadline, seconds)

@@ -24,7 +24,7 @@ _COMPARED = 40
 """Stamps on each side that say whether one is out of order."""
 _NEIGHBOURS = 8
 _MOST_STRAYS = 4
-"""In a row. So many neighbours of a stray stamp may be as wrong as itself."""
+"""In a row. This many neighbours of a stray stamp may be just as wrong."""
 _STRAY_SECONDS = 1.0
 _HOLE_STEPS = 1.5
 """A gap from which a picture is missing."""

@@ -27,7 +27,7 @@ _TEXT = bytes(range(32, 127)) + b"\t\r\n" + bytes(range(128, 256))
 """Of ASCII and UTF-8."""
 _EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT = b"\x18\x53\x80\x67"
-# Texts beside the video (a title, say) may be in any encoding. PyAV 19 asks no longer how to read them.
+# Texts next to the video (a title, say) may be in any encoding. PyAV 19 asks no longer how to read them.
 _OTHER_ENCODINGS: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
 
@@ -128,7 +128,7 @@ def _variable_length(content: bytes) -> tuple[int | None, int]:
 
 
 _NEAR_PACKETS = 250
-"""Reading on over so many packets is quicker than seeking."""
+"""Reading on over this many packets is quicker than seeking."""
 _SEARCHED_PACKETS = 2000
 """Read after a seek before it counts as one that went astray."""
 
@@ -148,7 +148,7 @@ class ManyVideosError(Exception):
 
 
 def open_container(place: str, hardware: HWAccel | None = None) -> InputContainer:
-    """Raises `av.FFmpegError`, and `ManyVideosError` before so many are decoded."""
+    """Raises `av.FFmpegError`, and `ManyVideosError` before this many are decoded."""
     try:
         container = _opened(place, hardware, max_streams=MOST_VIDEOS)
         if len(container.streams) < MOST_VIDEOS:

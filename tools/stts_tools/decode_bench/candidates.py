@@ -17,7 +17,7 @@ from stts_runtime.cuda_decode.variants import (
     products_module,
 )
 
-# Warps, tiles and steps ahead; "s" is for weights that are under way in shared memory; behind a slash, the warps that
+# Warps, tiles and steps ahead; "s" is for weights that are under way in shared memory; after a slash, the warps that
 # an SM's registers are to be enough for, if not 16. With many tiles a block, all blocks run at once: at Molmo2-4B's
 # size `qkv` has 128 of 3 tiles and `gated` 122 of 5 pairs; `output` and `down` have 160 of one. Of int4 their columns
 # are 20, 20, 32 and 76 steps (qkv, gated, output, down), of float8 twice and of dense four times as many: warps that

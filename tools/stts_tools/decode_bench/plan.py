@@ -88,7 +88,7 @@ class Kernels:
         )
 
     def candidates(self, kind: WeightKind) -> list[int]:
-        """Numbers of what can be tried beside the packaged one."""
+        """Numbers of what can be tried besides the packaged one."""
         return list(range(len(CANDIDATES[kind]))) if self._sweep else []
 
     def _product(self, plan: Plan, name: ProductName, activation: Activation) -> Product:

@@ -31,7 +31,7 @@ from stts_tools.gpu_bench.weights import device_arrays, fill
 
 SEED = 0
 SETTLING_RUNS = 6
-"""Behind these, engines have captured what they repeat."""
+"""After these, engines have captured what they repeat."""
 
 ENGINE, EAGER, COMPILED, MOLMO2 = "engine", "torch eager", "torch compile", "transformers' Molmo2"
 """What runs a stage."""

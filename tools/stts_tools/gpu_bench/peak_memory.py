@@ -1,4 +1,4 @@
-"""How much memory a graph's own tensors take at the most, if each is freed right behind its last use."""
+"""How much memory a graph's own tensors take at the most, if each is freed right after its last use."""
 
 from __future__ import annotations
 

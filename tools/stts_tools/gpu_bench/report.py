@@ -39,20 +39,20 @@ class Memory(_Part):
     bound_gb: float
     """Caches, frames and visual tokens."""
     live_gb: float
-    """The graph's own tensors at the fullest moment of a run, each freed behind its last use."""
+    """The graph's own tensors at the fullest moment of a run, each freed after its last use."""
     engines_gb: float
-    """All that loading and running the engines took beside the weights, behind the first runs."""
+    """All that loading and running the engines took besides the weights, after the first runs."""
     most_gb: float
     """The same at the fullest moment of loading and the first runs."""
 
     @property
     def share(self) -> float:
-        """Of what it cannot do without, that the engine holds behind its first runs."""
+        """Of what it cannot do without, that the engine holds after its first runs."""
         return (self.weights_gb + self.engines_gb) / (self.weights_gb + self.bound_gb + self.live_gb)
 
 
 class DecodeCheck(_Part):
-    """The decode kernels beside ONNX Runtime, along a text that the latter chooses."""
+    """The decode kernels compared with ONNX Runtime, along a text that the latter chooses."""
 
     tokens: int
     worst: float
