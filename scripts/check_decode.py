@@ -40,7 +40,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def _checked(bundle: Bundle, asked: list[Asked], tokens: int) -> dict[str, Any]:
-    """Of one bundle, part by part."""
+    """Checks one bundle, part by part."""
     language: dict[bool, Any] = {}
     seconds = {}
     for kernels in (False, True):

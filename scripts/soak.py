@@ -47,8 +47,8 @@ FloatArray = NDArray[np.float64]
 STREAMS = ("gate", "yard")
 SAMPLE_SECONDS = 2.0
 SETTLING_SHARE = 0.5
-"""Of a run, left out of the lines: the first time that anything happens, servers that come back included, the allocator
-takes memory which it then keeps."""
+"""Share of a run that the fitted lines leave out: the first time that anything happens, servers coming back included,
+the allocator takes memory which it then keeps."""
 DOWN_SECONDS = 5.0
 RECEIVER_AWAY_SECONDS = 20.0
 CLOSE_SECONDS = 30.0
@@ -92,11 +92,6 @@ class Samples:
 
     memory_mb: list[tuple[float, float]] = field(default_factory=list)
     age_ms: list[tuple[float, float]] = field(default_factory=list)
-    """Of every answer: of its newest frame at its last token."""
-    files: list[tuple[float, float]] = field(default_factory=list)
-    """In the folder of the state: spools, pictures and clips of alarms."""
-    open_files: list[tuple[float, float]] = field(default_factory=list)
-    """Of the process: files, sockets and pipes."""
     restarts: list[float] = field(default_factory=list)
 
 

@@ -39,7 +39,7 @@ _OF_COPIES = tuple(
     )
 )
 _OF_CONFLICTS = re.compile(r"(.+?)(?:\.sync-conflict-[\w-]+| \(.*\)| - Copy|_conflict-[\w-]+)(\.\w+)")
-"""Of Syncthing, Dropbox and others, desktops, ownCloud: a second copy of a file."""
+"""Names of conflict copies by Syncthing, Dropbox, ownCloud, desktops and others."""
 _RSYNC_FOLDERS = (".~tmp~", ".rsync-partial")
 
 
@@ -68,7 +68,7 @@ def packed(path: Path) -> str:
 
 
 def _head(path: Path) -> bytes:
-    """Empty where nobody can read it: whoever does says so, and why."""
+    """Empty if it cannot be read; the reader reports why."""
     try:
         with path.open("rb") as file:
             return file.read(_HEAD_BYTES)
@@ -87,7 +87,7 @@ def text_of(content: bytes, path: Path, error: type[UserError] = UserError) -> b
 
 
 def small_text(path: Path, most_bytes: int, wanted: str, use: str) -> str:
-    """What a text file holds that somebody wrote; `wanted` says what it should be, and `use` what for.
+    """Reads a hand-written text file; `wanted` says what it should be, and `use` what for.
 
     Raises `UserError` if it cannot be read, is larger, or is no UTF-8.
     """
@@ -140,7 +140,7 @@ def no_bundle(folder: Path, manifest: str) -> str:
 
 
 def no_checkpoint(folder: Path) -> str:
-    """What a folder is that holds no configuration of a model, and what to do; empty where nobody knows."""
+    """What a folder is that holds no configuration of a model, and what to do; empty if unknown."""
     names = _names(folder)
     if "manifest.json" in names:
         return f"it is a bundle, built already: stts-runtime run {shlex.quote(shown(folder))} VIDEO --ask QUESTION"

@@ -1,4 +1,4 @@
-"""What file systems, desktops, NAS boxes and sync tools put into folders by themselves, and nobody means to give us.
+"""What file systems, desktops, NAS boxes and sync tools put into folders on their own, and users do not mean as input.
 
 It knows names alone. Nothing that we write has such a name.
 """

@@ -23,7 +23,7 @@ _COLOURS = (
 _DARK = (16, 16, 16)
 _FONT, _LETTERS = cv2.FONT_HERSHEY_SIMPLEX, 0.42
 _RADIUS = 0.05
-"""Of the picture's height."""
+"""As a share of the picture's height."""
 _LEAST_RADIUS = 8
 _LONGEST_NAME = 32
 _LONGEST_AGE_SECONDS = 10.0

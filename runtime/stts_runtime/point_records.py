@@ -22,7 +22,7 @@ class PointRecord(RecordPart):
     y: float
     """Share of its height, from the top."""
     seconds: float
-    """Of its frame, as in the record's `times_seconds`."""
+    """Time of its frame, as in the record's `times_seconds`."""
     frame: int
     """The place of its frame in `times_seconds`, from 0: the nearest to the time that the answer gives."""
     track: int | None

@@ -61,7 +61,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Of the kinds that were seen; None as long as there is none that is still to come."""
+        """An estimate from the kinds of step seen so far; None if none of those is still to come."""
         known = [
             each * count
             for kind, count in self._to_come.items()

@@ -70,7 +70,7 @@ class PromptBuilder:
                 self._tokenizer: Any = Tokenizer.from_buffer(tokenizer_json)
         except ValueError as error:
             raise BundleError(f"{prompt.tokenizer} is not a tokenizer: {error}") from None
-        # Saved tokenizers often carry the limits of somebody's batch; a prompt is whole or it is wrong.
+        # Saved tokenizers often carry batch limits from training; a truncated prompt would be wrong.
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         marks = ("<im_patch>", "<frame_start>", "<frame_end>")

@@ -31,7 +31,7 @@ class AnswerSettings(RecordPart):
     """What decides on an answer besides the source and the question."""
 
     bundle_sha256: str
-    """Of the manifest, which has the hashes of all other files."""
+    """Hash of the manifest, which holds the hashes of all other files."""
     engine: str
     keep: float
     budget: str | None

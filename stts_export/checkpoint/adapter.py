@@ -185,7 +185,7 @@ def _low_rank(module: str, parts: dict[str, str], files: WeightSource, config: A
 def _shape(
     name: str, products: dict[str, LowRank], replacements: dict[str, str], files: WeightSource
 ) -> tuple[int, ...]:
-    """Of the weight that is changed."""
+    """Shape of the weight that is changed."""
     found = {files.shape(replacements[name])} if name in replacements else set()
     if product := products.get(name):
         out, into = files.shape(product.up)[0], files.shape(product.down)[1]

@@ -20,7 +20,7 @@ from stts_export.errors import CheckpointError
 
 METADATA = ".metadata"
 _PREFIX = "model."
-"""Of the model's weights; the others are the optimizer's."""
+"""Prefix of the model's weights; the others belong to the optimizer."""
 
 _PLAIN = (
     "BytesStorageMetadata", "ChunkStorageMetadata", "Metadata", "MetadataIndex", "StorageMeta", "TensorProperties",

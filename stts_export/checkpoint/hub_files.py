@@ -28,7 +28,7 @@ class Repository:
     name: str
     commit: str
     names: frozenset[str]
-    """Of all files in it."""
+    """Names of all its files."""
 
     @property
     def config(self) -> str:

@@ -1,4 +1,4 @@
-"""`stts-export evaluate --questions`: somebody's own questions about their own videos."""
+"""`stts-export evaluate --questions`: the user's own questions about their own videos."""
 
 from __future__ import annotations
 

@@ -149,6 +149,6 @@ def _show(out: Path, taught: Taught, as_json: bool) -> None:
 
 
 def _usual_workers() -> int:
-    """Of each process."""
+    """Workers per process."""
     together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(0, min(_MOST_WORKERS, (os.cpu_count() or 1) // together - 1))

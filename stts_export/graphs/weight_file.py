@@ -92,7 +92,7 @@ def take_as_inputs(model: ir.Model, names: Sequence[str], prefix: str) -> None:
 
 
 def refer_from_inputs(model: ModelProto, path: Path) -> None:
-    """Undoes `take_weights_as_inputs` in a loaded model, for whoever runs it outside of a CUDA engine."""
+    """Undoes `take_weights_as_inputs` in a loaded model, to run it outside a CUDA engine."""
     layout, data = read_layout(path)
     weights = [value for value in model.graph.input if value.name.partition(JOINED_BY)[0] in layout]
     for value in weights:

@@ -22,7 +22,7 @@ from stts_export.modules.packing import packed_attention
 _BIAS_CHANNELS = 8
 """Added to every head for the bias: kernels want head widths in steps of 8."""
 _ROTARY_STEP = 16
-"""Of the head widths for which GroupQueryAttention norms and turns by itself."""
+"""GroupQueryAttention normalises and rotates by itself if head_dim is a multiple of this."""
 
 
 def attention(q: Value, k: Value, v: Value, heads: int) -> Value:

@@ -87,7 +87,7 @@ class PruningConfig:
 
     prune_at: int
     feature_precision: ClassVar[Literal["fp32", "fp16"]]
-    """Of what a frame hands on to the next."""
+    """Data type of what a frame passes to the next."""
 
     def feature_width(self, vision: VisionConfig) -> int:
         """Values that a frame hands on to the next, a group."""

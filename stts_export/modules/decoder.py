@@ -1,6 +1,6 @@
 """The decoder of the language model, in the form of Qwen3 or OLMo 3: embedding, layers, norm.
 
-Who sees whom and where keys and values are kept is told to each layer by whoever runs it, which is `language.py`.
+Who sees whom and where keys and values are kept is told to each layer by its caller, `language.py`.
 """
 
 from __future__ import annotations

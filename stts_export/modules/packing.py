@@ -106,7 +106,7 @@ class SeatLayout(NamedTuple):
     """Who sits where. R ranks have a seat, S slots of one group each make up the seats."""
 
     group_of_slot: Tensor
-    """(S,) the packed group in each slot; slots after a frame's end repeat some group that nobody attends to."""
+    """(S,) the packed group in each slot; slots after a frame's end repeat some group, which is masked."""
     slot_of_group: Tensor
     """(K,) its inverse over slots that are in use."""
     count_of_rank: Tensor

@@ -103,7 +103,7 @@ def masked_frames(kept_BK: Tensor, budget: TokenBudget, heads: int) -> SelfAtten
     groups = kept_BK.shape[0] * budget.visual_tokens
     seen = torch.zeros(groups, dtype=torch.bool, device=kept.device).index_fill(0, kept, value=True)
     seen_FG = seen.unflatten(0, (-1, budget.groups))
-    # A frame with nothing kept would leave a softmax without a key; nobody reads what it computes.
+    # A frame with nothing kept would leave a softmax without a key; what it computes is not used.
     seen_FG = seen_FG | ~seen_FG.any(dim=1, keepdim=True)
     bias_FG = torch.zeros(seen_FG.shape, device=kept.device).masked_fill(~seen_FG, float("-inf"))
 
@@ -196,7 +196,7 @@ class Vision(nn.Module):
         return hidden._replace(by_layer={**before, **hidden.by_layer})
 
     def scores(self, x: Tensor, budget: TokenBudget) -> Tensor:
-        """Of every group (B, T, G), from the output of layer `prune_at`, rows of patches."""
+        """Scores of every group (B, T, G), from the output of layer `prune_at`, rows of patches."""
         assert self.temporal_token_scorer is not None
         scores: Tensor = self.temporal_token_scorer(by_group(x, budget.frames, self.config.vision))
         return scores

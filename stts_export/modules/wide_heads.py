@@ -21,7 +21,7 @@ from stts_export.modules.packing import attend_in_seats, batches
 from stts_export.modules.projection import Projection
 
 _UNSEEN = -30000.0
-"""The bias of a key that nobody attends to: finite in fp16, and its exponential is 0 next to that of any other."""
+"""The bias of a masked key: finite in fp16, and its exponential is 0 next to that of any other."""
 
 
 def biased_in_wide_heads(

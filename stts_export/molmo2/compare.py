@@ -26,7 +26,7 @@ _STAGE = "transformers' Molmo2"
 _LOGITS_BAR = 1e-3
 """Largest difference at keep 1, float32."""
 _COPIES = 1.2
-"""Of the weights in float32, for activations and what loading needs."""
+"""Memory as a multiple of the float32 weights, for activations and loading."""
 
 
 class NotComparableError(SttsError):

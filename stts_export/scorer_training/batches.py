@@ -24,7 +24,7 @@ _QUESTIONS = 4
 
 @dataclass(frozen=True)
 class Clips:
-    """Of as many frames each."""
+    """Clips with the same number of frames."""
 
     frames_BTHWC: Tensor
     """uint8. One tensor, since workers hand over each in a file that stays open."""
@@ -45,7 +45,7 @@ class Clips:
 class Step(NamedTuple):
     keep: float
     clips: list[Clips]
-    """Of this process."""
+    """Clips of this process."""
     problems: list[Problem]
 
 

@@ -109,7 +109,7 @@ def _stored_window(path: Path, count: int, size: int) -> Pictures:
 
 
 def _times(path: Path, size: int) -> NDArray[np.float64]:
-    """Of the stored frames, whose shape is looked at without reading them."""
+    """Times of the stored frames, whose shape is checked without reading them."""
     with _opened(path) as content, zipfile.ZipFile(path) as files, files.open("frames.npy") as stream:
         times = np.asarray(content["times_seconds"], dtype=np.float64)
         header = _HEADERS[np.lib.format.read_magic(stream)]

@@ -108,7 +108,7 @@ def _padded(rows: list[Tensor], filler: int) -> Tensor:
 
 
 def kept_prefixes(prefixes: Prefixes, kept_BK: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of the tokens that stay: numbers, places in the unpruned prefix (also their positions), and segments."""
+    """The kept tokens: ids, places in the unpruned prefix (also their positions), and segments."""
     patches_BK = prefixes.patch_places_BV.gather(1, kept_BK)
     stays_BP = prefixes.is_text_BP.scatter(1, patches_BK, value=True)
     most = int(stays_BP.sum(dim=1).max())

@@ -28,7 +28,7 @@ class ScorerRequest:
     change_steps: int = 500
     """The first of them, which teach change between frames alone and need nothing after the layer that is scored."""
     minutes: float = math.inf
-    """Of the whole run, which ends sooner then."""
+    """Time limit of the whole run."""
     clips: int = 8
     """A step, of all processes together."""
     rate: float = 3e-4

@@ -37,7 +37,7 @@ from stts_runtime.progress import in_words
 from stts_runtime.tell import TellStep, tell_nobody
 
 _POSITIONS: Positions = "original"
-"""Of the kept tokens, where the checkpoint does not say: their places in the unpruned prompt."""
+"""Positions of kept tokens if the checkpoint does not say: their places in the unpruned prompt."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Taught:
     clips_at_once: int
     estimated_bytes: int
     peak_bytes: int | None
-    """Of GPU memory; None without a GPU."""
+    """Peak GPU memory; None without a GPU."""
     last: Report
 
 
@@ -238,7 +238,7 @@ def _line(report: Report, request: ScorerRequest, seconds_a_step: float) -> str:
 
 
 def _about(request: ScorerRequest, taught: Taught) -> dict[str, Any]:
-    # Where they lay is nobody's business who gets the checkpoint.
+    # Their paths are private; the checkpoint may be passed on.
     places = {"checkpoint": request.checkpoint, "videos": request.videos, "questions": request.questions}
     named = {name: path and path.name for name, path in places.items()}
     return {

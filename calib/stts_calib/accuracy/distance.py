@@ -29,7 +29,7 @@ class PointedTo(NamedTuple):
 
 
 class Distances(BaseModel):
-    """Of one variant, over all questions."""
+    """Distances of one variant, over all questions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     questions: int
@@ -38,7 +38,7 @@ class Distances(BaseModel):
     inside: int
     """Those that lie within the thing."""
     median: float | None
-    """Of the distances of those that point, as the next."""
+    """Median distance of the answers that point; the next likewise."""
     ninety_percent: float | None
     """This many lie no further away."""
 

@@ -46,10 +46,10 @@ class Answers:
     """One entry a clip; below, everything about a clip and its questions."""
     clip_ms: list[float] = field(default_factory=list)
     moving: KeptShare = field(default_factory=KeptShare)
-    """Of the groups, in frames 2 to T, in which something moves; below, of all others."""
+    """Share kept of the groups in frames 2 to T in which something moves; below, of all others."""
     others: KeptShare = field(default_factory=KeptShare)
     objects: KeptShare = field(default_factory=KeptShare)
-    """Of the moving objects, frame by frame, those of which a group was kept."""
+    """Share of the moving objects, frame by frame, of which a group was kept."""
 
     def add(self, seen: SettingSeen) -> None:
         self.texts += seen.answers
@@ -66,7 +66,7 @@ class Answers:
 
     @property
     def sha256(self) -> str:
-        """Of all answers: two runs that agree to the letter have the same."""
+        """Hash of all answers, equal for two runs that agree to the letter."""
         return hashlib.sha256("\n".join(self.texts).encode()).hexdigest()
 
 

@@ -30,13 +30,13 @@ class Circumstances(BaseModel):
     settings: list[str]
     engine: str
     weights_sha256: dict[str, str]
-    """Of the bundle's weight files."""
+    """Hashes of the bundle's weight files."""
     graphs_sha256: dict[str, str]
-    """Of its graphs and its tokenizer: a scorer without weights is in them alone."""
+    """Hashes of its graphs and tokenizer: a scorer without weights exists only there."""
     positions: str
     """As in the manifest's prompt."""
     versions: dict[str, str]
-    """Of what makes, reads and draws clips, and of this package."""
+    """Versions of the packages that make, read and draw clips, and of this one."""
     jobs: int
     """Clips watched at the same time; several have one thread each."""
     machine: Machine

@@ -19,9 +19,9 @@ from stts_runtime.sources import Frame, Source, open_source, redacted
 from stts_runtime.video.pixels import resize_to_square
 
 CANDIDATES_PER_WINDOW = 8
-"""So many windows are looked at for each that is kept, if the sources hold them."""
+"""Windows considered for each one kept, if the sources have as many."""
 _WINDOWS_APART = 4
-"""A new window begins after 1/n of a window's length."""
+"""A new window begins after this fraction of a window's length: 1/4."""
 _PATIENCE_SECONDS = 1.0
 
 

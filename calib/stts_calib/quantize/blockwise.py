@@ -53,7 +53,7 @@ def as_products(model: ModelProto, blocks: AbstractSet[str]) -> list[str]:
 
 
 def _forget_shapes_of_weights(model: ModelProto) -> None:
-    """Of before they were transposed."""
+    """Removes the shapes that weights had before they were transposed."""
     weights = {one.name for one in model.graph.initializer}
     kept = [one for one in model.graph.value_info if one.name not in weights]
     del model.graph.value_info[:]

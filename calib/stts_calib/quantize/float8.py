@@ -78,7 +78,7 @@ def _widened(graph: GraphProto, weight: TensorProto, rows: int) -> NodeProto:
 
 
 def _scales(highest: NDArray[Any], scale_type: int) -> NDArray[Any]:
-    """Of the graph's own type. A channel of zeros gets a scale all the same."""
+    """Scales in the graph's own type. A channel of zeros gets a scale, too."""
     dtype = helper.tensor_dtype_to_np_dtype(scale_type)
     return np.where(highest > 0, highest / HIGHEST, 1.0).astype(dtype)
 

@@ -27,7 +27,7 @@ PERCENTILE = 99.99
 _BINS = 2048
 _QUANTIZED_BINS = 128
 SATURATED_PERCENT = 1.0
-"""Of other frames' values beyond the range: what the methods that cut off outliers leave out is a tenth of it."""
+"""Share of other frames' values beyond the range; methods that cut off outliers leave out a tenth of that."""
 
 Activations = Sequence[tuple[str, NDArray[Any]]]
 """With the names of their weights, some of which have more than one."""

@@ -1,6 +1,6 @@
 """How files name what a question is: ours, and five public benchmarks as they are published.
 
-- own: JSON lines that somebody wrote, with `video` and `question`; where these have `options`, fields that others have
+- own: hand-written JSON lines with `video` and `question`; where these have `options`, fields that others have
   too, such as `qid` for a number, make it no other.
 - MVBench: `json/TASK.json` of OpenGVLab/MVBench, and `TASK/train/0000.parquet` of its converted branch. Told by
   `candidates`.

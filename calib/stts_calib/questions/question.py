@@ -23,7 +23,7 @@ class LeftOut(NamedTuple):
 
     @property
     def number(self) -> int:
-        """Of the line, for putting several in order."""
+        """Line number, for sorting."""
         return int(self.place.rpartition(" ")[2])
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation with somebody's questions found, as it is written to disk."""
+"""Report of an evaluation on the user's own questions, as written to disk."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class QuestionReport(_Part):
     random_weights: bool
     engine: str
     file: str
-    """Of the questions, its name."""
+    """Name of the file of questions."""
     layout: str
     questions_sha256: str
     options: str

@@ -34,7 +34,7 @@ class Picker:
 
     @property
     def whole(self) -> bool:
-        """Whether what was taken is all that was asked for. Of free text nobody knows."""
+        """Whether the answer is complete. Unknown for free text."""
         return self.schema is not None and self.schema.is_whole
 
     def take(self, engine: LanguageEngine, likeliest: int, room: int) -> list[int]:

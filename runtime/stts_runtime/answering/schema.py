@@ -41,9 +41,9 @@ class Schema:
     """One that can be enforced."""
 
     sha256: str
-    """Of its text."""
+    """Hash of the schema's text."""
     fewest_tokens: int
-    """Of an answer."""
+    """Fewest tokens that an answer can have."""
     start: Callable[[], SchemaState]
     """An answer's beginning."""
 
@@ -166,7 +166,7 @@ class SchemaState:
 
     def take(self, token: int, room: int, *, go_on: bool) -> list[int]:
         """Goes on by `token`, or by one that closes the answer: if `room` more tokens would not suffice to do it after
-        `token`, or nobody knows whether they would.
+        `token`, or it is unknown whether they would.
 
         Returns what was taken, with `go_on` also what has to follow. Raises `EngineError` if the library gives up.
         """

@@ -20,7 +20,7 @@ class Chapter:
 
 
 class Chapters:
-    """Of a database that is being written. After a rollback it is made anew."""
+    """Chapters of a database that is being written. After a rollback, create a new object."""
 
     def __init__(self, database: sqlite3.Connection, most_records: int, most_numbers: int) -> None:
         """A chapter that has this many records, or covers this many numbers, is followed by another."""

@@ -1,6 +1,6 @@
 """What an archive keeps of a record, and the words by which it is found.
 
-What was computed how (tokens, milliseconds, what was kept of each frame) is left out: nobody searches for that, and it
+What was computed how (tokens, milliseconds, what was kept of each frame) is left out: it is not searched for, and it
 is most of a record.
 """
 
@@ -27,7 +27,7 @@ _UNSPACED = re.compile(
 
 
 def folded(text: str) -> str:
-    """`text` without what nobody means to search by: case, ligatures, full width. Diacritics go in the index."""
+    """`text` without what does not matter in a search: case, ligatures, full width. Diacritics go in the index."""
     plain = unicodedata.normalize("NFKC", text).casefold().replace("\0", " ")
     return _UNSPACED.sub(r" \g<0> ", plain)
 

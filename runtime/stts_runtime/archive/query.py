@@ -1,4 +1,4 @@
-"""From what somebody types into a search box to an expression of FTS5, and never one that SQLite refuses.
+"""Turns text from a search box into an FTS5 expression that SQLite never refuses.
 
 Words are all looked for, "several words" side by side, -word must not be there; `answer:` and `question:` before any of
 these look there alone.

@@ -78,7 +78,7 @@ def check_archive(path: Path) -> None:
 
 
 def stream_names(path: Path) -> list[str]:
-    """Of all that was ever written there. Raises `ArchiveError` if it cannot be read."""
+    """Names of all streams that ever wrote there. Raises `ArchiveError` if it cannot be read."""
     with connected_to_read(path) as database:
         return [name for (name,) in database.execute("SELECT name FROM streams ORDER BY name")]
 

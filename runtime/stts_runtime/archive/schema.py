@@ -112,7 +112,7 @@ def _opened_to_read(path: Path) -> sqlite3.Connection:
                 f"{shown(path)} cannot be read by this user: whoever reads it while it is written needs to write "
                 f"{path.name}-shm; ask as the user that writes it"
             ) from None
-        # Nobody writes it, and in a folder that we may not write no log can be made for it.
+        # It has no writer, and no log can be created for it in a folder that is read-only for us.
         return sqlite3.connect(f"{address}&immutable=1", uri=True, isolation_level=None)
     except sqlite3.DatabaseError:
         pass  # The next to read says so.

@@ -52,12 +52,12 @@ def variant_of(part: str) -> str:
 
 
 def vision_inputs(*, is_control: bool) -> list[str]:
-    """Of a graph for windows; a control is told what to keep."""
+    """Inputs of a graph for windows; a control is told what to keep."""
     return ["frames", "kept_groups"] if is_control else ["frames"]
 
 
 def vision_outputs(*, is_pruned: bool, is_control: bool) -> list[str]:
-    """Of a graph for windows; with keep 1 nothing is scored."""
+    """Outputs of a graph for windows; with keep 1 nothing is scored."""
     if not is_pruned:
         return ["visual_tokens"]
     return ["visual_tokens", "scores"] if is_control else ["visual_tokens", "scores", "kept_groups"]
@@ -65,7 +65,7 @@ def vision_outputs(*, is_pruned: bool, is_control: bool) -> list[str]:
 
 FRAME_INPUTS = ["frames", "previous"]
 FRAME_OUTPUTS = ["visual_tokens", "scores", "kept_groups", "pooled", "change"]
-"""Of a graph for one frame of a stream."""
+"""Outputs of a graph for one frame of a stream."""
 
 INDICES = ("slots", "start", "last", "visual_rows")
 """Inputs of language graphs that follow from the number of tokens; which of them a graph takes depends on its lowering.

@@ -158,13 +158,13 @@ class Live(_Record):
     """What looks at streams, a frame at a time: key frames, and at least one keep ratio for those between."""
 
     frames: Small
-    """Of the longest window that the language model was built for."""
+    """Frames of the longest window that the language model was built for."""
     key_every: Small
     """Two key frames lie at least this many frames apart, or such a window does not fit the language model."""
     pooled_width: Count
-    """Of the features that a frame hands on to the next: (groups, width)."""
+    """Width of the features that a frame passes to the next: (groups, width)."""
     pooled_precision: Literal["fp32", "fp16"] = "fp32"
-    """Of the same."""
+    """Data type of those features."""
     novelty: Novelty = Novelty()
     variants: Annotated[dict[Label, IncrementalVariant], Field(min_length=2)]
 
@@ -220,9 +220,9 @@ class Quantization(_Record):
     """How a quantized bundle came about."""
 
     source_manifest_sha256: Sha256
-    """Of the bundle that it was made from."""
+    """Hash of the manifest of the bundle that it was made from."""
     frames_sha256: Sha256
-    """Of the pixels that ranges were measured on."""
+    """Hash of the pixels that ranges were measured on."""
     left_wide: list[Label]
     """Blocks of the vision tower that were not quantized, since that would change what is kept."""
     report: FileName

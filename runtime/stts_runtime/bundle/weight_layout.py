@@ -16,13 +16,13 @@ from stts_runtime.errors import BundleError
 from stts_runtime.text import shortened, visible
 
 ITEM_BYTES = {"F32": 4, "I32": 4, "I64": 8, "F16": 2, "BF16": 2, "F8_E4M3": 1, "I8": 1, "U8": 1}
-"""Of the types that bundles hold."""
+"""Item sizes of the types that bundles hold."""
 _MAX_HEADER_BYTES = 1 << 26
 _LONGEST_REASON = 200
 _ALIGNED = 16
 """Bytes; what fast products ask of their matrices."""
 _HEADER_ALIGNED = 8
-"""Of the header's length, as the format wants it."""
+"""The format aligns the header's length to this."""
 
 
 class Stored(NamedTuple):

@@ -23,7 +23,7 @@ _STEP_SECONDS = 0.5
 
 
 class _AnyConfig(Cameras):
-    """Of `stream` or of `serve`."""
+    """Settings of `stream` or `serve`."""
 
     serve: Any = None
 

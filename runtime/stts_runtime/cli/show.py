@@ -18,7 +18,7 @@ from stts_runtime.passports import Passport, verified_engines
 from stts_runtime.proof.finding import Finding, Status, missed_of
 from stts_runtime.records import Answer
 
-# Where nobody looks at a terminal, tables are as wide as they need to be.
+# Off a terminal, tables are as wide as they need to be.
 _PIPED_WIDTH = 150
 
 

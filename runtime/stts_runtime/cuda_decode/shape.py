@@ -25,12 +25,12 @@ class DecoderShape:
 
     @property
     def channels(self) -> int:
-        """Of all query heads."""
+        """Channels of all query heads."""
         return self.heads * self.head_dim
 
     @property
     def raw_channels(self) -> int:
-        """Of queries, keys and values."""
+        """Channels of queries, keys and values together."""
         return (self.heads + 2 * self.kv_heads) * self.head_dim
 
     @property

@@ -75,7 +75,7 @@ class VisionCheck:
         yield self._handed_on(got, case)
 
     def _tokens(self, tokens: NDArray[np.float32], kept: _Bools) -> Finding:
-        """Of the frames in which both keep the same groups: after the cut a frame sees nothing but itself."""
+        """Compares the frames in which both keep the same groups: after the cut a frame sees nothing but itself."""
         same = (kept == self.case.kept).all(axis=1)
         ours, theirs = (_rows_of(side, same) for side in (kept, self.case.kept))
         got, wanted = self._reference.shrink(tokens)[ours], self.case.tokens[theirs]

@@ -23,7 +23,7 @@ from stts_runtime.outputs import written_whole
 from stts_runtime.places import check_file
 
 MAX_BYTES = 8 << 30
-"""Of a file; whole references of large models have gigabytes."""
+"""Largest file that is read; whole references of large models have gigabytes."""
 _MAX_HEADER_BYTES = 1 << 12
 _SUFFIX = ".npy"
 _FOREIGN = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)

@@ -18,7 +18,7 @@ class Bar:
     """Errors are norms of differences over norms of what is compared."""
 
     features: float
-    """Of scores and visual tokens."""
+    """Bar for scores and visual tokens."""
     logits: float
     overlap: float
     """Lowest intersection over union of the kept sets."""
@@ -38,7 +38,7 @@ BARS: dict[Precision, Bar] = {
     "fp16": Bar(features=1e-2, logits=1e-2, overlap=0.99, cut_margin=1e-3),
     "bf16": Bar(features=1e-2, logits=5e-2, overlap=0.97, cut_margin=1e-2),
 }
-"""The product's bars (docs/verify.md), for a checkpoint that was trained and frames that somebody chose."""
+"""The product's bars (docs/verify.md), for a trained checkpoint and chosen frames."""
 
 ROUNDING: dict[Precision, Bar] = {
     "fp32": Bar(features=1e-4, logits=1e-4, overlap=0.99, cut_margin=1e-5, crowds=True),

@@ -20,7 +20,7 @@ class Geometry:
     windows: dict[str, TokenBudget]
     live: dict[str, IncrementalBudget]
     live_frames: int = 0
-    """Of the longest window that is looked at frame by frame."""
+    """Frames of the longest live window."""
     pooled_width: int = 0
 
     @classmethod

@@ -45,7 +45,7 @@ def size_of(specs: _Specs) -> int:
 
 
 def budget_of(name: str, about: About, geometry: Geometry) -> TokenBudget | None:
-    """Of a variant for windows, or for streams in a reference; None for the single frame of a stream in a proof."""
+    """The budget of a variant for windows, or for streams in a reference; None for a stream's frame in a proof."""
     if isinstance(about.values, Small):
         return None if name in geometry.live else geometry.windows[name]
     return geometry.streamed[name] if name in geometry.streamed else geometry.windows[name]

@@ -76,7 +76,7 @@ class PyAVReader:
 
     @property
     def duration_seconds(self) -> float | None:
-        """Of a recording; None if it has no end that is known."""
+        """Length of a recording; None if its end is not known."""
         assert self._container is not None
         duration = self._container.duration
         return duration / av.time_base if duration and duration > 0 else None

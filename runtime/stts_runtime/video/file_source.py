@@ -51,7 +51,7 @@ class Most:
     frames: float = math.inf
     seconds: float = math.inf
     pixels: float = math.inf
-    """Of one frame, width x height."""
+    """Largest number of pixels of a frame, width x height."""
     work_seconds: float = math.inf
     """For indexing it, and for decoding what is wanted of it."""
 

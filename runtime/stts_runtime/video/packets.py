@@ -33,7 +33,7 @@ _FLAGGED_EARLY = 2
 
 @dataclass(frozen=True)
 class Packets:
-    """Of one stream, in decoding order: arrays (P,)."""
+    """Packets of one stream, in decoding order: arrays (P,)."""
 
     pts: NDArray[np.int64]
     dts: NDArray[np.int64]

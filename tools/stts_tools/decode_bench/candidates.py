@@ -44,8 +44,8 @@ ATTENTIONS = ((4, False), (4, True), (8, False), (8, True), (16, False), (16, Tr
 
 
 def tilings(kind: WeightKind, number: int) -> dict[ProductName, Tiling]:
-    """Of all kernels in the sweep's module `number`. `gated` has its tiles in pairs: two in place of one, with half the
-    steps ahead, and twice as many as three or more.
+    """Tilings of all kernels in the sweep's module `number`. `gated` has its tiles in pairs: two in place of one, with
+    half the steps ahead, and twice as many as three or more.
     """
     word, _, resident = CANDIDATES[kind][number].partition("/")
     warps, tiles, ahead = map(int, word.removesuffix("s").split("."))

@@ -101,7 +101,7 @@ def answers(bundle: Bundle, language: CudaLanguage, asked: Sequence[Asked], to_t
 
 
 def compare_answers(bundle: Bundle, asked: Sequence[Asked]) -> dict[str, Any]:
-    """Of both ways; equal means to the letter. Answers are short, so they are also made to go on."""
+    """Compares both ways' answers, to the letter. Answers are short, so they are also made to continue."""
     theirs, ours = (loaded(bundle, kernels) for kernels in (False, True))
     wanted, given = (answers(bundle, one, asked) for one in (theirs, ours))
     long, other = (answers(bundle, one, asked, to_the_end=False) for one in (theirs, ours))

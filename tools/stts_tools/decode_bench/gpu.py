@@ -79,7 +79,7 @@ class Gpu:
         return Graph(self, work)
 
     def milliseconds(self, work: Callable[[], None], rounds: int, times: int) -> list[float]:
-        """Of one run, in each of `rounds`, which are `times` runs one after the other."""
+        """Time of one run in each of `rounds`, each of `times` consecutive runs."""
         call = self.driver.call
         begin, end = call("cuEventCreate", 0), call("cuEventCreate", 0)
         taken = []

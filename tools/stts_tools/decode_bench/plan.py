@@ -101,7 +101,7 @@ class Kernels:
 
     @property
     def kinds(self) -> list[WeightKind]:
-        """Of weights for which there are kernels: without a sweep, those that the wheel carries."""
+        """Kinds of weights that have kernels: without a sweep, those that the wheel carries."""
         kinds: list[WeightKind] = ["dense", "int4"]
         return [*kinds, "float8"] if self._sweep else kinds
 

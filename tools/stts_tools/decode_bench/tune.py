@@ -31,7 +31,7 @@ def _changed(name: str, value: Any) -> Change:
 
 
 class Tuner:
-    """Of one model after a number of tokens."""
+    """Tunes one model at a given context length."""
 
     def __init__(self, gpu: Gpu, kernels: Kernels, model: Model, length: int, until: float) -> None:
         self._gpu, self._kernels, self._model, self._until = gpu, kernels, model, until

@@ -39,9 +39,9 @@ class _Ways:
     theirs: CudaLanguage
     ours: CudaLanguage
     megabytes: dict[str, float]
-    """Of the device, that loading each and its first tokens took."""
+    """Device memory that loading each and its first tokens took."""
     held: Any
-    """Weights that nobody else holds."""
+    """Weights without another owner."""
 
 
 def decode_rows(context: Context) -> Iterator[Row]:

@@ -27,7 +27,7 @@ class Wrapping:
     """`module.Class`."""
     file: str
     holds: list[str]
-    """Of `PAYLOADS`: all that one of its objects held."""
+    """Which `PAYLOADS` its objects held."""
     times: int
     """Objects of the class that held any."""
 

@@ -30,14 +30,14 @@ class Together(BaseModel):
     """What rows cost, and how far they are from those alone."""
 
     look_ms: dict[int, float]
-    """Of this many frames at once; medians."""
+    """Time for this many frames at once; medians."""
     step_ms: dict[int, float]
-    """Of a token each of this many answers after a window and a question; medians."""
+    """Time for one token of each of this many answers, after a window and a question; medians."""
     prefill_ms: float
-    """Of a window and a question, with the first token."""
+    """Prefill of a window and a question, with the first token."""
     window_tokens: int
     groups_that_differ: int
-    """Of the groups that either side kept of the frames."""
+    """Groups that only one side kept."""
     visual_error: float
     """Largest, of the norm, over frames with equal groups."""
     logits_error: float

@@ -57,7 +57,7 @@ class Outcome(BaseModel):
     looked_ms: dict[str, float]
     """Age of a frame once it had been looked at."""
     busy_percent: float
-    """Of the time in which there was something to do."""
+    """Share of the time with work to do."""
     batches: dict[str, dict[int, int]]
     """How often this many looks, or answers, went together."""
     measured_seconds: float
@@ -163,7 +163,7 @@ def _run(pipeline: Pipeline, until: float) -> None:
 
 
 Counts = tuple[int, int]
-"""Frames that were shown, and those of them that nobody looked at."""
+"""Frames that were shown, and those that were not processed."""
 
 
 def _counted(sources: Sequence[PacedSource]) -> Counts:

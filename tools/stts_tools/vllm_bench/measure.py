@@ -57,7 +57,7 @@ class VllmSettings(_Part):
     memory: float
     """Share of the GPU's memory that vLLM may take."""
     attention: str | None = None
-    """Of the language model, as vLLM names it; None for the one that it chooses."""
+    """vLLM's name for the language model's attention; None for its own choice."""
 
 
 class VllmMolmo2:
