@@ -25,7 +25,7 @@ def tables(report: Annotated[Path, typer.Argument(help="Report, .json.")]) -> No
     try:
         read = AccuracyReport.model_validate_json(report.read_bytes())
     except (OSError, ValidationError) as error:
-        raise UserError(f"{report} is no report of `stts-export evaluate`: {error}") from None
+        raise UserError(f"{report} is not a report of `stts-export evaluate`: {error}") from None
     for heading, lines in (
         ("Figures", figures(read)),
         ("As many tokens, more frames", scaling(read)),

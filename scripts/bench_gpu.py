@@ -81,7 +81,7 @@ def tensorrt_graphs(
 @app.command()
 def run(
     folder: Folder,
-    out: Annotated[Path, typer.Option(help="Report, .json; a picture is written beside it.")],
+    out: Annotated[Path, typer.Option(help="Report, .json; a picture is written next to it.")],
     rounds: Rounds = 9,
 ) -> None:
     """Measures, and writes the report and a picture of it."""

@@ -102,7 +102,7 @@ def test_user_mistakes_give_one_line_and_exit_code_2(micro_bundle: Bundle, clip:
         ((tmp_path / "none", clip, *ask), "no such bundle"),
         ((bundle, empty, *ask), "is empty: 0 bytes"),
         ((bundle, clip, *ask, "--keep", "0.3"), "no variant with keep 0.3"),
-        ((bundle, clip, *ask, "--keep", "1.5"), "keep ratio must lie above 0 and at most at 1"),
+        ((bundle, clip, *ask, "--keep", "1.5"), "keep ratio must be above 0 and at most 1"),
         ((bundle, clip, *ask, "--frames", "7"), "no variant with keep 0.5, 7 frames"),
         ((bundle, clip, "--ask", "why " * 500), "the question takes"),
         ((bundle, clip, "--ask", " "), "the question is empty"),

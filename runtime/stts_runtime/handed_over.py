@@ -107,7 +107,7 @@ def why_a_link(folder: Path, name: str) -> str:
     """Why a file of a bundle may be a link, and what to do."""
     copied = f"copy it with its files: cp -rL {shlex.quote(shown(folder))} NEW_FOLDER"
     if "blobs" in (folder / name).readlink().parts:
-        return f"the folder lies in a hub's cache, which is made of links, and a bundle must not hold any; {copied}"
+        return f"the folder is in a hub's cache, which is made of links, and a bundle must not hold any; {copied}"
     return f"which a bundle must not hold, since it may lead anywhere; {copied}"
 
 
@@ -178,7 +178,7 @@ def other_weights(folder: Path) -> str:
     if any(name.startswith("pytorch_model") and name.endswith(".bin") for name in names):
         return "it holds pytorch_model.bin; write it as safetensors: save_pretrained(..., safe_serialization=True)"
     if any(name.endswith((".incomplete", ".part", ".aria2")) for name in names) or (folder / ".cache").is_dir():
-        return "its download may have been interrupted; run `hf download` again, which goes on where it stopped"
+        return "its download may have been interrupted; run `hf download` again, which continues where it stopped"
     return no_checkpoint(folder)
 
 

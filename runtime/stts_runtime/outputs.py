@@ -18,7 +18,7 @@ def check_output(path: Path, suffixes: Sequence[str], source: str | None, bundle
     if source is not None and _is_same(path, source):
         raise UserError(f"{path} would overwrite the source")
     if Path(os.path.realpath(bundle)) in Path(os.path.realpath(path)).parents:
-        raise UserError(f"{path} would lie inside the bundle")
+        raise UserError(f"{path} would be inside the bundle")
 
 
 def check_place(path: Path, suffixes: Sequence[str]) -> None:

@@ -24,7 +24,7 @@ _SHOWN = 240
 _WORDS = {
     errno.ENAMETOOLONG: "the name is too long",
     errno.ELOOP: "it is a link that leads back to itself",
-    errno.ENOTDIR: "what lies before the last / is a file and no folder",
+    errno.ENOTDIR: "what is before the last / is a file, not a folder",
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EROFS: "the file system is read-only",
@@ -105,7 +105,7 @@ def check_name(path: str | os.PathLike[str], error: type[UserError] = UserError)
 def look(
     path: str | os.PathLike[str], error: type[UserError] = UserError, missing: str = "no such file"
 ) -> os.stat_result:
-    """What is there, links followed. Raises `error`: with `missing` if nothing is, or with why it cannot be determined."""
+    """What is there, links followed. Raises `error` with `missing` if nothing is, or with why that is unknown."""
     check_name(path, error)
     try:
         return Path(path).stat()

@@ -130,7 +130,7 @@ class Results:
 
     def _refused(self, number: int) -> UserError:
         return UserError(
-            f"{self.path} is not a file of results: line {number} is no answer with its settings; name another file"
+            f"{self.path} is not a file of results: line {number} is not an answer with its settings; name another file"
         )
 
     @contextmanager
@@ -138,7 +138,7 @@ class Results:
         try:
             yield
         except OSError as error:
-            raise UserError(f"{unwritable(self.path, error)}; the same command goes on from there") from None
+            raise UserError(f"{unwritable(self.path, error)}; the same command continues from there") from None
 
 
 @contextmanager

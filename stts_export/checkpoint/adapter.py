@@ -79,7 +79,7 @@ def _of_pattern(patterns: dict[str, int] | dict[str, float], module: str, defaul
     try:
         return next((value for one, value in patterns.items() if re.match(rf"(.*\.)?({one})$", module)), default)
     except re.error as error:
-        raise CheckpointError(f"{CONFIG}: the pattern {error.pattern!r} is no regular expression: {error}") from None
+        raise CheckpointError(f"{CONFIG}: the pattern {error.pattern!r} is not a regular expression: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _low_rank(module: str, parts: dict[str, str], files: WeightSource, config: A
     down, up = (files.shape(parts[kind]) for kind in kinds)
     rank = config.rank(module)
     if not (len(down) == len(up) == 2 and down[0] == up[1] == rank):
-        raise CheckpointError(f"{module}: matrices of shape {list(down)} and {list(up)} are no LoRA of rank {rank}")
+        raise CheckpointError(f"{module}: matrices of shape {list(down)} and {list(up)} are not a LoRA of rank {rank}")
     magnitude = parts.get("magnitude_vector")
     if magnitude and math.prod(files.shape(magnitude)) != up[0]:
         raise CheckpointError(f"{module}: {list(files.shape(magnitude))} magnitudes for {up[0]} rows")

@@ -78,7 +78,7 @@ def _tokenizer_folder(folder: Path, given: Path | None) -> Path:
     if given is None:
         if not (folder / TOKENIZER).exists():
             raise CheckpointError(
-                f"{folder} holds no {TOKENIZER}: write the checkpoint with one beside it, "
+                f"{folder} holds no {TOKENIZER}: write the checkpoint with one next to it, "
                 "`stts-export import CHECKPOINT --out OUT --tokenizer FOLDER`; take that of the Molmo2 it was made from"
             )
         return folder

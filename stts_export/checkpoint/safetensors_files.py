@@ -97,5 +97,5 @@ def _shards(listed: dict[str, str], index: str) -> list[str]:
     shards = sorted(set(listed.values()))
     for shard in shards:
         if Path(shard).name != shard:
-            raise CheckpointError(f"{index} names the shard {shard!r}, which does not lie beside it")
+            raise CheckpointError(f"{index} names the shard {shard!r}, which is not next to it")
     return shards

@@ -167,7 +167,7 @@ def _show(made: QuantizationReport) -> None:
         )
     console.print(table)
     if not made.timed:
-        console.print("the processor does not compute in these formats: times are no measure of the engines")
+        console.print("the processor does not compute in these formats: times say nothing about the engines")
     for target, forms in made.written.items():
         held = ", ".join(f"{part} {form or 'as it was'}" for part, form in forms.items())
         console.print(f"target {target}: {held}")

@@ -214,7 +214,7 @@ def _taught(
             f"{request.folder}: take fewer --frames, and see what else runs there (nvidia-smi)"
         ) from None
     if not loop.reports:
-        raise UserError(f"{request.folder} holds no report; delete it to begin anew")
+        raise UserError(f"{request.folder} holds no report; delete it to start over")
     peak = torch.cuda.max_memory_allocated(ranks.device) if on_gpu else None
     last, estimate = loop.reports[-1], needs.of(at_once)
     tell(f"{last.step} steps in {last.seconds / 60:.1f} minutes")

@@ -131,7 +131,7 @@ class Evaluation:
     def _add(self, seen: ClipSeen) -> None:
         questions = self.exam.clip(seen.clip).some_questions(self.exam.questions)
         if [question.text for question in questions] != seen.questions:
-            raise UserError(f"clip {seen.clip} was asked other questions: the clips have changed since; start anew")
+            raise UserError(f"clip {seen.clip} was asked other questions: the clips have changed since; start over")
         self.asked += [Asked(question, seen.clip) for question in questions]
         for name, answers in self.answers.items():
             answers.add(seen.settings[name])

@@ -112,7 +112,7 @@ class Journal(Generic[C, S]):
             self.circumstances = type(now).model_validate_json(lines[0]) if text else now
             self.lines = [Line[seen].model_validate_json(line) for line in lines[1:]]  # type: ignore[valid-type]
         except (ValidationError, IndexError):
-            raise UserError(f"{path} is no journal of `stts-export evaluate`; name another file") from None
+            raise UserError(f"{path} is not a journal of `stts-export evaluate`; name another file") from None
         clips = [line.seen.clip for line in self.lines]
         if not self.circumstances.agrees_with(now) or len(set(clips)) < len(clips):
             raise UserError(f"{path} is of another evaluation: other weights, settings, questions, sets or versions")

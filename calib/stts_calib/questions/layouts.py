@@ -124,7 +124,7 @@ def _next_qa(row: Row, _: Path) -> OwnQuestion:
         return OwnQuestion(*about, (_text(row, "answer"), *([str(more)] if more else [])), (), kind)
     options, answer = tuple(_text(row, f"a{number}") for number in range(5)), _text(row, "answer")
     if answer not in ("0", "1", "2", "3", "4"):
-        raise UserError(f"the answer {answer!r} is no option; it should be a number from 0 to 4")
+        raise UserError(f"the answer {answer!r} is not an option; it should be a number from 0 to 4")
     return OwnQuestion(*about, (options[int(answer)],), options, kind)
 
 
@@ -188,7 +188,7 @@ def _by_letter(answer: str, options: Sequence[str]) -> str:
     at = LETTERS.find(answer.strip().strip("().")) if len(answer.strip().strip("().")) == 1 else -1
     if not 0 <= at < len(options):
         there = ", ".join(LETTERS[: len(options)])
-        raise UserError(f"the answer {answer!r} is no option; it should be one of {there}, or an option's own text")
+        raise UserError(f"the answer {answer!r} is not an option; it should be one of {there}, or an option's own text")
     return options[at]
 
 
@@ -202,5 +202,5 @@ def _part(row: Row) -> tuple[float, float] | None:
     assert start is not None
     assert end is not None
     if start >= end:
-        raise UserError(f"start should lie before end, got {start:g} and {end:g}")
+        raise UserError(f"start should be before end, got {start:g} and {end:g}")
     return float(start), float(end)

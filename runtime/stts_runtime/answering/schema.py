@@ -98,7 +98,7 @@ class Schemas:
             grammar: str = self._library.LLMatcher.grammar_from_json_schema(schema, overrides=_OPTIONS)
         except ValueError as error:
             # A number with hundreds of digits, say, which Python's JSON writes all the same.
-            raise UserError(f"{place} is no JSON that can be read: {one_line(str(error))}") from None
+            raise UserError(f"{place} is not valid JSON: {one_line(str(error))}") from None
         return grammar
 
     def _error(self, schema: dict[str, Any], place: str) -> str:

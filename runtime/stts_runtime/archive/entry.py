@@ -103,7 +103,7 @@ def _time(created: str) -> datetime:
         # Python 3.10 does not read Z.
         time = datetime.fromisoformat(created.replace("Z", "+00:00"))
     except ValueError:
-        raise ValueError("created is no time such as 2026-11-23T12:30:46.073+00:00") from None
+        raise ValueError("created is not a time such as 2026-11-23T12:30:46.073+00:00") from None
     if time.tzinfo is None or not _EPOCH <= time < _LATEST:
         raise ValueError("created should be a time after 1970 with its zone: 2026-11-23T12:30:46.073+00:00")
     return time

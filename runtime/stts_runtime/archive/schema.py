@@ -61,7 +61,8 @@ def connect_to_write(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA auto_vacuum = INCREMENTAL")
         if database.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
             raise ArchiveError(
-                f"{shown(path)} lies where SQLite can keep no log of changes; name a place on a local disk"
+                f"{shown(path)} is on a file system where SQLite cannot keep a log of changes; name a place on a "
+                "local disk"
             )
         for setting in ("synchronous = FULL", f"journal_size_limit = {1000 * PAGE_BYTES}"):
             database.execute(f"PRAGMA {setting}")
@@ -109,8 +110,8 @@ def _opened_to_read(path: Path) -> sqlite3.Connection:
         log = path.with_name(f"{path.name}-wal")
         if log.exists() and log.stat().st_size:
             raise ArchiveError(
-                f"{shown(path)} cannot be read by this user: whoever reads it while it is written needs to write "
-                f"{path.name}-shm; ask as the user that writes it"
+                f"{shown(path)} cannot be read by this user: reading it while it is being written needs write access "
+                f"to {path.name}-shm; run this as the user that writes it"
             ) from None
         # It has no writer, and no log can be created for it in a folder that is read-only for us.
         return sqlite3.connect(f"{address}&immutable=1", uri=True, isolation_level=None)

@@ -88,7 +88,7 @@ class ArchiveWriter:
             raise UserError(f"{shown(self._path)} cannot be used as an archive: {error}") from None
         except sqlite3.DatabaseError:
             if not self._owner.is_known:
-                raise UserError(f"{shown(self._path)} is no archive of records; name another file") from None
+                raise UserError(f"{shown(self._path)} is not an archive of records; name another file") from None
         self._begin_anew()
 
     def _whole(self, work: Callable[[], Result]) -> Result:

@@ -48,7 +48,7 @@ class Bundle:
         if not is_there(folder, BundleError):
             raise BundleError(f"no such bundle: {shown(folder)}{instead_of_bundle(folder)}")
         if stat.S_ISREG(look(folder, BundleError, "no such bundle").st_mode):
-            what = packed(folder) or "give the folder that it lies in"
+            what = packed(folder) or "give the folder that it is in"
             raise BundleError(f"{shown(folder)} is a file, and a bundle is a folder: {what}")
         check_folder(folder, BundleError, "a bundle, which is a folder")
         if not is_there(folder / MANIFEST, BundleError):

@@ -62,7 +62,7 @@ def read_layout(path: Path) -> tuple[dict[str, Placed], int]:
         layout = {name: _placed(name, entry, size - data) for name, entry in header.items() if name != "__metadata__"}
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError, RecursionError, struct.error) as error:
         said = shortened(visible(str(error)), _LONGEST_REASON)
-        raise BundleError(f"{path} is damaged: it is no safetensors file ({said})") from None
+        raise BundleError(f"{path} is damaged: it is not a safetensors file ({said})") from None
     return layout, data
 
 

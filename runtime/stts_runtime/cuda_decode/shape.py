@@ -59,7 +59,7 @@ class DecoderShape:
             )
         for name, columns in (("width", self.width), ("mlp width", self.mlp_width)):
             if columns % COLUMN_STEP:
-                return f"the {name} {columns} is no multiple of {COLUMN_STEP}"
+                return f"the {name} {columns} is not a multiple of {COLUMN_STEP}"
         return None
 
 

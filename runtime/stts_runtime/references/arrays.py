@@ -103,11 +103,11 @@ class ArrayFile:
             with zipfile.ZipFile(self.path) as members:
                 yield members
         except KeyError as error:
-            raise BundleError(f"{self.path} is no reference, or a damaged one: {error.args[0]}") from None
+            raise BundleError(f"{self.path} is not a reference, or is damaged: {error.args[0]}") from None
         except OSError as error:
             raise BundleError(f"{self.path} cannot be read: {error.strerror or error}") from None
         except _FOREIGN as error:
-            raise BundleError(f"{self.path} is no reference, or a damaged one: {error}") from None
+            raise BundleError(f"{self.path} is not a reference, or is damaged: {error}") from None
 
 
 def _header(member: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:

@@ -207,4 +207,4 @@ def _about(file: ArrayFile) -> About:
     try:
         return About.model_validate_json(content)
     except ValidationError as error:
-        raise BundleError(f"{file.path} is no reference, or a damaged one: {first_problem(error)}") from None
+        raise BundleError(f"{file.path} is not a reference, or is damaged: {first_problem(error)}") from None

@@ -51,7 +51,7 @@ _ANSWERS = {
     "DemuxerNotFoundError": Refused("FFmpeg was built without this kind of stream"),
     "ProtocolNotFoundError": Refused("FFmpeg was built without this protocol"),
     "EOFError": Ended("the other side ended the stream"),
-    "InvalidDataError": Lost("what came is no video that FFmpeg knows"),
+    "InvalidDataError": Lost("what arrived is not a video that FFmpeg knows"),
 }
 _SYSTEM = {
     errno.ECONNREFUSED: Lost("nothing listens there (connection refused)"),

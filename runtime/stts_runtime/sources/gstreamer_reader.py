@@ -213,5 +213,5 @@ class GStreamerReader:
     def _take_header(self, line: bytes) -> None:
         size = _SIZE.match(line)
         if size is None:
-            raise Lost("the pipeline sent something that is no picture")
+            raise Lost("the pipeline sent something that is not a picture")
         self._width, self._height = int(size[1]), int(size[2])

@@ -205,7 +205,7 @@ def test_a_bundle_that_cannot_be_written_is_the_users_to_put_right(bundle: Bundl
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"graph_sha256": "1" * 64}, "the bundle was built anew since"),
+        ({"graph_sha256": "1" * 64}, "the bundle has been rebuilt since"),
         ({"precision": "bf16"}, "computes in bf16"),
         ({"version": "1.5.0.1"}, "was compiled with tensorrt-rtx 1.5.0.1 and"),
         ({"platform": "linux-aarch64"}, "was compiled on linux-aarch64"),
