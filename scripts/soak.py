@@ -238,7 +238,7 @@ def _command() -> list[str]:
 def line(samples: list[tuple[float, float]], minutes_in_all: float) -> dict[str, Any]:
     """A line through the medians of each minute after the settling, with the slope's 95 % interval, by the hour.
 
-    It grows if the interval lies above zero.
+    It grows if the interval is above zero.
     """
     minutes, medians = by_minute(samples, minutes_in_all)
     slope, start = np.polyfit(minutes, medians, 1)

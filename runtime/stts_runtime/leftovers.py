@@ -50,5 +50,5 @@ def is_leftover(name: str) -> bool:
 
 
 def own_files(folder: Path) -> list[Path]:
-    """What lies in a folder but leftovers, by name. Raises `OSError`."""
+    """What is in a folder but leftovers, by name. Raises `OSError`."""
     return sorted(path for path in folder.iterdir() if not is_leftover(path.name))

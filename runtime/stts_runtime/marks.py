@@ -19,7 +19,7 @@ _COLOURS = (
     (110, 150, 255),
     (255, 255, 120),
 )
-"""BGR, all light: each circle lies on a wider dark one, so that one of the two shows on any ground."""
+"""BGR, all light: each circle is on a wider dark one, so that one of the two shows on any ground."""
 _DARK = (16, 16, 16)
 _FONT, _LETTERS = cv2.FONT_HERSHEY_SIMPLEX, 0.42
 _RADIUS = 0.05
@@ -44,7 +44,7 @@ class _Box(NamedTuple):
 def marked(image: NDArray[np.uint8], points: Sequence[PointRecord], frame: int) -> NDArray[np.uint8]:
     """A copy of a BGR picture (H, W, 3) of the frame `frame` with its points, and the ways of tracks up to there.
 
-    A name for which there is no room that covers nothing else is left out.
+    A name without a room that covers nothing else is left out.
     """
     here = [point for point in points if point.frame == frame]
     drawn = image.copy()

@@ -115,7 +115,7 @@ class AlertRecord(RecordPart):
     change: Literal["raised", "cleared"] | None
     """What this answer did to it."""
     number: int
-    """Counts the alarms of this question from 1, without gaps, and anew after a restart; the end of an alarm has its
+    """Counts the alarms of this question from 1, without gaps, and again after a restart; the end of an alarm has its
     number. 0: none yet."""
     probability: float
     """Probability of the choice that the rule names."""

@@ -59,7 +59,7 @@ class Plan:
     prompt: Prompt
     context: int
     positions: int
-    """Rotary positions lie below this: a pruned prompt can skip some, so that there are more of them than slots."""
+    """Rotary positions are below this: a pruned prompt can skip some, so that there are more of them than slots."""
     default_keep: float
     command: str
     """What rebuilds the bundle, with the names of folders and not their paths: a bundle travels."""

@@ -71,7 +71,7 @@ def files_with_weights(folder: Path) -> list[str]:
 
 
 class _Reader(FileSystemReader):
-    """torch's reader, but for the pickle: it would run whatever the file says, and read it anew for every weight."""
+    """torch's reader, but for the pickle: it would run whatever the file says, and read it again for every weight."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

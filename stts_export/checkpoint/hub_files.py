@@ -53,7 +53,7 @@ class Repository:
         return self._first(TORCH_FILE, _SHARDS_METADATA)
 
     def _first(self, *names: str) -> list[str]:
-        """As where they lie in a folder: the first of two that are both there is read."""
+        """As where they are in a folder: the first of two that are both there is read."""
         for name in names:
             if name in self.names:
                 return [name] if name in (INDEX, _SHARDS_METADATA) else []

@@ -1,7 +1,7 @@
 """The layouts that checkpoints come in: what describes the model, and which files hold its weights.
 
 `huggingface`: config.json, safetensors, tokenizer and processor settings. `training`: config.yaml with model.pt, or
-with model_and_optim/; a tokenizer does not lie next to it.
+with model_and_optim/; a tokenizer is not next to it.
 """
 
 from __future__ import annotations

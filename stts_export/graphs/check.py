@@ -39,7 +39,7 @@ def check_onnx(path: Path) -> None:
 def check_incremental(
     path: Path, weights: Path, expected: Expectation, budget: IncrementalBudget, precision: Precision, batch: int = 1
 ) -> float:
-    """As `check_vision`, and compares what goes on to the next frame too; of the first `batch` frames of those that
+    """As `check_vision`, and compares what is passed to the next frame, too; of the first `batch` frames of those that
     are expected.
     """
     frames = len(expected.inputs["frames"])

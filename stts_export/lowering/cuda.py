@@ -63,7 +63,7 @@ def packed(q: Value, k: Value, v: Value, frame: Value, frames: int, groups: int,
     before = op.Less(op.Unsqueeze(frame, [0]), op.Unsqueeze(numbers, [1]))
     groups_before = op.ReduceSum(op.Cast(before, to=ir.DataType.INT32), [1], keepdims=0)
     starts = op.Mul(groups_before, op.Cast(op.Constant(value_int=patches), to=ir.DataType.INT32))
-    # Zeros, made of a number that is one: as a constant they would lie in the file once a layer.
+    # Zeros, made of a number that is one: as a constant they would be in the file once a layer.
     offsets = op.Expand(op.Slice(starts, [0], [1]), [frames, groups * patches])
 
     def attend(q: Value, k: Value, v: Value) -> Value:
@@ -181,7 +181,7 @@ def _for_every_query_head(x: Value, heads: int, kv_heads: int, width: int) -> Va
 
 
 def _in_fp16(attend: Callable[..., Value], *operands: Value) -> Value:
-    """These kernels know no bf16; queries, keys and values lie after norms and well within fp16, which has more
+    """These kernels know no bf16; queries, keys and values are after norms and well within fp16, which has more
     digits.
     """
     if operands[0].dtype != ir.DataType.BFLOAT16:

@@ -85,7 +85,7 @@ def merged(op: Opset, x: Value) -> Value:
 
 
 def seen_prefix(op: Opset, k: Value, lengths: Value) -> Value:
-    """(B, 1, 1, S) bool: which of each row's keys (B, S, C) lie before its length."""
+    """(B, 1, 1, S) bool: which of each row's keys (B, S, C) are before its length."""
     slots = op.Range(0, *constant(k, 1), 1)
     seen = op.Less(op.Unsqueeze(slots, [0]), op.Unsqueeze(lengths, [1]))
     return op.Unsqueeze(seen, [1, 2])

@@ -214,7 +214,7 @@ cache_merge = define("cache_merge(Tensor cache, Tensor new, Tensor row, Tensor i
 
 # All of a decoder layer's attention but its projections, for engines that have it in one: queries and keys (L, C) are
 # normed, as many channels at once as the norm is wide, and turned by their positions' rows of the tables (positions,
-# head width / 2); keys and values are written into the caches, by head, so that the last token lies in slot last[0]
+# head width / 2); keys and values are written into the caches, by head, so that the last token is in slot last[0]
 # (int32); and each token sees all slots up to its own. Gives (L, C) and the caches. With caches of several rows, tokens
 # are as many for each, one row after the other, and `last` has one for each.
 causal_attention = define(

@@ -33,7 +33,7 @@ def refilled_frames(count_T: Tensor, groups: int) -> list[int]:
 
 
 def with_refill(kept_K: Tensor, frames: int, groups: int) -> Tensor:
-    """Clip-wide numbers of all groups that go on after the cut: the kept ones and those given back, ascending."""
+    """Clip-wide numbers of all groups that continue after the cut: the kept ones and those given back, ascending."""
     kept = torch.zeros(frames * groups, dtype=torch.bool, device=kept_K.device).index_fill(0, kept_K, value=True)
     by_frame = kept.unflatten(0, (frames, groups))
     by_frame[refilled_frames(by_frame.sum(dim=1), groups)] = True

@@ -274,7 +274,7 @@ class Vision(nn.Module):
         return outputs, x
 
     def _kept_rows(self, hidden: Hidden, layer: int, budget: TokenBudget) -> Tensor:
-        """A feature layer that lies before the cut still holds every patch."""
+        """A feature layer that is before the cut still holds every patch."""
         rows = hidden.by_layer[layer]
         scorer = self.config.scorer
         if hidden.kept_BK is None or scorer is None or layer > scorer.prune_at + 1:

@@ -61,7 +61,7 @@ class Problem(NamedTuple):
 
 
 def find_footage(folder: Path, least: int, max_fps: float, size: int) -> Iterator[Footage | Problem]:
-    """What lies in the folder and its subfolders, in the order of names, each usable or a problem.
+    """What is in the folder and its subfolders, in the order of names, each usable or a problem.
 
     `least` frames are needed for a window. Raises `UserError` if the folder holds nothing of either kind.
     """

@@ -83,7 +83,7 @@ class Prompts:
 
 
 def _asked(rows: list[list[Tensor]], first_positions: list[int]) -> Asked:
-    """`rows` has the questions of each clip, and `first_positions` where text goes on after its video."""
+    """`rows` has the questions of each clip, and `first_positions` where text continues after its video."""
     room = torch.zeros(ANSWER - 1, dtype=torch.long)
     with_room = [[torch.cat((question, room)) for question in row] for row in rows]
     segments = [

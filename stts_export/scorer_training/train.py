@@ -56,7 +56,7 @@ class Taught:
 def train_scorer(request: ScorerRequest, tell: TellStep = tell_nobody) -> Taught:
     """Trains a scorer on the frozen checkpoint and writes it with the scorer in it.
 
-    A run that was stopped goes on from what was saved next to `out`. Raises `UserError` for what the caller can put
+    A run that was stopped continues from what was saved next to `out`. Raises `UserError` for what the caller can put
     right, before any weight is read where that is possible. Started by torchrun, each process calls this, and the first
     one tells and writes.
     """

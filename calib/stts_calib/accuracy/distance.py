@@ -36,7 +36,7 @@ class Distances(BaseModel):
     pointed: int
     """Answers that are one point in the last frame."""
     inside: int
-    """Those that lie within the thing."""
+    """Those that are within the thing."""
     median: float | None
     """Median distance of the answers that point; the next likewise."""
     ninety_percent: float | None

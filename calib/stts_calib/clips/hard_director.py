@@ -210,7 +210,7 @@ class HardDirector(Director):
             return replace(scene, rain=int(rng.integers(40, 130)))
         if condition is Condition.pan:
             pan = float(rng.choice((-1, 1)) * rng.uniform(0.25, 0.7))
-            # What lies on the ground would leave the places that the questions know.
+            # What is on the ground would leave the places that the questions know.
             return replace(scene, camera=Camera(pan=pan), line=None, bag=None, parked=None)
         return scene
 

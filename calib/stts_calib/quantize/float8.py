@@ -2,7 +2,7 @@
 
 For Ada, Hopper and Blackwell, through TensorRT. Weights have one scale an output channel, activations one in all; the
 largest value becomes the largest of the format, as NVIDIA's tools have it. ONNX Runtime's quantizer takes scales from
-the standard deviation instead, which cuts off what lies beyond four and a half of them, so the nodes are written here.
+the standard deviation instead, which cuts off what is beyond four and a half of them, so the nodes are written here.
 """
 
 from __future__ import annotations

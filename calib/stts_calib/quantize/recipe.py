@@ -72,7 +72,7 @@ class Recipe:
         return wanted if wanted in _formats_of(kind, lowering, graph) else None
 
     def apply(self, kind: str, model: ModelProto) -> ModelProto:
-        """The graph of a part of this kind, quantized, if its weights lie in it; `model` is used up."""
+        """The graph of a part of this kind, quantized, if its weights are in it; `model` is used up."""
         if kind == VISION and self.vision is not None:
             return self.vision.apply(model)
         if kind == VISION or self.language is None:

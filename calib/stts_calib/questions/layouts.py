@@ -100,7 +100,7 @@ def _mlvu(row: Row, path: Path) -> OwnQuestion:
         return OwnQuestion(*about, (_by_letter(_text(row, "answer"), options),), options, _text(row, "task_type"))
     _check_no_options(row, "MLVU's candidates")
     options = _texts(row, "candidates") if row.fields.get("candidates") is not None else ()
-    # Videos of different tasks have the same names, and lie in folders that are called as the files are: 1_plotQA.
+    # Videos of different tasks have the same names, and are in folders that are called as the files are: 1_plotQA.
     folder = f"{path.stem}/" if _NUMBERED_TASK.match(path.stem) else ""
     about = row.place, folder + _text(row, "video"), _text(row, "question")
     return OwnQuestion(*about, (_text(row, "answer"),), options, _text(row, "question_type"))

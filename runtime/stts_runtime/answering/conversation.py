@@ -207,7 +207,7 @@ class Conversation:
 
     @contextmanager
     def _behind(self, calls: Sequence[Call]) -> Iterator[int]:
-        """How many of the calls need not be made. What fails on the way leaves nothing to go on from."""
+        """How many of the calls need not be made. What fails on the way leaves nothing to continue from."""
         held, self._held = self._held, ()
         yield reusable(held, calls)
         self._held = calls

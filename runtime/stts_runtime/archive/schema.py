@@ -1,7 +1,7 @@
 """The tables of an archive, and how it is opened.
 
 A record's number is its time in milliseconds since 1970, times 16, or the next one that is free: in order of number is
-in order of time. Its JSON lies in `records`. Its words lie in an index that is only ever added to, in chapters of
+in order of time. Its JSON is in `records`. Its words are in an index that is only ever added to, in chapters of
 ranges of numbers: a chapter goes as a whole when its last record is gone, which keeps FTS5 from growing by deletions.
 """
 

@@ -1,6 +1,6 @@
 """What the build and every engine agree on, by name: engines, lowerings, parts, tensors and joined weights.
 
-These words stand in bundles, so they change with the schema alone. How weights lie in their file is in
+These words stand in bundles, so they change with the schema alone. How weights are in their file is in
 `weight_layout.py`, which has the reader and the writer.
 """
 

@@ -160,7 +160,7 @@ class Live(_Record):
     frames: Small
     """Frames of the longest window that the language model was built for."""
     key_every: Small
-    """Two key frames lie at least this many frames apart, or such a window does not fit the language model."""
+    """Two key frames are at least this many frames apart, or such a window does not fit the language model."""
     pooled_width: Count
     """Width of the features that a frame passes to the next: (groups, width)."""
     pooled_precision: Literal["fp32", "fp16"] = "fp32"

@@ -51,7 +51,7 @@ class Node:
 class OnnxFile:
     nodes: tuple[Node, ...]
     constants: dict[str, NDArray[Any]]
-    """Initializers whose values lie in the file itself; bfloat16 as float32."""
+    """Initializers whose values are in the file itself; bfloat16 as float32."""
 
 
 def read_onnx(path: Path) -> OnnxFile:

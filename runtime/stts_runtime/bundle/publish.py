@@ -75,7 +75,7 @@ def check_free(out: Path, replaceable: Replaceable | None = None) -> None:
 
 
 def check_apart(out: Path, source: Path) -> None:
-    """Raises `UserError` if one lies in the other: what is written may replace nothing that is read."""
+    """Raises `UserError` if one is in the other: what is written may replace nothing that is read."""
     there, here = Path(os.path.realpath(out)), Path(os.path.realpath(source))
     if there == here or there in here.parents or here in there.parents:
         raise UserError(f"--out {out} and {source} must not contain each other")

@@ -1,4 +1,4 @@
-"""Where weights lie in a safetensors file, so that engines can use them where they lie.
+"""Where weights are in a safetensors file, so that engines can use them where they lie.
 
 Source of the format: safetensors (header length, JSON header, plain little-endian tensors).
 """

@@ -21,7 +21,7 @@ from stts_runtime.device import hide_other_gpus
 from stts_runtime.errors import EngineError, UserError
 
 _MESSAGES: TypeAdapter[Progress | Done | Failed] = TypeAdapter(Message)
-# Not `python -m`, which would look for modules in the current directory first: whatever lies there must not run.
+# Not `python -m`, which would look for modules in the current directory first: whatever is there must not run.
 _START = "import sys; sys.path[:] = sys.argv[1:]; from stts_runtime.compile.worker import main; main()"
 _LAST_WORDS = 400
 _PATIENCE_SECONDS = 0.5

@@ -13,7 +13,7 @@ from stts_runtime.cuda_decode.variants import ProductName, Tiling, WeightKind
 
 _TILE, _SEQUENCES = 16, 8
 _WIDEST_STEP, _APART = 128, 32
-"""As in product.cuh: columns that activations are filled up to, and what lies between two sequences."""
+"""As in product.cuh: columns that activations are filled up to, and what is between two sequences."""
 
 
 _CHUNK = 16
@@ -149,7 +149,7 @@ class LayerKernels:
     def enqueue(
         self, stream: int, batch: int, layer: LayerWeights, caches: Caches, slots: int, work: Workspace
     ) -> None:
-        """`slots`: of a cache. The sequences' own numbers lie in the workspace."""
+        """`slots`: of a cache. The sequences' own numbers are in the workspace."""
         for name in ORDER:
             self.enqueue_one(name, stream, batch, layer, caches, slots, work)
 

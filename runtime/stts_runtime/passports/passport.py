@@ -1,7 +1,7 @@
 """The passport of a compiled engine: everything that decides whether it may be loaded, and how to make it again.
 
 An engine is tied to the version of TensorRT, the GPU's architecture and the graph that it was compiled from, and says
-nothing of it itself: loaded elsewhere it fails late, or crashes. So all that lies next to it, in JSON.
+nothing of it itself: loaded elsewhere it fails late, or crashes. So all that is next to it, in JSON.
 """
 
 from __future__ import annotations

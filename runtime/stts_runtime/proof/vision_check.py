@@ -45,7 +45,7 @@ class VisionCheck:
 
     def _window(self, budget: TokenBudget) -> Iterator[Finding]:
         case, chooses = self.case, budget.keep < 1 and budget.scope != "given"
-        # Kept for as long as this: what it gave lies in its memory.
+        # Kept for as long as this: what it gave is in its memory.
         self._loaded = engine = self._engine.vision(self.variant)
         for _ in range(self._engine.runs):
             self.output = engine.run(case.frames, case.kept if budget.scope == "given" else None)

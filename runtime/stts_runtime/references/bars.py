@@ -46,7 +46,7 @@ ROUNDING: dict[Precision, Bar] = {
     "bf16": Bar(features=5e-2, logits=5e-2, overlap=0.97, cut_margin=1e-2, crowds=True),
 }
 """What rounding explains on any weights and frames, on any processor: beyond it a graph or an engine is wrong. Where
-nearly everything moves, as in a proof's made-up frames, every score may be almost 1 and hundreds lie at the cut."""
+nearly everything moves, as in a proof's made-up frames, every score may be almost 1 and hundreds are at the cut."""
 
 QUANTIZED = Bar(features=0.25, logits=0.5, overlap=0.9, cut_margin=0.1)
 """For products or weights in 8 or 4 bits. How good those are is what their own report says (docs/quantization.md); a

@@ -54,5 +54,5 @@ class Geometry:
         }
 
     def positions(self, context: int) -> int:
-        """All rotary positions lie below: a pruned prompt can skip as many as there are groups."""
+        """All rotary positions are below: a pruned prompt can skip as many as there are groups."""
         return context + max(budget.visual_tokens for budget in self.windows.values())

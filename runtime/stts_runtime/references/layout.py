@@ -80,7 +80,7 @@ def _language(name: str, spoken: Spoken, about: About, geometry: Geometry) -> _S
     start, specs = f"language.{name}", {}
     for part, length in (("prefix", spoken.prefix), ("asked", spoken.asked)):
         specs[f"{start}.{part}_ids"] = specs[f"{start}.{part}_positions"] = _spec(np.int64, length)
-    # Where the text goes on after either.
+    # Where the text continues after either.
     specs[f"{start}.next_positions"] = _spec(np.int64, 2)
     specs[f"{start}.answer_ids"] = _spec(np.int64, spoken.answer)
     specs[f"{start}.gaps"] = _spec(np.float32, spoken.answer)

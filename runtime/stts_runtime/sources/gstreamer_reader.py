@@ -1,6 +1,6 @@
 """GStreamer pipelines in a `gst-launch-1.0` child: OpenCV's and FFmpeg's wheels hold no GStreamer.
 
-The child sends YUV4MPEG2, whose header says the size, anew after each change. A pipeline is an argument of the child,
+The child sends YUV4MPEG2, whose header says the size, again after each change. A pipeline is an argument of the child,
 which other users of the machine can read with `ps`: for a URL with a password use rtsp:// and not gst:rtspsrc.
 """
 

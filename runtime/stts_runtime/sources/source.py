@@ -96,7 +96,7 @@ class Source(Protocol):
     name: str
     """As the user wrote it, without credentials."""
     live: bool
-    """Whether time goes on without us: then `take` returns the newest frame and drops the others."""
+    """Whether time continues without us: then `take` returns the newest frame and drops the others."""
 
     @property
     def status(self) -> Status: ...

@@ -53,7 +53,7 @@ class PyAVReader:
         self._container: InputContainer | None = None
         self._packets: Iterator[av.Packet[av.VideoStream]] = iter(())
         self._decoded: deque[Picture] = deque()
-        # False from a loss to the next key frame: what lies between refers to what is not there.
+        # False from a loss to the next key frame: what is between refers to what is not there.
         self._whole = False
         self._had_key = False
 

@@ -148,7 +148,7 @@ class Along:
 
 
 def logits_along(theirs: CudaLanguage, ours: CudaLanguage, token: int, place: int, tokens: int) -> Along:
-    """After a prompt that both have run, and ONNX Runtime's token after it: both go on with what that chooses."""
+    """After a prompt that both have run, and ONNX Runtime's token after it: both continue with what that chooses."""
     text: list[int] = []
     wanted, got = [], []
     for slot in range(place, min(place + tokens, theirs.context)):

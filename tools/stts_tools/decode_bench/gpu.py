@@ -64,7 +64,7 @@ class Gpu:
         return values
 
     def fill(self, address: int, size: int, template: int, template_size: int) -> None:
-        """Repeats what lies at `template`."""
+        """Repeats what is at `template`."""
         for offset in range(0, size, template_size):
             self.copy(address + offset, template, min(template_size, size - offset))
         self.synchronize()
