@@ -59,7 +59,7 @@ packed_multi_head_attention = _operator(
     required=3,
 )
 
-# Causal attention over caches (1, kv heads, slots, head width) that it writes, in place where they are bound so. The
+# Causal attention over caches (1, kv heads, slots, head_dim) that it writes, in place where they are bound so. The
 # query may hold keys and values too, (1, L, channels of all three); with norms and tables it norms and turns them.
 group_query_attention = _operator(
     "GroupQueryAttention",

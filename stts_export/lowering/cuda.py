@@ -20,7 +20,7 @@ from stts_export.modules import operators
 from stts_export.modules.packing import packed_attention
 
 _BIAS_CHANNELS = 8
-"""Added to every head for the bias: kernels want head widths in steps of 8."""
+"""Added to every head for the bias: kernels want values of head_dim in steps of 8."""
 _ROTARY_STEP = 16
 """GroupQueryAttention normalises and rotates by itself if head_dim is a multiple of this."""
 
@@ -128,7 +128,7 @@ def causal_attention(
 def _turned(
     x: Value, norm: Value, eps: float, cos: Value, sin: Value, positions: Value, heads: int, axis: list[int]
 ) -> Value:
-    """Rows (L, C) normed and turned, apart from the operator, which has conditions: with another `axis` of size 1."""
+    """Rows (L, C) normalised and rotated outside the operator, which has conditions: with another `axis` of size 1."""
     (channels,), (width,) = constant(x, 1), constant(norm, 0)
     normed = op.RMSNormalization(op.Reshape(x, [0, channels // width, width]), norm, epsilon=eps)
     rows = [op.Unsqueeze(op.Gather(table, positions, axis=0), axis) for table in (cos, sin)]

@@ -203,7 +203,7 @@ class TextConfig:
     norm_after: bool = False
     """Norms come after attention and MLP, not before."""
     norm_whole_projection: bool = False
-    """Queries and keys are normed over all heads at once, not every head by itself."""
+    """Queries and keys are normalised over all heads at once, not every head by itself."""
     two_way_images: bool = True
     """Image tokens attend to each other in both directions during prefill."""
 
