@@ -226,7 +226,7 @@ def test_build_refuses_in_one_line(micro_checkpoint: Path, tmp_path: Path) -> No
     cases = [
         ((tmp_path / "none",), "no such folder"),
         ((empty,), "is not a checkpoint: it holds neither config.json nor config.yaml"),
-        ((micro_checkpoint, "--keep", "0"), "keep ratio must lie above 0"),
+        ((micro_checkpoint, "--keep", "0"), "keep ratio must be above 0"),
         ((micro_checkpoint, "--frames", "4", "--keep", "0.2"), "lowest keep is 1/4"),
     ]
     for words, message in cases:

@@ -41,9 +41,16 @@ def test_every_option_is_a_sentence_and_every_default_is_in_one_style(program: s
     for parameter in (*command.get_params(context), *command.get_params(context)):
         assert re.fullmatch(r"[^ ].*[.\])]", parameter.help), parameter.name
         assert parameter.help.count("Default: ") <= 1, parameter.name
-    text = CliRunner().invoke(PROGRAMS[program], [name, "-h"], env={"COLUMNS": "200"}).output
+    text = CliRunner().invoke(PROGRAMS[program], [name, "--help"], env={"COLUMNS": "200"}).output
     assert "<bool>" not in text
     assert "[default" not in text
+
+
+def test_help_is_asked_for_by_its_first_letter_too() -> None:
+    assert (
+        CliRunner().invoke(export_app, ["build", "-h"]).output
+        == CliRunner().invoke(export_app, ["build", "--help"]).output
+    )
 
 
 def test_a_default_is_shown_whether_it_is_a_value_or_described() -> None:

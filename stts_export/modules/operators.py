@@ -215,8 +215,8 @@ cache_merge = define("cache_merge(Tensor cache, Tensor new, Tensor row, Tensor i
 # All of a decoder layer's attention but its projections, for engines that have it in one: queries and keys (L, C) are
 # normalised, as many channels at once as the norm is wide, and rotated by the rows of their positions in the tables
 # (positions, head_dim / 2); keys and values are written into the caches, by head, so that the last token is in slot
-# last[0] (int32); and each token sees all slots up to its own. Gives (L, C) and the caches. With caches of several rows, tokens
-# are as many for each, one row after the other, and `last` has one for each.
+# last[0] (int32); and each token sees all slots up to its own. Gives (L, C) and the caches. With caches of several
+# rows, tokens are as many for each, one row after the other, and `last` has one for each.
 causal_attention = define(
     "causal_attention(Tensor q, Tensor k, Tensor v, Tensor q_norm, Tensor k_norm, float eps, Tensor cos, Tensor sin, "
     "Tensor positions, Tensor keys, Tensor values, Tensor last, int heads, int kv_heads) -> (Tensor, Tensor, Tensor)",

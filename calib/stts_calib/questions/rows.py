@@ -55,7 +55,7 @@ def _json(path: Path) -> Iterator[Row | LeftOut]:
     except json.JSONDecodeError as error:
         raise UserError(f"{shown(path)} is not valid JSON at line {error.lineno}: {error.msg}") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{shown(path)} is no JSON: {_why_no_json(error)}") from None
+        raise UserError(f"{shown(path)} is not valid JSON: {_why_no_json(error)}") from None
     if isinstance(content, dict):
         content = list(_flattened(content))
     if not isinstance(content, list):

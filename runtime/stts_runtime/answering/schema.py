@@ -239,7 +239,7 @@ def _text(given: dict[str, Any], place: str) -> str:
     except UnicodeEncodeError:
         raise UserError(f"{place} holds half of a surrogate pair, which is no character") from None
     except (TypeError, ValueError) as error:
-        raise UserError(f"{place} is no JSON: {error}") from None
+        raise UserError(f"{place} is not valid JSON: {error}") from None
     if len(text) > _MOST_CHARACTERS:
         raise UserError(f"{place} is too large: it has {len(text):,} characters, and may have {_MOST_CHARACTERS:,}")
     return text

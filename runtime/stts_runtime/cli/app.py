@@ -59,7 +59,9 @@ add_command(
     search_command,
     _CAMERAS,
     "stts-runtime search 'white van' --since yesterday --stream gate --db seen.db",
+    # Words to leave out begin with a dash, so there is no -h: -white would ask for help.
     ignore_unknown_options=True,
+    help_option_names=["--help"],
 )
 add_command(app, "bench", bench_command, _BUNDLES, "stts-runtime bench BUNDLE clip.mp4 --within-ms 500")
 add_command(app, "inspect", inspect_command, _BUNDLES, "stts-runtime inspect BUNDLE")

@@ -229,7 +229,7 @@ def test_a_journal_of_something_else_is_refused(controls: Bundle, tmp_path: Path
     notes = tmp_path / "notes.jsonl"
     for text in ('{"to do": "everything"}\n', "everything"):
         notes.write_text(text)
-        with pytest.raises(UserError, match="is no journal"):
+        with pytest.raises(UserError, match="is not a journal"):
             evaluated(controls, clips=2, journal=notes)
         assert notes.read_text() == text
 

@@ -111,8 +111,8 @@ GOOD = {"video": "v.mp4", "question": "What?", "answer": "red"}
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("{", r"it is no JSON \(.*\); it should be an object in one line"),
-        ("[" * 100_000, "it is no JSON"),
+        ("{", r"it is not valid JSON \(.*\); it should be an object in one line"),
+        ("[" * 100_000, "it is not valid JSON"),
         ("5", "it is int and should be an object with video, question and answer"),
         ({**GOOD, "answer": ""}, "the answer is empty; it should be a text"),
         ({**GOOD, "answer": " ", "options": ["red", "blue"]}, "should be a text, one of 'red', 'blue'"),
@@ -151,10 +151,10 @@ def test_a_wrong_line_is_named_with_what_it_should_be_and_the_others_are_read(
     [
         ("own.txt", "", "should end in .jsonl, .json, .csv or .parquet"),
         ("own.jsonl", "", "holds no questions"),
-        ("own.jsonl", "{\n{\n", "no question of .* can be asked; line 1: it is no JSON"),
+        ("own.jsonl", "{\n{\n", "no question of .* can be asked; line 1: it is not valid JSON"),
         ("own.jsonl", {"clip": 1}, "has the fields clip; a question should have video, question and answer"),
         ("own.json", "[", "is not valid JSON at line 1"),
-        ("own.json", "[" + "1" * 5000 + "]", "is no JSON: a number has too many digits"),
+        ("own.json", "[" + "1" * 5000 + "]", "is not valid JSON: a number has too many digits"),
         ("own.json", "5", "should hold an array of questions"),
         ("own.parquet", "PAR1", "pyarrow|is no parquet file"),
     ],

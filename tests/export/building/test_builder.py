@@ -100,7 +100,7 @@ def test_a_plain_molmo2_builds_at_keep_1_only(plain_checkpoint: Path, tmp_path: 
     ("changes", "message"),
     [
         ({"keeps": [0.4]}, "keep 0.4 is impossible for 2 frames"),
-        ({"keeps": [1.5]}, "keep ratio must lie above 0"),
+        ({"keeps": [1.5]}, "keep ratio must be above 0"),
         ({"frames": [0]}, "at least 1 frame"),
         ({"frames": [4097]}, "at most 4096 frames"),
         ({"variants": ["full-t4097"]}, "at most 4096 frames"),

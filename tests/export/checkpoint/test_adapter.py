@@ -171,7 +171,7 @@ def as_pickle(folder: Path) -> None:
         (configured(use_dora=True), "q_proj: use_dora is True, which does not go with its matrices"),
         (configured(r=8), "are not a LoRA of rank 8"),
         (configured(rank_pattern={"q_proj": 2}), "are not a LoRA of rank 2"),
-        (configured(alpha_pattern={"(": 2}), "the pattern .* is no regular expression"),
+        (configured(alpha_pattern={"(": 2}), "the pattern .* is not a regular expression"),
         (configured(r=0), "adapter_config.json: r: "),
         (configured(rank_pattern={"q_proj": 0}), "adapter_config.json: rank_pattern.q_proj: "),
         (stored(Q_lora_B__weight=None), "holds no .*q_proj.lora_B, though the other matrix is there"),
