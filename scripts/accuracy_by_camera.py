@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Accuracy by kind of camera: all settings of one or several evaluations of the same clips, and what they lose.
 
-ANSWERS are files of `stts-export evaluate --answers`, with its --report beside each under the same name. The first
+ANSWERS are files of `stts-export evaluate --answers`, with its --report next to each under the same name. The first
 evaluation is what the others are measured by.
 
 Example: accuracy_by_camera.py out/scorers/change.jsonl out/scorers/end-to-end.jsonl --set plain --set hard

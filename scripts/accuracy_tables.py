@@ -25,7 +25,7 @@ def tables(report: Annotated[Path, typer.Argument(help="Report, .json.")]) -> No
     try:
         read = AccuracyReport.model_validate_json(report.read_bytes())
     except (OSError, ValidationError) as error:
-        raise UserError(f"{report} is no report of `stts-export evaluate`: {error}") from None
+        raise UserError(f"{report} is not a report of `stts-export evaluate`: {error}") from None
     for heading, lines in (
         ("Figures", figures(read)),
         ("As many tokens, more frames", scaling(read)),
@@ -95,7 +95,7 @@ def breaks(report: AccuracyReport) -> Iterator[str]:
 
 
 def _in_order(report: AccuracyReport) -> list[SettingRecord]:
-    """From few frames to many, from unpruned to the least kept, and controls behind what they are controls of."""
+    """From few frames to many, from unpruned to the least kept, and controls after what they are controls of."""
     return sorted(report.settings, key=lambda one: (one.frames, -one.keep, _is_control(one)))
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""How good the probabilities of choices are: yes/no questions about test clips that nobody was trained on.
+"""How good the probabilities of choices are: yes/no questions about test clips that were not used in training.
 
 For each question the answer is taken once as free text and once from the choices yes and no, in turns of who is first.
-Prints accuracy, expected calibration error over ten bins of equal width, the reliability curve, and milliseconds behind
+Prints accuracy, expected calibration error over ten bins of equal width, the reliability curve, and milliseconds after
 the window. Example: bench_choices.py out/tiny choices.json --questions 1000
 """
 
@@ -46,7 +46,7 @@ class Asked:
     free: str
     chosen: str
     probability: float
-    """Of the choice that was taken."""
+    """Probability of the chosen answer."""
     covered: float
     free_ms: float
     choices_ms: float

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks the kernels of `stts_runtime.cuda_decode` on a GPU, and times a layer of them beside a copy of its bytes.
+"""Checks the kernels of `stts_runtime.cuda_decode` on a GPU, and times a layer against a copy of its bytes.
 
     PYTHONPATH=runtime:tools python3 scripts/bench_decode.py --sweep build/decode_sweep --out decode.json
 
@@ -22,7 +22,7 @@ import typer
 from stts_tools.decode_bench.run import KINDS, attempt, deadline, run_section
 
 _SHARES = {"machine": 0.05, "checks": 0.23, "dense": 0.28, "float8": 0.21, "int4": 0.23}
-"""Of the time."""
+"""Shares of the time."""
 _GRACE_S = 14.0
 """For what a section still has to do when its search is over."""
 

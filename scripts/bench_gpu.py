@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times engines of a released model's size, with random weights, on a GPU, beside the same modules in torch.
+"""Times engines of a released model's size, with random weights, on a GPU, compared with the same modules in torch.
 
 Two steps, since GPUs may be hired by the minute: `graphs FOLDER` exports the graphs, without weights, on any machine;
 `run FOLDER` makes weights of a seed on the GPU and measures. It needs the extras `export` and `cuda`.
@@ -81,7 +81,7 @@ def tensorrt_graphs(
 @app.command()
 def run(
     folder: Folder,
-    out: Annotated[Path, typer.Option(help="Report, .json; a picture is written beside it.")],
+    out: Annotated[Path, typer.Option(help="Report, .json; a picture is written next to it.")],
     rounds: Rounds = 9,
 ) -> None:
     """Measures, and writes the report and a picture of it."""

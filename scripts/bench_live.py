@@ -93,7 +93,7 @@ def interleaved(works: dict[str, Callable[[], object]], rounds: int) -> dict[str
 
 
 def gates(bundle: Bundle, clips: int, clip_set: ClipSet) -> list[dict[str, float]]:
-    """By threshold: the share of looks above it, of those behind which nothing was asked, and who appeared without an
+    """By threshold: the share of looks above it, of those after which nothing was asked, and who appeared without an
     answer soon.
     """
     live, size = load_incremental(bundle, bundle.manifest.default_keep), bundle.manifest.vision.image_size
@@ -105,7 +105,7 @@ def gates(bundle: Bundle, clips: int, clip_set: ClipSet) -> list[dict[str, float
 
 
 def _novelties(live: Any, clip: Clip, size: int) -> list[float]:
-    """Of every look at a clip but the first, which is all new."""
+    """Novelty of every frame of a clip but the first, which is all new."""
     times = np.arange(15 * LOOKS_PER_SECOND + 1) / LOOKS_PER_SECOND
     before, found = None, []
     for number, picture in enumerate(clip.pictures(times.tolist(), size)):
@@ -140,7 +140,7 @@ def _gate(streams: list[tuple[Clip, list[float]]], threshold: float) -> dict[str
 
 
 def _frames(bundle: Bundle) -> int:
-    """Of the longest live window; `load_incremental` has seen that there is one."""
+    """Frames of the longest live window; `load_incremental` has seen that there is one."""
     assert bundle.manifest.live is not None
     return bundle.manifest.live.frames
 

@@ -49,7 +49,7 @@ def window_mask(frame_K: Tensor, groups: int) -> Tensor:
 
 
 def windows(q_MC: Tensor, k_MC: Tensor, v_MC: Tensor, mask: Tensor, kept: int, groups: int) -> Tensor:
-    """Every query block sees the tokens up to a frame before and behind it, masked to equal frames."""
+    """Every query block sees the tokens up to a frame before and after it, masked to equal frames."""
     size, blocks = -(-groups // 9), mask.shape[0]
     padding = (groups - 1, blocks * size - kept + groups - 1)
     index_bw = torch.arange(blocks)[:, None] * size + torch.arange(size + 2 * groups - 2)

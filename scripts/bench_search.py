@@ -147,7 +147,7 @@ def _bytes(path: Path, records: int) -> dict[str, float]:
 
 
 def _searched(path: Path, rounds: int) -> dict[str, dict[str, float]]:
-    """Each opens the archive anew, as a request does."""
+    """Each opens the archive again, as a request does."""
     return {name: _timed(path, wanted, rounds) for name, wanted in QUERIES.items()}
 
 

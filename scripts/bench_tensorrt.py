@@ -114,7 +114,7 @@ def time_engines(
     gpu: Gpu = 0,
     rounds: Annotated[int, typer.Option(min=3)] = 15,
 ) -> None:
-    """Times the engines that were built, each once a round in an order that is drawn anew."""
+    """Times the engines that were built, each once a round in a new random order."""
     described = described_in(folder, part)
     check_place(out, [".jsonl"])
     select_gpu(f"cuda:{gpu}")

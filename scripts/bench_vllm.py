@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times vLLM's own Molmo2 of a released model's size, with random weights, beside `bench_gpu.py`.
+"""Times vLLM's own Molmo2 of a released model's size, with random weights, compared with `bench_gpu.py`.
 
 `folder OUT` writes config and tokenizer on any machine; `run OUT` measures where vllm is installed and a GPU is.
 """
@@ -46,7 +46,7 @@ class VllmReport(BaseModel):
     quantization: str | None
     attention: str | None
     tokens: int
-    """Behind the first, in each timed answer."""
+    """After the first, in each timed answer."""
     rounds: int
     rows: list[VllmRow]
 
@@ -57,7 +57,7 @@ def folder(
     size: Annotated[str, typer.Option(help="As in scripts/random_checkpoint.py.")] = "molmo2-4b",
     dtype: Dtype = "bfloat16",
 ) -> None:
-    """Writes what vLLM reads of a model beside its weights."""
+    """Writes what vLLM reads of a model next to its weights."""
     write_folder(out, size, dtype)
     print(out)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks the decode kernels in the cuda engine, on a GPU: answers beside ONNX Runtime's, a long run, faults.
+"""Checks the decode kernels in the cuda engine, on a GPU: answers compared with ONNX Runtime's, a long run, faults.
 
     PYTHONPATH=runtime:calib:tools python3 scripts/check_decode.py BUNDLE... --out decode-engine.json
 
@@ -40,7 +40,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def _checked(bundle: Bundle, asked: list[Asked], tokens: int) -> dict[str, Any]:
-    """Of one bundle, part by part."""
+    """Checks one bundle, part by part."""
     language: dict[bool, Any] = {}
     seconds = {}
     for kernels in (False, True):

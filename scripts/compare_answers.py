@@ -45,7 +45,7 @@ def read(path: Path) -> list[dict[str, Any]]:
         answers = [json.loads(text) for text in path.read_text().splitlines()]
         clips = {clip for clip, *_ in map(_FIELDS, answers)}
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is no file of `stts-export evaluate --answers`: {error!r}") from None
+        raise UserError(f"{path} is not a file of `stts-export evaluate --answers`: {error!r}") from None
     if len(clips) < 2:
         raise UserError(f"{path} holds answers about {len(clips)} clips; a comparison needs two")
     return answers

@@ -47,8 +47,8 @@ FloatArray = NDArray[np.float64]
 STREAMS = ("gate", "yard")
 SAMPLE_SECONDS = 2.0
 SETTLING_SHARE = 0.5
-"""Of a run, left out of the lines: the first time that anything happens, servers that come back included, the allocator
-takes memory which it then keeps."""
+"""Share of a run that the fitted lines leave out: the first time that anything happens, servers coming back included,
+the allocator takes memory which it then keeps."""
 DOWN_SECONDS = 5.0
 RECEIVER_AWAY_SECONDS = 20.0
 CLOSE_SECONDS = 30.0
@@ -92,11 +92,6 @@ class Samples:
 
     memory_mb: list[tuple[float, float]] = field(default_factory=list)
     age_ms: list[tuple[float, float]] = field(default_factory=list)
-    """Of every answer: of its newest frame at its last token."""
-    files: list[tuple[float, float]] = field(default_factory=list)
-    """In the folder of the state: spools, pictures and clips of alarms."""
-    open_files: list[tuple[float, float]] = field(default_factory=list)
-    """Of the process: files, sockets and pipes."""
     restarts: list[float] = field(default_factory=list)
 
 
@@ -241,9 +236,9 @@ def _command() -> list[str]:
 
 
 def line(samples: list[tuple[float, float]], minutes_in_all: float) -> dict[str, Any]:
-    """A line through the medians of each minute behind the settling, with the slope's 95 % interval, by the hour.
+    """A line through the medians of each minute after the settling, with the slope's 95 % interval, by the hour.
 
-    It grows if the interval lies above zero.
+    It grows if the interval is above zero.
     """
     minutes, medians = by_minute(samples, minutes_in_all)
     slope, start = np.polyfit(minutes, medians, 1)
@@ -262,7 +257,7 @@ def line(samples: list[tuple[float, float]], minutes_in_all: float) -> dict[str,
 
 
 def by_minute(samples: list[tuple[float, float]], minutes_in_all: float) -> tuple[FloatArray, FloatArray]:
-    """The minutes behind the settling that have samples, and the median of each."""
+    """The minutes after the settling that have samples, and the median of each."""
     values = defaultdict(list)
     for moment, value in samples:
         if moment >= SETTLING_SHARE * minutes_in_all:

@@ -30,7 +30,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(help=__doc__)
 def write(
-    out: Annotated[Path, typer.Argument(help="Folder to write; the questions go beside it, OUT.jsonl.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; the questions go next to it, OUT.jsonl.")],
     clips: Annotated[int, typer.Option(min=1, help="Of all sets together.")] = 2000,
     first: Annotated[int, typer.Option(min=0, help="Number of the first clip of a set.")] = 0,
     frames: Annotated[int, typer.Option(min=2, max=512, help="Of a clip.")] = 32,

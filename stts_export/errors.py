@@ -1,4 +1,4 @@
-"""The errors of the export side; the tree goes on from `stts_runtime.errors`.
+"""The errors of the export side; the tree continues from `stts_runtime.errors`.
 
 SttsError
 ├── ExportError       export produced a graph that is not right: exit code 1

@@ -1,4 +1,4 @@
-"""The small JSON files beside the weights, validated: a wrong type or value is named with its file and field."""
+"""The small JSON files next to the weights, validated: a wrong type or value is named with its file and field."""
 
 from __future__ import annotations
 

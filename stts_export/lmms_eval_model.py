@@ -61,7 +61,7 @@ class Stts(lmms):  # type: ignore[misc]  # lmms-eval has no types
         return [self._generated(*one.args) for one in requests]
 
     def loglikelihood(self, requests: list[Instance]) -> list[GenerationResult]:
-        """Of each continuation, minus its log probability: lmms-eval takes losses, and the lowest for the answer.
+        """Minus the log probability of each continuation: lmms-eval takes losses, and the lowest for the answer.
 
         Those of one question are scored together: one that another begins with also has to end. The flag, whether the
         model would write just that, is never set.

@@ -106,7 +106,7 @@ def test_user_mistakes_give_one_line_and_exit_code_2(micro_bundle: Bundle, clip:
         ((tmp_path / "none", clip, *ask), "no such bundle"),
         ((bundle, empty, *ask), "is empty: 0 bytes"),
         ((bundle, clip, *ask, "--keep", "0.3"), "no variant with keep 0.3"),
-        ((bundle, clip, *ask, "--keep", "1.5"), "keep ratio must lie above 0 and at most at 1"),
+        ((bundle, clip, *ask, "--keep", "1.5"), "keep ratio must be above 0 and at most 1"),
         ((bundle, clip, *ask, "--frames", "7"), "no variant with keep 0.5, 7 frames"),
         ((bundle, clip, "--ask", "why " * 500), "the question takes"),
         ((bundle, clip, "--ask", " "), "the question is empty"),
@@ -230,7 +230,7 @@ def test_build_refuses_in_one_line(micro_checkpoint: Path, tmp_path: Path) -> No
     cases = [
         ((tmp_path / "none",), "no such folder"),
         ((empty,), "is not a checkpoint: it holds neither config.json nor config.yaml"),
-        ((micro_checkpoint, "--keep", "0"), "keep ratio must lie above 0"),
+        ((micro_checkpoint, "--keep", "0"), "keep ratio must be above 0"),
         ((micro_checkpoint, "--frames", "4", "--keep", "0.2"), "lowest keep is 1/4"),
     ]
     for words, message in cases:

@@ -221,7 +221,7 @@ def test_the_header_of_a_bundles_weights(tmp_path: Path) -> None:
 def test_a_header_that_was_written_to_harm(tmp_path: Path, entry: str) -> None:
     path = tmp_path / "weights.safetensors"
     path.write_bytes(safetensors(f'{{"a": {entry}}}'.encode()))
-    with pytest.raises(SttsError, match="is damaged: it is no safetensors file"):
+    with pytest.raises(SttsError, match="is damaged: it is not a safetensors file"):
         read_layout(path)
 
 

@@ -27,10 +27,10 @@ from stts_runtime.tell import TellStep
 
 Wanted = Literal["auto", "none"] | Format
 Scales = Literal["rtn", "awq"]
-"""Of 4-bit weights: rounded to nearest, or searched on the calibration frames."""
+"""Scales of 4-bit weights: rounded to nearest, or searched on the calibration frames."""
 _CLIPS, _QUESTIONS = 8, 2
 _TOKENS = 16
-"""Of an answer, when the language model's times are weighed."""
+"""Tokens of an answer when the language model's times are weighted."""
 _TRIED: dict[str, tuple[Format, ...]] = {VISION: ("int8",), LANGUAGE: ("int4", "int8")}
 
 
@@ -46,7 +46,7 @@ class Trials:
     tell: TellStep
     tried: list[Tried] = field(default_factory=list)
     found: Found | None = None
-    """Of the vision tower's blocks, if it was quantized."""
+    """Search over the vision tower's blocks, if it was quantized."""
 
     def recipe(self, vision: Wanted, language: Wanted) -> Recipe:
         """Raises `UserError` if nothing is left to quantize."""

@@ -116,7 +116,7 @@ class Batch:
         return Clip.open(self._model.bundle, one.name, self._wanted, self._nvdec)
 
     def _answers(self, clip: Clip, questions: Sequence[str], overlay: Path | None) -> Iterator[Answer]:
-        """The overlay is written as soon as all questions are known to fit, and anew once answers point."""
+        """The overlay is written as soon as all questions are known to fit, and again once answers point."""
         viewing = self._model.watch(clip)
         viewing.check(questions, self._form, self._max_tokens)
         if overlay is not None:

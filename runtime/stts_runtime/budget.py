@@ -26,7 +26,7 @@ _NAME = re.compile(r"(full|clip|frame|given)-t(\d+)(?:-k(\d*\.?\d+))?")
 def check_keep(keep: float) -> None:
     """Raises `UserError` if `keep` is no keep ratio."""
     if not 0 < keep <= 1:
-        raise UserError(f"the keep ratio must lie above 0 and at most at 1, got {keep:g}")
+        raise UserError(f"the keep ratio must be above 0 and at most 1, got {keep:g}")
 
 
 @dataclass(frozen=True)

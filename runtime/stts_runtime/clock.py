@@ -17,7 +17,7 @@ LOOK_SECONDS = 1.0
 
 
 def now() -> float:
-    """Seconds that never jump and go on while the machine sleeps; they count from the boot."""
+    """Seconds that never jump and continue while the machine sleeps; they count from the boot."""
     return time.monotonic() if _BOOT_CLOCK is None else time.clock_gettime(_BOOT_CLOCK)
 
 

@@ -39,7 +39,7 @@ _OF_COPIES = tuple(
     )
 )
 _OF_CONFLICTS = re.compile(r"(.+?)(?:\.sync-conflict-[\w-]+| \(.*\)| - Copy|_conflict-[\w-]+)(\.\w+)")
-"""Of Syncthing, Dropbox and others, desktops, ownCloud: a second copy of a file."""
+"""Names of conflict copies by Syncthing, Dropbox, ownCloud, desktops and others."""
 _RSYNC_FOLDERS = (".~tmp~", ".rsync-partial")
 
 
@@ -68,7 +68,7 @@ def packed(path: Path) -> str:
 
 
 def _head(path: Path) -> bytes:
-    """Empty where nobody can read it: whoever does says so, and why."""
+    """Empty if it cannot be read; the reader reports why."""
     try:
         with path.open("rb") as file:
             return file.read(_HEAD_BYTES)
@@ -87,7 +87,7 @@ def text_of(content: bytes, path: Path, error: type[UserError] = UserError) -> b
 
 
 def small_text(path: Path, most_bytes: int, wanted: str, use: str) -> str:
-    """What a text file holds that somebody wrote; `wanted` says what it should be, and `use` what for.
+    """Reads a hand-written text file; `wanted` says what it should be, and `use` what for.
 
     Raises `UserError` if it cannot be read, is larger, or is no UTF-8.
     """
@@ -107,7 +107,7 @@ def why_a_link(folder: Path, name: str) -> str:
     """Why a file of a bundle may be a link, and what to do."""
     copied = f"copy it with its files: cp -rL {shlex.quote(shown(folder))} NEW_FOLDER"
     if "blobs" in (folder / name).readlink().parts:
-        return f"the folder lies in a hub's cache, which is made of links, and a bundle must not hold any; {copied}"
+        return f"the folder is in a hub's cache, which is made of links, and a bundle must not hold any; {copied}"
     return f"which a bundle must not hold, since it may lead anywhere; {copied}"
 
 
@@ -140,7 +140,7 @@ def no_bundle(folder: Path, manifest: str) -> str:
 
 
 def no_checkpoint(folder: Path) -> str:
-    """What a folder is that holds no configuration of a model, and what to do; empty where nobody knows."""
+    """What a folder is that holds no configuration of a model, and what to do; empty if unknown."""
     names = _names(folder)
     if "manifest.json" in names:
         return f"it is a bundle, built already: stts-runtime run {shlex.quote(shown(folder))} VIDEO --ask QUESTION"
@@ -178,7 +178,7 @@ def other_weights(folder: Path) -> str:
     if any(name.startswith("pytorch_model") and name.endswith(".bin") for name in names):
         return "it holds pytorch_model.bin; write it as safetensors: save_pretrained(..., safe_serialization=True)"
     if any(name.endswith((".incomplete", ".part", ".aria2")) for name in names) or (folder / ".cache").is_dir():
-        return "its download may have been interrupted; run `hf download` again, which goes on where it stopped"
+        return "its download may have been interrupted; run `hf download` again, which continues where it stopped"
     return no_checkpoint(folder)
 
 

@@ -1,4 +1,4 @@
-"""What file systems, desktops, NAS boxes and sync tools put into folders by themselves, and nobody means to give us.
+"""What file systems, desktops, NAS boxes and sync tools put into folders on their own, and users do not mean as input.
 
 It knows names alone. Nothing that we write has such a name.
 """
@@ -50,5 +50,5 @@ def is_leftover(name: str) -> bool:
 
 
 def own_files(folder: Path) -> list[Path]:
-    """What lies in a folder but leftovers, by name. Raises `OSError`."""
+    """What is in a folder but leftovers, by name. Raises `OSError`."""
     return sorted(path for path in folder.iterdir() if not is_leftover(path.name))

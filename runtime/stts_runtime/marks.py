@@ -1,4 +1,4 @@
-"""Points drawn into pictures: an open circle around each, so that what is there stays in sight, its name beside it."""
+"""Points drawn into pictures: an open circle around each, so that what is there stays in sight, its name next to it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _COLOURS = (
     (110, 150, 255),
     (255, 255, 120),
 )
-"""BGR, all light: each circle lies on a wider dark one, so that one of the two shows on any ground."""
+"""BGR, all light: each circle is on a wider dark one, so that one of the two shows on any ground."""
 _DARK = (16, 16, 16)
 _FONT, _LETTERS = cv2.FONT_HERSHEY_SIMPLEX, 0.42
 _RADIUS = 0.05
-"""Of the picture's height."""
+"""As a share of the picture's height."""
 _LEAST_RADIUS = 8
 _LONGEST_NAME = 32
 _LONGEST_AGE_SECONDS = 10.0
@@ -44,7 +44,7 @@ class _Box(NamedTuple):
 def marked(image: NDArray[np.uint8], points: Sequence[PointRecord], frame: int) -> NDArray[np.uint8]:
     """A copy of a BGR picture (H, W, 3) of the frame `frame` with its points, and the ways of tracks up to there.
 
-    A name for which there is no room that covers nothing else is left out.
+    A name without a room that covers nothing else is left out.
     """
     here = [point for point in points if point.frame == frame]
     drawn = image.copy()

@@ -1,4 +1,4 @@
-"""What pydantic found wrong with a configuration, in words for whoever wrote the file."""
+"""What pydantic found wrong with a configuration, in words for the author of the file."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ class Model:
             return Clip.of(self.bundle, FrameArray(source, self.bundle.manifest.max_fps, times), wanted)
         if times is not None:
             raise SourceError("times are for frames that are given as an array; a file has its own")
-        return Clip.open(self.bundle, as_path("a clip that is no numpy array of frames", source), wanted)
+        return Clip.open(self.bundle, as_path("a clip that is not a numpy array of frames", source), wanted)
 
     def stream(
         self,

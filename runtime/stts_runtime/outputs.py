@@ -18,7 +18,7 @@ def check_output(path: Path, suffixes: Sequence[str], source: str | None, bundle
     if source is not None and _is_same(path, source):
         raise UserError(f"{path} would overwrite the source")
     if Path(os.path.realpath(bundle)) in Path(os.path.realpath(path)).parents:
-        raise UserError(f"{path} would lie inside the bundle")
+        raise UserError(f"{path} would be inside the bundle")
 
 
 def check_place(path: Path, suffixes: Sequence[str]) -> None:
@@ -37,7 +37,7 @@ def _is_same(path: Path, source: str) -> bool:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yields a name beside `path` that is renamed to it when the block ends well, and deleted when it does not.
+    """Yields a name next to `path` that is renamed to it when the block ends well, and deleted when it does not.
 
     Raises `UserError` with the path where the disk is full, or cannot be written for another reason.
     """

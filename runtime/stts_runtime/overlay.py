@@ -91,7 +91,7 @@ def kept_caption(width: int, window: Window, kept: NDArray[np.bool_], number: in
 
 
 def jpeg(image: Image, quality: int) -> bytes:
-    """Of a BGR picture; `quality` is from 0 to 100."""
+    """Encodes a BGR picture as JPEG; `quality` is from 0 to 100."""
     return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 

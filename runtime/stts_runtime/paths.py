@@ -1,4 +1,4 @@
-"""What a path on this machine leads to. Nothing is opened, so a pipe that nobody writes to does not hang us."""
+"""What a path on this machine leads to. Nothing is opened, so a pipe without a writer does not block."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A place that a user named: whether something is there, what it is, and whether it may be read or written.
 
 The one module that asks the file system about that, so that every mistake with a path is one sentence with the path.
-Nothing is read, and a pipe that nobody writes to does not hang us.
+Nothing is read, and a pipe without a writer does not block.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SHOWN = 240
 _WORDS = {
     errno.ENAMETOOLONG: "the name is too long",
     errno.ELOOP: "it is a link that leads back to itself",
-    errno.ENOTDIR: "what lies before the last / is a file and no folder",
+    errno.ENOTDIR: "what is before the last / is a file, not a folder",
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EROFS: "the file system is read-only",
@@ -84,7 +84,7 @@ def _broken(path: str | os.PathLike[str]) -> Path | None:
 
 
 def check_here() -> None:
-    """Raises `UserError` if the current folder was deleted: paths beside it, and libraries that ask for it, fail."""
+    """Raises `UserError` if the current folder was deleted: paths next to it, and libraries that ask for it, fail."""
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -105,7 +105,7 @@ def check_name(path: str | os.PathLike[str], error: type[UserError] = UserError)
 def look(
     path: str | os.PathLike[str], error: type[UserError] = UserError, missing: str = "no such file"
 ) -> os.stat_result:
-    """What is there, links followed. Raises `error` with `missing` if nothing is, or with why nobody can tell."""
+    """What is there, links followed. Raises `error` with `missing` if nothing is, or with why that is unknown."""
     check_name(path, error)
     try:
         return Path(path).stat()
@@ -114,7 +114,7 @@ def look(
 
 
 def is_there(path: Path, error: type[UserError] = UserError) -> bool:
-    """Whether something is there. Raises `error` if nobody can tell: it is not our part to take that for a no."""
+    """Whether something is there. Raises `error` if that cannot be determined, rather than assuming that it is not."""
     try:
         path.lstat()
     except FileNotFoundError:

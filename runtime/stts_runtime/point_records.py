@@ -10,7 +10,7 @@ from stts_runtime.pointing import Point, read_pointing
 from stts_runtime.record_parts import RecordPart
 
 _DIGIT = 0.05
-"""Times in answers have one digit behind the point."""
+"""Times in answers have one digit after the decimal point."""
 
 
 class PointRecord(RecordPart):
@@ -22,7 +22,7 @@ class PointRecord(RecordPart):
     y: float
     """Share of its height, from the top."""
     seconds: float
-    """Of its frame, as in the record's `times_seconds`."""
+    """Time of its frame, as in the record's `times_seconds`."""
     frame: int
     """The place of its frame in `times_seconds`, from 0: the nearest to the time that the answer gives."""
     track: int | None
@@ -78,5 +78,5 @@ def _nearest(seconds: float, times_seconds: Sequence[float]) -> int:
 
 
 def _half_a_gap(times_seconds: Sequence[float]) -> float:
-    """From one frame to the next, and what times lose to their one digit behind the point."""
+    """From one frame to the next, and what times lose to their one digit after the decimal point."""
     return max(after - before for before, after in pairwise(times_seconds)) / 2 + _DIGIT

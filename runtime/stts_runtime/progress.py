@@ -53,7 +53,7 @@ class Progress:
         return f"{self._done + 1} of {self._of}{self._left_in_words()}"
 
     def reached(self, done: int) -> str:
-        """For steps of one kind alone: so many of them are done."""
+        """For steps of one kind alone: this many of them are done."""
         (kind,) = self._paces
         if done > self._done:
             self._end(kind, done - self._done)
@@ -61,7 +61,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Of the kinds that were seen; None as long as there is none that is still to come."""
+        """An estimate from the kinds of step seen so far; None if none of those is still to come."""
         known = [
             each * count
             for kind, count in self._to_come.items()

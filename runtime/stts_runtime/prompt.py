@@ -70,7 +70,7 @@ class PromptBuilder:
                 self._tokenizer: Any = Tokenizer.from_buffer(tokenizer_json)
         except ValueError as error:
             raise BundleError(f"{prompt.tokenizer} is not a tokenizer: {error}") from None
-        # Saved tokenizers often carry the limits of somebody's batch; a prompt is whole or it is wrong.
+        # Saved tokenizers often carry batch limits from training; a truncated prompt would be wrong.
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         marks = ("<im_patch>", "<frame_start>", "<frame_end>")
@@ -109,7 +109,7 @@ class PromptBuilder:
         return _following(video, self._encode(f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"))
 
     def turns(self, history: Sequence[Turn], question: str, video: Tokens) -> Iterator[Tokens]:
-        """For each turn of a conversation, the last being `question`'s: all text behind `video` when it is asked, the
+        """For each turn of a conversation, the last being `question`'s: all text after `video` when it is asked, the
         turns before it included, and the opening of its answer.
 
         Source: the chat template that released Molmo2 checkpoints carry, which transformers and vLLM render; the blank

@@ -55,7 +55,7 @@ class ChoiceRecord(RecordPart):
     covered: float
     """The probability that the model's own answer begins with one of them, 0 to 1."""
     calls: int
-    """Of the language engine behind the window, the question's own included."""
+    """Language engine calls after the window, including that of the question."""
 
     @classmethod
     def of(cls, scored: ScoredChoices) -> ChoiceRecord:
@@ -115,10 +115,10 @@ class AlertRecord(RecordPart):
     change: Literal["raised", "cleared"] | None
     """What this answer did to it."""
     number: int
-    """Counts the alarms of this question from 1, without gaps, and anew after a restart; the end of an alarm has its
+    """Counts the alarms of this question from 1, without gaps, and again after a restart; the end of an alarm has its
     number. 0: none yet."""
     probability: float
-    """Of the choice that the rule is about."""
+    """Probability of the choice that the rule names."""
     snapshot: AlertFile | None = None
     """The frame that the answer is about, where an alarm is raised and its rule asks for a picture."""
 
@@ -152,4 +152,4 @@ class BundleRecord(RecordPart):
     folder: str
     """Its name."""
     from_number: int
-    """Of the stream's first answer that is this bundle's."""
+    """Number of the stream's first answer by this bundle."""

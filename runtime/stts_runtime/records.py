@@ -46,7 +46,7 @@ class TokenRecord(RecordPart):
     visual_kept: int
     prompt: int
     cached: int = 0
-    """Of the prompt's, those that were in the language model's cache from an earlier question. JSON has it where the
+    """Prompt tokens that were in the language model's cache from an earlier question. JSON has it where the
     question follows turns; else the window was there, which `reused_prefix` says, or nothing.
     """
     generated: int
@@ -249,7 +249,7 @@ class StreamAnswer(AnswerRecord):
     """Counts the answers of this stream from 1, without gaps: who gets them sees what is missing. 0: somebody asked.
     Who gets alerts alone sees it by `alert.number`."""
     created: str
-    """Wall-clock time in UTC, ISO 8601 with milliseconds; it jumps when somebody sets the clock."""
+    """Wall-clock time in UTC, ISO 8601 with milliseconds; it jumps when the clock is set."""
     steady_seconds: float = Field(default_factory=lambda: round(clock.now(), 3))
     """The same moment on the clock of `clock.now`: what to subtract from one another."""
     question: str
@@ -265,7 +265,7 @@ class StreamAnswer(AnswerRecord):
     novelty: float
     """Highest of the frames since the last answer."""
     times_seconds: list[float]
-    """Of the window's frames, on the stream's own time line."""
+    """Times of the window's frames, on the stream's own time line."""
     key_frames: list[bool]
     scorer: ScorerRecord | None = None
     """As in `Answer`."""
@@ -350,7 +350,7 @@ class AlertClip(RecordPart):
     """As in `StreamAnswer`."""
     question: str
     number: int
-    """Of the alarm, as `alert.number` of the answer that raised it."""
+    """Number of the alarm: `alert.number` of the answer that raised it."""
     clip: AlertFile | None
     """None where there is none; `reason` says why."""
     before: float

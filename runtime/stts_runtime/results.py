@@ -31,7 +31,7 @@ class AnswerSettings(RecordPart):
     """What decides on an answer besides the source and the question."""
 
     bundle_sha256: str
-    """Of the manifest, which has the hashes of all other files."""
+    """Hash of the manifest, which holds the hashes of all other files."""
     engine: str
     keep: float
     budget: str | None
@@ -130,7 +130,7 @@ class Results:
 
     def _refused(self, number: int) -> UserError:
         return UserError(
-            f"{self.path} is not a file of results: line {number} is no answer with its settings; name another file"
+            f"{self.path} is not a file of results: line {number} is not an answer with its settings; name another file"
         )
 
     @contextmanager
@@ -138,7 +138,7 @@ class Results:
         try:
             yield
         except OSError as error:
-            raise UserError(f"{unwritable(self.path, error)}; the same command goes on from there") from None
+            raise UserError(f"{unwritable(self.path, error)}; the same command continues from there") from None
 
 
 @contextmanager

@@ -190,7 +190,7 @@ class Session:
         form: AnswerForm = FREE,
         history: Sequence[Turn] = (),
     ) -> Answer:
-        """Answers a question about the window that was watched last, behind the turns of `history`; `on_token` is
+        """Answers a question about the window that was watched last, after the turns of `history`; `on_token` is
         called after every token.
         """
         reply = self._conversation.ask(watched.prefix, question, max_tokens, on_token, form, history)

@@ -11,9 +11,9 @@ import sys
 import warnings
 
 VARIABLE = "ORT_DISABLE_TELEMETRY"
-"""Of ONNX Runtime. 0 turns it on: 1 alone is read as off."""
+"""ONNX Runtime's switch. 0 turns telemetry on; only 1 turns it off."""
 HUB_VARIABLE = "HF_HUB_DISABLE_TELEMETRY"
-"""Of huggingface_hub, and of hf_xet under it. 0 turns it on."""
+"""The switch of huggingface_hub and hf_xet. 0 turns telemetry on."""
 
 
 def turn_off_telemetry() -> None:

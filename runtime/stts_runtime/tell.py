@@ -1,4 +1,4 @@
-"""What a long piece of work says to whoever waits for it."""
+"""Progress messages of long-running work."""
 
 from __future__ import annotations
 

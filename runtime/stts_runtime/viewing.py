@@ -1,4 +1,4 @@
-"""A clip that was looked at: questions about it, each by itself, or one behind the other in a conversation."""
+"""A clip that was looked at: questions about it, each by itself, or one after the other in a conversation."""
 
 from __future__ import annotations
 

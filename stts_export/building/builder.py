@@ -113,7 +113,7 @@ class _Builder:
         self.writer = BundleWriter(folder, checkpoint, plan)
         self.expected_vision: dict[str, Expectation] = {}
         self.expected_batch: dict[str, Expectation] = {}
-        """Of the most frames of streams at once."""
+        """Expectations for the most frames of streams at once."""
         self.expected_language: list[Expectation] = []
 
     def run(self) -> None:
@@ -212,7 +212,7 @@ class _Builder:
         return exported
 
     def _exported_frames(self, live: IncrementalBudget, lowering: Lowering) -> Iterator[Exported]:
-        """Of several streams at once."""
+        """Exports the frames of several streams at once."""
         for size in self.plan.frames_at_once(live) if self.plan.batches_of(lowering) else ():
             self.steps.begin("exporting", VISION, f"exporting vision {live.name} of {size} frames{_for(lowering)}")
             model = export_incremental(self.modules.vision, live, lowering, size)

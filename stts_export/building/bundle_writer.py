@@ -71,7 +71,7 @@ class Exported:
     """A graph that has its weights' names, and not yet their file."""
 
     part: str
-    """`vision.<variant>`, `language` or `language.prefill`; of several rows with `.x<rows>` behind it."""
+    """`vision.<variant>`, `language` or `language.prefill`; of several rows with `.x<rows>` after it."""
     lowering: Lowering
     model: ir.Model
 

@@ -59,7 +59,7 @@ class Plan:
     prompt: Prompt
     context: int
     positions: int
-    """Rotary positions lie below this: a pruned prompt can skip some, so that there are more of them than slots."""
+    """Rotary positions are below this: a pruned prompt can skip some, so that there are more of them than slots."""
     default_keep: float
     command: str
     """What rebuilds the bundle, with the names of folders and not their paths: a bundle travels."""
@@ -180,7 +180,7 @@ def _positions(request: BuildRequest, checkpoint: Checkpoint) -> tuple[Positions
 
 
 def _longest_prefix(prompts: PromptBuilder, frames: int, groups: int, kept_groups: int) -> Tokens:
-    """The longest prefix that a window of so many kept groups can make."""
+    """The longest prefix that a window of this many kept groups can make."""
     kept = np.zeros((frames, groups), dtype=np.bool_)
     kept.reshape(-1)[:kept_groups] = True
     return prompts.video([_LATEST_TIME_SECONDS] * frames, kept)

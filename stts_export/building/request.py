@@ -22,7 +22,7 @@ class BuildRequest:
     keeps: Sequence[float]
     budgets: Sequence[Scope]
     variants: Sequence[str] = ()
-    """More vision variants by name, beside every frames x keep x budget."""
+    """Further vision variants by name, in addition to every frames x keep x budget."""
     targets: Sequence[str] = ("cpu",)
     half: Half = "fp16"
     """What targets in 16 bits compute in, but for what does not fit it."""

@@ -45,5 +45,5 @@ def _counted(plan: Plan) -> dict[str, int]:
 
 
 def _weight_files(lowerings: Iterable[Lowering]) -> int:
-    """Of each kind: one in float32, one in 16 bits, or both."""
+    """Number of weight files per kind: one in float32, one in 16 bits, or both."""
     return len({lowering.shares_16_bit_weights for lowering in lowerings})

@@ -79,7 +79,7 @@ def _of_pattern(patterns: dict[str, int] | dict[str, float], module: str, defaul
     try:
         return next((value for one, value in patterns.items() if re.match(rf"(.*\.)?({one})$", module)), default)
     except re.error as error:
-        raise CheckpointError(f"{CONFIG}: the pattern {error.pattern!r} is no regular expression: {error}") from None
+        raise CheckpointError(f"{CONFIG}: the pattern {error.pattern!r} is not a regular expression: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class LowRank:
     """(out, rank)"""
     scaling: float
     magnitude: str | None
-    """(out): what rows are scaled to behind that, of DoRA."""
+    """(out): what rows are scaled to after that, of DoRA."""
     is_embedding: bool
     """The weight has a row for each input."""
 
@@ -175,7 +175,7 @@ def _low_rank(module: str, parts: dict[str, str], files: WeightSource, config: A
     down, up = (files.shape(parts[kind]) for kind in kinds)
     rank = config.rank(module)
     if not (len(down) == len(up) == 2 and down[0] == up[1] == rank):
-        raise CheckpointError(f"{module}: matrices of shape {list(down)} and {list(up)} are no LoRA of rank {rank}")
+        raise CheckpointError(f"{module}: matrices of shape {list(down)} and {list(up)} are not a LoRA of rank {rank}")
     magnitude = parts.get("magnitude_vector")
     if magnitude and math.prod(files.shape(magnitude)) != up[0]:
         raise CheckpointError(f"{module}: {list(files.shape(magnitude))} magnitudes for {up[0]} rows")
@@ -185,7 +185,7 @@ def _low_rank(module: str, parts: dict[str, str], files: WeightSource, config: A
 def _shape(
     name: str, products: dict[str, LowRank], replacements: dict[str, str], files: WeightSource
 ) -> tuple[int, ...]:
-    """Of the weight that is changed."""
+    """Shape of the weight that is changed."""
     found = {files.shape(replacements[name])} if name in replacements else set()
     if product := products.get(name):
         out, into = files.shape(product.up)[0], files.shape(product.down)[1]

@@ -20,7 +20,7 @@ from stts_export.errors import CheckpointError
 
 METADATA = ".metadata"
 _PREFIX = "model."
-"""Of the model's weights; the others are the optimizer's."""
+"""Prefix of the model's weights; the others belong to the optimizer."""
 
 _PLAIN = (
     "BytesStorageMetadata", "ChunkStorageMetadata", "Metadata", "MetadataIndex", "StorageMeta", "TensorProperties",
@@ -62,7 +62,7 @@ class DistributedFiles(WeightSource):
 
 
 def files_with_weights(folder: Path) -> list[str]:
-    """Names of the files beside `METADATA` that hold weights; it alone need be there. The others are the optimizer's.
+    """Names of the files next to `METADATA` that hold weights; it alone need be there. The others are the optimizer's.
 
     Raises `CheckpointError` if that does not describe shards.
     """
@@ -71,7 +71,7 @@ def files_with_weights(folder: Path) -> list[str]:
 
 
 class _Reader(FileSystemReader):
-    """torch's reader, but for the pickle: it would run whatever the file says, and read it anew for every weight."""
+    """torch's reader, but for the pickle: it would run whatever the file says, and read it again for every weight."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

@@ -30,7 +30,7 @@ class Here:
 
 def checkpoint_here(given: Path, check: Callable[[Path], object], tell: Tell, with_tokenizer: bool = True) -> Here:
     """`check` gets a downloaded folder before its weights are, and raises `CheckpointError` if they would be no use.
-    Not `with_tokenizer`, the one beside the weights is not downloaded.
+    Not `with_tokenizer`, the one next to the weights is not downloaded.
 
     Raises `CheckpointError` if the hub has no such checkpoint for us, `MissingExtraError` without huggingface_hub.
     """

@@ -150,7 +150,7 @@ class _Snapshot:
         self._progress = Progress(f"downloading {self._wanted.name}", size, tell)
 
     def fetch(self, names: Sequence[str]) -> Path:
-        """The snapshot's folder, once the files are in it, the first of which lies at its top.
+        """The snapshot's folder, once the files are in it, the first of which is at its top.
 
         One after the other, so that those which are whole when the connection breaks are not asked for again.
         """

@@ -28,7 +28,7 @@ class Repository:
     name: str
     commit: str
     names: frozenset[str]
-    """Of all files in it."""
+    """Names of all its files."""
 
     @property
     def config(self) -> str:
@@ -53,14 +53,14 @@ class Repository:
         return self._first(TORCH_FILE, _SHARDS_METADATA)
 
     def _first(self, *names: str) -> list[str]:
-        """As where they lie in a folder: the first of two that are both there is read."""
+        """As where they are in a folder: the first of two that are both there is read."""
         for name in names:
             if name in self.names:
                 return [name] if name in (INDEX, _SHARDS_METADATA) else []
         raise CheckpointError(f"{self.name} on the hub holds no weights that are read: neither {' nor '.join(names)}")
 
     def description(self, with_tokenizer: bool) -> list[str]:
-        """All that is read beside weights; another tokenizer may take the place of the one here."""
+        """All that is read next to weights; another tokenizer may take the place of the one here."""
         return self._present((self.config, *(OF_TOKENIZER if with_tokenizer else ()), *OF_PROCESSOR))
 
     @property

@@ -64,7 +64,7 @@ class _Bar:
         self.progress.count(n or 0)
 
     def update_transfer(self, n: float | None = 1) -> None:
-        """Of what comes over the network before it is a file: not counted twice."""
+        """Ignores transfers that will be counted again as a file."""
 
     def set_postfix_str(self, *_: object, **__: object) -> None:
         """Nothing is shown."""

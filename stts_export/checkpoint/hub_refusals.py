@@ -41,7 +41,7 @@ class UnreachableError(CheckpointError):
 
 
 def hub_host() -> str:
-    """Of the hub that is asked; the rest of its address may be secret."""
+    """Host of the hub; the rest of its address may be secret."""
     return urlsplit(constants.ENDPOINT).hostname or "the hub"
 
 
@@ -62,7 +62,7 @@ def _ours(error: BaseException, wanted: HubId) -> CheckpointError:
 
 
 def _here(error: BaseException, wanted: HubId) -> str | None:
-    """For what is wrong on this side, or with whoever answered in the hub's place; None if it is the connection."""
+    """For what is wrong on this side, or with a server that answered instead of the hub; None: the connection."""
     if isinstance(error, HFValidationError):
         return f"no such folder: {wanted}, and no model on the hub can be called that"
     if isinstance(error, UnicodeEncodeError):

@@ -79,7 +79,7 @@ def _adapted(checkpoint: Checkpoint, adapter: Adapter) -> tuple[Checkpoint, list
 
 
 def _config(checkpoint: Checkpoint, modules: LazyModules, like: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Of the newer generation; `like` has the types that are written."""
+    """Configuration of the newer generation; `like` has the types that are written."""
     stts = checkpoint.hf_config.stts
     return config_json(
         modules.vision.config,

@@ -1,7 +1,7 @@
 """The layouts that checkpoints come in: what describes the model, and which files hold its weights.
 
 `huggingface`: config.json, safetensors, tokenizer and processor settings. `training`: config.yaml with model.pt, or
-with model_and_optim/; a tokenizer does not lie beside it.
+with model_and_optim/; a tokenizer is not next to it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Layout:
 
 
 def find_layout(folder: Path, tokenizer: Path | None) -> Layout:
-    """`tokenizer`, a folder or its tokenizer.json, is for checkpoints beside which none lies.
+    """`tokenizer`, a folder or its tokenizer.json, is for checkpoints next to which none lies.
 
     Raises `CheckpointError` if the folder is of no known layout, or some of what describes it is missing or wrong.
     """
@@ -78,7 +78,7 @@ def _tokenizer_folder(folder: Path, given: Path | None) -> Path:
     if given is None:
         if not (folder / TOKENIZER).exists():
             raise CheckpointError(
-                f"{folder} holds no {TOKENIZER}: write the checkpoint with one beside it, "
+                f"{folder} holds no {TOKENIZER}: write the checkpoint with one next to it, "
                 "`stts-export import CHECKPOINT --out OUT --tokenizer FOLDER`; take that of the Molmo2 it was made from"
             )
         return folder

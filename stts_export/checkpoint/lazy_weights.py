@@ -61,7 +61,7 @@ def real_weights(module: nn.Module, read: Read) -> Iterator[None]:
 
 
 class _ReadOnAccess(dict[str, Any]):
-    """A module's parameters, of which the large ones are read anew on every access."""
+    """A module's parameters, of which the large ones are read again on every access."""
 
     def __init__(self, parameters: dict[str, Any], prefix: str, read: Read) -> None:
         super().__init__(parameters)

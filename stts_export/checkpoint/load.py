@@ -51,7 +51,7 @@ class Checkpoint:
 
     path: Path
     given: Path
-    """What it was called by whoever asked, for messages: `path`, or a name on the hub."""
+    """The name that the user gave, for messages: `path`, or a name on the hub."""
     name: str
     """What records call it: its folder's name, or its name and commit on the hub."""
     config: ModelConfig
@@ -112,7 +112,7 @@ def open_checkpoint(
     on_step: Tell = tell_nobody,
     before_download: Callable[[Checkpoint], object] = lambda _: None,
 ) -> Checkpoint:
-    """Reads a checkpoint of any layout but for its weights; `tokenizer` is for those beside which none lies.
+    """Reads a checkpoint of any layout but for its weights; `tokenizer` is for those next to which none lies.
 
     Either may be a name on the Hugging Face hub, such as allenai/Molmo2-4B@main, where there is no such folder here:
     `on_step` is told what is downloaded, and `before_download` gets what is known before the weights are: a checkpoint
@@ -137,7 +137,7 @@ def open_checkpoint(
 
 @contextmanager
 def _called(given: Path, folder: Path) -> Iterator[None]:
-    """What is wrong is said of the name that was given, and not of a folder in a cache, which nobody knows."""
+    """Errors name what the user gave, not a folder in a cache that they do not know."""
     try:
         yield
     except CheckpointError as error:

@@ -27,7 +27,7 @@ class WeightIndex(Section):
 
 
 class SafetensorsFiles(WeightSource):
-    """A file is opened anew for every weight: what was mapped of it would count as this process's memory for ever."""
+    """A file is opened again for every weight: what was mapped of it would count as this process's memory for ever."""
 
     def __init__(self, folder: Path, single: str = SINGLE) -> None:
         """`single` is what the file is called where there is one; shards have an index of that name."""
@@ -93,9 +93,9 @@ def shards_of(folder: Path) -> list[str]:
 
 
 def _shards(listed: dict[str, str], index: str) -> list[str]:
-    """Shards lie beside the index; an index that leads elsewhere is not followed."""
+    """Shards are next to the index; an index that leads elsewhere is not followed."""
     shards = sorted(set(listed.values()))
     for shard in shards:
         if Path(shard).name != shard:
-            raise CheckpointError(f"{index} names the shard {shard!r}, which does not lie beside it")
+            raise CheckpointError(f"{index} names the shard {shard!r}, which is not next to it")
     return shards

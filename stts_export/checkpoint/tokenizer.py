@@ -1,4 +1,4 @@
-"""What lies beside the weights for text: the tokenizer, and the tokens that begin and end a text."""
+"""What is next to the weights for text: the tokenizer, and the tokens that begin and end a text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BESIDE_TOKENIZER = (
     SETTINGS, "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "generation_config.json",
     "chat_template.jinja", "chat_template.json",
 )  # fmt: skip
-"""What belongs to a tokenizer and may lie beside it."""
+"""What belongs to a tokenizer and may be next to it."""
 
 TokenId = Annotated[int, Field(ge=0)]
 

@@ -1,4 +1,4 @@
-"""`model.pt` of the original training layout: one pickled file of tensors, mapped anew for every weight."""
+"""`model.pt` of the original training layout: one pickled file of tensors, mapped again for every weight."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class WeightSource(ABC):
 
 
 class NoWeights(WeightSource):
-    """Of a checkpoint whose weights are not here yet."""
+    """Stands in for weights that are not downloaded yet."""
 
     entries: dict[str, Entry] = {}  # noqa: RUF012 (nothing is ever put in)
 

@@ -21,6 +21,10 @@ from stts_runtime.compile.run import CompileRequest, check_compiler, compile_bun
 from stts_runtime.errors import UserError
 from stts_runtime.hub_id import as_typed
 
+VARIANTS = "Variants"
+TARGETS = "Targets"
+PRUNING = "Pruning"
+
 
 class BudgetName(str, Enum):
     """`stts_runtime.budget.Scope` as an enumeration, which is what Typer takes in a list."""
@@ -45,72 +49,111 @@ CheckpointArgument = Annotated[
     typer.Argument(
         metavar="CHECKPOINT",
         parser=as_typed,
-        help="Hugging Face folder; `import` makes one. Or a hub's OWNER/NAME, OWNER/NAME@REVISION.",
+        help="Hugging Face folder (`import` makes one), or OWNER/NAME on the Hugging Face hub.",
     ),
 ]
-FramesOption = Annotated[Optional[list[int]], typer.Option(help="Frames of a window, repeatable. Default: 8.")]
-KeepOption = Annotated[Optional[list[float]], typer.Option(help="Keep ratio, repeatable. Default: 1 and 0.5.")]
+FramesOption = Annotated[
+    Optional[list[int]], typer.Option(help="Frames per window; repeatable.", show_default="8", rich_help_panel=VARIANTS)
+]
+KeepOption = Annotated[
+    Optional[list[float]],
+    typer.Option(help="Keep ratio, 0 to 1; repeatable.", show_default="1 and 0.5", rich_help_panel=VARIANTS),
+]
 BudgetOption = Annotated[
     Optional[list[BudgetName]],
-    typer.Option(help="Budget, repeatable; `given` is a control for `evaluate`. Default: clip."),
+    typer.Option(
+        help="How kept groups are spread; repeatable. frame also allows streams; given is a control for `evaluate`.",
+        show_default="clip",
+        rich_help_panel=VARIANTS,
+    ),
 ]
 VariantOption = Annotated[
     Optional[list[str]],
-    typer.Option(help="Another variant by name, such as clip-t32-k0.25, repeatable.", metavar="<name>"),
+    typer.Option(
+        help="A further variant by name, such as clip-t32-k0.25; repeatable.", metavar="NAME", rich_help_panel=VARIANTS
+    ),
 ]
 TargetOption = Annotated[
     Optional[list[TargetName]],
-    typer.Option(help="What the graphs are made for, repeatable. Default: cpu; cpu-16bit for large models."),
+    typer.Option(
+        help="Engine to make graphs for; repeatable. cpu-16bit is for large models.",
+        show_default="cpu",
+        rich_help_panel=TARGETS,
+    ),
 ]
 FramesFromOption = Annotated[
-    Optional[Path], typer.Option(help="Video to look for values on that fp16 cannot hold. Default: made-up frames.")
+    Optional[Path],
+    typer.Option(
+        metavar="VIDEO", help="Search this video for values too large for fp16.", show_default="made-up frames"
+    ),
 ]
 CompileOption = Annotated[
-    bool, typer.Option("--compile", help="Compile engines too, as `stts-runtime compile` does on the device.")
+    bool,
+    typer.Option(
+        "--compile", help="Also compile engines, as `stts-runtime compile` does on the device.", rich_help_panel=TARGETS
+    ),
 ]
 ContextOption = Annotated[
-    Optional[int], typer.Option(min=1, max=1 << 20, help="Slots of the cache. Default: as needed.")
+    Optional[int],
+    typer.Option(min=1, max=1 << 20, help="Size of the language model's cache, in tokens.", show_default="as needed"),
 ]
 
 ScorerOption = Annotated[
     Optional[ScorerName],
-    typer.Option(help="change: prune by what changed, without a trained scorer. Default: the trained one, if any."),
+    typer.Option(
+        help="change: prune by what changed between frames, without a trained scorer.",
+        show_default="trained, if there is one",
+        rich_help_panel=PRUNING,
+    ),
 ]
 PruneAtOption = Annotated[
     Optional[int],
     typer.Option(
         min=0,
-        help="Layer that --scorer change reads: lower is quicker, and worse where pruning was not trained. "
-        "Default: the checkpoint's, else the last but one.",
+        help="With --scorer change: the layer after which groups are dropped. Lower is faster, and less accurate if "
+        "the checkpoint was not trained with pruning.",
+        show_default="the checkpoint's, or the last but one",
+        rich_help_panel=PRUNING,
     ),
 ]
 BatchOption = Annotated[
     int,
-    typer.Option(min=1, help="With --budget frame: the most streams that go through at once (1, 2, 4, 8, ...)."),
+    typer.Option(
+        min=1,
+        help="With --budget frame: streams processed at once, at most (1, 2, 4, 8, ...).",
+        rich_help_panel=VARIANTS,
+    ),
 ]
 
 
 def build_command(
     checkpoint: CheckpointArgument,
-    out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Bundle to write.")],
     frames: FramesOption = None,
     keep: KeepOption = None,
     budget: BudgetOption = None,
     variant: VariantOption = None,
     target: TargetOption = None,
-    precision: Annotated[Half, typer.Option(help="Of targets in 16 bits.")] = "fp16",
+    precision: Annotated[
+        Half, typer.Option(help="Data type of targets with 16 bits.", rich_help_panel=TARGETS)
+    ] = "fp16",
     frames_from: FramesFromOption = None,
     compile_too: CompileOption = False,
     arch: ArchOption = None,
     max_context: ContextOption = None,
-    positions: Annotated[Optional[Positions], typer.Option(help="Overrides the checkpoint's choice.")] = None,
+    positions: Annotated[
+        Optional[Positions],
+        typer.Option(
+            help="Positions of kept tokens.", show_default="the checkpoint's, or original", rich_help_panel=PRUNING
+        ),
+    ] = None,
     scorer: ScorerOption = None,
     prune_at: PruneAtOption = None,
     batch: BatchOption = 8,
-    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the bundle if it exists.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Builds a bundle: every frames x keep x budget is one vision variant over the same weights."""
+    """Build a bundle from a checkpoint, with one vision variant per combination of frames, keep and budget."""
     targets: list[Target] = [name.value for name in target or [TargetName.cpu]]
     engines = engines_to_compile(out, targets, arch, compile_too)
     with steps(quiet=as_json) as tell:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from stts_export.extras import check_calib_extra
+from stts_runtime.cli.help import OUTPUT
 from stts_runtime.cli.options import BundleArgument, JsonOption
 from stts_runtime.cli.steps import steps
 from stts_runtime.outputs import check_output, written_whole
@@ -17,50 +18,76 @@ if TYPE_CHECKING:
     from stts_calib.comparison import QuantizationReport
 
 
+FORMATS = "Formats"
+BARS = "Bars"
+
 FramesFromOption = Annotated[
     list[str],
-    typer.Option(help="Video, camera or stream, repeatable; or frames that --save-frames stored, .npz."),
+    typer.Option(
+        metavar="SOURCE", help="Video, camera or stream to calibrate on; repeatable. Or an .npz of --save-frames."
+    ),
 ]
 RangesOption = Annotated[
-    Literal["minmax", "entropy", "percentile"], typer.Option(help="How ranges of activations are taken.")
+    Literal["minmax", "entropy", "percentile"],
+    typer.Option(help="How activation ranges are determined.", rich_help_panel=FORMATS),
 ]
 VisionOption = Annotated[
     Literal["auto", "none", "int8", "fp8"],
-    typer.Option(help="Of the vision tower; auto: int8 if it is faster here. fp8 is for TensorRT."),
+    typer.Option(
+        help="Format of the vision tower; auto: int8 if that is faster here. fp8 is for TensorRT.",
+        rich_help_panel=FORMATS,
+    ),
 ]
 LanguageOption = Annotated[
-    Literal["auto", "none", "int4", "int8"], typer.Option(help="Of the language model; auto: what is fastest here.")
+    Literal["auto", "none", "int4", "int8"],
+    typer.Option(help="Format of the language model; auto: what is fastest here.", rich_help_panel=FORMATS),
 ]
 ScalesOption = Annotated[
     Literal["rtn", "awq"],
-    typer.Option(help="Of 4-bit weights: rounded to nearest, or searched on the frames by NVIDIA ModelOpt."),
+    typer.Option(
+        help="Scales of 4-bit weights: round to nearest, or a search by NVIDIA ModelOpt.", rich_help_panel=FORMATS
+    ),
 ]
-IouOption = Annotated[float, typer.Option(min=0, max=1, help="Bar: intersection over union of kept sets.")]
-PointsOption = Annotated[float, typer.Option(min=0, help="Bar: points of accuracy that may be lost.")]
-ReportOption = Annotated[Optional[Path], typer.Option(help="Report to write, .json; a copy is in the bundle.")]
+IouOption = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="Lowest intersection over union of the kept sets, 0 to 1.", rich_help_panel=BARS),
+]
+PointsOption = Annotated[
+    float, typer.Option(min=0, help="Largest loss of accuracy, in percentage points.", rich_help_panel=BARS)
+]
+ReportOption = Annotated[
+    Optional[Path], typer.Option(metavar="FILE", help="Write the report here, too, .json.", rich_help_panel=OUTPUT)
+]
 
 
 def calibrate_command(
     bundle: BundleArgument,
     frames_from: FramesFromOption,
-    out: Annotated[Path, typer.Option(help="Bundle to write.")],
-    count: Annotated[int, typer.Option(min=4, help="Windows to calibrate on.")] = 16,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Bundle to write.")],
+    count: Annotated[int, typer.Option(min=4, help="Windows of frames to calibrate on.")] = 16,
     ranges: RangesOption = "minmax",
     vision: VisionOption = "auto",
     language: LanguageOption = "auto",
     scales: ScalesOption = "rtn",
-    clips: Annotated[int, typer.Option(min=2, help="Synthetic clips on which both are compared.")] = 250,
+    clips: Annotated[int, typer.Option(min=2, help="Synthetic clips to compare both bundles on.")] = 250,
     least_iou: IouOption = 0.98,
     most_points: PointsOption = 1.0,
-    save_frames: Annotated[Optional[Path], typer.Option(help="Keep the frames for a rerun, .npz.")] = None,
+    save_frames: Annotated[
+        Optional[Path],
+        typer.Option(metavar="FILE", help="Store the frames for a later run, .npz.", rich_help_panel=OUTPUT),
+    ] = None,
     report: ReportOption = None,
-    plot: Annotated[Optional[Path], typer.Option(help="Picture of the report, .png.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write the bundle though a bar is missed.")] = False,
+    plot: Annotated[
+        Optional[Path], typer.Option(metavar="FILE", help="Write a plot of the report, .png.", rich_help_panel=OUTPUT)
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write the bundle even if a bar is missed.", rich_help_panel=BARS)
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Quantizes a bundle for every target in it, compares both, and refuses what is not worth it (exit code 1).
+    """Quantize a bundle for all its targets, and refuse the result if it is worse or slower (exit code 1).
 
-    Accuracy means something for checkpoints trained on such clips; what is kept is compared for any.
+    Accuracy is meaningful only for checkpoints trained on synthetic clips; the kept sets are compared for any.
     """
     check_calib_extra("quantizing a bundle")
     for place, suffix in ((save_frames, ".npz"), (report, ".json"), (plot, ".png")):
@@ -140,7 +167,7 @@ def _show(made: QuantizationReport) -> None:
         )
     console.print(table)
     if not made.timed:
-        console.print("the processor does not compute in these formats: times are no measure of the engines")
+        console.print("the processor does not compute in these formats: times say nothing about the engines")
     for target, forms in made.written.items():
         held = ", ".join(f"{part} {form or 'as it was'}" for part, form in forms.items())
         console.print(f"target {target}: {held}")

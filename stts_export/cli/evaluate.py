@@ -10,6 +10,8 @@ import typer
 
 from stts_export.cli.evaluated import Outputs, show_scorer, show_written
 from stts_export.cli.own_questions import (
+    CLIPS,
+    QUESTIONS,
     JudgeOption,
     MaxTokensOption,
     OptionsOption,
@@ -18,6 +20,7 @@ from stts_export.cli.own_questions import (
     VideosOption,
     evaluate_questions,
 )
+from stts_runtime.cli.help import ENGINE, OUTPUT
 from stts_runtime.cli.options import BundleArgument, DeviceOption, JsonOption
 from stts_runtime.cli.steps import steps
 from stts_runtime.device import gpu_of, select_gpu
@@ -38,8 +41,10 @@ def evaluate_command(
         Optional[Path],
         typer.Option(
             metavar="FILE",
-            help="Your own questions, .jsonl, or MVBench's, TempCompass', MLVU's, Video-MME's or NExT-QA's as they "
-            "are published, .json, .csv, .parquet. Default: our clips.",
+            help="Your own questions, .jsonl; or those of MVBench, TempCompass, MLVU, Video-MME or NExT-QA, as "
+            "published: .json, .csv, .parquet.",
+            show_default="synthetic clips",
+            rich_help_panel=QUESTIONS,
         ),
     ] = None,
     videos: VideosOption = None,
@@ -48,38 +53,55 @@ def evaluate_command(
     max_tokens: MaxTokensOption = None,
     page: PageOption = None,
     clips: Annotated[
-        Optional[int], typer.Option(min=2, help="Test clips, of all sets together. Default: 1000.")
+        Optional[int],
+        typer.Option(min=2, help="Test clips, over all sets.", show_default="1000", rich_help_panel=CLIPS),
     ] = None,
     clip_set: Annotated[
-        Optional[list[str]], typer.Option("--set", help="plain or hard clips; repeatable. Default: plain.")
+        Optional[list[str]],
+        typer.Option(
+            "--set", metavar="SET", help="plain or hard clips; repeatable.", show_default="plain", rich_help_panel=CLIPS
+        ),
     ] = None,
     per_clip: Annotated[
-        Optional[int], typer.Option(min=1, help="Questions about each of our clips. Default: 4.")
+        Optional[int], typer.Option(min=1, help="Questions per clip.", show_default="4", rich_help_panel=CLIPS)
     ] = None,
     setting: Annotated[
         Optional[list[str]],
-        typer.Option(help="A variant, or random-... or even-... of a control; repeatable. Default: all."),
+        typer.Option(
+            metavar="NAME",
+            help="Variant to measure, or a control: random-... or even-...; repeatable.",
+            show_default="all",
+        ),
     ] = None,
-    engine: Annotated[EngineName, typer.Option(help="What runs the model.")] = "cpu",
+    engine: Annotated[EngineName, typer.Option(help="What runs the model.", rich_help_panel=ENGINE)] = "cpu",
     device: DeviceOption = None,
     jobs: Annotated[
-        int, typer.Option(min=1, max=256, help="Clips at the same time, each in a process with one thread.")
+        int, typer.Option(min=1, max=256, help="Clips processed at the same time, each in a process with one thread.")
     ] = 1,
     journal: Annotated[
         Optional[Path],
-        typer.Option(help="What was seen, clip by clip, .jsonl; the same command goes on where this one stopped."),
+        typer.Option(
+            metavar="FILE",
+            help="Record progress here, .jsonl; the same command then continues where it stopped.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
-    report: Annotated[Optional[Path], typer.Option(help="Report to write, .json.")] = None,
-    plot: Annotated[Optional[Path], typer.Option(help="Picture of accuracy over visual tokens, .png.")] = None,
+    report: Annotated[
+        Optional[Path], typer.Option(metavar="FILE", help="Write the report, .json.", rich_help_panel=OUTPUT)
+    ] = None,
+    plot: Annotated[
+        Optional[Path],
+        typer.Option(metavar="FILE", help="Plot accuracy over visual tokens, .png.", rich_help_panel=OUTPUT),
+    ] = None,
     answers: Annotated[
-        Optional[Path], typer.Option(help="Every answer, .jsonl; scripts/compare_answers.py compares two of these.")
+        Optional[Path], typer.Option(metavar="FILE", help="Write every answer, .jsonl.", rich_help_panel=OUTPUT)
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measures accuracy, every variant side by side, and controls that spend the same tokens.
+    """Measure the accuracy of every variant, and of controls with the same number of tokens.
 
-    With --questions on somebody's own. Without, on synthetic clips with exact answers, which means something for
-    checkpoints that were trained on such clips, as checkpoints/tiny is.
+    With --questions, on your own questions or a benchmark's. Without, on synthetic clips with exact answers, which is
+    meaningful only for checkpoints trained on such clips, such as checkpoints/tiny.
     """
     from stts_calib.accuracy import Evaluation, report_of, settings_of, weights_held, write_accuracy_plot
     from stts_calib.clips import Split

@@ -1,4 +1,4 @@
-"""What `stts-export evaluate` writes and says alike of our clips and of somebody's own questions."""
+"""What `stts-export evaluate` writes and prints both for our clips and for the user's own questions."""
 
 from __future__ import annotations
 

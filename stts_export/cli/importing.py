@@ -30,27 +30,30 @@ def import_command(
         typer.Argument(
             metavar="CHECKPOINT",
             parser=as_typed,
-            help="Folder, also with config.yaml, or a hub's OWNER/NAME, OWNER/NAME@REVISION.",
+            help="Checkpoint folder of any layout, or OWNER/NAME on the Hugging Face hub.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to write.")],
     tokenizer: Annotated[
         Optional[Path],
         typer.Option(
             metavar="PATH",
             parser=as_typed,
-            help="Folder with tokenizer.json, or a hub's OWNER/NAME. Default: CHECKPOINT.",
+            help="Folder with tokenizer.json, or OWNER/NAME on the hub.",
+            show_default="CHECKPOINT",
         ),
     ] = None,
     adapter: Annotated[
         Optional[Path],
-        typer.Option(metavar="FOLDER", help="A LoRA as PEFT saves it, trained on CHECKPOINT: merged into the weights."),
+        typer.Option(metavar="FOLDER", help="Merge this LoRA into the weights; saved by PEFT, trained on CHECKPOINT."),
     ] = None,
-    dtype: Annotated[Optional[DtypeName], typer.Option(help="Of the weights. Default: as they are stored.")] = None,
+    dtype: Annotated[
+        Optional[DtypeName], typer.Option(help="Data type of the weights.", show_default="as stored")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it is a checkpoint.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Writes a checkpoint of any layout as a Hugging Face folder that transformers and `build` read."""
+    """Convert a checkpoint of any layout to a Hugging Face folder that transformers and `build` read."""
     check_export_extra("importing a checkpoint")
     import torch
 

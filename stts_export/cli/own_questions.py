@@ -1,4 +1,4 @@
-"""`stts-export evaluate --questions`: somebody's own questions about their own videos."""
+"""`stts-export evaluate --questions`: the user's own questions about their own videos."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 
 from stts_export.cli.evaluated import Outputs, show_scorer, show_written
 from stts_runtime.bundle import Bundle
+from stts_runtime.cli.help import OUTPUT
 from stts_runtime.cli.standard_streams import complain
 from stts_runtime.cli.steps import steps
 from stts_runtime.cli.text import one_line, printable
@@ -24,27 +25,46 @@ if TYPE_CHECKING:
     from stts_calib.accuracy.settings import Setting
     from stts_calib.questions import QuestionFile, QuestionReport
 
+QUESTIONS = "Your own questions"
+CLIPS = "Synthetic clips"
+
 VideosOption = Annotated[
-    Optional[Path], typer.Option(metavar="FOLDER", help="Where the videos lie. Default: beside the questions.")
+    Optional[Path],
+    typer.Option(
+        metavar="FOLDER", help="Folder of the videos.", show_default="next to the questions", rich_help_panel=QUESTIONS
+    ),
 ]
 OptionsOption = Annotated[
     Optional[Literal["letters", "texts", "generated"]],
     typer.Option(
-        help="Questions with options: listed with letters, of which the likeliest counts; the likeliest text of an "
-        "option counts; or listed, and the answer is written. Default: letters."
+        help="How questions with options are answered: by the likeliest letter, by the likeliest text of an option, or "
+        "by a generated answer.",
+        show_default="letters",
+        rich_help_panel=QUESTIONS,
     ),
 ]
 JudgeOption = Annotated[
     Optional[str],
     typer.Option(
         metavar="COMMAND",
-        help="Judges written answers: reads a line of JSON for each and writes one, see docs/questions.md. Default: "
-        "exact match.",
+        help="Command that judges generated answers: reads a line of JSON for each and writes one (docs/questions.md).",
+        show_default="exact match",
+        rich_help_panel=QUESTIONS,
     ),
 ]
-MaxTokensOption = Annotated[Optional[int], typer.Option(min=1, help="Longest written answer, in tokens. Default: 64.")]
+MaxTokensOption = Annotated[
+    Optional[int],
+    typer.Option(
+        min=1, help="Length limit of a generated answer, in tokens.", show_default="64", rich_help_panel=QUESTIONS
+    ),
+]
 PageOption = Annotated[
-    Optional[Path], typer.Option(help="Report as a page, .html, with pictures of the clips whose answers changed.")
+    Optional[Path],
+    typer.Option(
+        metavar="FILE",
+        help="Write the report as a page, .html, with pictures of clips whose answers changed.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 _MOST_NAMED = 20
 

@@ -22,33 +22,50 @@ if TYPE_CHECKING:
 
 _MOST_WORKERS = 8
 
+TRAINING = "Training"
+
 VideosOption = Annotated[
-    Path, typer.Option(metavar="FOLDER", help="Videos, subfolders too; or .npz with frames and times_seconds.")
+    Path,
+    typer.Option(
+        metavar="FOLDER", help="Folder of videos, with subfolders; or of .npz files with frames and times_seconds."
+    ),
 ]
 QuestionsOption = Annotated[
     Optional[Path],
     typer.Option(
-        metavar="FILE", help="A question a line, .txt; or with the video's name, .jsonl. Default: usual ones."
+        metavar="FILE",
+        help="One question per line, .txt; or with the video's name, .jsonl.",
+        show_default="twelve usual ones",
     ),
 ]
 FramesOption = Annotated[
     Optional[list[int]],
-    typer.Option(min=2, help="Most frames of a window, repeatable: steps take turns. Default: 64."),
+    typer.Option(min=2, help="Frames per window, at most; repeatable, steps alternate.", show_default="64"),
 ]
 KeepOption = Annotated[
-    Optional[list[float]], typer.Option(help="Keep ratio, repeatable: steps take turns. Default: 0.5.")
+    Optional[list[float]], typer.Option(help="Keep ratio, 0 to 1; repeatable, steps alternate.", show_default="0.5")
 ]
 PruneAtOption = Annotated[
-    Optional[int], typer.Option(min=0, help="Layer to score. Default: as the checkpoint says, else the last but one.")
+    Optional[int],
+    typer.Option(min=0, help="Layer whose features are scored.", show_default="the checkpoint's, or the last but one"),
 ]
 ChangeStepsOption = Annotated[
-    int, typer.Option(min=0, help="The first of them: teach change between frames alone, which is quick.")
+    int,
+    typer.Option(
+        min=0, help="Steps at the start that teach only change between frames, which is fast.", rich_help_panel=TRAINING
+    ),
 ]
 MinutesOption = Annotated[
-    Optional[float], typer.Option(min=0.01, help="Of the whole run, if these are over before its steps.")
+    Optional[float],
+    typer.Option(
+        min=0.01, help="Time limit of the whole run, in minutes.", show_default="none", rich_help_panel=TRAINING
+    ),
 ]
 WorkersOption = Annotated[
-    Optional[int], typer.Option(min=0, help="Processes that read videos. Default: one a core, at most 8.")
+    Optional[int],
+    typer.Option(
+        min=0, help="Processes that read videos.", show_default="one per core, at most 8", rich_help_panel=TRAINING
+    ),
 ]
 
 
@@ -58,31 +75,39 @@ def train_scorer_command(
         typer.Argument(
             metavar="CHECKPOINT",
             parser=as_typed,
-            help="A Molmo2, Hugging Face folder. Or a hub's OWNER/NAME, OWNER/NAME@REVISION.",
+            help="Molmo2: Hugging Face folder, or OWNER/NAME on the Hugging Face hub.",
         ),
     ],
     videos: VideosOption,
-    out: Annotated[Path, typer.Option(help="Checkpoint to write; OUT.training holds the run until then.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Checkpoint to write; the run is kept in FOLDER.training meanwhile.")
+    ],
     questions: QuestionsOption = None,
     frames: FramesOption = None,
     keep: KeepOption = None,
     prune_at: PruneAtOption = None,
-    steps: Annotated[int, typer.Option(min=1, help="Of the whole run.")] = 2000,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the whole run.", rich_help_panel=TRAINING)] = 2000,
     change_steps: ChangeStepsOption = 500,
     minutes: MinutesOption = None,
-    clips: Annotated[int, typer.Option(min=1, help="A step, of all GPUs together.")] = 8,
-    rate: Annotated[float, typer.Option(min=1e-8, max=1.0, help="Highest learning rate.")] = 3e-4,
-    seed: Annotated[int, typer.Option(min=0, help="Of first weights, clips and questions.")] = 0,
-    device: Annotated[str, typer.Option(help="cuda, cuda:N or cpu.")] = "cuda",
+    clips: Annotated[int, typer.Option(min=1, help="Clips per step, over all GPUs.", rich_help_panel=TRAINING)] = 8,
+    rate: Annotated[
+        float, typer.Option(min=1e-8, max=1.0, help="Peak learning rate.", rich_help_panel=TRAINING)
+    ] = 3e-4,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of initial weights, clips and questions.", rich_help_panel=TRAINING)
+    ] = 0,
+    device: Annotated[
+        str, typer.Option(help="Device to train on: cuda, cuda:N or cpu.", rich_help_panel=TRAINING)
+    ] = "cuda",
     workers: WorkersOption = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Leave out the scorer that is there.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the scorer that the checkpoint has.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it is a checkpoint.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Trains a token scorer for a Molmo2 that has none; every other weight stays as it is.
+    """Train a token scorer for a Molmo2 that has none, without changing any other weight.
 
-    No labels are needed: the unpruned model answers, and the pruned one is to answer alike. The same command goes on
-    with a run that was stopped. Several GPUs: torchrun --nproc-per-node N -m stts_export train-scorer ...
+    No labels are needed: the pruned model learns to answer as the unpruned one does. Repeating the command continues
+    a run that was stopped. Several GPUs: torchrun --nproc-per-node N -m stts_export train-scorer ...
     """
     check_train_extra("training a scorer")
     for ratio in keep or ():
@@ -124,6 +149,6 @@ def _show(out: Path, taught: Taught, as_json: bool) -> None:
 
 
 def _usual_workers() -> int:
-    """Of each process."""
+    """Workers per process."""
     together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(0, min(_MOST_WORKERS, (os.cpu_count() or 1) // together - 1))

@@ -23,24 +23,30 @@ def verify_command(
         typer.Option(
             metavar="PATH",
             parser=as_typed,
-            help="What the bundle was built from, folder or OWNER/NAME, OWNER/NAME@REVISION.",
+            help="Checkpoint that the bundle was built from: folder, or OWNER/NAME on the hub.",
         ),
     ],
-    frames_from: Annotated[Optional[Path], typer.Option(help="Video to compare on. Default: made-up frames.")] = None,
-    variant: Annotated[
-        Optional[list[str]], typer.Option(help="Vision variant to look at, repeatable. Default: all.")
+    frames_from: Annotated[
+        Optional[Path],
+        typer.Option(metavar="VIDEO", help="Compare on frames of this video.", show_default="made-up frames"),
     ] = None,
-    ask: Annotated[str, typer.Option(help="Question to answer.")] = "What happens in this video?",
-    max_tokens: Annotated[int, typer.Option(min=1, max=1024, help="Longest answer in tokens.")] = 16,
+    variant: Annotated[
+        Optional[list[str]],
+        typer.Option(metavar="NAME", help="Vision variant to compare; repeatable.", show_default="all"),
+    ] = None,
+    ask: Annotated[str, typer.Option(metavar="QUESTION", help="Question to answer.")] = "What happens in this video?",
+    max_tokens: Annotated[int, typer.Option(min=1, max=1024, help="Length limit of the answer, in tokens.")] = 16,
     write_reference: Annotated[
         Optional[Path],
-        typer.Option(metavar="FILE", help="What the checkpoint gave, for `stts-runtime check` on a device, .npz."),
+        typer.Option(
+            metavar="FILE", help="Write what the checkpoint computes, for `stts-runtime check` on a device, .npz."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compares a bundle with its checkpoint, stage by stage; exit code 1 if a bar is missed.
+    """Compare a bundle with its checkpoint, stage by stage; exit code 1 if a bar is missed.
 
-    The report is stored in the bundle, engines/verify.json.
+    The report is stored in the bundle as engines/verify.json.
     """
     with steps(quiet=as_json) as tell:
         report = stts_export.verify(

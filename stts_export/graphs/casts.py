@@ -1,6 +1,6 @@
 """A graph that computes in float32 over weights that are stored in 16 bits.
 
-A matrix is widened right before the product that takes it and forgotten behind it, so that no more than one is held in
+A matrix is widened right before the product that takes it and forgotten after it, so that no more than one is held in
 float32 at a time. An engine runs what depends on no input first, and would widen all of them at once; so the cast is
 made to depend on the product's other factor: the matrix is given a shape that is computed from that factor's.
 """
@@ -16,7 +16,7 @@ _PRODUCT = "Gemm"
 def cast_where_used(model: ir.Model, weight: ir.Value, stored: ir.DataType) -> None:
     """Makes `weight` one of type `stored`, and casts it in front of every node that takes it.
 
-    A lookup takes few of its rows, so there they are cast behind it.
+    A lookup takes few of its rows, so there they are cast after it.
     """
     computed = weight.dtype
     assert computed is not None

@@ -39,7 +39,7 @@ def check_onnx(path: Path) -> None:
 def check_incremental(
     path: Path, weights: Path, expected: Expectation, budget: IncrementalBudget, precision: Precision, batch: int = 1
 ) -> float:
-    """As `check_vision`, and compares what goes on to the next frame too; of the first `batch` frames of those that
+    """As `check_vision`, and compares what is passed to the next frame, too; of the first `batch` frames of those that
     are expected.
     """
     frames = len(expected.inputs["frames"])
@@ -72,7 +72,7 @@ def compare_vision(
     if "kept_groups" not in wanted:
         return _within(name, "visual tokens", got["visual_tokens"], wanted["visual_tokens"], allowed)
     _check_choice(name, got["kept_groups"], wanted, budget, allowed)
-    # Behind the cut a frame sees nothing but itself, so frames that both sides agree about can be compared.
+    # After the cut a frame sees nothing but itself, so frames that both sides agree about can be compared.
     ours, theirs = (_rows_by_frame(outputs, budget) for outputs in (got, wanted))
     agreed = [frame for frame in theirs if np.array_equal(ours[frame].groups, theirs[frame].groups)]
     got_rows, wanted_rows = (np.concatenate([side[frame].rows for frame in agreed]) for side in (ours, theirs))
@@ -117,7 +117,7 @@ def check_language(calls: LanguageCalls, expected: Sequence[Expectation], precis
 def check_rows(
     path: Path, weights: Path, calls: LanguageCalls, expected: Sequence[Expectation], precision: Precision
 ) -> float:
-    """Runs a graph of several answers: every second one is a token further than the others, if there are so many.
+    """Runs a graph of several answers: every second one is a token further than the others, if there are this many.
 
     Caches come from `calls`, the same model one call at a time. Returns the worst relative error of the logits, or 0
     where the caches are too large to be laid out here.

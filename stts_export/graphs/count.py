@@ -53,7 +53,7 @@ def _matmul(node: ir.Node, tokens: int) -> int:
 
 
 def _attention(node: ir.Node, tokens: int) -> int:
-    """(rows, tokens, channels), or by head (rows, heads, tokens, head width)."""
+    """(rows, tokens, channels), or by head (rows, heads, tokens, head_dim)."""
     queries, keys, values = (_shape(node, number, tokens) for number in range(3))
     heads = node.attributes.get_int("q_num_heads", 1) // node.attributes.get_int("kv_num_heads", 1)
     return (prod(queries) + prod(queries[:-1]) * values[-1] * heads) * keys[-2]
@@ -69,7 +69,7 @@ def _packed(node: ir.Node, tokens: int) -> int:
 
 
 def _cached(node: ir.Node, tokens: int) -> int:
-    """Over a whole cache (rows, kv heads, slots, head width), as if it were full."""
+    """Over a whole cache (rows, kv heads, slots, head_dim), as if it were full."""
     heads = node.attributes.get_int("num_heads", 0)
     new = _shape(node, 0, tokens)[-2]
     slots, width = _shape(node, 3, tokens)[-2:]

@@ -191,7 +191,7 @@ def _constant(value: ir.Value, name: str) -> onnx.TensorProto:
 
 
 def _ancestors(value: ir.Value, made: Mapping[ir.Value, ir.Node]) -> Iterator[ir.Node]:
-    """The nodes that make a value, each behind those that it needs."""
+    """The nodes that make a value, each after those that it needs."""
     node = made.get(value)
     if node is None:
         return

@@ -28,7 +28,7 @@ Array = NDArray[Any]
 Names = Sequence[str]
 
 EXPECTED_CALLS = 9
-"""Of the language model, at most: a prefix, a question and seven tokens, so that a proof has eight of an answer."""
+"""Most language model calls: a prefix, a question and seven tokens, so that a proof has eight of an answer."""
 _FEWEST_CALLS = 3
 """A prefix, a question and a token: graphs treat each of them differently."""
 _SHOWN_ROWS = 32

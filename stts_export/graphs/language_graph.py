@@ -197,7 +197,7 @@ def export_prefill(
 
 
 def export_step(language: Language, context: int, positions: int, lowering: Lowering) -> ir.Model:
-    """The graph of everything behind the prefix, for lowerings that have it apart; for positions below `positions`."""
+    """The graph of everything after the prefix, for lowerings that have it apart; for positions below `positions`."""
     length = torch.export.Dim(QUERY_LENGTH, min=1, max=context)
     names = cache_names(language.config.layers)
     token_ids, places, _, _, *caches = example_call(language, context, 1, lowering.caches_by_head)
@@ -215,7 +215,7 @@ def export_step(language: Language, context: int, positions: int, lowering: Lowe
 
 
 def export_rows(language: Language, context: int, positions: int, lowering: Lowering, batch: int) -> ir.Model:
-    """The graph of one token of each of `batch` sequences, which share caches of so many rows."""
+    """The graph of one token of each of `batch` sequences, which share caches of this many rows."""
     names, numbers = cache_names(language.config.layers), torch.zeros(batch, dtype=torch.int64)
     caches = language.empty_caches(context, lowering.caches_by_head, batch)
     graph: nn.Module

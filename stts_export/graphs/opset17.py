@@ -50,7 +50,7 @@ def _axes_as_attribute(node: ir.Node) -> None:
         return
     axes = node.inputs[1]
     if axes is None or axes.const_value is None:
-        raise ExportError(f"{node.name}: {node.op_type} has axes that are no constants")
+        raise ExportError(f"{node.name}: {node.op_type} has axes that are not constants")
     node.attributes["axes"] = ir.AttrInt64s("axes", axes.const_value.numpy().tolist())
     node.resize_inputs(1)
 

@@ -1,4 +1,4 @@
-"""What the exporter leaves is folded and joined: constants, reshapes of reshapes, values that nobody uses.
+"""What the exporter leaves is folded and joined: constants, reshapes of reshapes, unused values.
 
 As onnxscript's `optimize_ir`, but for the rules. Most of its 46 are about convolutions, and one looks at all nodes for
 each node: a fifth of a build went there. The rules here are those about operators that our graphs have.

@@ -1,6 +1,6 @@
 """Runs an ONNX graph piece by piece, so that only one piece's weights are in memory at a time.
 
-For checking graphs that are too large to load beside the modules that they came from. Slow: every piece is a session
+For checking graphs that are too large to load next to the modules that they came from. Slow: every piece is a session
 of its own, made for one run. ONNX Runtime's CPU provider does not compute in bfloat16, so what a graph keeps in it
 (exactly representable in float32) is computed in float32 here.
 """

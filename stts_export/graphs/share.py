@@ -1,7 +1,7 @@
 """Equal constants become one, so that what every layer computes from them alike is computed once.
 
 The optimizer does so for small constants only. Here belong the numbered slots of the packing, from which each packed
-layer would otherwise find out anew who sits where. Weights are left alone: they keep their own names, and may be
+layer would otherwise find out again who sits where. Weights are left alone: they keep their own names, and may be
 placeholders that all look alike while the graph is made.
 """
 

@@ -1,6 +1,6 @@
 """One weight file for several graphs: a safetensors file that ONNX refers into by offset.
 
-Safetensors keeps plain little-endian bytes behind a JSON header, and ONNX external data is a file name, an offset and
+Safetensors keeps plain little-endian bytes after a JSON header, and ONNX external data is a file name, an offset and
 a length, so the same file serves both: every graph shares it, and any tool can read it.
 """
 
@@ -92,7 +92,7 @@ def take_as_inputs(model: ir.Model, names: Sequence[str], prefix: str) -> None:
 
 
 def refer_from_inputs(model: ModelProto, path: Path) -> None:
-    """Undoes `take_weights_as_inputs` in a loaded model, for whoever runs it outside of a CUDA engine."""
+    """Undoes `take_weights_as_inputs` in a loaded model, to run it outside a CUDA engine."""
     layout, data = read_layout(path)
     weights = [value for value in model.graph.input if value.name.partition(JOINED_BY)[0] in layout]
     for value in weights:

@@ -25,7 +25,7 @@ def _operator(
     attributes: Mapping[str, OpSchema.AttrType] | None = None,
     required: int | None = None,
 ) -> Op:
-    """An operator whose inputs may all differ in type; those behind the first `required` may be left out."""
+    """An operator whose inputs may all differ in type; those after the first `required` may be left out."""
     count = len(inputs) if required is None else required
     parameters = [
         OpSchema.FormalParameter(what, f"T{number}", param_option=_REQUIRED if number < count else _OPTIONAL)
@@ -59,7 +59,7 @@ packed_multi_head_attention = _operator(
     required=3,
 )
 
-# Causal attention over caches (1, kv heads, slots, head width) that it writes, in place where they are bound so. The
+# Causal attention over caches (1, kv heads, slots, head_dim) that it writes, in place where they are bound so. The
 # query may hold keys and values too, (1, L, channels of all three); with norms and tables it norms and turns them.
 group_query_attention = _operator(
     "GroupQueryAttention",

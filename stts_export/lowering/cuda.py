@@ -20,9 +20,9 @@ from stts_export.modules import operators
 from stts_export.modules.packing import packed_attention
 
 _BIAS_CHANNELS = 8
-"""Added to every head for the bias: kernels want head widths in steps of 8."""
+"""Added to every head for the bias: kernels want values of head_dim in steps of 8."""
 _ROTARY_STEP = 16
-"""Of the head widths for which GroupQueryAttention norms and turns by itself."""
+"""GroupQueryAttention normalises and rotates by itself if head_dim is a multiple of this."""
 
 
 def attention(q: Value, k: Value, v: Value, heads: int) -> Value:
@@ -63,7 +63,7 @@ def packed(q: Value, k: Value, v: Value, frame: Value, frames: int, groups: int,
     before = op.Less(op.Unsqueeze(frame, [0]), op.Unsqueeze(numbers, [1]))
     groups_before = op.ReduceSum(op.Cast(before, to=ir.DataType.INT32), [1], keepdims=0)
     starts = op.Mul(groups_before, op.Cast(op.Constant(value_int=patches), to=ir.DataType.INT32))
-    # Zeros, made of a number that is one: as a constant they would lie in the file once a layer.
+    # Zeros, made of a number that is one: as a constant they would be in the file once a layer.
     offsets = op.Expand(op.Slice(starts, [0], [1]), [frames, groups * patches])
 
     def attend(q: Value, k: Value, v: Value) -> Value:
@@ -128,7 +128,7 @@ def causal_attention(
 def _turned(
     x: Value, norm: Value, eps: float, cos: Value, sin: Value, positions: Value, heads: int, axis: list[int]
 ) -> Value:
-    """Rows (L, C) normed and turned, apart from the operator, which has conditions: with another `axis` of size 1."""
+    """Rows (L, C) normalised and rotated outside the operator, which has conditions: with another `axis` of size 1."""
     (channels,), (width,) = constant(x, 1), constant(norm, 0)
     normed = op.RMSNormalization(op.Reshape(x, [0, channels // width, width]), norm, epsilon=eps)
     rows = [op.Unsqueeze(op.Gather(table, positions, axis=0), axis) for table in (cos, sin)]
@@ -162,7 +162,7 @@ def gated(gate: Value, up: Value) -> Value:
 
 
 def linear(x: Value, weight: Value, bias: Value | None = None) -> Value:
-    """The bias apart, where it can join the operator behind it; ONNX Runtime's `Gemm` would spread it out first."""
+    """The bias apart, where it can join the operator after it; ONNX Runtime's `Gemm` would spread it out first."""
     product = op.Gemm(x, weight, transB=1)
     return product if bias is None else op.Add(product, bias)
 
@@ -181,7 +181,7 @@ def _for_every_query_head(x: Value, heads: int, kv_heads: int, width: int) -> Va
 
 
 def _in_fp16(attend: Callable[..., Value], *operands: Value) -> Value:
-    """These kernels know no bf16; queries, keys and values lie behind norms and well within fp16, which has more
+    """These kernels know no bf16; queries, keys and values are after norms and well within fp16, which has more
     digits.
     """
     if operands[0].dtype != ir.DataType.BFLOAT16:

@@ -31,7 +31,7 @@ class Lowering:
     caches_in_place: bool = True
     """Whether caches are written where they lie; else they come out as other tensors."""
     caches_by_head: bool = False
-    """Whether caches are (1, kv heads, slots, head width); else (1, slots, kv channels)."""
+    """Whether caches are (1, kv heads, slots, head_dim); else (1, slots, kv channels)."""
     host_indices: bool = False
     """Whether the language graph takes what depends on the number of tokens as inputs, which the host computes, so that
     it needs no arithmetic on shapes (`Language.indexed`)."""

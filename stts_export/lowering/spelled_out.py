@@ -59,7 +59,7 @@ def clamp(op: Opset, x: Value, lowest: Value | int | None, highest: Value | int 
 
 
 def rotate(op: Opset, x: Value, cos: Value, sin: Value, heads: int) -> Value:
-    """Half-split rotary embedding of x (B, L, C); cos and sin are (B, L, head width / 2)."""
+    """Half-split rotary embedding of x (B, L, C); cos and sin are (B, L, head_dim / 2)."""
     (half,) = constant(cos, -1)
     first, second = op.Split(by_token(op, x, heads), axis=-1, num_outputs=2)
     cos, sin = op.Unsqueeze(cos, [2]), op.Unsqueeze(sin, [2])
@@ -70,22 +70,22 @@ def rotate(op: Opset, x: Value, cos: Value, sin: Value, heads: int) -> Value:
 
 
 def by_token(op: Opset, x: Value, heads: int) -> Value:
-    """(B, L, C) -> (B, L, heads, head width)."""
+    """(B, L, C) -> (B, L, heads, head_dim)."""
     return op.Reshape(x, [0, 0, heads, constant(x, -1)[0] // heads])
 
 
 def by_head(op: Opset, x: Value, heads: int) -> Value:
-    """(B, L, C) -> (B, heads, L, head width)."""
+    """(B, L, C) -> (B, heads, L, head_dim)."""
     return op.Transpose(by_token(op, x, heads), perm=[0, 2, 1, 3])
 
 
 def merged(op: Opset, x: Value) -> Value:
-    """(B, heads, L, head width) -> (B, L, C)."""
+    """(B, heads, L, head_dim) -> (B, L, C)."""
     return op.Reshape(op.Transpose(x, perm=[0, 2, 1, 3]), [0, 0, -1])
 
 
 def seen_prefix(op: Opset, k: Value, lengths: Value) -> Value:
-    """(B, 1, 1, S) bool: which of each row's keys (B, S, C) lie before its length."""
+    """(B, 1, 1, S) bool: which of each row's keys (B, S, C) are before its length."""
     slots = op.Range(0, *constant(k, 1), 1)
     seen = op.Less(op.Unsqueeze(slots, [0]), op.Unsqueeze(lengths, [1]))
     return op.Unsqueeze(seen, [1, 2])

@@ -24,7 +24,7 @@ _LOWEST = -30000.0
 """Added to the logits of what is not seen: finite in fp16, and its exponential is 0 next to any seen one."""
 
 _LOWEST_OF_ALL = float(np.finfo(np.float16).min)
-"""Of what fp16 holds: no logit is below it."""
+"""Lowest fp16 value: no logit is below it."""
 _STRETCH = 1024
 """Numbers that are searched for the highest of them at once."""
 

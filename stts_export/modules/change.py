@@ -35,7 +35,7 @@ class ChangeScorer(Scorer):
 
     def forward(self, hidden_BTGPD: Tensor) -> Tensor:
         features_BTGF = self.features(hidden_BTGPD)
-        # Zeros in place of what was before would lie in the graph, as many as a frame has features.
+        # Zeros in place of what was before would be in the graph, as many as a frame has features.
         wide_BTGF = features_BTGF.float()
         changes = [_change(wide_BTGF[:, :1]), _change(wide_BTGF[:, 1:] - wide_BTGF[:, :-1])]
         return torch.cat(changes, dim=1) + UNLIKE * _unlike(wide_BTGF)

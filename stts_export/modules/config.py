@@ -73,7 +73,7 @@ class VisionConfig:
 
     @property
     def last_prune_at(self) -> int:
-        """The last layer to prune at, behind which no layer sees kept patches alone. A model that was not trained with
+        """The last layer to prune at, after which no layer sees kept patches alone. A model that was not trained with
         pruning answers best with that (docs/accuracy.md).
         """
         return max(self.layers - 2, 0)
@@ -87,7 +87,7 @@ class PruningConfig:
 
     prune_at: int
     feature_precision: ClassVar[Literal["fp32", "fp16"]]
-    """Of what a frame hands on to the next."""
+    """Data type of what a frame passes to the next."""
 
     def feature_width(self, vision: VisionConfig) -> int:
         """Values that a frame hands on to the next, a group."""
@@ -201,9 +201,9 @@ class TextConfig:
     qkv_bias: bool = False
     tied: bool = False
     norm_after: bool = False
-    """Attention and MLP are normed behind themselves, not before."""
+    """Norms come after attention and MLP, not before."""
     norm_whole_projection: bool = False
-    """Queries and keys are normed over all heads at once, not every head by itself."""
+    """Queries and keys are normalised over all heads at once, not every head by itself."""
     two_way_images: bool = True
     """Image tokens attend to each other in both directions during prefill."""
 

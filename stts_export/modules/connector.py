@@ -26,5 +26,5 @@ class Connector(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of what goes in and what comes out."""
+        """Data type of inputs and outputs."""
         return self.image_pooling_2d.q_proj.weight.dtype

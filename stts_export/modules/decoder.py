@@ -1,6 +1,6 @@
 """The decoder of the language model, in the form of Qwen3 or OLMo 3: embedding, layers, norm.
 
-Who sees whom and where keys and values are kept is told to each layer by whoever runs it, which is `language.py`.
+Who sees whom and where keys and values are kept is told to each layer by its caller, `language.py`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class RotaryAttention(nn.Module):
         return attended
 
     def turned(self, projected: Projected, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries and keys, normed and turned, and values: each (B, L, channels)."""
+        """Queries and keys, normalised and rotated, and values: each (B, L, channels)."""
         q = rotate(self._normed(projected.q, self.q_norm, rotary), rotary.cos, rotary.sin, self.heads)
         k = rotate(self._normed(projected.k, self.k_norm, rotary), rotary.cos, rotary.sin, self.kv_heads)
         return q, k, _by_sequence(projected.v, rotary)
@@ -83,7 +83,7 @@ class RotaryAttention(nn.Module):
 
 
 def turning(rotary: Rotary, attend: Attend) -> AttendProjected:
-    """Attention over queries and keys that are normed and turned first: (B, L, channels) each."""
+    """Attention over queries and keys that are normalised and rotated first: (B, L, channels) each."""
 
     def attend_turned(attention: RotaryAttention, projected: Projected) -> Tensor:
         return attend(*attention.turned(projected, rotary)).flatten(0, 1)

@@ -1,6 +1,6 @@
 """Frames of streams: what the tower makes of each, given the scorer's features of its stream's frame before.
 
-A stream of such frames gives what a window of the budget `frame` gives that begins with the same key frame: behind the
+A stream of such frames gives what a window of the budget `frame` gives that begins with the same key frame: after the
 cut a frame sees nothing but itself, and the scorer looks back by one frame only.
 
 Frames of several streams go through together as rows, one frame after the other.

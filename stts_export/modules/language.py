@@ -56,7 +56,7 @@ class Language(nn.Module):
     def empty_caches(self, slots: int, by_head: bool = False, sequences: int = 1) -> list[Tensor]:
         """Zeroed keys and values for every layer: 2 x layers tensors (sequences, slots, kv channels).
 
-        With `by_head`, the layout of some targets, they are (sequences, kv heads, slots, head width).
+        With `by_head`, the layout of some targets, they are (sequences, kv heads, slots, head_dim).
         """
         heads, width = self.config.kv_heads, self.config.head_dim
         shape = (sequences, heads, slots, width) if by_head else (sequences, slots, heads * width)
@@ -158,7 +158,7 @@ class Language(nn.Module):
         return self._output(*self._stepped(token_ids_B, positions_B, last_B, caches, tables))
 
     def rotary_tables(self, positions: int) -> dict[bool, Rotary]:
-        """Cosines and sines (positions, head width / 2) of layers with scaling (True) and of those without."""
+        """Cosines and sines (positions, head_dim / 2) of layers with scaling (True) and of those without."""
         weight = self.language_model.norm.weight
         numbers = torch.arange(positions, device=weight.device).unsqueeze(0)
         by_kind = self._rotary(numbers, weight.dtype)
@@ -173,7 +173,7 @@ class Language(nn.Module):
         before: Past | None = None,
         record: Past | None = None,
     ) -> Tensor:
-        """Whole sequences at once, without a cache, as in training -> normed rows (B * L, width).
+        """Whole sequences at once, without a cache, as in training -> normalised rows (B * L, width).
 
         `visual` (rows, width) holds the visual tokens of all sequences, one after the other; `seen_BLS` says which
         tokens each token attends to: those of `before`, keys and values of every layer that an earlier call appended
@@ -216,7 +216,7 @@ class Language(nn.Module):
     def _stepped(
         self, token_ids: Tensor, positions: Tensor, last: Tensor, caches: list[Tensor], tables: dict[bool, Rotary]
     ) -> tuple[Tensor, list[Tensor]]:
-        """Rows of all tokens behind the last layer, and the caches."""
+        """Rows of all tokens after the last layer, and the caches."""
         new_caches: list[Tensor] = []
         scaled = self.config.rotary.scaled_layers
         x: Tensor = self.language_model.embed_tokens(token_ids)

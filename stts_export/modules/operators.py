@@ -199,7 +199,7 @@ prefix_attention = define(
 )
 
 # Query l sees slot s where seen[l, s]; kv_heads divides heads (grouped queries). Keys and values are (B, S, C), or by
-# head (B, kv heads, S, head width), as the target keeps its caches. `seen` may also be (B, 1, L, S): a mask for each
+# head (B, kv heads, S, head_dim), as the target keeps its caches. `seen` may also be (B, 1, L, S): a mask for each
 # of several sequences.
 masked_attention = define(
     "masked_attention(Tensor q, Tensor k, Tensor v, Tensor seen, int heads, int kv_heads) -> Tensor", _masked_attention
@@ -213,10 +213,10 @@ cache_write = define("cache_write(Tensor cache, Tensor new, Tensor start) -> Ten
 cache_merge = define("cache_merge(Tensor cache, Tensor new, Tensor row, Tensor is_new) -> Tensor", _cache_merge)
 
 # All of a decoder layer's attention but its projections, for engines that have it in one: queries and keys (L, C) are
-# normed, as many channels at once as the norm is wide, and turned by their positions' rows of the tables (positions,
-# head width / 2); keys and values are written into the caches, by head, so that the last token lies in slot last[0]
-# (int32); and each token sees all slots up to its own. Gives (L, C) and the caches. With caches of several rows, tokens
-# are as many for each, one row after the other, and `last` has one for each.
+# normalised, as many channels at once as the norm is wide, and rotated by the rows of their positions in the tables
+# (positions, head_dim / 2); keys and values are written into the caches, by head, so that the last token is in slot
+# last[0] (int32); and each token sees all slots up to its own. Gives (L, C) and the caches. With caches of several
+# rows, tokens are as many for each, one row after the other, and `last` has one for each.
 causal_attention = define(
     "causal_attention(Tensor q, Tensor k, Tensor v, Tensor q_norm, Tensor k_norm, float eps, Tensor cos, Tensor sin, "
     "Tensor positions, Tensor keys, Tensor values, Tensor last, int heads, int kv_heads) -> (Tensor, Tensor, Tensor)",

@@ -4,7 +4,7 @@ After pruning a frame holds anything from no group to all of them, so a (frames,
 a compiled graph wants constant shapes. The only thing known in advance is the total, K groups. But that bounds every
 frame once they are sorted: the i-th largest of them holds at most K / i groups. So each rank gets a seat of that
 constant size; ranks share a few sizes, which are chosen so that the fewest multiplications are wasted, and ranks with
-equal seats form one batch; and every frame attends to itself within its seat, masked behind its length. The result
+equal seats form one batch; and every frame attends to itself within its seat, masked after its length. The result
 equals running every frame alone, whatever the split.
 
 With 16 frames of 36 groups and keep 0.5, the seats cost 0.74 of the attention products of whole frames. Sliding
@@ -106,7 +106,7 @@ class SeatLayout(NamedTuple):
     """Who sits where. R ranks have a seat, S slots of one group each make up the seats."""
 
     group_of_slot: Tensor
-    """(S,) the packed group in each slot; slots behind a frame's end repeat some group that nobody attends to."""
+    """(S,) the packed group in each slot; slots after a frame's end repeat some group, which is masked."""
     slot_of_group: Tensor
     """(K,) its inverse over slots that are in use."""
     count_of_rank: Tensor

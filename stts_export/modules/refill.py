@@ -1,7 +1,7 @@
 """Refill: what the reference does to frames that are alone in their row, and the exported graphs leave out.
 
 The reference packs the kept patches of frames into rows of one frame's length, first fit, largest frame first. A frame
-that ends up alone in its row gets its dropped patches back for all later layers; they are dropped again behind them.
+that ends up alone in its row gets its dropped patches back for all later layers; they are dropped again after them.
 Which frames that are depends on the data, so no static graph can do it. The released checkpoints were trained so.
 
 Source: the reference implementation of arXiv 2603.18004. It sorts frames with equal counts in no particular order; here
@@ -33,7 +33,7 @@ def refilled_frames(count_T: Tensor, groups: int) -> list[int]:
 
 
 def with_refill(kept_K: Tensor, frames: int, groups: int) -> Tensor:
-    """Clip-wide numbers of all groups that go on after the cut: the kept ones and those given back, ascending."""
+    """Clip-wide numbers of all groups that continue after the cut: the kept ones and those given back, ascending."""
     kept = torch.zeros(frames * groups, dtype=torch.bool, device=kept_K.device).index_fill(0, kept_K, value=True)
     by_frame = kept.unflatten(0, (frames, groups))
     by_frame[refilled_frames(by_frame.sum(dim=1), groups)] = True

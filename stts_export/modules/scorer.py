@@ -17,7 +17,7 @@ class Scorer(nn.Module):
     """Scores every group by itself and its predecessor in the frame before."""
 
     def forward(self, hidden_BTGPD: Tensor) -> Tensor:
-        """Output of layer `prune_at`, not normed, by group -> scores (B, T, G) float32; high is important."""
+        """Output of layer `prune_at`, not normalised, by group -> scores (B, T, G) float32; high is important."""
         features_BTGF = self.features(hidden_BTGPD)
         previous_BTGF = torch.cat((torch.zeros_like(features_BTGF[:, :1]), features_BTGF[:, :-1]), dim=1)
         return self.scored(previous_BTGF, features_BTGF)

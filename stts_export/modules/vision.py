@@ -47,7 +47,7 @@ class VisionTensors(NamedTuple):
 
 
 BehindTheCut = Callable[[Tensor, Tensor, TokenBudget, frozenset[int]], dict[int, Tensor]]
-"""Rows of all patches, kept groups, budget and layers -> the outputs of those layers behind the cut, kept rows only."""
+"""Rows of all patches, kept groups, budget and layers -> the outputs of those layers after the cut, kept rows only."""
 
 
 def whole_frames(frames: int, heads: int) -> SelfAttend:
@@ -103,7 +103,7 @@ def masked_frames(kept_BK: Tensor, budget: TokenBudget, heads: int) -> SelfAtten
     groups = kept_BK.shape[0] * budget.visual_tokens
     seen = torch.zeros(groups, dtype=torch.bool, device=kept.device).index_fill(0, kept, value=True)
     seen_FG = seen.unflatten(0, (-1, budget.groups))
-    # A frame with nothing kept would leave a softmax without a key; nobody reads what it computes.
+    # A frame with nothing kept would leave a softmax without a key; what it computes is not used.
     seen_FG = seen_FG | ~seen_FG.any(dim=1, keepdim=True)
     bias_FG = torch.zeros(seen_FG.shape, device=kept.device).masked_fill(~seen_FG, float("-inf"))
 
@@ -139,7 +139,7 @@ class Vision(nn.Module):
         """uint8 RGB frames (T, H, W, 3) of the model's size -> visual tokens (K, text width) in frame order.
 
         `given_K`, ascending clip-wide numbers, is kept in place of the scorer's choice; a budget of scope `given` needs
-        it. `refill` runs the layers behind the cut as the reference does (`modules.refill`), which no graph can.
+        it. `refill` runs the layers after the cut as the reference does (`modules.refill`), which no graph can.
         """
         patches_BTNP = patches_of_frames(frames_THWC, self.config.vision).unsqueeze(0)
         given_BK = None if given_K is None else given_K.unsqueeze(0)
@@ -196,7 +196,7 @@ class Vision(nn.Module):
         return hidden._replace(by_layer={**before, **hidden.by_layer})
 
     def scores(self, x: Tensor, budget: TokenBudget) -> Tensor:
-        """Of every group (B, T, G), from the output of layer `prune_at`, rows of patches."""
+        """Scores of every group (B, T, G), from the output of layer `prune_at`, rows of patches."""
         assert self.temporal_token_scorer is not None
         scores: Tensor = self.temporal_token_scorer(by_group(x, budget.frames, self.config.vision))
         return scores
@@ -210,7 +210,7 @@ class Vision(nn.Module):
         layers: frozenset[int],
         behind: BehindTheCut,
     ) -> Hidden:
-        """All layers after the one that is scored, whose output `x` is: the biased one sees every patch, and `behind`
+        """All layers after the one that is scored, whose output `x` is: the biased one sees every patch, and `after`
         runs the others.
         """
         assert self.config.scorer is not None
@@ -230,7 +230,7 @@ class Vision(nn.Module):
         return biased_frames((without_first(bias_BTN) if spare_first else bias_BTN).flatten(0, 1), vision.heads)
 
     def _kept_only(self, x: Tensor, kept_BK: Tensor, budget: TokenBudget, layers: frozenset[int]) -> dict[int, Tensor]:
-        """The layers behind the cut, from rows of all patches: outputs for the kept ones."""
+        """The layers after the cut, from rows of all patches: outputs for the kept ones."""
         attend = kept_frames(kept_BK, budget, self.config.vision.heads)
         return self._behind(x, kept_BK, budget, layers, attend)
 
@@ -274,7 +274,7 @@ class Vision(nn.Module):
         return outputs, x
 
     def _kept_rows(self, hidden: Hidden, layer: int, budget: TokenBudget) -> Tensor:
-        """A feature layer that lies before the cut still holds every patch."""
+        """A feature layer that is before the cut still holds every patch."""
         rows = hidden.by_layer[layer]
         scorer = self.config.scorer
         if hidden.kept_BK is None or scorer is None or layer > scorer.prune_at + 1:

@@ -1,11 +1,11 @@
 """Attention with a bias or a mask for engines whose fused kernels take neither: it rides in channels of the heads.
 
 Every head gets a few more channels, made with the projections. In the first of them the scaled queries hold
-one and the keys their bias, which adds exactly the bias to each logit; in all others there are zeros. The head width
+one and the keys their bias, which adds exactly the bias to each logit; in all others there are zeros. The head_dim
 stays a multiple of eight, as such kernels want it.
 
 TensorRT 8.6 computes an attention without a mask in one kernel, and any other in three that write the logits to
-memory and take about four times as long at a head width of 72 (docs/performance.md).
+memory and take about four times as long at a head_dim of 72 (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from stts_export.modules.packing import attend_in_seats, batches
 from stts_export.modules.projection import Projection
 
 _UNSEEN = -30000.0
-"""The bias of a key that nobody attends to: finite in fp16, and its exponential is 0 beside that of any other."""
+"""The bias of a masked key: finite in fp16, and its exponential is 0 next to that of any other."""
 
 
 def biased_in_wide_heads(
@@ -71,7 +71,7 @@ def packed_in_wide_heads(
 
 
 def _project(projection: Projection, heads: int, spare: int) -> Tensor:
-    """Queries, keys and values next to each other, in one product: (M, 3 x heads x (head width + spare))."""
+    """Queries, keys and values next to each other, in one product: (M, 3 x heads x (head_dim + spare))."""
     weight = torch.cat([_widen(each, heads, spare) for each in (projection.q, projection.k, projection.v)])
     bias = _widen(projection.q_bias[:, None], heads, spare).squeeze(1)
     return F.linear(projection.rows, weight, torch.cat((bias, bias.new_zeros(2 * bias.shape[0]))))

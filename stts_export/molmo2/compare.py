@@ -26,7 +26,7 @@ _STAGE = "transformers' Molmo2"
 _LOGITS_BAR = 1e-3
 """Largest difference at keep 1, float32."""
 _COPIES = 1.2
-"""Of the weights in float32, for activations and what loading needs."""
+"""Memory as a multiple of the float32 weights, for activations and loading."""
 
 
 class NotComparableError(SttsError):
@@ -34,7 +34,7 @@ class NotComparableError(SttsError):
 
 
 def why_not(values: int, hugging_face: bool) -> str | None:
-    """Why a checkpoint of so many values cannot be compared here; None if it can."""
+    """Why a checkpoint of this many values cannot be compared here; None if it can."""
     if find_spec("transformers") is None or find_spec("transformers.models.molmo2") is None:
         return "transformers with Molmo2 is not installed: pip install 'transformers>=5.23'"
     if not hugging_face:

@@ -11,8 +11,8 @@ from stts_export.modules.config import ModelConfig, VisionConfig
 def molmo2_inputs(model: ModelConfig, frames: Tensor, prompt: Tensor) -> dict[str, Tensor]:
     """Frames (T, H, W, 3) uint8 and the prompt's token numbers (L,) int64 -> arguments of its `forward` by name.
 
-    Patches are row-major, and for every visual token stand the patches that it pools. All of it lies on the device
-    that the frames lie on.
+    Patches are row-major, and for every visual token stand the patches that it pools. All of it is on the device
+    that the frames are on.
     """
     config, count, device = model.vision, len(frames), frames.device
     side = config.groups_per_side

@@ -43,7 +43,7 @@ def mark_ids(tokenizer: Tokenizer) -> dict[str, int]:
 
 
 def check_marks(tokenizer: Tokenizer, markers: MarkerIds, path: Path) -> None:
-    """Raises `CheckpointError` if the tokenizer, which lies at `path`, numbers the marks otherwise."""
+    """Raises `CheckpointError` if the tokenizer, which is at `path`, numbers the marks otherwise."""
     for text, field in _MARKS.items():
         got, wanted = tokenizer.token_to_id(text), getattr(markers, field)
         if got != wanted:

@@ -20,7 +20,7 @@ BASE_EMBEDDING = f"{_EMBEDDING}.base"
 EXTRA_EMBEDDING = f"{_EMBEDDING}.extra"
 
 _RULES: list[tuple[str, str]] = [
-    # The scorer may lie under any prefix; it keeps the reference's names in both generations.
+    # The scorer may be under any prefix; it keeps the reference's names in both generations.
     (r"^.*temporal_token_scorer\.", SCORER),
     (r"^model\.", ""),
     # Before the rename: two trees, `transformer` and `vision_backbone`.

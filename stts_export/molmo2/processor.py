@@ -18,7 +18,7 @@ VIDEO_PROCESSOR = "video_preprocessor_config.json"
 PROCESSOR = "processor_config.json"
 OF_PROCESSOR = (VIDEO_PROCESSOR, PROCESSOR, "preprocessor_config.json")
 MAX_FPS = 2
-"""Of the released models."""
+"""Frame rate of the released models."""
 
 
 class VideoProcessor(Section):
@@ -47,7 +47,7 @@ class Processor(ImageTokens):
 
 
 def read_processor(folder: Path) -> VideoProcessor:
-    """Of either generation of checkpoints; defaults where there is no file.
+    """Reads the processor of either generation of checkpoints; defaults where there is no file.
 
     Raises `CheckpointError` if a file is wrong, or says that this is another model than Molmo2.
     """

@@ -29,7 +29,7 @@ class LlmSection(Section):
     n_kv_heads: Size | None = None
     head_dim: Size | None = None
     mlp_hidden_size: Size | None = None
-    """Of gate and up projection together."""
+    """Width of gate and up projection together."""
     mlp_ratio: Size = 4
     activation_type: str = "swiglu"
     layer_norm_type: str = "rms"
@@ -102,7 +102,7 @@ class LlmSection(Section):
 
 
 class VitSection(Section):
-    """The tower, and beside its own settings those of the pruning."""
+    """The tower's own settings and those of the pruning."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -35,7 +35,7 @@ from stts_runtime.settings import first_problem
 def read_training_config(path: Path) -> TrainingConfig:
     """A run's configuration, or the model's section of it alone.
 
-    Raises `CheckpointError` if the file is no YAML of plain values, or lacks what is needed.
+    Raises `CheckpointError` if the file is not YAML with plain values, or lacks what is needed.
     """
     check_file(path, CheckpointError)
     check_is_content(path, CheckpointError)
@@ -49,11 +49,11 @@ def read_training_config(path: Path) -> TrainingConfig:
         return config
     except (yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise CheckpointError(f"{path} is no YAML of plain values: {reason}") from None
+        raise CheckpointError(f"{path} is not YAML with plain values: {reason}") from None
     except ValidationError as error:
         raise CheckpointError(f"{path}: {first_problem(error)}") from None
     except ValueError as error:
-        raise CheckpointError(f"{path} is no YAML of plain values: {error}") from None
+        raise CheckpointError(f"{path} is not YAML with plain values: {error}") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
 

@@ -1,6 +1,6 @@
 """Looks for values that fp16 cannot hold: runs the float32 modules on frames and notes the largest of every tensor.
 
-fp16 ends at 65,504. What lies beyond becomes infinite, and soon after not a number: the usual way to "garbage after
+fp16 ends at 65,504. What is beyond becomes infinite, and soon after not a number: the usual way to "garbage after
 conversion". bf16 has float32's range.
 """
 
@@ -71,7 +71,7 @@ def plan_precision(half: Half, peaks: Sequence[Peak], vision: Vision) -> Precisi
 
 
 def part_of(module: str) -> str | None:
-    """The part whose format can be chosen that a module lies in; None for the scorer, which is float32 anyway."""
+    """The part whose format can be chosen that a module is in; None for the scorer, which is float32 anyway."""
     if module.startswith(_BLOCKS):
         return ".".join(module.split(".")[:3])
     if module.startswith(_CONNECTOR):

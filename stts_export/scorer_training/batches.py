@@ -24,7 +24,7 @@ _QUESTIONS = 4
 
 @dataclass(frozen=True)
 class Clips:
-    """Of as many frames each."""
+    """Clips with the same number of frames."""
 
     frames_BTHWC: Tensor
     """uint8. One tensor, since workers hand over each in a file that stays open."""
@@ -36,7 +36,7 @@ class Clips:
         return len(self.times_seconds)
 
     def in_parts(self, most: int) -> Iterator[Clips]:
-        """So many at once."""
+        """Parts of at most `most` clips."""
         for start in range(0, self.count, most):
             part = slice(start, start + most)
             yield Clips(self.frames_BTHWC[part], self.times_seconds[part], self.questions[part])
@@ -45,7 +45,7 @@ class Clips:
 class Step(NamedTuple):
     keep: float
     clips: list[Clips]
-    """Of this process."""
+    """Clips of this process."""
     problems: list[Problem]
 
 

@@ -43,7 +43,7 @@ class Footage:
     """As many as a window of it may have."""
 
     def window(self, most: int, max_fps: float, size: int) -> Pictures:
-        """At most so many frames over all of it. Raises `UserError` if it cannot be read."""
+        """At most this many frames over all of it. Raises `UserError` if it cannot be read."""
         count = min(self.frames, most)
         if self.path.suffix == STORED:
             return _stored_window(self.path, count, size)
@@ -61,7 +61,7 @@ class Problem(NamedTuple):
 
 
 def find_footage(folder: Path, least: int, max_fps: float, size: int) -> Iterator[Footage | Problem]:
-    """What lies in the folder and its subfolders, in the order of names, each usable or a problem.
+    """What is in the folder and its subfolders, in the order of names, each usable or a problem.
 
     `least` frames are needed for a window. Raises `UserError` if the folder holds nothing of either kind.
     """
@@ -109,7 +109,7 @@ def _stored_window(path: Path, count: int, size: int) -> Pictures:
 
 
 def _times(path: Path, size: int) -> NDArray[np.float64]:
-    """Of the stored frames, whose shape is looked at without reading them."""
+    """Times of the stored frames, whose shape is checked without reading them."""
     with _opened(path) as content, zipfile.ZipFile(path) as files, files.open("frames.npy") as stream:
         times = np.asarray(content["times_seconds"], dtype=np.float64)
         header = _HEADERS[np.lib.format.read_magic(stream)]

@@ -7,7 +7,7 @@ task's loss in "Unified Spatio-Temporal Token Scoring for Efficient Video VLMs",
 
 Both models are one: layers up to the scored one run once for both.
 
-Change is taught first, alone: that needs those layers and nothing behind them. A scorer that knows nothing yet keeps
+Change is taught first, alone: that needs those layers and nothing after them. A scorer that knows nothing yet keeps
 groups at random, and from what that does to answers it learns to bias nothing rather than what to keep.
 """
 
@@ -30,7 +30,7 @@ from stts_export.training.terms import change_since_before, seen_in_segments
 from stts_runtime.budget import TokenBudget
 
 SCORE_WEIGHT = 0.5
-"""Of the auxiliary loss, next to the answers'; as published."""
+"""Weight of the auxiliary loss relative to the answers'; as published."""
 
 
 class ChangeOutcome(NamedTuple):
@@ -42,7 +42,7 @@ class ChangeOutcome(NamedTuple):
     squared: Tensor
     """The squared distance."""
     mean: Tensor
-    """Of change itself."""
+    """Mean of change itself."""
     mean_square: Tensor
     """The same."""
 

@@ -34,10 +34,10 @@ REPORT_EVERY = 10
 SAVE_EVERY_SECONDS = 60.0
 _WARM_UP_STEPS = 50
 _RATE_OF_ANSWERS = 0.25
-"""Of the highest rate, where change was taught before: that is not to be lost again."""
+"""Share of the peak rate used after change was taught, so that it is not lost again."""
 _BETAS, _WEIGHT_DECAY, _LONGEST_GRADIENT = (0.9, 0.98), 0.01, 1.0
 _LEAST_VARIANCE = 1e-12
-"""Of change, where nothing changes anywhere."""
+"""Variance of change if nothing changes anywhere."""
 _TENTHS = (0.1, 0.5, 0.9)
 _ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
 """Without the memory-saving kernel, which has no gradient for a mask whose rows are of odd lengths."""
@@ -48,9 +48,9 @@ class _Means:
     """What was found since the last report, on the device: reading it waits for the device."""
 
     sums: list[Tensor] = field(default_factory=list)
-    """Of all processes, in the order of `_sums`: means times the clips; clips; seconds."""
+    """Sums over all processes, in the order of `_sums`: means times the clips; clips; seconds."""
     kept: list[Tensor] = field(default_factory=list)
-    """Of this process."""
+    """Kept counts of this process."""
     on_change: bool = False
     """Whether change alone was taught."""
 

@@ -29,10 +29,10 @@ _SCORER_COPIES = 4
 _INSIDE = 6
 """Copies of a block's widest rows that live at once while it is computed again and its gradient is taken."""
 _POOLED_COPIES = 4
-"""Of a group's rows of all heads, in the scorer's pooling."""
+"""Copies of a group's rows of all heads in the scorer's pooling."""
 _QUESTION_TOKENS = 256
 _SPARE = 0.9
-"""Of free memory that may be used: estimates are estimates, and memory gets into pieces."""
+"""Share of free memory that may be used: estimates are rough, and memory fragments."""
 
 
 class Needs(NamedTuple):
@@ -44,7 +44,7 @@ class Needs(NamedTuple):
     clip: int
 
     def of(self, clips: int) -> int:
-        """With so many clips at once."""
+        """With this many clips at once."""
         return self.weights + self.scorer + clips * self.clip
 
     def in_words(self, clips: int) -> str:

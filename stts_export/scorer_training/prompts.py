@@ -1,6 +1,6 @@
 """Clips and their questions as tokens: unpruned prefixes side by side, and all questions of a clip in one row.
 
-Behind each question there is room for its answer, which the unpruned model writes (`lesson`). Prefixes differ in
+After each question there is room for its answer, which the unpruned model writes (`lesson`). Prefixes differ in
 length, since times do; what is padded has the segment `PADDING`, which nothing else sees.
 
 Shape suffixes: B clips, P tokens of the longest prefix, V image patches of a prefix, Q tokens of the questions' row,
@@ -83,7 +83,7 @@ class Prompts:
 
 
 def _asked(rows: list[list[Tensor]], first_positions: list[int]) -> Asked:
-    """`rows` has the questions of each clip, and `first_positions` where text goes on behind its video."""
+    """`rows` has the questions of each clip, and `first_positions` where text continues after its video."""
     room = torch.zeros(ANSWER - 1, dtype=torch.long)
     with_room = [[torch.cat((question, room)) for question in row] for row in rows]
     segments = [
@@ -108,7 +108,7 @@ def _padded(rows: list[Tensor], filler: int) -> Tensor:
 
 
 def kept_prefixes(prefixes: Prefixes, kept_BK: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of the tokens that stay: numbers, places in the unpruned prefix (also their positions), and segments."""
+    """The kept tokens: ids, places in the unpruned prefix (also their positions), and segments."""
     patches_BK = prefixes.patch_places_BV.gather(1, kept_BK)
     stays_BP = prefixes.is_text_BP.scatter(1, patches_BK, value=True)
     most = int(stays_BP.sum(dim=1).max())

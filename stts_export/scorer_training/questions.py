@@ -44,7 +44,7 @@ class Questions:
         return sorted(self.of_one.keys() - set(names))
 
     def draw(self, name: str, count: int, rng: np.random.Generator) -> list[str]:
-        """So many different ones about a video, or all where there are fewer; usual ones where there are none."""
+        """`count` different questions about a video, or all if there are fewer; usual ones if there are none."""
         all_of_it = [*self.of_one.get(name, ()), *self.of_all] or USUAL
         return [all_of_it[place] for place in rng.permutation(len(all_of_it))[:count]]
 

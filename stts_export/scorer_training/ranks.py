@@ -40,7 +40,7 @@ class Ranks:
             tensor.copy_(part.view_as(tensor))
 
     def least(self, number: int) -> int:
-        """Of the numbers that all processes have."""
+        """The smallest number of all processes."""
         if self.count == 1:
             return number
         found = torch.tensor(number, device=self.device)

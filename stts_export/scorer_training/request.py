@@ -26,13 +26,13 @@ class ScorerRequest:
     """None: what the checkpoint says, else the last but one."""
     steps: int = 2000
     change_steps: int = 500
-    """The first of them, which teach change between frames alone and need nothing behind the layer that is scored."""
+    """The first of them, which teach change between frames alone and need nothing after the layer that is scored."""
     minutes: float = math.inf
-    """Of the whole run, which ends sooner then."""
+    """Time limit of the whole run."""
     clips: int = 8
     """A step, of all processes together."""
     rate: float = 3e-4
-    """Highest learning rate; a quarter of it for the steps behind change alone."""
+    """Highest learning rate; a quarter of it for the steps after change alone."""
     seed: int = 0
     device: str = "cuda"
     workers: int = 0

@@ -77,18 +77,18 @@ class RunFolder:
         others = [f"{name} {settings.get(name)}" for name, now in self._settings.items() if settings.get(name) != now]
         if others:
             raise UserError(
-                f"{self._folder} holds a run with {', '.join(others)}; ask for the same to go on with it, or delete it "
-                "to begin anew"
+                f"{self._folder} holds a run with {', '.join(others)}; ask for the same to continue it, or delete it "
+                "to start over"
             )
         if other := [name for name, now in (self._material or {}).items() if material.get(name) != now]:
             raise UserError(
                 f"the {' and the '.join(other)} are not those that the run in {self._folder} began with; put them "
-                f"back to go on with it, or delete {self._folder} to begin anew"
+                f"back to go on with it, or delete {self._folder} to start over"
             )
         return progress
 
     def _damaged(self) -> UserError:
-        return UserError(f"{self._folder / _STATE} is damaged; delete {self._folder} to begin anew")
+        return UserError(f"{self._folder / _STATE} is damaged; delete {self._folder} to start over")
 
     def save(self, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ from stts_runtime.progress import in_words
 from stts_runtime.tell import TellStep, tell_nobody
 
 _POSITIONS: Positions = "original"
-"""Of the kept tokens, where the checkpoint does not say: their places in the unpruned prompt."""
+"""Positions of kept tokens if the checkpoint does not say: their places in the unpruned prompt."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ class Taught:
     clips_at_once: int
     estimated_bytes: int
     peak_bytes: int | None
-    """Of GPU memory; None without a GPU."""
+    """Peak GPU memory; None without a GPU."""
     last: Report
 
 
 def train_scorer(request: ScorerRequest, tell: TellStep = tell_nobody) -> Taught:
     """Trains a scorer on the frozen checkpoint and writes it with the scorer in it.
 
-    A run that was stopped goes on from what was saved beside `out`. Raises `UserError` for what the caller can put
+    A run that was stopped continues from what was saved next to `out`. Raises `UserError` for what the caller can put
     right, before any weight is read where that is possible. Started by torchrun, each process calls this, and the first
     one tells and writes.
     """
@@ -206,7 +206,7 @@ def _taught(
             a_step = (time.perf_counter() - started) / (report.step - first)
             tell(_line(report, request, a_step), report.step, request.steps)
             if report.step == request.change_steps:
-                # Steps behind it take many times as long.
+                # Steps after it take many times as long.
                 first, started = report.step, time.perf_counter()
     except torch.cuda.OutOfMemoryError:
         raise UserError(
@@ -214,7 +214,7 @@ def _taught(
             f"{request.folder}: take fewer --frames, and see what else runs there (nvidia-smi)"
         ) from None
     if not loop.reports:
-        raise UserError(f"{request.folder} holds no report; delete it to begin anew")
+        raise UserError(f"{request.folder} holds no report; delete it to start over")
     peak = torch.cuda.max_memory_allocated(ranks.device) if on_gpu else None
     last, estimate = loop.reports[-1], needs.of(at_once)
     tell(f"{last.step} steps in {last.seconds / 60:.1f} minutes")
@@ -238,7 +238,7 @@ def _line(report: Report, request: ScorerRequest, seconds_a_step: float) -> str:
 
 
 def _about(request: ScorerRequest, taught: Taught) -> dict[str, Any]:
-    # Where they lay is nobody's business who gets the checkpoint.
+    # Their paths are private; the checkpoint may be passed on.
     places = {"checkpoint": request.checkpoint, "videos": request.videos, "questions": request.questions}
     named = {name: path and path.name for name, path in places.items()}
     return {

@@ -36,7 +36,7 @@ def write_taught(
     tell: TellStep,
 ) -> None:
     """A Hugging Face folder of the newer generation. `weights` are the scorer's, which are written in float32; all
-    others come out of the files that they lie in, one at a time, in the types that they are stored in.
+    others come out of the files that they are in, one at a time, in the types that they are stored in.
     """
     plain = without_scorer(checkpoint).lazy()
     shapes = {**plain.vision.state_dict(), **plain.language.state_dict()}

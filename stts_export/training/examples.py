@@ -1,4 +1,4 @@
-"""Clips -> batches: frames, and every question of a clip in one sequence behind its video.
+"""Clips -> batches: frames, and every question of a clip in one sequence after its video.
 
 All questions of a clip share its visual tokens, so one pass of the vision side teaches them all. They lie one after the
 other, each in a segment of its own; the model is shown which tokens may see which (`objective`).

@@ -32,7 +32,7 @@ def fuse_blocks(vision: Vision, device: torch.device, rows: int) -> str | None:
     """
     blocks = [block for block in vision.vision_tower.layers if isinstance(block, VitBlock)]
     try:
-        # The second number is one that pruning leaves, which should compile nothing anew.
+        # The second number is one that pruning leaves, which should compile nothing again.
         for tried in (rows, rows // _LEFT * _GROUP):
             _try(blocks[0], device, tried)
     except RuntimeError as error:

@@ -40,7 +40,7 @@ class Report:
 
     step: int
     seconds: float
-    """Of training, all parts together."""
+    """Training time, all parts together."""
     done: float
     """How much of the run is over, 0 to 1."""
     clips: int
@@ -50,7 +50,7 @@ class Report:
     step_ms: dict[str, float]
     """By setting, the median: what a step takes where the device is the limit."""
     waiting_ms: float
-    """Of a step, the mean: for clips that were not ready."""
+    """Mean time per step spent waiting for clips."""
     not_fused: str | None
     """Why blocks of the tower run as they are; None where they are compiled."""
     accuracy: dict[str, dict[str, float]] = field(default_factory=dict)

@@ -28,7 +28,7 @@ def keep_in_float32(scorer: Scorer) -> None:
 
 
 def narrow_norms(module: nn.Module) -> None:
-    """Norms hand on bfloat16 once, instead of float32 that each of the three projections after them narrows anew."""
+    """Norms hand on bfloat16 once, instead of float32 that each of the three projections after them narrows again."""
 
     def narrowed(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
         return output.bfloat16()

@@ -43,7 +43,7 @@ class ScoreLoss(NamedTuple):
     """How scores are taught, next to what the answers teach them."""
 
     weight: float
-    """Of this loss next to the answers'."""
+    """Weight of this loss relative to the answers'."""
     change: float
     """What a group of ground is worth that changed wholly since the frame before; what moves or stays is worth more."""
     held: float
@@ -63,9 +63,9 @@ class Recipe:
     steps: int
     minutes: float
     frames_per_step: int
-    """Of all clips together: fewer clips of more frames."""
+    """Frames of all clips together: more frames mean fewer clips."""
     hard_share: float
-    """Of the clips."""
+    """Share of the clips."""
     matrix_rate: float
     """Learning rate of the matrices inside blocks (Muon, scaled to match AdamW's)."""
     other_rate: float
@@ -76,7 +76,7 @@ class Recipe:
     report_every: int
     validate_every: int
     validation_clips: int
-    """Of each set."""
+    """Clips of each set."""
     seed: int = 0
     pruned: bool = True
     """False makes the twin: the same settings and clips, with every token kept."""

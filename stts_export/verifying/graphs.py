@@ -1,4 +1,4 @@
-"""The graphs of a lowering behind the methods that the runtime's engines have, run by ONNX Runtime on the CPU.
+"""The graphs of a lowering behind the interface of the runtime's engines, run by ONNX Runtime on the CPU.
 
 For lowerings whose engine cannot run here: it shows whether the graph is right, not whether its compiler is.
 """

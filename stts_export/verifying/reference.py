@@ -1,4 +1,4 @@
-"""The checkpoint's modules, in float32, behind the methods that the runtime's engines have."""
+"""The checkpoint's modules, in float32, behind the interface of the runtime's engines."""
 
 from __future__ import annotations
 

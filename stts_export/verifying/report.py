@@ -20,7 +20,7 @@ class VerifyReport(BaseModel):
     created: str
     producer: str
     manifest_sha256: str
-    """Of the bundle's manifest, which has the hashes of everything else."""
+    """Hash of the bundle's manifest, which holds the hashes of everything else."""
     checkpoint: str
     checkpoint_config_sha256: str
     frames_from: str

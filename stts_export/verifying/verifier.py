@@ -97,7 +97,7 @@ class Verifier:
         return [name for name in answering if not self.request.variants or name in self.request.variants]
 
     def _planned(self, variants: Sequence[str], subjects: Sequence[Subject]) -> dict[str, int]:
-        """Steps behind the comparison of weights, by kind."""
+        """Steps after the comparison of weights, by kind."""
         budgets = [self._budget(name) for name in variants]
         whole = any(budget.keep == 1 for budget in budgets)
         return {
@@ -153,7 +153,7 @@ class Verifier:
         """Tokens that an engine's answer may have: as many as were asked for and fit its context."""
         room = self.bundle.manifest.language.context - len(prompted.prefix) - len(prompted.asked)
         if room < 1:
-            raise UserError("the question does not fit the bundle's context beside the video; shorten it")
+            raise UserError("the question does not fit the bundle's context together with the video; shorten it")
         return min(room, self.request.max_tokens)
 
     def _text(self, ids: list[int]) -> str:

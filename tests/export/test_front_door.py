@@ -71,7 +71,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"frames": [8, "many"]}, "frames should be a whole number of at least 1, got 'many'"),
     ({"frames": ()}, "frames is empty; leave it out for the default"),
     ({"keep": "half"}, "keep should be a number above 0 and at most 1, got 'half'"),
-    ({"keep": [1, 1.5]}, "the keep ratio must lie above 0 and at most at 1, got 1.5"),
+    ({"keep": [1, 1.5]}, "the keep ratio must be above 0 and at most 1, got 1.5"),
     ({"budget": "clips"}, "budget should be one of clip, frame, given, got 'clips'"),
     ({"target": ["cpu", "gpu"]}, "target should be one of cpu, cpu-16bit, cuda, tensorrt, tensorrt-rtx, got 'gpu'"),
     ({"precision": "fp8"}, "precision should be one of fp16, bf16, got 'fp8'"),

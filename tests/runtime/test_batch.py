@@ -166,7 +166,7 @@ def test_a_file_of_something_else_is_refused_and_left_as_it_is(
         (1, b"\xff\xfe\n"),
     ]:
         out.write_bytes(content)
-        with pytest.raises(UserError, match=f"not a file of results: line {number} is no answer"):
+        with pytest.raises(UserError, match=f"not a file of results: line {number} is not an answer"):
             run(batch, inputs, out)
         assert out.read_bytes() == content
 
@@ -182,7 +182,7 @@ def test_a_full_disk_leaves_whole_lines(
         return write(file, line[:100] if len(sizes) == 2 else line)
 
     monkeypatch.setattr(os, "write", write_little)
-    with pytest.raises(UserError, match=r"results.jsonl cannot be written: the disk is full; the same command goes on"):
+    with pytest.raises(UserError, match=r"cannot be written: the disk is full; the same command continues"):
         run(batch, inputs, out)
     assert out.stat().st_size == sizes[0]
     monkeypatch.undo()

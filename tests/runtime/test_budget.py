@@ -41,7 +41,7 @@ def test_frame_budget_keeps_the_same_of_every_later_frame(frames: int, keep: flo
 
 @pytest.mark.parametrize("keep", [0, -0.5, 1.5, float("nan")])
 def test_a_keep_outside_its_range_is_refused(keep: float) -> None:
-    with pytest.raises(UserError, match="keep ratio must lie above 0"):
+    with pytest.raises(UserError, match="keep ratio must be above 0"):
         TokenBudget(8, 81, keep)
 
 

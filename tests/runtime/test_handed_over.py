@@ -104,7 +104,7 @@ def test_a_bundle_in_a_hubs_cache_is_copied_with_its_files(bundle: Path, tmp_pat
     bundle.rename(blobs)
     for file in blobs.iterdir():
         (snapshot / file.name).symlink_to(f"../../blobs/{file.name}")
-    with pytest.raises(UserError, match=f"lies in a hub's cache.*cp -rL {snapshot} NEW_FOLDER"):
+    with pytest.raises(UserError, match=f"is in a hub's cache.*cp -rL {snapshot} NEW_FOLDER"):
         Bundle.open(snapshot)
     with pytest.raises(UserError, match=f"give the snapshot in it: {snapshot}"):
         Bundle.open(tmp_path / "hub")

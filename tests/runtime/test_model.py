@@ -199,7 +199,7 @@ def test_leaving_a_stream_closes_its_source(model: Model, clip: Path) -> None:
     [
         ({"keep": 0.4}, r"no variant with keep 0\.4; it has keep 1, 0\.5"),
         ({"keep": "half"}, r"got 'half'; this bundle has 1, 0\.5"),
-        ({"keep": 2}, "above 0 and at most at 1"),
+        ({"keep": 2}, "above 0 and at most 1"),
         ({"keep": float("nan")}, "should be a number"),
         ({"frames": 5}, "5 frames; it has keep"),
         ({"frames": 2.5}, "frames should be a whole number"),

@@ -127,7 +127,7 @@ def test_a_link_is_followed_anew_at_each_connection(tmp_path: Path, monkeypatch:
         ("gone", "is a link to /nowhere, which is not there"),
         ("ring", "it is a link that leads back to itself"),
         ("no.mp4", "no such file"),
-        ("null/a.mp4", "is a file and no folder"),
+        ("null/a.mp4", "is a file, not a folder"),
     ],
 )
 def test_what_is_no_video_says_what_it_is(links: Path, name: str, words: str) -> None:

@@ -14,7 +14,7 @@ from stts_runtime.outputs import written_whole
 
 
 def measured(**content: Any) -> dict[str, Any]:
-    """`content` behind the moment, the command and the machine."""
+    """`content` after the moment, the command and the machine."""
     command = [str(Path("scripts", Path(sys.argv[0]).name)), *sys.argv[1:]]
     return {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),

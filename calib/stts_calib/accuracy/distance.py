@@ -29,18 +29,18 @@ class PointedTo(NamedTuple):
 
 
 class Distances(BaseModel):
-    """Of one variant, over all questions."""
+    """Distances of one variant, over all questions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     questions: int
     pointed: int
     """Answers that are one point in the last frame."""
     inside: int
-    """Those that lie within the thing."""
+    """Those that are within the thing."""
     median: float | None
-    """Of the distances of those that point, as the next."""
+    """Median distance of the answers that point; the next likewise."""
     ninety_percent: float | None
-    """So many lie no further away."""
+    """This many lie no further away."""
 
     @classmethod
     def of(cls, answers: Sequence[PointedTo]) -> Distances:

@@ -46,10 +46,10 @@ class Answers:
     """One entry a clip; below, everything about a clip and its questions."""
     clip_ms: list[float] = field(default_factory=list)
     moving: KeptShare = field(default_factory=KeptShare)
-    """Of the groups, in frames 2 to T, in which something moves; below, of all others."""
+    """Share kept of the groups in frames 2 to T in which something moves; below, of all others."""
     others: KeptShare = field(default_factory=KeptShare)
     objects: KeptShare = field(default_factory=KeptShare)
-    """Of the moving objects, frame by frame, those of which a group was kept."""
+    """Share of the moving objects, frame by frame, of which a group was kept."""
 
     def add(self, seen: SettingSeen) -> None:
         self.texts += seen.answers
@@ -66,7 +66,7 @@ class Answers:
 
     @property
     def sha256(self) -> str:
-        """Of all answers: two runs that agree to the letter have the same."""
+        """Hash of all answers, equal for two runs that agree to the letter."""
         return hashlib.sha256("\n".join(self.texts).encode()).hexdigest()
 
 
@@ -80,7 +80,7 @@ class ClipCircumstances(Circumstances):
 
 
 class Evaluation:
-    """So many clips of one split, so many questions each, and every setting's answers."""
+    """A number of clips of one split, questions about each, and every setting's answers."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Evaluation:
     def _add(self, seen: ClipSeen) -> None:
         questions = self.exam.clip(seen.clip).some_questions(self.exam.questions)
         if [question.text for question in questions] != seen.questions:
-            raise UserError(f"clip {seen.clip} was asked other questions: the clips have changed since; start anew")
+            raise UserError(f"clip {seen.clip} was asked other questions: the clips have changed since; start over")
         self.asked += [Asked(question, seen.clip) for question in questions]
         for name, answers in self.answers.items():
             answers.add(seen.settings[name])

@@ -25,13 +25,13 @@ class Interval(BaseModel):
 
 
 def difference_interval(gaps: NDArray[np.float64], clips: NDArray[np.int64]) -> Interval:
-    """Of the mean of `gaps` (questions,), right less right; `clips` says which clip each question is about."""
+    """Interval of the mean of `gaps` (questions,), right minus right; `clips` gives each question's clip."""
     mean, error, _ = _mean_and_error(gaps, clips)
     return _percent(mean, mean - _NORMAL_95 * error, mean + _NORMAL_95 * error)
 
 
 def accuracy_interval(hits: NDArray[np.float64], clips: NDArray[np.int64]) -> Interval:
-    """Of the mean of `hits` (questions,), each 1 or 0."""
+    """Interval of the mean of `hits` (questions,), each 1 or 0."""
     mean, error, units = _mean_and_error(hits, clips)
     spread = mean * (1 - mean)
     worth = spread / error**2 if error > 0 and spread > 0 else float(units)

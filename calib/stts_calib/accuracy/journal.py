@@ -30,13 +30,13 @@ class Circumstances(BaseModel):
     settings: list[str]
     engine: str
     weights_sha256: dict[str, str]
-    """Of the bundle's weight files."""
+    """Hashes of the bundle's weight files."""
     graphs_sha256: dict[str, str]
-    """Of its graphs and its tokenizer: a scorer without weights is in them alone."""
+    """Hashes of its graphs and tokenizer: a scorer without weights exists only there."""
     positions: str
     """As in the manifest's prompt."""
     versions: dict[str, str]
-    """Of what makes, reads and draws clips, and of this package."""
+    """Versions of the packages that make, read and draw clips, and of this one."""
     jobs: int
     """Clips watched at the same time; several have one thread each."""
     machine: Machine
@@ -112,7 +112,7 @@ class Journal(Generic[C, S]):
             self.circumstances = type(now).model_validate_json(lines[0]) if text else now
             self.lines = [Line[seen].model_validate_json(line) for line in lines[1:]]  # type: ignore[valid-type]
         except (ValidationError, IndexError):
-            raise UserError(f"{path} is no journal of `stts-export evaluate`; name another file") from None
+            raise UserError(f"{path} is not a journal of `stts-export evaluate`; name another file") from None
         clips = [line.seen.clip for line in self.lines]
         if not self.circumstances.agrees_with(now) or len(set(clips)) < len(clips):
             raise UserError(f"{path} is of another evaluation: other weights, settings, questions, sets or versions")

@@ -16,7 +16,7 @@ def weights_held(bundle: Bundle, settings: Sequence[Setting], engine: EngineName
     files = bundle.manifest.files
     size = sum(files[BACKENDS[engine].graph(bundle, part).weights].size_bytes for part in parts)
     engines = f"{len(parts)} engines" if jobs == 1 else f"{len(parts)} engines in each of {jobs} processes"
-    return f"{engines} hold {_size(jobs * size)} of weights, and need memory to work beside them"
+    return f"{engines} hold {_size(jobs * size)} of weights, and need working memory on top"
 
 
 def _size(size_bytes: float) -> str:

@@ -85,9 +85,9 @@ class AccuracyReport(_Part):
     questions: int
     random_weights: bool
     weights_sha256: dict[str, str]
-    """Of the bundle's weight files."""
+    """Hashes of the bundle's weight files."""
     versions: dict[str, str]
-    """Of what makes and draws clips, and of this package."""
+    """Versions of the packages that make and draw clips, and of this one."""
     machine: Machine
     jobs: int = 1
     """Clips watched at the same time; several have one thread each, and the milliseconds are theirs."""

@@ -46,10 +46,10 @@ class SettingSeen(_Part):
     clip_ms: float
     """Vision, prefill and all questions."""
     moving: KeptShare
-    """Of the groups, in frames 2 to T, in which something moves; below, of all others."""
+    """Share kept of the groups in frames 2 to T in which something moves; below, of all others."""
     others: KeptShare
     objects: KeptShare
-    """Of the moving objects, frame by frame, those of which a group was kept."""
+    """Share of the moving objects, frame by frame, of which a group was kept."""
 
 
 class Seen(_Part):

@@ -22,7 +22,7 @@ class Setting:
     name: str
     variant: str
     control: Control | None = None
-    """`random`: the first frame whole, as the scorer's choice has it, and groups drawn anew for every clip.
+    """`random`: the first frame whole, as the scorer's choice has it, and groups drawn again for every clip.
     `even`: whole frames, evenly spaced, and nothing of the others."""
 
     def choice(self, budget: TokenBudget, clip: int) -> NDArray[np.bool_] | None:

@@ -18,7 +18,7 @@ from stts_runtime.video import Window
 
 
 class _Shown(NamedTuple):
-    """A clip as settings with so many frames see it."""
+    """A clip as settings with this many frames see it."""
 
     window: Window
     moving: NDArray[np.bool_]

@@ -19,9 +19,9 @@ from stts_runtime.sources import Frame, Source, open_source, redacted
 from stts_runtime.video.pixels import resize_to_square
 
 CANDIDATES_PER_WINDOW = 8
-"""So many windows are looked at for each that is kept, if the sources hold them."""
+"""Windows considered for each one kept, if the sources have as many."""
 _WINDOWS_APART = 4
-"""A new window begins every so many parts of a window's length."""
+"""A new window begins after this fraction of a window's length: 1/4."""
 _PATIENCE_SECONDS = 1.0
 
 
@@ -88,7 +88,7 @@ def checkpoint_hash(bundle: Bundle) -> str:
 
 
 def _windows(spec: str, frames: int, bundle: Bundle, most: int) -> Iterator[tuple[NDArray[np.uint8], Origin]]:
-    """At most `most` windows of one source, each beginning a part of its length behind the one before."""
+    """At most `most` windows of one source, each beginning a part of its length after the one before."""
     size, apart = bundle.manifest.vision.image_size, max(1, frames // _WINDOWS_APART)
     recent: deque[tuple[float, NDArray[np.uint8]]] = deque(maxlen=frames)
     source, found = open_source(spec, frames_per_second=bundle.manifest.max_fps), 0

@@ -27,7 +27,7 @@ class Origin(BaseModel):
     source: str
     """As it was given, without credentials."""
     times_seconds: list[float]
-    """Of its frames, on the source's own time line."""
+    """Times of its frames, on the source's own time line."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +35,13 @@ class CalibrationFrames:
     frames: NDArray[np.uint8]
     """(N, T, S, S, 3), RGB."""
     origins: tuple[Origin, ...]
-    """Of the N windows."""
+    """Origins of the N windows."""
     checkpoint_sha256: str
     """Whose scorer chose them."""
 
     @property
     def sha256(self) -> str:
-        """Of the pixels."""
+        """Hash of the pixels."""
         return hashlib.sha256(np.ascontiguousarray(self.frames).data).hexdigest()
 
 

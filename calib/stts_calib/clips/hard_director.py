@@ -23,7 +23,7 @@ from stts_calib.clips.scene import (
 from stts_calib.clips.sprites import COLOURS
 
 FLASH_GRID = 64
-"""A flash is seen by exactly one of so many evenly spaced frames."""
+"""A flash is seen by exactly one of this many evenly spaced frames."""
 MOST_COUNTED = 9
 _SORTS: tuple[Sort, ...] = ("person", "vehicle", "dog")
 _COLOURS = tuple(COLOURS)
@@ -210,7 +210,7 @@ class HardDirector(Director):
             return replace(scene, rain=int(rng.integers(40, 130)))
         if condition is Condition.pan:
             pan = float(rng.choice((-1, 1)) * rng.uniform(0.25, 0.7))
-            # What lies on the ground would leave the places that the questions know.
+            # What is on the ground would leave the places that the questions know.
             return replace(scene, camera=Camera(pan=pan), line=None, bag=None, parked=None)
         return scene
 

@@ -53,7 +53,7 @@ def _stood(actor: Actor) -> float:
 
 
 def _count(scene: Scene) -> Iterator[tuple[str, str]]:
-    """Of the sort that most came in of, and now and then of another."""
+    """Counts the most frequent sort, and now and then another."""
     rng, counts = _generator(scene, 3), {sort: sum(actor.sort == sort for actor in scene.actors) for sort in _SORTS}
     most = max(_SORTS, key=lambda sort: counts[sort])
     for sort in _SORTS:
@@ -97,7 +97,7 @@ def _order_of_three(scene: Scene) -> Iterator[tuple[str, str]]:
 
 
 def _absence(scene: Scene) -> Iterator[tuple[str, str]]:
-    """Of what is there and of what is not, about as often: things, and colours that something else has."""
+    """Asks about what is there and what is not, equally often: things, and colours that something else has."""
     rng = _generator(scene, 2)
     yield "Was there a dog?", yes_no(any(actor.sort == "dog" for actor in scene.actors))
     dogs = [actor.colour for actor in scene.actors if actor.sort == "dog"]

@@ -13,7 +13,7 @@ from stts_calib.clips.scene import DURATION_SECONDS, Place
 
 NOT_THERE = "There are none."
 _CELLS = 40
-"""Points lie in the middle of one of so many cells along each side: as many words as a small model has for places."""
+"""Points are in the middle of one of this many cells along each side: as many words as a small model has for places."""
 PLACES = tuple(f"{int((cell + 0.5) / _CELLS * 1000):03d}" for cell in range(_CELLS))
 _POINTS = re.compile(r'<points coords="([0-9.]+) 1 ([0-9]{3,4}) ([0-9]{3,4})">[^<]*</points>')
 _LATE_SECONDS = 0.05
@@ -43,7 +43,7 @@ def point_at(place: Place, label: str) -> str:
 
 
 def points_at(answer: str, target: Box) -> bool:
-    """Whether the answer is one point, in the last frame, that lies within `target`."""
+    """Whether the answer is one point, in the last frame, that is within `target`."""
     found = _POINTS.fullmatch(answer)
     if found is None or abs(float(found[1]) - DURATION_SECONDS) > _LATE_SECONDS:
         return False

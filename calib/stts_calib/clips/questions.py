@@ -107,7 +107,7 @@ def _place(scene: Scene) -> Iterator[tuple[str, str]]:
 
 
 def quarter(place: Place | None, margin: float) -> str | None:
-    """In words; None where the middle of what is there lies on the edge or near the lines that part the frame."""
+    """In words; None where the middle of what is there is on the edge or near the lines that part the frame."""
     if place is None:
         return "not there"
     if any(abs(at - 0.5) < margin or not 0 < at < 1 for at in place):

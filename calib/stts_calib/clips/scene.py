@@ -144,7 +144,7 @@ class Light:
     step: float
     step_second: float
     level: float = 1.0
-    """Of the whole clip: low at night."""
+    """Light level of the whole clip: low at night."""
 
     def gain_at(self, second: float) -> float:
         slow = 1 + self.wave * float(np.sin(self.phase + 2 * np.pi * second / DURATION_SECONDS))

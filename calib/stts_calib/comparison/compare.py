@@ -24,9 +24,9 @@ class Side:
     """(T, G) of every clip."""
     vision_ms: list[float] = field(default_factory=list)
     prefill_ms: list[float] = field(default_factory=list)
-    """Of the video and the first question."""
+    """Prefill of the video and the first question."""
     decode_ms: list[float] = field(default_factory=list)
-    """Per token behind the first, of every answer that has such."""
+    """Per token after the first, of every answer that has such."""
     total_ms: list[float] = field(default_factory=list)
     """From frames to the first question's answer."""
 

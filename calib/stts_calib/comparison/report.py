@@ -24,9 +24,9 @@ class Bars(_Part):
     """What a quantized bundle is held to."""
 
     least_iou: float = 0.98
-    """Of the kept sets, at every pruned variant."""
+    """Lowest intersection over union of the kept sets, for every pruned variant."""
     most_points: float = 1.0
-    """Of accuracy that may be lost, at every variant."""
+    """Largest loss of accuracy in points, for every variant."""
 
 
 class Pair(_Part):
@@ -73,7 +73,7 @@ class Tried(_Part):
     part: str
     format: str
     times_faster: float
-    """The part alone: vision, or prefill and so many tokens."""
+    """The part alone: vision, or prefill and this many tokens."""
 
 
 class QuantizationReport(_Part):
@@ -93,7 +93,7 @@ class QuantizationReport(_Part):
     ranges: str
     """How they were taken."""
     scales: str
-    """Of 4-bit weights: `rtn`, rounded to nearest, or `awq`, searched on the frames."""
+    """Scales of 4-bit weights: `rtn`, rounded to nearest, or `awq`, searched on the frames."""
     windows: list[Origin]
     frames_sha256: str
     blocks: list[BlockRecord]
@@ -104,7 +104,7 @@ class QuantizationReport(_Part):
     size_mb: Pair
     """Weights and graphs."""
     resident_mb: Pair
-    """Of a process with one variant and the language model that has answered a question."""
+    """Memory of a process with one variant and the language model that has answered a question."""
     bars: Bars
     failures: list[str]
     """Bars that are missed; with any, the bundle is written only on demand."""
@@ -178,7 +178,7 @@ def failures_of(variants: list[VariantRecord], timed: str | None, bars: Bars) ->
 
 
 def size_mb(bundle: Bundle) -> float:
-    """Of the `cpu` graphs and their weights."""
+    """Size of the `cpu` graphs and their weights."""
     manifest = bundle.manifest
     graphs = [of_part["cpu"] for of_part in manifest.parts().values()]
     names = {name for graph in graphs for name in (graph.graph, graph.weights)}

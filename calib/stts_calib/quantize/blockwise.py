@@ -20,7 +20,7 @@ BLOCK = 32
 
 
 def quantize_weights(model: ModelProto, bits: Literal[4, 8], blocks: AbstractSet[str]) -> ModelProto:
-    """The graph with the weights of these blocks in so many bits; `model` is used up.
+    """The graph with the weights of these blocks in this many bits; `model` is used up.
 
     4 bits are written as DequantizeLinear by blocks in front of a product, the standard form. For 8 bits the library
     writes ONNX Runtime's own `MatMulNBits`.
@@ -53,7 +53,7 @@ def as_products(model: ModelProto, blocks: AbstractSet[str]) -> list[str]:
 
 
 def _forget_shapes_of_weights(model: ModelProto) -> None:
-    """Of before they were transposed."""
+    """Removes the shapes that weights had before they were transposed."""
     weights = {one.name for one in model.graph.initializer}
     kept = [one for one in model.graph.value_info if one.name not in weights]
     del model.graph.value_info[:]

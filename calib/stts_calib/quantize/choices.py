@@ -20,7 +20,7 @@ from stts_runtime.engines.onnxruntime_session import COMPUTES_WIDE
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of one graph with another, means over windows."""
+    """Agreement of one graph with another, means over windows."""
 
     kept_iou: float
     """Kept sets: what both keep, over what either keeps."""

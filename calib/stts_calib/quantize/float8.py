@@ -2,7 +2,7 @@
 
 For Ada, Hopper and Blackwell, through TensorRT. Weights have one scale an output channel, activations one in all; the
 largest value becomes the largest of the format, as NVIDIA's tools have it. ONNX Runtime's quantizer takes scales from
-the standard deviation instead, which cuts off what lies beyond four and a half of them, so the nodes are written here.
+the standard deviation instead, which cuts off what is beyond four and a half of them, so the nodes are written here.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _widened(graph: GraphProto, weight: TensorProto, rows: int) -> NodeProto:
 
 
 def _scales(highest: NDArray[Any], scale_type: int) -> NDArray[Any]:
-    """Of the graph's own type. A channel of zeros gets a scale all the same."""
+    """Scales in the graph's own type. A channel of zeros gets a scale, too."""
     dtype = helper.tensor_dtype_to_np_dtype(scale_type)
     return np.where(highest > 0, highest / HIGHEST, 1.0).astype(dtype)
 

@@ -1,7 +1,7 @@
 """Products with weights in a graph: what quantization is about, named by their weights.
 
-Every variant of a bundle names an activation anew, but all use the same weights; so what is known about a product, such
-as the range of its activation, is known by the name of its weight.
+Every variant of a bundle has its own name for an activation, but all use the same weights; so what is known about a
+product, such as the range of its activation, is known by the name of its weight.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def block_of(weight: str) -> str:
 
 
 def in_order(block: str) -> tuple[str, int]:
-    """A key by which `layers.10` comes behind `layers.9`."""
+    """A key by which `layers.10` comes after `layers.9`."""
     name, _, number = block.partition(".")
     return name, int(number or 0)
 

@@ -27,7 +27,7 @@ PERCENTILE = 99.99
 _BINS = 2048
 _QUANTIZED_BINS = 128
 SATURATED_PERCENT = 1.0
-"""Of other frames' values beyond the range: what the methods that cut off outliers leave out is a tenth of it."""
+"""Share of other frames' values beyond the range; methods that cut off outliers leave out a tenth of that."""
 
 Activations = Sequence[tuple[str, NDArray[Any]]]
 """With the names of their weights, some of which have more than one."""
@@ -83,7 +83,7 @@ def measure_ranges(graph: Path, windows: Iterable[NDArray[np.uint8]], method: Me
 
 
 def check_ranges(graph: Path, windows: Iterable[NDArray[np.uint8]], ranges: Ranges) -> None:
-    """Raises `UserError` if more than a few values of frames that gave no ranges lie beyond them."""
+    """Raises `UserError` if more than a few values of frames that gave no ranges are beyond them."""
     beyond: dict[str, list[float]] = {}
 
     def look(values: Activations) -> None:
@@ -113,7 +113,7 @@ def watch_activations(graph: Path, windows: Iterable[NDArray[np.uint8]], look: C
             model.graph.output.append(types[name])
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    # The weights' file lies beside the graph.
+    # The weights' file is next to the graph.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(graph.parent))
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     blocks = [list(group) for _, group in groupby(products, key=lambda product: product.block)]

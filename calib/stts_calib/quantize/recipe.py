@@ -25,7 +25,7 @@ _PRODUCTS: dict[TowerFormat, Callable[[ModelProto, Ranges, AbstractSet[str]], Mo
     "fp8": quantize_products_to_float8,
 }
 BITS: dict[Format, Literal[4, 8]] = {"int4": 4, "int8": 8}
-"""Of the language model's weights."""
+"""Bits per weight of the language model's formats."""
 _HALF_SCALES_SINCE_OPSET = 19
 """QuantizeLinear with scales in fp16, and FP8."""
 _BLOCKS_SINCE_OPSET = 21
@@ -38,7 +38,7 @@ class Tower:
 
     form: TowerFormat
     ranges: Ranges
-    """Of activations."""
+    """How activation ranges are determined."""
     blocks: AbstractSet[str]
 
     def apply(self, model: ModelProto) -> ModelProto:
@@ -72,7 +72,7 @@ class Recipe:
         return wanted if wanted in _formats_of(kind, lowering, graph) else None
 
     def apply(self, kind: str, model: ModelProto) -> ModelProto:
-        """The graph of a part of this kind, quantized, if its weights lie in it; `model` is used up."""
+        """The graph of a part of this kind, quantized, if its weights are in it; `model` is used up."""
         if kind == VISION and self.vision is not None:
             return self.vision.apply(model)
         if kind == VISION or self.language is None:

@@ -22,12 +22,12 @@ class Found:
     """What a search found."""
 
     alone: dict[str, Agreement]
-    """Of each block, quantized by itself."""
+    """Agreement for each block, quantized by itself."""
     left: list[str]
     """Blocks that stay as they are, the protected ones first, then the worst."""
     quantized: frozenset[str]
     together: Agreement
-    """Of all that are quantized."""
+    """Agreement with all quantized blocks together."""
 
 
 def search_blocks(

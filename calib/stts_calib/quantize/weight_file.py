@@ -31,7 +31,7 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 def weight_names(graph: Path) -> frozenset[str]:
-    """Initializers that lie outside of the graph's own file."""
+    """Initializers that are outside of the graph's own file."""
     model = onnx.load(graph, load_external_data=False)
     return frozenset(one.name for one in model.graph.initializer if external_data_helper.uses_external_data(one))
 
@@ -75,7 +75,7 @@ class WeightFile:
 
     @staticmethod
     def refer(model: ModelProto, path: Path) -> None:
-        """Says of the initializers that were taken out where they lie in the file, which is written."""
+        """Says of the initializers that were taken out where they are in the file, which is written."""
         layout, begin = read_layout(path)
         for tensor in model.graph.initializer:
             if tensor.data_location == TensorProto.EXTERNAL:

@@ -61,13 +61,13 @@ def quantized_weight(name: str, weight: NDArray[np.float16], bits: Literal[4, 8]
 
 
 def packed_names(weight: str, bits: int) -> tuple[str, str]:
-    """Of a weight's blocks and of their scales; of joined weights, joined."""
+    """Names of a weight's blocks and of their scales; joined for joined weights."""
     parts = [f"{part}.int{bits}" for part in weight.split(JOINED_BY)]
     return JOINED_BY.join(parts), JOINED_BY.join(f"{part}.scales" for part in parts)
 
 
 def packed_shape(rows: int, columns: int, bits: int) -> tuple[int, int, int]:
-    """Of a weight's blocks, in bytes."""
+    """Shape of a weight's blocks, in bytes."""
     return rows, -(-columns // BLOCK), BLOCK * bits // _BYTE_BITS
 
 

@@ -29,15 +29,15 @@ from stts_runtime.errors import UserError
 
 
 class QuestionCircumstances(Circumstances):
-    """Those of an evaluation with somebody's questions."""
+    """Settings of an evaluation on the user's own questions."""
 
     schema_name: Literal["stts.questions-journal/1"] = "stts.questions-journal/1"
     questions_sha256: str
-    """Of their file."""
+    """Hash of the file of questions."""
     videos: str
     """Their folder; what is in it is not looked at."""
     exam_sha256: str
-    """Of which questions are about which number of a video: where the folder's names became others, that changes."""
+    """Hash of which questions belong to which video number; it changes if the names in the folder do."""
     options: str
     max_tokens: int
     judge: str | None
@@ -153,5 +153,5 @@ def _sha256(videos: Sequence[AskedVideo]) -> str:
 
 
 def _places(seen: VideoSeen) -> list[str]:
-    """Of the questions that were answered."""
+    """Places of the questions that were answered."""
     return list(next(iter(seen.settings.values())).answers) if seen.settings else []

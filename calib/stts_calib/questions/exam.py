@@ -44,7 +44,7 @@ class QuestionExam:
     videos: tuple[AskedVideo, ...]
     options: OptionsAsked
     max_tokens: int
-    """Of an answer that is written."""
+    """Length limit of a generated answer."""
 
     def text(self, question: OwnQuestion) -> str:
         """With the words around it that Video-MME's and others' own scripts use."""

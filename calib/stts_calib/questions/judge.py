@@ -1,6 +1,6 @@
 """A judge of the user's own for written answers: a command that reads JSON lines and writes one for each.
 
-A command and no Python function: it may be in any language and environment (a larger model, somebody's API, libraries
+A command and no Python function: it may be in any language and environment (a larger model, a remote API, libraries
 that do not go with ours), its crash is no crash of ours, and it is loaded once for all answers.
 """
 
@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 600.0
 """For one verdict: large models take minutes to load, and who says nothing for longer never will."""
 _FAREWELL_SECONDS = 5.0
 _MOST_WAITING = 100
-"""Lines that nobody has asked for."""
+"""Lines that were not requested."""
 
 Judge = Callable[[OwnQuestion, str], bool]
 
@@ -72,7 +72,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 class _Verdicts:
-    """Of one running command. The same answer to the same question is shown to it once."""
+    """Verdicts of one running command, which sees the same answer to the same question once."""
 
     def __init__(self, command: str, asked: IO[bytes], told: Queue[bytes]) -> None:
         self._command, self._asked, self._told = command, asked, told

@@ -1,6 +1,6 @@
 """How files name what a question is: ours, and five public benchmarks as they are published.
 
-- own: JSON lines that somebody wrote, with `video` and `question`; where these have `options`, fields that others have
+- own: hand-written JSON lines with `video` and `question`; where these have `options`, fields that others have
   too, such as `qid` for a number, make it no other.
 - MVBench: `json/TASK.json` of OpenGVLab/MVBench, and `TASK/train/0000.parquet` of its converted branch. Told by
   `candidates`.
@@ -100,7 +100,7 @@ def _mlvu(row: Row, path: Path) -> OwnQuestion:
         return OwnQuestion(*about, (_by_letter(_text(row, "answer"), options),), options, _text(row, "task_type"))
     _check_no_options(row, "MLVU's candidates")
     options = _texts(row, "candidates") if row.fields.get("candidates") is not None else ()
-    # Videos of different tasks have the same names, and lie in folders that are called as the files are: 1_plotQA.
+    # Videos of different tasks have the same names, and are in folders that are called as the files are: 1_plotQA.
     folder = f"{path.stem}/" if _NUMBERED_TASK.match(path.stem) else ""
     about = row.place, folder + _text(row, "video"), _text(row, "question")
     return OwnQuestion(*about, (_text(row, "answer"),), options, _text(row, "question_type"))
@@ -124,7 +124,7 @@ def _next_qa(row: Row, _: Path) -> OwnQuestion:
         return OwnQuestion(*about, (_text(row, "answer"), *([str(more)] if more else [])), (), kind)
     options, answer = tuple(_text(row, f"a{number}") for number in range(5)), _text(row, "answer")
     if answer not in ("0", "1", "2", "3", "4"):
-        raise UserError(f"the answer {answer!r} is no option; it should be a number from 0 to 4")
+        raise UserError(f"the answer {answer!r} is not an option; it should be a number from 0 to 4")
     return OwnQuestion(*about, (options[int(answer)],), options, kind)
 
 
@@ -169,7 +169,7 @@ def _texts(row: Row, name: str) -> tuple[str, ...]:
 
 
 def _with_listed_options(question: str) -> tuple[str, tuple[str, ...], list[str]]:
-    """What is asked, in one line or several, the options in the lines below, and lines behind it that are none."""
+    """What is asked, in one line or several, the options in the lines below, and lines after it that are none."""
     first, *lines = question.split("\n")
     found = [_option(line) for line in lines]
     start = next((at for at, one in enumerate(found) if one is not None), len(lines))
@@ -188,7 +188,7 @@ def _by_letter(answer: str, options: Sequence[str]) -> str:
     at = LETTERS.find(answer.strip().strip("().")) if len(answer.strip().strip("().")) == 1 else -1
     if not 0 <= at < len(options):
         there = ", ".join(LETTERS[: len(options)])
-        raise UserError(f"the answer {answer!r} is no option; it should be one of {there}, or an option's own text")
+        raise UserError(f"the answer {answer!r} is not an option; it should be one of {there}, or an option's own text")
     return options[at]
 
 
@@ -202,5 +202,5 @@ def _part(row: Row) -> tuple[float, float] | None:
     assert start is not None
     assert end is not None
     if start >= end:
-        raise UserError(f"start should lie before end, got {start:g} and {end:g}")
+        raise UserError(f"start should be before end, got {start:g} and {end:g}")
     return float(start), float(end)

@@ -23,7 +23,7 @@ class LeftOut(NamedTuple):
 
     @property
     def number(self) -> int:
-        """Of the line, for putting several in order."""
+        """Line number, for sorting."""
         return int(self.place.rpartition(" ")[2])
 
 
@@ -58,7 +58,7 @@ class OwnQuestion:
         if len(options) > len(LETTERS):
             raise UserError(f"options should be {len(LETTERS)} at most, one a letter; got {len(options)}")
         if options and answers[0] not in options:
-            raise UserError(f"the answer {answers[0]!r} is no option; it should be one of {_listed(options)}")
+            raise UserError(f"the answer {answers[0]!r} is not an option; it should be one of {_listed(options)}")
         return replace(self, text=text, answers=answers, options=options)
 
     def _check_encodable(self) -> None:

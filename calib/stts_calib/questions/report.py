@@ -1,4 +1,4 @@
-"""What an evaluation with somebody's questions found, as it is written to disk."""
+"""Report of an evaluation on the user's own questions, as written to disk."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class QuestionReport(_Part):
     random_weights: bool
     engine: str
     file: str
-    """Of the questions, its name."""
+    """Name of the file of questions."""
     layout: str
     questions_sha256: str
     options: str
@@ -183,7 +183,7 @@ def _compared(setting: str, against: str, gaps: NDArray[np.float64], clips: NDAr
         points=difference_interval(gaps, clips),
         lost=int((gaps < 0).sum()),
         won=int((gaps > 0).sum()),
-        # What is in so many of all videos is in none of these with a probability of 5 %.
+        # What is in this many of all videos is in none of these with a probability of 5 %.
         unseen=None if gaps.any() else round(100 * (1 - 0.05 ** (1 / videos)), 1),
     )
 

@@ -43,7 +43,7 @@ def _json_lines(path: Path) -> Iterator[Row | LeftOut]:
         try:
             fields = json.loads(line)
         except (ValueError, RecursionError) as error:
-            yield LeftOut(place, f"it is no JSON ({_why_no_json(error)}); it should be an object in one line")
+            yield LeftOut(place, f"it is not valid JSON ({_why_no_json(error)}); it should be an object in one line")
             continue
         yield _row(place, fields)
 
@@ -53,9 +53,9 @@ def _json(path: Path) -> Iterator[Row | LeftOut]:
     try:
         content = json.loads(_text(path))
     except json.JSONDecodeError as error:
-        raise UserError(f"{shown(path)} is no JSON at line {error.lineno}: {error.msg}") from None
+        raise UserError(f"{shown(path)} is not valid JSON at line {error.lineno}: {error.msg}") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{shown(path)} is no JSON: {_why_no_json(error)}") from None
+        raise UserError(f"{shown(path)} is not valid JSON: {_why_no_json(error)}") from None
     if isinstance(content, dict):
         content = list(_flattened(content))
     if not isinstance(content, list):
@@ -91,7 +91,7 @@ def _csv(path: Path) -> Iterator[Row | LeftOut]:
             else:
                 yield Row(place, fields)
     except csv.Error as error:
-        raise UserError(f"{shown(path)} is no CSV at line {reader.line_num}: {error}") from None
+        raise UserError(f"{shown(path)} is not valid CSV at line {reader.line_num}: {error}") from None
 
 
 def _breaks(fields: Mapping[Any, Any]) -> int:

@@ -22,7 +22,7 @@ class Said(_Part):
     text: str
     """What was written; of options, the likeliest one's own text."""
     probability: float | None = None
-    """Of the likeliest option, among all options; None where the answer was written."""
+    """Probability of the likeliest option among all; None if the answer was generated."""
     right: bool
 
 

@@ -15,7 +15,7 @@ _LONGEST_SUFFIX = 5
 
 
 class VideoFolder:
-    """Names may be paths, ends of paths wherever they lie below the folder, or either without a suffix."""
+    """Names may be paths, ends of paths wherever they are below the folder, or either without a suffix."""
 
     def __init__(self, folder: Path) -> None:
         """Raises `UserError` if there is no such folder."""

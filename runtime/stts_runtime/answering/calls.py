@@ -1,6 +1,6 @@
 """An answer as a course of calls to a language engine, so that others can have theirs in between, or at the same time.
 
-It yields the tokens of its next call and is sent the engine's greedy choice behind them; prefixes and questions, which
+It yields the tokens of its next call and is sent the engine's greedy choice after them; prefixes and questions, which
 are run by themselves, it runs itself. What it reads of the engine, such as logits, it reads before it yields again.
 """
 

@@ -1,7 +1,7 @@
 """How likely each of several answers is, of all that the model could say.
 
 All choices of a question are one tree of tokens. What the model gives for the token after a node serves all branches
-there, so a call is made for each place where more than a choice's last token is still to come: none beside the
+there, so a call is made for each place where more than a choice's last token is still to come: none besides the
 question's own for choices of one token each.
 """
 
@@ -21,24 +21,24 @@ from stts_runtime.errors import PromptError
 from stts_runtime.prompt import Tokens
 
 MOST_CALLS = 256
-"""Of the language engine for one answer: as many as the longest text that a server gives by default."""
+"""Most language engine calls for one answer: as many as the longest text that a server gives by default."""
 _IMPOSSIBLE = -9999.0
 
 
 @dataclass(frozen=True)
 class ScoredChoices:
-    """Of choices in the order in which they were given."""
+    """Scores of choices, in the order in which they were given."""
 
     choices: tuple[str, ...]
     logprobs: tuple[float, ...]
     """Natural logarithms of the probability that the model's answer begins with the choice. One that others begin with
     also has to end there, so that no answer counts twice. As with `finite`."""
     calls: int
-    """Of the language engine, the question's own included."""
+    """Language engine calls, including that of the question."""
 
     @property
     def probabilities(self) -> list[float]:
-        """Of each, provided that it is one of them; they sum to 1."""
+        """Probability of each choice, given that the answer is one of them; they sum to 1."""
         values = np.exp(np.array(self.logprobs) - max(self.logprobs))
         shares: list[float] = (values / values.sum()).tolist()
         return shares
@@ -50,7 +50,7 @@ class ScoredChoices:
 
     @property
     def likeliest(self) -> int:
-        """Of equals the first."""
+        """Index of the likeliest choice; the first of equals."""
         return int(np.argmax(self.logprobs))
 
 
@@ -96,7 +96,7 @@ def score_choices(
     eos_ids: Collection[int],
     going_on: Callable[[], bool],
 ) -> Calls[tuple[list[float], int] | None]:
-    """Log probabilities of choices of at least one token each, and how many calls they took, behind what was asked
+    """Log probabilities of choices of at least one token each, and how many calls they took, after what was asked
     last; the answer's first token has `next_position`. None if `going_on` said False between two calls.
 
     Raises `EngineError` for NaN.

@@ -48,7 +48,7 @@ class _Walk:
         self._closer = closer
         self._seen: Counter[bytes] = Counter()
         self._ways: dict[bytes, dict[int, bytes]] = {}
-        """Of a place, what is allowed behind each token, as it was when that was last looked at."""
+        """For each place, what is allowed after each token, as last computed."""
 
     def step(self, state: Any) -> list[int]:
         """The next token: the first closer, or at a place that comes again (more digits, say), a way out of circles."""

@@ -77,7 +77,7 @@ class Conversation:
         self._language, self._prompts, self._eos_ids = language, prompts, eos_ids
         self._window_id = 0
         self._held: Sequence[Call] = ()
-        """What was asked behind the window."""
+        """What was asked after the window."""
         self._busy = threading.Lock()
 
     @classmethod
@@ -157,7 +157,7 @@ class Conversation:
         form: AnswerForm = FREE,
         history: Sequence[Turn] = (),
     ) -> Reply:
-        """Answers a question about the window that was watched last, behind the turns of `history`. Those that the
+        """Answers a question about the window that was watched last, after the turns of `history`. Those that the
         cache holds are not prefilled again. Raises `EngineError` for NaN.
         """
         return alone(self._language, self.asking(prefix, question, max_tokens, on_token, form, history))
@@ -207,13 +207,13 @@ class Conversation:
 
     @contextmanager
     def _behind(self, calls: Sequence[Call]) -> Iterator[int]:
-        """How many of the calls need not be made. What fails on the way leaves nothing to go on from."""
+        """How many of the calls need not be made. What fails on the way leaves nothing to continue from."""
         held, self._held = self._held, ()
         yield reusable(held, calls)
         self._held = calls
 
     def _checked(self, on_token: OnToken) -> OnToken:
-        """Raises `EngineError` for NaN before anybody hears the first token; behind the last, logits tell of all."""
+        """Raises `EngineError` for NaN before anybody hears the first token; after the last, logits tell of all."""
         heard = False
 
         def checked(ids: Sequence[int]) -> bool:

@@ -71,7 +71,7 @@ class AnswerForm:
     schema: Schema | None = None
     """The answer is JSON that it allows."""
     top_logprobs: int | None = None
-    """Log probabilities of the answer's tokens, and of so many of the likeliest in place of each; None: of nothing."""
+    """Log probabilities of the answer's tokens, and of this many alternatives to each; None: none."""
     on_logprob: Callable[[TokenLogprob], None] = _unheard
     """Hears of every token before `OnToken` does, if `top_logprobs` is given."""
 

@@ -1,7 +1,7 @@
 """Which token is taken, and how likely it was: the likeliest, one that is drawn, or the likeliest that a schema allows.
 
 The engine's own choice is the likeliest token. Logits are fetched from where the engine has them only for a token that
-needs them: for free text none, beside the two looks at each answer's logits that tell whether they are numbers
+needs them: for free text none, besides the two looks at each answer's logits that tell whether they are numbers
 (`Conversation.ask`).
 """
 
@@ -34,7 +34,7 @@ class Picker:
 
     @property
     def whole(self) -> bool:
-        """Whether what was taken is all that was asked for. Of free text nobody knows."""
+        """Whether the answer is complete. Unknown for free text."""
         return self.schema is not None and self.schema.is_whole
 
     def take(self, engine: LanguageEngine, likeliest: int, room: int) -> list[int]:

@@ -1,7 +1,7 @@
 """Answers under way, each on a slot of one language model: a step gives every one of them its next token.
 
-Prefixes and questions are run when an answer begins, one at a time; whoever begins joins at the next step, and whoever
-is done leaves. Nobody waits for companions: what is under way goes together. It knows neither streams nor requests.
+Prefixes and questions are run when an answer begins, one at a time; a new answer joins at the next step, and a
+finished one leaves. No answer waits for others: what is under way is batched. It knows neither streams nor requests.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _UnderWay:
     done: Callable[[Any], None]
     failed: Callable[[Exception], None] | None
     tokens: Tokens | None = None
-    """Of its next call."""
+    """Tokens of the next call."""
 
 
 class AnswerPool:

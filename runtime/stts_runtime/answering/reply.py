@@ -23,7 +23,7 @@ class Reply:
     text: str
     generation: Generation
     prompt_tokens: int
-    """Of the window, the turns before and the question together."""
+    """Tokens of the window, earlier turns and the question together."""
     cached_tokens: int
     """Those of them that were in the cache already."""
     milliseconds: dict[str, float]
@@ -32,7 +32,7 @@ class Reply:
     """Whether an earlier question paid for the window."""
     choices: ScoredChoices | None = None
     logprobs: Sequence[TokenLogprob] | None = None
-    """Of the tokens of `generation` but its end, if they were asked for."""
+    """Log probabilities of the tokens of `generation` except its end, if requested."""
     schema: SchemaState | None = None
     """That the answer was kept to, as it is at its end."""
     turns: int = 0

@@ -41,7 +41,7 @@ class Room:
         )
 
     def check_answer(self, tokens: int, what: str) -> None:
-        """Raises `ContextError` if an answer, which takes so many tokens in any case, does not fit."""
+        """Raises `ContextError` if an answer, which takes this many tokens in any case, does not fit."""
         # The last token of an answer takes no slot of the cache.
         left = self._left - self.asked + 1
         if tokens > left:

@@ -41,9 +41,9 @@ class Schema:
     """One that can be enforced."""
 
     sha256: str
-    """Of its text."""
+    """Hash of the schema's text."""
     fewest_tokens: int
-    """Of an answer."""
+    """Fewest tokens that an answer can have."""
     start: Callable[[], SchemaState]
     """An answer's beginning."""
 
@@ -98,7 +98,7 @@ class Schemas:
             grammar: str = self._library.LLMatcher.grammar_from_json_schema(schema, overrides=_OPTIONS)
         except ValueError as error:
             # A number with hundreds of digits, say, which Python's JSON writes all the same.
-            raise UserError(f"{place} is no JSON that can be read: {one_line(str(error))}") from None
+            raise UserError(f"{place} is not valid JSON: {one_line(str(error))}") from None
         return grammar
 
     def _error(self, schema: dict[str, Any], place: str) -> str:
@@ -165,8 +165,8 @@ class SchemaState:
         return allowed
 
     def take(self, token: int, room: int, *, go_on: bool) -> list[int]:
-        """Goes on by `token`, or by one that closes the answer: if `room` more tokens would not suffice to do it behind
-        `token`, or nobody knows whether they would.
+        """Goes on by `token`, or by one that closes the answer: if `room` more tokens would not suffice to do it after
+        `token`, or it is unknown whether they would.
 
         Returns what was taken, with `go_on` also what has to follow. Raises `EngineError` if the library gives up.
         """
@@ -185,7 +185,7 @@ class SchemaState:
         return taken
 
     def _forced(self, end: list[int] | None, room: int) -> tuple[list[int], list[int] | None]:
-        """Goes on by what has to follow, unless the answer could not be closed behind it; and what closes it then."""
+        """Goes on by what has to follow, unless the answer could not be closed after it; and what closes it then."""
         forced: list[int] = self._matcher.compute_ff_tokens()
         behind = end[len(forced) :] if end and end[: len(forced)] == forced else self._closing(*forced)
         if end is not None and (behind is None or len(forced) + len(behind) > room):
@@ -193,18 +193,18 @@ class SchemaState:
         return (forced, behind) if self._matcher.consume_tokens(forced) else ([], end)
 
     def _end_behind(self, token: int) -> list[int] | None:
-        """The tokens that make it whole soon behind `token`; None if none are known."""
+        """The tokens that make it whole soon after `token`; None if none are known."""
         if self._end:
             if token == self._end[0]:
                 return self._end[1:]
-            # Most tokens are a letter more of a text, behind which what closes it is the same.
+            # Most tokens are a letter more of a text, after which what closes it is the same.
             state = self._matcher.deep_copy()
             if state.consume_tokens([token, *self._end]) and state.is_accepting():
                 return self._end
         return self._closing(token)
 
     def _closing(self, *first: int) -> list[int] | None:
-        """Tokens that make it whole behind `first`; None if none are found."""
+        """Tokens that make it whole after `first`; None if none are found."""
         state = self._matcher.deep_copy()
         state.consume_tokens(list(first))
         end = self._closer.close(state)
@@ -239,7 +239,7 @@ def _text(given: dict[str, Any], place: str) -> str:
     except UnicodeEncodeError:
         raise UserError(f"{place} holds half of a surrogate pair, which is no character") from None
     except (TypeError, ValueError) as error:
-        raise UserError(f"{place} is no JSON: {error}") from None
+        raise UserError(f"{place} is not valid JSON: {error}") from None
     if len(text) > _MOST_CHARACTERS:
         raise UserError(f"{place} is too large: it has {len(text):,} characters, and may have {_MOST_CHARACTERS:,}")
     return text

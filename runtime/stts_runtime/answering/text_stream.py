@@ -21,7 +21,7 @@ class TextStream:
         self._held = max((len(stop) for stop in stops), default=1) - 1
         self._told = 0
         self._lengths: list[int] = []
-        """Of the text after each token, where tokens come one by one."""
+        """Length of the text after each token, if tokens arrive one by one."""
         self.stopped = False
 
     def __call__(self, ids: Sequence[int]) -> bool:

@@ -16,7 +16,7 @@ from stts_runtime.prompt import IntArray, Tokens
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """Tokens that are appended behind the first `start` slots behind the window."""
+    """Tokens that are appended after the first `start` slots after the window."""
 
     start: int
     tokens: Tokens
@@ -33,7 +33,7 @@ class Call:
 
     @property
     def end(self) -> int:
-        """Slots behind the window that are filled behind it."""
+        """Slots after the window that are filled after it."""
         return self.start + len(self.tokens)
 
 
@@ -55,7 +55,7 @@ def reusable(held: Sequence[Call], wanted: Sequence[Call]) -> int:
     count = 0
     while count < min(len(held), len(wanted) - 1) and held[count] == wanted[count]:
         count += 1
-    # What was made behind the common ones may have overwritten their ends.
+    # What was made after the common ones may have overwritten their ends.
     while count and wanted[count].start > min((one.start for one in held[count:]), default=wanted[count].start):
         count -= 1
     return count

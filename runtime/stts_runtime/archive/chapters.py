@@ -20,10 +20,10 @@ class Chapter:
 
 
 class Chapters:
-    """Of a database that is being written. After a rollback it is made anew."""
+    """Chapters of a database that is being written. After a rollback, create a new object."""
 
     def __init__(self, database: sqlite3.Connection, most_records: int, most_numbers: int) -> None:
-        """A chapter that has so many records, or covers so many numbers, is followed by another."""
+        """A chapter that has this many records, or covers this many numbers, is followed by another."""
         self._database, self._most_records, self._most_numbers = database, most_records, most_numbers
         rows = database.execute("SELECT id, first FROM chapters ORDER BY first").fetchall()
         firsts = [first for _, first in rows]
@@ -57,7 +57,7 @@ class Chapters:
         return self._all[index]
 
     def _is_full(self, chapter: Chapter, number: int) -> bool:
-        """Only what comes behind all that is there may begin the next."""
+        """Only what comes after all that is there may begin the next."""
         full = chapter.count >= self._most_records or number - chapter.first >= self._most_numbers
         return full and number > chapter.last
 

@@ -1,6 +1,6 @@
 """What an archive keeps of a record, and the words by which it is found.
 
-What was computed how (tokens, milliseconds, what was kept of each frame) is left out: nobody searches for that, and it
+What was computed how (tokens, milliseconds, what was kept of each frame) is left out: it is not searched for, and it
 is most of a record.
 """
 
@@ -27,7 +27,7 @@ _UNSPACED = re.compile(
 
 
 def folded(text: str) -> str:
-    """`text` without what nobody means to search by: case, ligatures, full width. Diacritics go in the index."""
+    """`text` without what does not matter in a search: case, ligatures, full width. Diacritics go in the index."""
     plain = unicodedata.normalize("NFKC", text).casefold().replace("\0", " ")
     return _UNSPACED.sub(r" \g<0> ", plain)
 
@@ -103,7 +103,7 @@ def _time(created: str) -> datetime:
         # Python 3.10 does not read Z.
         time = datetime.fromisoformat(created.replace("Z", "+00:00"))
     except ValueError:
-        raise ValueError("created is no time such as 2026-11-23T12:30:46.073+00:00") from None
+        raise ValueError("created is not a time such as 2026-11-23T12:30:46.073+00:00") from None
     if time.tzinfo is None or not _EPOCH <= time < _LATEST:
         raise ValueError("created should be a time after 1970 with its zone: 2026-11-23T12:30:46.073+00:00")
     return time

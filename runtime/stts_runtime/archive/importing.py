@@ -27,7 +27,7 @@ class Imported:
     left_out: int = 0
     """That are no records of a stream."""
     reason: str = ""
-    """Of the first that was left out."""
+    """Why the first record was left out."""
 
 
 def import_records(file: Path, archive: ArchiveWriter) -> Imported:

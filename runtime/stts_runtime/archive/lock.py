@@ -1,4 +1,4 @@
-"""Who writes an archive: a file beside it that its one writer holds, and that says how the last one ended."""
+"""Who writes an archive: a file next to it that its one writer holds, and that says how the last one ended."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class WriterLock:
         os.close(self._file)
 
     def abandon(self) -> None:
-        """It was not to be used; beside what is not ours nothing stays."""
+        """The file is not ours, so nothing is left next to it."""
         if not self.is_known:
             self._place.unlink(missing_ok=True)
         os.close(self._file)

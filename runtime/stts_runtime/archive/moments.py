@@ -25,7 +25,7 @@ def parse_moment(text: str, name: str) -> datetime:
         return _parsed(text.strip(), here)
     except (ValueError, OverflowError):
         raise UserError(
-            f"{name} {shortened(visible(text), _LONGEST)!r} is no time; it should be today, yesterday, now, "
+            f"{name} {shortened(visible(text), _LONGEST)!r} is not a time; it should be today, yesterday, now, "
             f"how long ago (90s, 5m, 2h, 3d), 14:30, 2026-11-28, '2026-11-28 14:30' ({zone(here)}), or with a zone: "
             "2026-11-28T14:30Z, 2026-11-28T14:30+01:00"
         ) from None

@@ -1,4 +1,4 @@
-"""From what somebody types into a search box to an expression of FTS5, and never one that SQLite refuses.
+"""Turns text from a search box into an FTS5 expression that SQLite never refuses.
 
 Words are all looked for, "several words" side by side, -word must not be there; `answer:` and `question:` before any of
 these look there alone.
@@ -41,7 +41,7 @@ def parse_query(text: str) -> list[Term]:
     found = [_term(match) for match in _TERM.finditer(text.translate(_QUOTES))]
     terms = [term for term in found if _has_word(term.phrase)]
     if text.strip() and not terms:
-        raise UserError("there is no word to search for: letters and digits are looked for, and other signs are not")
+        raise UserError("there is no word to search for: only letters and digits are searched")
     if len(terms) > _MOST_TERMS:
         raise UserError(f"a search may have {_MOST_TERMS} words, and this one has {len(terms)}")
     return terms

@@ -32,7 +32,7 @@ class Wanted:
     """One of these; none: all."""
     limit: int = 20
     before: int | None = None
-    """Only records with a lower number: those behind the last of an earlier search."""
+    """Only records with a lower number: those after the last of an earlier search."""
 
     @property
     def numbers(self) -> tuple[int, int]:
@@ -53,7 +53,7 @@ class Found:
 class Results:
     found: list[Found]
     is_more: bool
-    """Whether there are others behind them."""
+    """Whether there are others after them."""
     notes: list[str]
     """What could not be read."""
 
@@ -78,7 +78,7 @@ def check_archive(path: Path) -> None:
 
 
 def stream_names(path: Path) -> list[str]:
-    """Of all that was ever written there. Raises `ArchiveError` if it cannot be read."""
+    """Names of all streams that ever wrote there. Raises `ArchiveError` if it cannot be read."""
     with connected_to_read(path) as database:
         return [name for (name,) in database.execute("SELECT name FROM streams ORDER BY name")]
 
@@ -91,7 +91,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _search_one(path: Path, terms: Sequence[Term], wanted: Wanted, notes: list[str]) -> Iterator[Found]:
-    """Newest first, one more than wanted if there are so many."""
+    """Newest first, one more than wanted if there are this many."""
     most = wanted.limit + 1
     with connected_to_read(path) as database:
         streams = _ids(database, wanted.streams or (stream_names(path) if _excludes_alone(terms) else ()))

@@ -58,7 +58,7 @@ def _rows_from(database: sqlite3.Connection, number: int) -> sqlite3.Cursor:
 
 
 def _lowest_above_damage(database: sqlite3.Connection, damage: int) -> int:
-    """Of the numbers that can be read from the highest down; `damage` is below all of them."""
+    """The lowest number that can be read, from the highest down; `damage` is below all of them."""
     lowest = 1 << 62
     with suppress(sqlite3.DatabaseError):
         for (number,) in database.execute(

@@ -1,7 +1,7 @@
 """The tables of an archive, and how it is opened.
 
 A record's number is its time in milliseconds since 1970, times 16, or the next one that is free: in order of number is
-in order of time. Its JSON lies in `records`. Its words lie in an index that is only ever added to, in chapters of
+in order of time. Its JSON is in `records`. Its words are in an index that is only ever added to, in chapters of
 ranges of numbers: a chapter goes as a whole when its last record is gone, which keeps FTS5 from growing by deletions.
 """
 
@@ -61,7 +61,8 @@ def connect_to_write(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA auto_vacuum = INCREMENTAL")
         if database.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
             raise ArchiveError(
-                f"{shown(path)} lies where SQLite can keep no log of changes; name a place on a local disk"
+                f"{shown(path)} is on a file system where SQLite cannot keep a log of changes; name a place on a "
+                "local disk"
             )
         for setting in ("synchronous = FULL", f"journal_size_limit = {1000 * PAGE_BYTES}"):
             database.execute(f"PRAGMA {setting}")
@@ -109,10 +110,10 @@ def _opened_to_read(path: Path) -> sqlite3.Connection:
         log = path.with_name(f"{path.name}-wal")
         if log.exists() and log.stat().st_size:
             raise ArchiveError(
-                f"{shown(path)} cannot be read by this user: whoever reads it while it is written needs to write "
-                f"{path.name}-shm; ask as the user that writes it"
+                f"{shown(path)} cannot be read by this user: reading it while it is being written needs write access "
+                f"to {path.name}-shm; run this as the user that writes it"
             ) from None
-        # Nobody writes it, and in a folder that we may not write no log can be made for it.
+        # It has no writer, and no log can be created for it in a folder that is read-only for us.
         return sqlite3.connect(f"{address}&immutable=1", uri=True, isolation_level=None)
     except sqlite3.DatabaseError:
         pass  # The next to read says so.

@@ -28,7 +28,7 @@ from stts_runtime.tell import Tell
 
 _DAY_MS = 86_400_000
 _CHAPTERS = 16
-"""About so many when an archive of the usual size is full."""
+"""About this many when an archive of the usual size is full."""
 _BYTES_A_RECORD = 1000
 _RECORDS_OF_A_CHAPTER = (1000, 62_500)
 _PRUNED_AT_A_TIME = 64
@@ -88,7 +88,7 @@ class ArchiveWriter:
             raise UserError(f"{shown(self._path)} cannot be used as an archive: {error}") from None
         except sqlite3.DatabaseError:
             if not self._owner.is_known:
-                raise UserError(f"{shown(self._path)} is no archive of records; name another file") from None
+                raise UserError(f"{shown(self._path)} is not an archive of records; name another file") from None
         self._begin_anew()
 
     def _whole(self, work: Callable[[], Result]) -> Result:
@@ -168,7 +168,7 @@ class ArchiveWriter:
         return self._streams[name]
 
     def _prune(self, most: int) -> int:
-        """Deletes at most so many of the oldest, and gives room back; how many."""
+        """Deletes at most this many of the oldest, and gives room back; how many."""
         oldest = first_number(self._now() - int(self._room.days * _DAY_MS))
         gone = self._delete(oldest, most)
         if self._pages("page_count") - self._pages("freelist_count") > self._most_pages:

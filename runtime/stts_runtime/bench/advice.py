@@ -1,4 +1,4 @@
-"""Which frames and keep ratio fit into so many milliseconds, in a sentence."""
+"""Which frames and keep ratio fit into this many milliseconds, in a sentence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def default_within_ms(rows: list[Row]) -> float:
 
 
 def advice(rows: list[Row], within_ms: float) -> str:
-    """One sentence: which frames and keep fit into so many milliseconds."""
+    """One sentence: which frames and keep fit into this many milliseconds."""
     fitting = [row for row in rows if row.total_ms.p50 <= within_ms]
     if not fitting:
         quickest = min(rows, key=lambda row: row.total_ms.p50)

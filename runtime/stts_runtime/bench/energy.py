@@ -29,7 +29,7 @@ def energy_of(
     seconds: float = _ENERGY_SECONDS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> AnswerEnergy:
-    """Answers for at least so many seconds, and at least once."""
+    """Answers for at least this many seconds, and at least once."""
     # Not measured: clocks rise when work begins, and NVML may call a change of clocks a slowdown.
     answer()
     answers = 0

@@ -75,7 +75,7 @@ def measure(
 ) -> dict[str, Samples]:
     """Measurements by variant, the warm-up not counted; `on_round` is called after every round.
 
-    `window_of` gives a window of so many frames. The order of variants is shuffled anew in every round, so that no
+    `window_of` gives a window of this many frames. The order of variants is shuffled again in every round, so that no
     variant always runs after the same other. With a meter every variant then answers alone, for its energy.
     """
     conversation = Conversation.open(bundle, engine)

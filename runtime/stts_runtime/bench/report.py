@@ -1,4 +1,4 @@
-"""Measurements -> the figures that people compare: speed-ups, beside what the graphs' own counts predict."""
+"""Measurements -> the figures that people compare: speed-ups, next to what the graphs' own counts predict."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Row(_Part):
     vision_speed_up: SpeedUp | None
     vision_and_prefill_speed_up: SpeedUp | None
     energy_joules: float | None = None
-    """Of an answer, with what the machine draws when idle; None without a meter, or where it failed."""
+    """Energy of one answer, idle power included; None without a meter, or where it failed."""
     throttled: list[str] = []
     """Why clocks were held back while the energy was measured."""
 

@@ -1,6 +1,6 @@
 """What the build and every engine agree on, by name: engines, lowerings, parts, tensors and joined weights.
 
-These words stand in bundles, so they change with the schema alone. How weights lie in their file is in
+These words stand in bundles, so they change with the schema alone. How weights are in their file is in
 `weight_layout.py`, which has the reader and the writer.
 """
 
@@ -36,7 +36,7 @@ def vision_part(variant: str) -> str:
 
 
 def batch_part(part: str, size: int) -> str:
-    """The name of the graphs of a part for so many rows at once; 1 is the part itself."""
+    """The name of the graphs of a part for this many rows at once; 1 is the part itself."""
     return part if size == 1 else f"{part}.x{size}"
 
 
@@ -52,12 +52,12 @@ def variant_of(part: str) -> str:
 
 
 def vision_inputs(*, is_control: bool) -> list[str]:
-    """Of a graph for windows; a control is told what to keep."""
+    """Inputs of a graph for windows; a control is told what to keep."""
     return ["frames", "kept_groups"] if is_control else ["frames"]
 
 
 def vision_outputs(*, is_pruned: bool, is_control: bool) -> list[str]:
-    """Of a graph for windows; with keep 1 nothing is scored."""
+    """Outputs of a graph for windows; with keep 1 nothing is scored."""
     if not is_pruned:
         return ["visual_tokens"]
     return ["visual_tokens", "scores"] if is_control else ["visual_tokens", "scores", "kept_groups"]
@@ -65,7 +65,7 @@ def vision_outputs(*, is_pruned: bool, is_control: bool) -> list[str]:
 
 FRAME_INPUTS = ["frames", "previous"]
 FRAME_OUTPUTS = ["visual_tokens", "scores", "kept_groups", "pooled", "change"]
-"""Of a graph for one frame of a stream."""
+"""Outputs of a graph for one frame of a stream."""
 
 INDICES = ("slots", "start", "last", "visual_rows")
 """Inputs of language graphs that follow from the number of tokens; which of them a graph takes depends on its lowering.

@@ -44,4 +44,4 @@ def _build_command(text: str) -> str:
 
 
 Command = Annotated[str, AfterValidator(_build_command)]
-"""As it is shown for whoever has to build again, who pastes it into a shell."""
+"""As shown to the user, to be pasted into a shell for a rebuild."""

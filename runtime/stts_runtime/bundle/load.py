@@ -48,7 +48,7 @@ class Bundle:
         if not is_there(folder, BundleError):
             raise BundleError(f"no such bundle: {shown(folder)}{instead_of_bundle(folder)}")
         if stat.S_ISREG(look(folder, BundleError, "no such bundle").st_mode):
-            what = packed(folder) or "give the folder that it lies in"
+            what = packed(folder) or "give the folder that it is in"
             raise BundleError(f"{shown(folder)} is a file, and a bundle is a folder: {what}")
         check_folder(folder, BundleError, "a bundle, which is a folder")
         if not is_there(folder / MANIFEST, BundleError):
@@ -88,7 +88,7 @@ class Bundle:
     def choose(self, keep: float | None, budget: str | None, frames: int | None, at_most: int | None = None) -> str:
         """The name of the variant that fits best: the wanted keep and budget, and the most frames allowed.
 
-        `frames` asks for exactly so many; `at_most` bounds them by what the source gives.
+        `frames` asks for exactly this many; `at_most` bounds them by what the source gives.
         """
         wanted = self.manifest.default_keep if keep is None else keep
         fitting = {

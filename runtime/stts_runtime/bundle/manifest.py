@@ -45,7 +45,7 @@ class FileRecord(_Record):
 
 
 class Work(_Record):
-    """Multiplications counted in the graph, of a call with so many query tokens."""
+    """Multiplications counted in the graph, of a call with this many query tokens."""
 
     fixed: Annotated[int, Field(ge=0)]
     per_token: Annotated[int, Field(ge=0)] = 0
@@ -141,7 +141,7 @@ class IncrementalVariant(_Record):
     """For frames of several streams at once; some lowerings have none."""
 
     def graphs_of(self, size: int) -> Graphs:
-        """Those for so many frames at once. Raises `KeyError` if there are none."""
+        """Those for this many frames at once. Raises `KeyError` if there are none."""
         return {1: self.graphs, **{one.size: one.graphs for one in self.batches}}[size]
 
 
@@ -158,13 +158,13 @@ class Live(_Record):
     """What looks at streams, a frame at a time: key frames, and at least one keep ratio for those between."""
 
     frames: Small
-    """Of the longest window that the language model was built for."""
+    """Frames of the longest window that the language model was built for."""
     key_every: Small
-    """Two key frames lie at least so many frames apart, or such a window does not fit the language model."""
+    """Two key frames are at least this many frames apart, or such a window does not fit the language model."""
     pooled_width: Count
-    """Of the features that a frame hands on to the next: (groups, width)."""
+    """Width of the features that a frame passes to the next: (groups, width)."""
     pooled_precision: Literal["fp32", "fp16"] = "fp32"
-    """Of the same."""
+    """Data type of those features."""
     novelty: Novelty = Novelty()
     variants: Annotated[dict[Label, IncrementalVariant], Field(min_length=2)]
 
@@ -180,7 +180,7 @@ class LanguageModel(_Record):
     vocabulary: Count
     graphs: Graphs
     prefill: dict[Label, Graph] = {}
-    """Graphs of the image prefix, of lowerings that have it apart; `graphs` then holds what comes behind it."""
+    """Graphs of the image prefix, of lowerings that have it apart; `graphs` then holds what comes after it."""
     batches: list[Batch] = []
     """For a token each of several answers at once; some lowerings have none."""
 
@@ -220,9 +220,9 @@ class Quantization(_Record):
     """How a quantized bundle came about."""
 
     source_manifest_sha256: Sha256
-    """Of the bundle that it was made from."""
+    """Hash of the manifest of the bundle that it was made from."""
     frames_sha256: Sha256
-    """Of the pixels that ranges were measured on."""
+    """Hash of the pixels that ranges were measured on."""
     left_wide: list[Label]
     """Blocks of the vision tower that were not quantized, since that would change what is kept."""
     report: FileName

@@ -51,7 +51,7 @@ class Node:
 class OnnxFile:
     nodes: tuple[Node, ...]
     constants: dict[str, NDArray[Any]]
-    """Initializers whose values lie in the file itself; bfloat16 as float32."""
+    """Initializers whose values are in the file itself; bfloat16 as float32."""
 
 
 def read_onnx(path: Path) -> OnnxFile:
@@ -62,7 +62,7 @@ def read_onnx(path: Path) -> OnnxFile:
         nodes = tuple(_node(_bytes(value)) for number, value in fields if number == _NODE)
         constants = dict(_constants(_bytes(value) for number, value in fields if number == _INITIALIZER))
     except (IndexError, KeyError, StopIteration, TypeError, ValueError, struct.error) as error:
-        raise BundleError(f"{path} is damaged: it is no ONNX file ({error})") from None
+        raise BundleError(f"{path} is damaged: it is not an ONNX file ({error})") from None
     return OnnxFile(nodes, constants)
 
 

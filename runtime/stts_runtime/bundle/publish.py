@@ -28,7 +28,7 @@ class Replaceable:
 
 @contextmanager
 def published(out: Path, replaceable: Replaceable | None = None) -> Iterator[Path]:
-    """Yields a fresh folder beside `out` that becomes `out` when the block ends well, and is deleted when it does not.
+    """Yields a fresh folder next to `out` that becomes `out` when the block ends well, and is deleted when it does not.
 
     Raises `UserError` if `out` exists and may not be replaced, or the place cannot be written, or no more of it.
     """
@@ -75,10 +75,10 @@ def check_free(out: Path, replaceable: Replaceable | None = None) -> None:
 
 
 def check_apart(out: Path, source: Path) -> None:
-    """Raises `UserError` if one lies in the other: what is written may replace nothing that is read."""
+    """Raises `UserError` if one is in the other: what is written may replace nothing that is read."""
     there, here = Path(os.path.realpath(out)), Path(os.path.realpath(source))
     if there == here or there in here.parents or here in there.parents:
-        raise UserError(f"--out {out} and {source} lie in one another")
+        raise UserError(f"--out {out} and {source} must not contain each other")
 
 
 def _swap(scratch: Path, out: Path) -> None:

@@ -32,7 +32,7 @@ def upgraded(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_graphs(part: dict[str, Any]) -> dict[str, Any]:
-    """Schemas 1 and 2: `engine` was the only graph, and the count of its multiplications stood beside it."""
+    """Schemas 1 and 2: `engine` was the only graph, and the count of its multiplications stood next to it."""
     graph = {name: value for name, value in part["engine"].items() if name not in (*_SAID_ONCE, "target")}
     graph["multiplications"] = part["multiplications"]
     rest = {name: value for name, value in part.items() if name not in ("engine", "multiplications")}

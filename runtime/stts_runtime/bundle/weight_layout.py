@@ -1,4 +1,4 @@
-"""Where weights lie in a safetensors file, so that engines can use them where they lie.
+"""Where weights are in a safetensors file, so that engines can use them where they lie.
 
 Source of the format: safetensors (header length, JSON header, plain little-endian tensors).
 """
@@ -16,13 +16,13 @@ from stts_runtime.errors import BundleError
 from stts_runtime.text import shortened, visible
 
 ITEM_BYTES = {"F32": 4, "I32": 4, "I64": 8, "F16": 2, "BF16": 2, "F8_E4M3": 1, "I8": 1, "U8": 1}
-"""Of the types that bundles hold."""
+"""Item sizes of the types that bundles hold."""
 _MAX_HEADER_BYTES = 1 << 26
 _LONGEST_REASON = 200
 _ALIGNED = 16
 """Bytes; what fast products ask of their matrices."""
 _HEADER_ALIGNED = 8
-"""Of the header's length, as the format wants it."""
+"""The format aligns the header's length to this."""
 
 
 class Stored(NamedTuple):
@@ -62,7 +62,7 @@ def read_layout(path: Path) -> tuple[dict[str, Placed], int]:
         layout = {name: _placed(name, entry, size - data) for name, entry in header.items() if name != "__metadata__"}
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError, RecursionError, struct.error) as error:
         said = shortened(visible(str(error)), _LONGEST_REASON)
-        raise BundleError(f"{path} is damaged: it is no safetensors file ({said})") from None
+        raise BundleError(f"{path} is damaged: it is not a safetensors file ({said})") from None
     return layout, data
 
 

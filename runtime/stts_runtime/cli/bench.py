@@ -12,6 +12,7 @@ from rich.table import Table
 from stts_runtime.bench import Benchmark, Report, Row, write_plot
 from stts_runtime.bench.report import SpeedUp, Spread, throttling
 from stts_runtime.bundle import Bundle
+from stts_runtime.cli.help import OUTPUT
 from stts_runtime.cli.options import BundleArgument, DeviceOption, EngineOption
 from stts_runtime.cli.show import console, errors, show_note
 from stts_runtime.device import gpu_of, select_gpu
@@ -24,16 +25,21 @@ from stts_runtime.video import VideoFile, check_source
 def bench_command(
     bundle: BundleArgument,
     source: Annotated[
-        Optional[str], typer.Argument(metavar="SOURCE", help="Video file. Default: a synthetic clip.")
+        Optional[str], typer.Argument(metavar="SOURCE", help="Video file.", show_default="a synthetic clip")
     ] = None,
     engine: EngineOption = None,
     device: DeviceOption = None,
     rounds: Annotated[int, typer.Option(min=1, help="Measured rounds over all variants.")] = 20,
-    within_ms: Annotated[Optional[float], typer.Option(min=0.001, help="Latency to advise on.")] = None,
-    plot: Annotated[Optional[Path], typer.Option(help="Picture, .png. Default: stts-bench.png.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Only the JSON line: no table, no picture.")] = False,
+    within_ms: Annotated[
+        Optional[float], typer.Option(min=0.001, help="Recommend a variant that answers within this many milliseconds.")
+    ] = None,
+    plot: Annotated[
+        Optional[Path],
+        typer.Option(metavar="FILE", help="Write a plot, .png.", show_default="stts-bench.png", rich_help_panel=OUTPUT),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only the JSON line: no table, no plot.")] = False,
 ) -> None:
-    """Times every variant of a bundle; the last line is the whole report as JSON."""
+    """Time every variant of a bundle; the last line of output is the whole report as JSON."""
     select_gpu(gpu_of(device))
     if source is not None:
         check_source(source)

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
-from stts_runtime.budget import AnsweringScope
-from stts_runtime.cli.options import BundleArgument, DeviceOption, EngineOption, JsonOption, NvdecOption
+from stts_runtime.cli.options import (
+    BudgetOption,
+    BundleArgument,
+    DeviceOption,
+    EngineOption,
+    FramesOption,
+    JsonOption,
+    MaxTokensOption,
+    NvdecOption,
+    VariantKeepOption,
+)
 from stts_runtime.cli.show import console, errors
 from stts_runtime.cli.text import printable
 from stts_runtime.device import gpu_of, select_gpu
@@ -26,20 +35,18 @@ _HINT = f"one question a line; {_NEW} begins a new conversation, Ctrl-D ends"
 def chat_command(
     bundle: BundleArgument,
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Video file.")],
-    keep: Annotated[Optional[float], typer.Option(help="Keep ratio of the variant. Default: the trained one.")] = None,
-    budget: Annotated[
-        Optional[AnsweringScope], typer.Option(help="Budget of the variant, where there are two.")
-    ] = None,
-    frames: Annotated[Optional[int], typer.Option(min=1, help="Exactly so many frames. Default: by the video.")] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in tokens.")] = 64,
+    keep: VariantKeepOption = None,
+    budget: BudgetOption = None,
+    frames: FramesOption = None,
+    max_tokens: MaxTokensOption = 64,
     engine: EngineOption = None,
     device: DeviceOption = None,
     nvdec: NvdecOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Answers questions about a video, one a line from standard input, each with all questions and answers before it.
+    """Hold a conversation about a video, one question per line of standard input.
 
-    The video is looked at once. A line `/new` begins a new conversation about it.
+    The video is processed once. The line /new starts a new conversation about it.
     """
     select_gpu(gpu_of(device))
     model = load(bundle, engine, device)

@@ -21,18 +21,22 @@ from stts_runtime.proof.finding import CheckReport, Finding, Status
 def check_command(
     bundle: BundleArgument,
     engine: Annotated[
-        Optional[EngineName], typer.Option(help="Engine to run. Default: every one that runs here.")
+        Optional[EngineName], typer.Option(help="Engine to run.", show_default="all that run here")
     ] = None,
     variant: Annotated[
-        Optional[list[str]], typer.Option(metavar="NAME", help="Vision variant to run, repeatable. Default: all.")
+        Optional[list[str]], typer.Option(metavar="NAME", help="Vision variant to run; repeatable.", show_default="all")
     ] = None,
     reference: Annotated[
         Optional[Path],
-        typer.Option(metavar="FILE", help="What `stts-export verify` wrote. Default: the bundle's own proof."),
+        typer.Option(
+            metavar="FILE",
+            help="Compare with a reference from `stts-export verify --write-reference`, .npz.",
+            show_default="the bundle's own proof",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Runs a bundle's engines on inputs whose results are known; exit code 1 if a bar is missed."""
+    """Run a bundle's engines on inputs with known results; exit code 1 if a bar is missed."""
     with steps(quiet=as_json) as tell:
         report = check_bundle(CheckRequest(bundle, engine, variant or [], reference), tell)
     if as_json:

@@ -24,7 +24,8 @@ from stts_runtime.passports import Passport
 from stts_runtime.progress import in_words
 
 ArchOption = Annotated[
-    Optional[str], typer.Option(help="For tensorrt-rtx: GPU architectures such as sm86,sm89. Default: this GPU's.")
+    Optional[str],
+    typer.Option(help="GPU architectures to compile for, with tensorrt-rtx: sm86,sm89.", show_default="this GPU's"),
 ]
 
 
@@ -34,16 +35,19 @@ def split_architectures(arch: Optional[str]) -> list[str]:
 
 def compile_command(
     bundle: BundleArgument,
-    engine: Annotated[FlavourName, typer.Option(help="TensorRT of this device, or TensorRT-RTX ahead of time.")],
+    engine: Annotated[FlavourName, typer.Option(help="tensorrt for this device; tensorrt-rtx also ahead of time.")],
     variant: Annotated[
-        Optional[list[str]], typer.Option(metavar="NAME", help="Variant to compile, repeatable. Default: all.")
+        Optional[list[str]], typer.Option(metavar="NAME", help="Variant to compile; repeatable.", show_default="all")
     ] = None,
     arch: ArchOption = None,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Parts compiled at the same time. Each needs memory.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Parts to compile at the same time; each needs memory.")] = 1,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compiles a bundle's graphs for this device, or ahead of time for others; what is finished is not done again."""
+    """Compile a bundle's graphs for this device, or ahead of time for others.
+
+    Engines that are already up to date are kept.
+    """
     select_gpu(device)
     request = CompileRequest(bundle, engine, variant or [], split_architectures(arch), jobs)
     with Listener(quiet=as_json, jobs=jobs) as listener:

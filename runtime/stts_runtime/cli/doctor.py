@@ -18,11 +18,14 @@ from stts_runtime.places import check_folder
 
 def doctor_command(
     bundle: Annotated[
-        Optional[Path], typer.Argument(metavar="BUNDLE", help="Whose disk to look at. Default: this folder.")
+        Optional[Path],
+        typer.Argument(
+            metavar="BUNDLE", help="Bundle to look at, and whose disk to measure.", show_default="this folder"
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Says which targets this machine can run, why not, and what to install."""
+    """List the targets that this machine can run, and what to install for the others."""
     if bundle is not None:
         check_folder(bundle, wanted="a bundle, or another folder on its disk")
     report = examine(bundle or Path(), this_device())

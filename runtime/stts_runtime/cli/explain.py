@@ -8,8 +8,16 @@ from typing import Annotated, Optional
 import typer
 from rich.table import Table
 
-from stts_runtime.budget import AnsweringScope
-from stts_runtime.cli.options import BundleArgument, DeviceOption, EngineOption, JsonOption
+from stts_runtime.cli.help import OUTPUT
+from stts_runtime.cli.options import (
+    BudgetOption,
+    BundleArgument,
+    DeviceOption,
+    EngineOption,
+    FramesOption,
+    JsonOption,
+    VariantKeepOption,
+)
 from stts_runtime.cli.show import console, show_note
 from stts_runtime.cli.text import printable
 from stts_runtime.device import gpu_of, select_gpu
@@ -30,25 +38,29 @@ def explain_command(
         Optional[list[str]],
         typer.Option(
             metavar="X,Y,W,H[@SECONDS]",
-            help="Which keep would have kept this, in shares of the picture or in pixels; repeatable.",
+            help="Region whose keep ratio is wanted, in fractions of the picture or in pixels; repeatable.",
         ),
     ] = None,
-    keep: Annotated[Optional[float], typer.Option(help="Keep ratio of the variant. Default: the trained one.")] = None,
-    budget: Annotated[
-        Optional[AnsweringScope], typer.Option(help="Budget of the variant, where there are two.")
+    keep: VariantKeepOption = None,
+    budget: BudgetOption = None,
+    frames: FramesOption = None,
+    out: Annotated[
+        Optional[Path],
+        typer.Option(metavar="FILE", help="Write a heat map of the scores, .png or .jpg.", rich_help_panel=OUTPUT),
     ] = None,
-    frames: Annotated[Optional[int], typer.Option(min=1, help="Exactly so many frames. Default: by the video.")] = None,
-    out: Annotated[Optional[Path], typer.Option(metavar="FILE", help="Heat map of the scores, .png or .jpg.")] = None,
     arrays: Annotated[
-        Optional[Path], typer.Option(metavar="FILE", help="Scores, kept groups and motion as arrays, .npz.")
+        Optional[Path],
+        typer.Option(
+            metavar="FILE", help="Write scores, kept groups and motion as arrays, .npz.", rich_help_panel=OUTPUT
+        ),
     ] = None,
     engine: EngineOption = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Shows how a clip was scored, how much of what moves is kept, and which keep would have kept a region.
+    """Show how a clip was scored, how much of what moves is kept, and which keep ratio would keep a region.
 
-    For deciding a keep for a camera: no question is asked, and the language model is not loaded.
+    Use it to choose a keep ratio for a camera. No question is asked, and the language model is not loaded.
     """
     select_gpu(gpu_of(device))
     check_source(source)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from stts_runtime import clock
+from stts_runtime.cli.help import OPERATION
 from stts_runtime.errors import SttsError
 from stts_runtime.text import visible
 
@@ -33,8 +34,12 @@ class LogLevel(str, Enum):
     ERROR = "error"
 
 
-LogFormatOption = Annotated[LogFormat, typer.Option("--log-format", help="Of what is said on stderr.")]
-LogLevelOption = Annotated[LogLevel, typer.Option("--log-level", help="The least of what is said on stderr.")]
+LogFormatOption = Annotated[
+    LogFormat, typer.Option("--log-format", help="Format of the log on stderr.", rich_help_panel=OPERATION)
+]
+LogLevelOption = Annotated[
+    LogLevel, typer.Option("--log-level", help="Lowest level to log.", rich_help_panel=OPERATION)
+]
 
 
 class Log:

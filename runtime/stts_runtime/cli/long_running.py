@@ -27,7 +27,7 @@ def named(sources: Sequence[str]) -> list[dict[str, str]]:
 
 
 def configured(kind: type[AnyCameras], file: Path | None, given: Mapping[str, Any], tell: Tell) -> AnyCameras:
-    """What the options say, beside the file if there is one. Raises `UserError` for what cannot be."""
+    """The settings of the options and of the file, if there is one. Raises `UserError` for contradictions."""
     if file is None:
         try:
             return kind.model_validate(given)

@@ -23,19 +23,24 @@ _STEP_SECONDS = 0.5
 
 
 class _AnyConfig(Cameras):
-    """Of `stream` or of `serve`."""
+    """Settings of `stream` or `serve`."""
 
     serve: Any = None
 
 
 def mask_command(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML or TOML, as for stream and serve.")],
-    stream: Annotated[Optional[str], typer.Option(metavar="NAME", help="Which stream. Default: the only one.")] = None,
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="Settings in YAML or TOML, as for stream and serve.")
+    ],
+    stream: Annotated[
+        Optional[str],
+        typer.Option(metavar="NAME", help="Stream to take the picture from.", show_default="the only one"),
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Picture to write, .jpg.")] = Path("mask.jpg"),
 ) -> None:
-    """Writes one picture of a stream as the model gets it, masks painted over, with lines at every tenth.
+    """Write one frame of a stream with its masks painted over and a grid line at every tenth.
 
-    Without masks it is a picture to draw them by. What is masked is never written.
+    Use it to draw masks and to check them. What is masked is never written.
     """
     check_place(out, _SUFFIXES)
     entry = _entry(configured(_AnyConfig, config, {}, tell), stream)

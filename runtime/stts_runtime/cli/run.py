@@ -11,15 +11,19 @@ import typer
 
 from stts_runtime.answering.form import MOST_TOP_LOGPROBS
 from stts_runtime.batch import Batch, Failure
-from stts_runtime.budget import AnsweringScope
+from stts_runtime.cli.help import ANSWERS, OUTPUT
 from stts_runtime.cli.options import (
+    BudgetOption,
     BundleArgument,
     ChoicesOption,
     DeviceOption,
     EngineOption,
+    FramesOption,
     JsonOption,
+    MaxTokensOption,
     NvdecOption,
     SchemaOption,
+    VariantKeepOption,
 )
 from stts_runtime.cli.show import console, errors, show_answer, show_note
 from stts_runtime.cli.source_progress import SourceProgress, source_progress
@@ -44,14 +48,14 @@ def run_command(
     bundle: BundleArgument,
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE", help="Video files, folders of them, patterns in quotes: 'rec/**/*.mp4'."),
+        typer.Argument(
+            metavar="SOURCE", help="Video files, folders (with subfolders), or patterns in quotes: 'rec/**/*.mp4'."
+        ),
     ],
-    ask: Annotated[list[str], typer.Option(metavar="QUESTION", help="Question to answer, repeatable.")],
-    keep: Annotated[Optional[float], typer.Option(help="Keep ratio of the variant. Default: the trained one.")] = None,
-    budget: Annotated[
-        Optional[AnsweringScope], typer.Option(help="Budget of the variant, where there are two.")
-    ] = None,
-    frames: Annotated[Optional[int], typer.Option(min=1, help="Exactly so many frames. Default: by the video.")] = None,
+    ask: Annotated[list[str], typer.Option(metavar="QUESTION", help="Question to answer; repeatable.")],
+    keep: VariantKeepOption = None,
+    budget: BudgetOption = None,
+    frames: FramesOption = None,
     choices: ChoicesOption = None,
     schema: SchemaOption = None,
     top_logprobs: Annotated[
@@ -59,31 +63,38 @@ def run_command(
         typer.Option(
             min=0,
             max=MOST_TOP_LOGPROBS,
-            help="Log probabilities of each token, and of so many in its place.",
+            help="Return the log probability of each token and of this many alternatives.",
+            rich_help_panel=ANSWERS,
         ),
     ] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in tokens.")] = 64,
+    max_tokens: MaxTokensOption = 64,
     engine: EngineOption = None,
     device: DeviceOption = None,
     nvdec: NvdecOption = False,
-    overlay: Annotated[Optional[Path], typer.Option(help="Picture of the kept patches, .png or .mp4.")] = None,
+    overlay: Annotated[
+        Optional[Path],
+        typer.Option(metavar="FILE", help="Write a picture of the kept patches, .png or .mp4.", rich_help_panel=OUTPUT),
+    ] = None,
     points: Annotated[
         Optional[Path],
-        typer.Option(metavar="FILE", help="What the answers point to, as COCO keypoints, .json."),
+        typer.Option(
+            metavar="FILE", help="Write what the answers point to as COCO keypoints, .json.", rich_help_panel=OUTPUT
+        ),
     ] = None,
     out: Annotated[
         Optional[Path],
         typer.Option(
             metavar="FILE",
-            help="Append each answer as a line of JSON, .jsonl. The same command again answers what is missing; delete "
-            "the file to start over.",
+            help="Append each answer as a line of JSON, .jsonl. Repeating the command answers only what is missing; "
+            "delete the file to start over.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Answers questions about videos; several questions share one look at the video.
+    """Answer questions about video files.
 
-    Folders are searched with their subfolders. A video that cannot be used does not stop the others.
+    The video is processed once for all questions. A video that cannot be used does not stop the others.
     """
     select_gpu(gpu_of(device))
     inputs = expand_sources(sources)

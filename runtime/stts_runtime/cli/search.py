@@ -39,30 +39,39 @@ def search_command(
         Optional[list[str]],
         typer.Argument(
             metavar="WORDS",
-            help="All of them are in what is found. '\"white van\"' side by side, -word not there; answer:WORD and "
-            "question:WORD look there alone. None: every record.",
+            help="Words that a record must contain. '\"white van\"': next to each other; -word: absent; answer:WORD, "
+            "question:WORD: in that field only. Without words: every record.",
         ),
     ] = None,
     since: Annotated[
-        Optional[str], typer.Option(metavar="TIME", help="yesterday, today, 2h (ago), 3d, 14:30, 2026-11-28T14:30.")
+        Optional[str],
+        typer.Option(metavar="TIME", help="Earliest time: yesterday, today, 2h (ago), 3d, 14:30, 2026-11-28T14:30."),
     ] = None,
-    until: Annotated[Optional[str], typer.Option(metavar="TIME", help="The same; a day is its beginning.")] = None,
-    stream: Annotated[Optional[list[str]], typer.Option(metavar="NAME", help="Of this stream, repeatable.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="Show at most so many, the newest.")] = 20,
+    until: Annotated[
+        Optional[str], typer.Option(metavar="TIME", help="Latest time, written likewise; a day means its beginning.")
+    ] = None,
+    stream: Annotated[Optional[list[str]], typer.Option(metavar="NAME", help="Only this stream; repeatable.")] = None,
+    limit: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Show at most this many records, newest first.")
+    ] = 20,
     db: Annotated[
         Optional[list[Path]],
-        typer.Option(metavar="FILE.db", help=f"Where to look, repeatable. Default: {_USUAL} of the state folder."),
+        typer.Option(
+            metavar="FILE.db", help="Archive to search; repeatable.", show_default=f"{_USUAL} of the state folder"
+        ),
     ] = None,
     config: ConfigOption = None,
     import_file: Annotated[
         Optional[Path],
-        typer.Option("--import", metavar="FILE", help="Bring these records in: FILE.jsonl, or another FILE.db."),
+        typer.Option(
+            "--import", metavar="FILE", help="Import records into the archive: FILE.jsonl, or another FILE.db."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Finds records that a stream wrote to FILE.db, the newest first, also while it goes on writing.
+    """Search the records that a stream wrote to FILE.db, also while it is running; newest first.
 
-    Upper and lower case, accents and English endings make no difference. Times are in this machine's zone.
+    Case, accents and English word endings do not matter. Times are in this machine's time zone.
     """
     # They reach us as words since -word is one.
     if wrong := next((word for word in words or [] if word.startswith("--")), None):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from stts_runtime.cli.check_config import show_check
+from stts_runtime.cli.help import NETWORK, OPERATION
 from stts_runtime.cli.log import Log, LogFormat, LogFormatOption, LogLevel, LogLevelOption
 from stts_runtime.cli.long_running import asked_by_sighup, configured, named, stopped_by_signals
 from stts_runtime.cli.options import (
@@ -42,36 +43,65 @@ def serve_command(
     engine: EngineOption = None,
     device: DeviceOption = None,
     listen: Annotated[
-        Optional[str], typer.Option(metavar="ADDRESS:PORT", help="Default: 127.0.0.1:8080, this machine alone.")
+        Optional[str],
+        typer.Option(
+            metavar="ADDRESS:PORT",
+            help="Address to listen at; the default is reachable from this machine only.",
+            show_default="127.0.0.1:8080",
+            rich_help_panel=NETWORK,
+        ),
     ] = None,
     token_file: Annotated[
-        Optional[Path], typer.Option(help=f"File with the token that requests must show; or {_TOKEN_VARIABLE}.")
+        Optional[Path],
+        typer.Option(
+            metavar="FILE",
+            help=f"File with the token that requests must carry; or set {_TOKEN_VARIABLE}.",
+            rich_help_panel=NETWORK,
+        ),
     ] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Other addresses without a token.")] = False,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Allow other addresses without a token.", rich_help_panel=NETWORK)
+    ] = False,
     allow_remote_urls: Annotated[
-        bool, typer.Option("--allow-remote-urls", help="Fetch clips from http(s) addresses that requests name.")
+        bool,
+        typer.Option(
+            "--allow-remote-urls", help="Fetch clips from http(s) addresses given in requests.", rich_help_panel=NETWORK
+        ),
     ] = False,
     ignore_sampling: Annotated[
-        bool, typer.Option("--ignore-sampling", help="Answer requests for a temperature or penalties greedily.")
+        bool,
+        typer.Option("--ignore-sampling", help="Accept requests with a temperature or penalties, and answer greedily."),
     ] = False,
-    access_log: Annotated[bool, typer.Option("--access-log", help="A line for every request on stderr.")] = False,
+    access_log: Annotated[
+        bool, typer.Option("--access-log", help="Log every request on stderr.", rich_help_panel=OPERATION)
+    ] = False,
     base_path: Annotated[
-        Optional[str], typer.Option(metavar="PATH", help="Where a proxy shows the server: /cameras.")
+        Optional[str],
+        typer.Option(
+            metavar="PATH", help="Path under which a proxy publishes the server: /cameras.", rich_help_panel=NETWORK
+        ),
     ] = None,
     trust_proxy: Annotated[
         Optional[list[str]],
-        typer.Option(metavar="CIDR", help="Proxy whose X-Forwarded-... headers are believed, repeatable."),
+        typer.Option(
+            metavar="CIDR", help="Trust X-Forwarded-... headers from this proxy; repeatable.", rich_help_panel=NETWORK
+        ),
     ] = None,
-    tls_cert: Annotated[Optional[Path], typer.Option(metavar="FILE", help="Certificate in PEM: HTTPS.")] = None,
-    tls_key: Annotated[Optional[Path], typer.Option(metavar="FILE", help="The certificate's key in PEM.")] = None,
+    tls_cert: Annotated[
+        Optional[Path],
+        typer.Option(metavar="FILE", help="Serve HTTPS with this certificate, PEM.", rich_help_panel=NETWORK),
+    ] = None,
+    tls_key: Annotated[
+        Optional[Path], typer.Option(metavar="FILE", help="Key of the certificate, PEM.", rich_help_panel=NETWORK)
+    ] = None,
     check: CheckOption = False,
     connect: ConnectOption = False,
     log_format: LogFormatOption = LogFormat.TEXT,
     log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
-    """Shows sources on a live page, and answers questions about them and about clips: an OpenAI-compatible API.
+    """Show sources on a live page, and answer questions about them and about clips over an OpenAI-compatible API.
 
-    Runs until SIGTERM or Ctrl-C, whatever becomes of the sources.
+    Runs until SIGTERM or Ctrl-C, even if sources fail.
     """
     given = {
         "bundle": bundle,

@@ -18,7 +18,7 @@ from stts_runtime.passports import Passport, verified_engines
 from stts_runtime.proof.finding import Finding, Status, missed_of
 from stts_runtime.records import Answer
 
-# Where nobody looks at a terminal, tables are as wide as they need to be.
+# Off a terminal, tables are as wide as they need to be.
 _PIPED_WIDTH = 150
 
 
@@ -186,7 +186,7 @@ def show_verdict(findings: Sequence[Finding], what: str) -> None:
 
 
 def inspect_command(bundle: BundleArgument, as_json: JsonOption = False) -> None:
-    """Verifies every file of a bundle, compiled engines included, and shows what it holds."""
+    """Verify every file of a bundle, compiled engines included, and list what it holds."""
     opened = Bundle.open(bundle)
     opened.verify_all()
     engines = verified_engines(opened)

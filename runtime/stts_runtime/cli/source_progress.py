@@ -1,4 +1,4 @@
-"""How far a run over several sources has got, for whoever watches it on a terminal."""
+"""Progress of a run over several sources, on a terminal."""
 
 from __future__ import annotations
 

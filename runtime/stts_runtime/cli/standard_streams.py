@@ -22,7 +22,7 @@ def prepare_streams() -> None:
     """
     for number, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         if _is_closed(number):
-            # Reading 0 and writing 1 fail then, as on what is closed; words for nobody may go nowhere.
+            # Reading 0 and writing 1 fail then, as on what is closed; so output may be discarded.
             os.open(os.devnull, mode)
     sys.stdout = sys.stdout or _opened(1)
     sys.stderr = sys.stderr or _opened(2)
@@ -57,7 +57,7 @@ def complain(line: str) -> None:
 
 
 def sentence(error: OSError) -> str:
-    """For an error that nobody caught: of a file, or of standard output, which alone has no name."""
+    """For an uncaught error of a file or of standard output; only the latter has no name."""
     if error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {reason(error)}"
     if error.errno == errno.EBADF:

@@ -1,4 +1,4 @@
-"""What a long command is doing, for whoever waits for it."""
+"""Progress of a long command."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Steps:
         self._said = self._now()
 
     def _is_first_estimate(self) -> bool:
-        """Of a step that will take longer than the pauses between lines."""
+        """Whether this is the first estimate for a step that takes longer than the pauses between lines."""
         seconds = self._progress.seconds_left if self._progress else None
         is_first = not self._is_estimated and seconds is not None and seconds > HEARTBEAT_SECONDS
         self._is_estimated |= is_first

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from stts_runtime.cli.check_config import show_check
+from stts_runtime.cli.help import ANSWERS, OPERATION, OUTPUT, VARIANT
 from stts_runtime.cli.log import Log, LogFormat, LogFormatOption, LogLevel, LogLevelOption
 from stts_runtime.cli.long_running import asked_by_sighup, configured, named, stopped_by_signals
 from stts_runtime.cli.options import (
@@ -44,28 +45,62 @@ def stream_command(
     alert: Annotated[
         Optional[str],
         typer.Option(
-            metavar="RULE", help="Pass on alarms alone: 'yes>0.8, for=2, once_per=5m'. Of answers with --choices."
+            metavar="RULE",
+            help="With --choices: deliver alarms only, by this rule: 'yes>0.8, for=2, once_per=5m'.",
+            rich_help_panel=ANSWERS,
         ),
     ] = None,
     when: WhenOption = None,
     shortest_pause: ShortestPauseOption = None,
     longest_pause: Annotated[
-        Optional[str], typer.Option(metavar="TIME", help="Answer at least this often: 1m, 1h. Default: no limit.")
+        Optional[str],
+        typer.Option(
+            metavar="TIME",
+            help="Answer at least this often: 2 or 2s, 1m, 1h.",
+            show_default="no limit",
+            rich_help_panel=ANSWERS,
+        ),
     ] = None,
     keep: KeepOption = None,
-    frames: Annotated[Optional[int], typer.Option(min=1, help="Frames of a window. Default: the longest.")] = None,
-    max_tokens: Annotated[Optional[int], typer.Option(min=1, help="Longest answer in tokens. Default: 64.")] = None,
+    frames: Annotated[
+        Optional[int],
+        typer.Option(
+            min=1, help="Frames per window.", show_default="the longest window built", rich_help_panel=VARIANT
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        Optional[int],
+        typer.Option(min=1, help="Length limit of an answer, in tokens.", show_default="64", rich_help_panel=ANSWERS),
+    ] = None,
     engine: EngineOption = None,
     device: DeviceOption = None,
     nvdec: NvdecOption = False,
     to: Annotated[
         Optional[list[str]],
-        typer.Option(metavar="SINK", help="- (screen), FILE.jsonl, http(s)://..., mqtt(s)://HOST/TOPIC. Default: -."),
+        typer.Option(
+            metavar="SINK",
+            help="Where records go: - (screen), FILE.jsonl, FILE.db, http(s)://..., mqtt(s)://HOST/TOPIC; repeatable.",
+            show_default="the screen",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
-    metrics: Annotated[Optional[str], typer.Option(metavar="ADDRESS:PORT", help="Serve Prometheus metrics.")] = None,
-    preview: Annotated[Optional[str], typer.Option(metavar="FOLDER", help="Videos of the kept patches.")] = None,
+    metrics: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="ADDRESS:PORT", help="Serve Prometheus metrics at this address.", rich_help_panel=OPERATION
+        ),
+    ] = None,
+    preview: Annotated[
+        Optional[str],
+        typer.Option(metavar="FOLDER", help="Write videos of the kept patches here.", rich_help_panel=OUTPUT),
+    ] = None,
     alert_files: Annotated[
-        Optional[str], typer.Option(metavar="FOLDER", help="Pictures and clips of alarms: 'yes>0.8, snapshot=kept'.")
+        Optional[str],
+        typer.Option(
+            metavar="FOLDER",
+            help="Write pictures and clips of alarms here: --alert 'yes>0.8, snapshot=kept'.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     as_json: JsonOption = False,
     check: CheckOption = False,
@@ -73,9 +108,9 @@ def stream_command(
     log_format: LogFormatOption = LogFormat.TEXT,
     log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
-    """Looks at cameras and streams, each frame once, and answers when something is new.
+    """Watch cameras and streams, and answer questions when something changes.
 
-    Ends cleanly on SIGTERM and Ctrl-C: the last record is whole; what waits to be delivered goes out next time.
+    Stops cleanly on SIGTERM and Ctrl-C; records still to be delivered are sent after the next start.
     """
     given = {
         "bundle": bundle,

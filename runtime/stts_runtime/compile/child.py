@@ -21,11 +21,11 @@ from stts_runtime.device import hide_other_gpus
 from stts_runtime.errors import EngineError, UserError
 
 _MESSAGES: TypeAdapter[Progress | Done | Failed] = TypeAdapter(Message)
-# Not `python -m`, which would look for modules in the current directory first: whatever lies there must not run.
+# Not `python -m`, which would look for modules in the current directory first: whatever is there must not run.
 _START = "import sys; sys.path[:] = sys.argv[1:]; from stts_runtime.compile.worker import main; main()"
 _LAST_WORDS = 400
 _PATIENCE_SECONDS = 0.5
-"""How soon a child is stopped that nobody waits for any more, and how often a silent one counts as progress."""
+"""How soon an abandoned child is stopped, and how often a silent one counts as progress."""
 _NOTHING_TOLD = Progress(phase="compiling", depth=0, step=0, steps=0)
 
 

@@ -56,7 +56,7 @@ def _part(bundle: Bundle, flavour: Flavour, name: str) -> Part:
 
 
 def lengths_in(context: int) -> Lengths:
-    """The profile of a language graph with so many slots."""
+    """The profile of a language graph with this many slots."""
     return Lengths(shortest=1, usual=min(_USUAL_TOKENS, context), longest=context)
 
 

@@ -100,8 +100,8 @@ def check_machine(
     disk = sum(one.disk_mb for one in estimates.values())
     if disk > machine.disk_mb:
         raise UserError(
-            f"{len(estimates)} engines need about {_gb(disk)} of disk and {_gb(machine.disk_mb)} are free beside "
-            f"{folder}; compile fewer of them with --variant, or make room"
+            f"{len(estimates)} engines need about {_gb(disk)} of disk and {_gb(machine.disk_mb)} are free on the disk "
+            f"of {folder}; compile fewer of them with --variant, or make room"
         )
 
 

@@ -25,7 +25,7 @@ class PartRequest(_Message):
     architectures: list[str] | None
     """Names such as sm86 to compile ahead of time for; None: the GPU of this machine."""
     precision: Precision
-    """Of the graph; weakly typed networks have to be told."""
+    """Precision of the graph, which weakly typed networks have to be told."""
     lengths: Lengths | None
     timing_cache: str | None
     """Where TensorRT keeps what it learned on this device; None for TensorRT-RTX, which times nothing here."""

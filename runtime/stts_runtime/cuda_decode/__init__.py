@@ -10,10 +10,10 @@ kernels are to be measured against the last three columns.
 
 | kernel | what it reads | MB fp16 | fp8 | int4 | us fp16 | fp8 | int4 |
 | --- | --- | --- | --- | --- | --- | --- | --- |
-| qkv | 6144 x 2560, behind a norm | 31.5 | 16.2 | 8.8 | 10.9 | 5.6 | 3.1 |
-| attention | the cache, behind 772 tokens (3052) | 3.2 (12.5) | | | 1.1 (4.3) | | |
+| qkv | 6144 x 2560, after a norm | 31.5 | 16.2 | 8.8 | 10.9 | 5.6 | 3.1 |
+| attention | the cache, after 772 tokens (3052) | 3.2 (12.5) | | | 1.1 (4.3) | | |
 | output | 2560 x 4096, added to the residual | 21.0 | 10.8 | 5.9 | 7.3 | 3.8 | 2.0 |
-| gated | 2 x 9728 x 2560, behind a norm, SwiGLU | 99.6 | 51.4 | 28.0 | 34.6 | 17.8 | 9.7 |
+| gated | 2 x 9728 x 2560, after a norm, SwiGLU | 99.6 | 51.4 | 28.0 | 34.6 | 17.8 | 9.7 |
 | down | 2560 x 9728, added to the residual | 49.8 | 25.7 | 14.0 | 17.3 | 8.9 | 4.9 |
 | the layer | | 205.0 | 107.2 | 59.9 | 71.2 | 37.2 | 20.8 |
 

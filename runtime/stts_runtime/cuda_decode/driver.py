@@ -48,11 +48,11 @@ class Driver:
         return self._attribute("MULTIPROCESSOR_COUNT", device)
 
     def shared_bytes(self, device: int) -> int:
-        """Of shared memory, that a block may have."""
+        """Largest shared memory of a block, in bytes."""
         return self._attribute("MAX_SHARED_MEMORY_PER_BLOCK_OPTIN", device)
 
     def version(self) -> int:
-        """Of CUDA that the driver knows, as 12030 for 12.3."""
+        """CUDA version that the driver supports: 12030 means 12.3."""
         return int(self.call("cuDriverGetVersion"))
 
     def _attribute(self, name: str, device: int) -> int:

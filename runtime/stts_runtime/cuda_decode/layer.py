@@ -13,12 +13,12 @@ from stts_runtime.cuda_decode.variants import ProductName, Tiling, WeightKind
 
 _TILE, _SEQUENCES = 16, 8
 _WIDEST_STEP, _APART = 128, 32
-"""Of product.cuh: columns that activations are filled up to, and what lies between two sequences."""
+"""As in product.cuh: columns that activations are filled up to, and what is between two sequences."""
 
 
 _CHUNK = 16
 _SCALES: Mapping[WeightKind, tuple[int, int]] = {"float8": (128, 4), "int4": (32, 2)}
-"""Of formats.cuh: columns that share a scale, and its bytes."""
+"""As in formats.cuh: columns that share a scale, and its bytes."""
 
 KernelName = Literal["qkv", "attention", "output", "gated", "down"]
 ORDER: tuple[KernelName, ...] = get_args(KernelName)
@@ -37,7 +37,7 @@ class Weights(ctypes.Structure):
 
 
 class Caches(ctypes.Structure):
-    """Of a layer, each sequence's keys and values (KV, slots, D), as attention.cu has them."""
+    """One layer's caches: each sequence's keys and values (KV, slots, D), as attention.cu has them."""
 
     _fields_ = (("keys", ctypes.c_void_p * MAX_BATCH), ("values", ctypes.c_void_p * MAX_BATCH))
 
@@ -64,7 +64,7 @@ class LayerWeights:
     q_norm: int
     k_norm: int
     cos: int
-    """Of every position, (positions, D / 2) float32, and `sin` likewise."""
+    """Cosines for every position, (positions, D / 2) float32, and `sin` likewise."""
     sin: int
 
 
@@ -108,7 +108,7 @@ class Product:
 
 
 def shared_bytes(kind: WeightKind, tiling: Tiling, columns: int, batch: int) -> int:
-    """Of a block of a product kernel: weights under way, scales, activations of so many sequences, sums."""
+    """Shared memory of a block of a product kernel: weights in flight, scales, activations of all sequences, sums."""
     padded = -(-columns // _WIDEST_STEP) * _WIDEST_STEP + _APART
     scales = tiling.tiles * _TILE * scale_stride(kind, columns)
     sums = tiling.warps * tiling.tiles * _TILE * _SEQUENCES * 4
@@ -138,7 +138,7 @@ class LayerKernels:
     """Behind `output` and `down`; None in Qwen3's form, where they add to the residual stream themselves."""
 
     def shared_bytes(self, batch: int) -> int:
-        """The most that a block of any kernel takes for so many sequences."""
+        """The most that a block of any kernel takes for this many sequences."""
         columns = {"qkv": "qkv", "output": "output", "gated": "gate", "down": "down"}
         of_products = (
             shared_bytes(one.kind, one.tiling, self.shape.matrices[columns[name]][1], batch)
@@ -149,7 +149,7 @@ class LayerKernels:
     def enqueue(
         self, stream: int, batch: int, layer: LayerWeights, caches: Caches, slots: int, work: Workspace
     ) -> None:
-        """`slots`: of a cache. The sequences' own numbers lie in the workspace."""
+        """`slots`: of a cache. The sequences' own numbers are in the workspace."""
         for name in ORDER:
             self.enqueue_one(name, stream, batch, layer, caches, slots, work)
 
@@ -219,7 +219,7 @@ class LayerKernels:
 
 
 def state_floats(shape: DecoderShape) -> int:
-    """Of a head in `partial`: a maximum, a sum of weights, and the weighted values."""
+    """Floats per head in `partial`: a maximum, a sum of weights, and the weighted values."""
     return shape.head_dim + 2
 
 

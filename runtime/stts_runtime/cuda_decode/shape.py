@@ -25,12 +25,12 @@ class DecoderShape:
 
     @property
     def channels(self) -> int:
-        """Of all query heads."""
+        """Channels of all query heads."""
         return self.heads * self.head_dim
 
     @property
     def raw_channels(self) -> int:
-        """Of queries, keys and values."""
+        """Channels of queries, keys and values together."""
         return (self.heads + 2 * self.kv_heads) * self.head_dim
 
     @property
@@ -59,7 +59,7 @@ class DecoderShape:
             )
         for name, columns in (("width", self.width), ("mlp width", self.mlp_width)):
             if columns % COLUMN_STEP:
-                return f"the {name} {columns} is no multiple of {COLUMN_STEP}"
+                return f"the {name} {columns} is not a multiple of {COLUMN_STEP}"
         return None
 
 

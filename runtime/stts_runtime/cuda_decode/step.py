@@ -110,14 +110,14 @@ class StepKernels:
         work: Workspace,
         ends: Ends,
     ) -> None:
-        """One token of each sequence; `caches` of each layer, of so many slots."""
+        """One token of each sequence; `caches` of each layer, of this many slots."""
         self._enqueue_embedding(stream, batch, weights, work, ends)
         for layer, of_layer in zip(weights.layers, caches, strict=True):
             self.layer.enqueue(stream, batch, layer, of_layer, slots, work)
         self._enqueue_choice(stream, batch, weights, work, ends)
 
     def _enqueue_embedding(self, stream: int, batch: int, weights: DecoderWeights, work: Workspace, ends: Ends) -> None:
-        # The first of a step starts in its turn: what is behind it may then read numbers of this step ahead of waiting.
+        # The first of a step starts in its turn: what is after it may then read numbers of this step ahead of waiting.
         arguments: list[Argument] = [*map(ctypes.c_void_p, (ends.tokens, weights.base, weights.extra))]
         arguments += [ctypes.c_int(weights.vocabulary), ctypes.c_int(self.layer.shape.width), ctypes.c_void_p(work.x)]
         self._embed.launch(stream, (batch, 1, 1), _THREADS, 0, arguments, dependent=False)

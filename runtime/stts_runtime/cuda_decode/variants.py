@@ -26,7 +26,7 @@ ACTIVATIONS: tuple[Activation, ...] = ("half", "bfloat")
 ProductName = Literal["qkv", "output", "gated", "down"]
 Held = Literal["InRegisters", "InShared"]
 _PART_BYTES = 32
-"""Of a lane's part of a tile and a step."""
+"""Bytes of one lane's part of a tile and a step."""
 PRODUCTS: tuple[ProductName, ...] = ("qkv", "output", "gated", "down")
 
 
@@ -36,7 +36,7 @@ class Tiling:
 
     warps: int
     tiles: int
-    """Of 16 rows, a block; `gated` has half of them of the gate and half of what it gates."""
+    """Tiles of 16 rows per block; for `gated` half of them belong to the gate, half to what it gates."""
     ahead: int
     """Steps of columns that are under way, a warp."""
     held: Held = "InRegisters"
@@ -50,7 +50,7 @@ class Tiling:
 
     @property
     def held_bytes(self) -> int:
-        """Of shared memory, for weights that are under way."""
+        """Shared memory for weights in flight, in bytes."""
         return self.ahead * self.tiles * self.threads * _PART_BYTES if self.held == "InShared" else 0
 
 
@@ -157,7 +157,7 @@ def _of_qwen3(form: Form) -> str:
 
 
 def fingerprint(module: Module) -> str:
-    """Of all sources and the words of a module: the first line of its PTX has it."""
+    """Hash of all sources and of a module's definitions: the first line of its PTX has it."""
     digest = hashlib.sha256()
     for path in sorted(KERNELS.iterdir()):
         digest.update(path.read_bytes())

@@ -32,13 +32,13 @@ def single_tokens_fact(bundle: Bundle, device: Device) -> Fact | None:
 
 
 def _architecture(device: Device) -> int | None:
-    """Of the kernels that the GPU runs; None without a GPU, or with one that is too old."""
+    """Architecture of the kernels that the GPU runs; None without a GPU, or with one that is too old."""
     capability = device.gpu.architecture.removeprefix("sm") if device.gpu else ""
     return best_architecture(int(capability)) if capability.isdecimal() else None
 
 
 def _obstacle(device: Device) -> str | None:
-    """Why this device, or whoever started this, does not want the kernels: a clause."""
+    """Why the device or the environment rules out the kernels, as a clause."""
     if device.gpu is None:
         return "there is no GPU to run them"
     if _architecture(device) is None:

@@ -31,7 +31,7 @@ class Module:
     failure: str | None = None
     """What its import said; None if it loads, or is not installed."""
     providers: tuple[str, ...] = ()
-    """Of ONNX Runtime."""
+    """ONNX Runtime's execution providers."""
 
     @property
     def is_missing(self) -> bool:
@@ -117,5 +117,5 @@ def bindings_obstacle(device: Device, user: Module, bindings: Module, extra: str
 
 
 def driver_major(device: Device) -> int:
-    """Of the newest CUDA that the driver can run; 0 without a driver."""
+    """Major version of the newest CUDA that the driver can run; 0 without a driver."""
     return numbers(device.cuda or "")[0]

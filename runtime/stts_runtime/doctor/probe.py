@@ -24,7 +24,7 @@ def main(module: str, path: str) -> None:
 
 
 def _version(module: str) -> str | None:
-    """Of the module, or of the nearest package around it that has one."""
+    """Version of the module, or of the nearest enclosing package that has one."""
     while module:
         version = getattr(sys.modules[module], "__version__", None)
         if version is not None:

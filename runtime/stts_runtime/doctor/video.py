@@ -16,7 +16,7 @@ from stts_runtime.video.decoding import LIBRARY
 
 _DECODER = "nvv4l2decoder"
 _CODECS = ("h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg")
-"""Of cameras, phones and browsers."""
+"""Codecs that cameras, phones and browsers write."""
 
 
 def video_facts(device: Device, load: Callable[[str], Any] = ctypes.CDLL) -> list[Fact]:

@@ -20,7 +20,7 @@ Box = tuple[float, float, float, float]
 """Left, top, right and bottom of a region, in shares of the picture."""
 
 _HEAT = 0.55
-"""Of a colour in the picture; the rest is the frame, in grey."""
+"""Share of the heat colour in each pixel; the rest is the frame in grey."""
 _LINE = (255, 255, 255)
 _DARK = (16, 16, 16)
 _REGION = (255, 255, 0)

@@ -37,11 +37,11 @@ class RegionRecord(RecordPart):
     region: str
     """As it was given."""
     times_seconds: list[float]
-    """Of the frames that it is about."""
+    """Times of the frames that the record covers."""
     groups: int
     """That hold any part of it, over these frames."""
     kept: int
-    """Of them, by the variant that looked."""
+    """Groups kept by the variant that ran."""
     smallest_variant: str | None
     """With the fewest tokens, of those that keep all of its groups; None if none does."""
     smallest_keep: float
@@ -66,7 +66,7 @@ class ExplanationRecord(RecordPart):
     groups_per_side: int
     motion: MotionRecord
     variants: list[VariantRecord]
-    """Of as many frames, the fewest tokens first."""
+    """Variants with the same number of frames, fewest tokens first."""
     regions: list[RegionRecord]
     scores: list[list[float]]
     """High is important. Those of the first frame decide nothing: it is kept whole."""

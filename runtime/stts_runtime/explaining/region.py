@@ -51,7 +51,7 @@ class Region:
         return text if self.seconds is None else f"{text}@{self.seconds:g}"
 
     def shares(self, window: Window) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom, 0 to 1. Raises `UserError` for what does not lie in the picture."""
+        """Left, top, right and bottom, 0 to 1. Raises `UserError` for what is not in the picture."""
         given = (self.x, self.y, self.width, self.height)
         # A text holds none of these, as a number that is given may.
         if not all(math.isfinite(one) for one in given) or min(self.x, self.y) < 0:

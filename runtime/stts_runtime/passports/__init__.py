@@ -1,4 +1,4 @@
-"""Compiled engines of a bundle: each lies in `engines/` beside a passport that says where it may be used."""
+"""Compiled engines of a bundle: each is in `engines/` next to a passport that says where it may be used."""
 
 from stts_runtime.passports.check import check_device, check_installed, check_passport, verified_engines
 from stts_runtime.passports.passport import Inspected, Lengths, Passport

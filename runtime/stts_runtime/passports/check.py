@@ -39,12 +39,12 @@ def check_passport(bundle: Bundle, part: str, flavour: FlavourName, passport: Pa
     files = bundle.manifest.files
     if passport.graph_sha256 != files[graph.graph].sha256:
         raise BundleError(
-            f"{what} was compiled from another version of {graph.graph}: the bundle was built anew since; compile it "
+            f"{what} was compiled from another version of {graph.graph}: the bundle has been rebuilt since; compile it "
             f"again: {command}"
         )
     if passport.weights_sha256 != files[graph.weights].sha256:
         raise BundleError(
-            f"{what} holds other weights than {graph.weights}: the bundle was built anew since; compile it again: "
+            f"{what} holds other weights than {graph.weights}: the bundle has been rebuilt since; compile it again: "
             f"{command}"
         )
     longest = passport.lengths.longest if passport.lengths else None
@@ -56,7 +56,7 @@ def check_passport(bundle: Bundle, part: str, flavour: FlavourName, passport: Pa
 
 
 def verified_engines(bundle: Bundle) -> list[Passport]:
-    """Passports of all engines of the bundle; each belongs to it and to the engine beside it.
+    """Passports of all engines of the bundle; each belongs to it and to the engine next to it.
 
     Raises `BundleError` otherwise. Whether they suit this device is not asked.
     """

@@ -1,7 +1,7 @@
 """The passport of a compiled engine: everything that decides whether it may be loaded, and how to make it again.
 
 An engine is tied to the version of TensorRT, the GPU's architecture and the graph that it was compiled from, and says
-nothing of it itself: loaded elsewhere it fails late, or crashes. So all that lies beside it, in JSON.
+nothing of it itself: loaded elsewhere it fails late, or crashes. So all that is next to it, in JSON.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Passport(_Record):
     """Operating system and processor, such as linux-aarch64."""
     architectures: Annotated[list[Architecture], Field(min_length=1)]
     driver: str | None
-    """Of the machine that compiled it; None if it had no GPU."""
+    """Driver of the machine that compiled it; None if it had no GPU."""
     l4t: str | None
     """Release of Jetson Linux that it was compiled under; None elsewhere."""
     lowering: Label
@@ -73,7 +73,7 @@ class Passport(_Record):
     created: str
     seconds: float
     peak_memory_mb: float
-    """Of the process that compiled it."""
+    """Peak memory of the process that compiled it."""
     command: str
     builder_flags: str | None = None
     """What the builder was asked for, as in "fp16, weakly typed"; None in schema 1."""

@@ -32,7 +32,7 @@ _MAX_PASSPORT_BYTES = 1 << 20
 
 
 class EngineStore:
-    """The compiled engines of the bundle in `bundle`; they lie in it, or in `folder`."""
+    """The compiled engines of the bundle in `bundle`; they are in it, or in `folder`."""
 
     def __init__(self, bundle: Path, folder: Path | None = None) -> None:
         self.bundle = bundle

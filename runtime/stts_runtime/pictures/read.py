@@ -25,7 +25,7 @@ from stts_runtime.pictures.errors import PictureError, PictureTooLargeError
 from stts_runtime.pictures.formats import HEAD_BYTES, NAMES, Format, format_of, name_of_other
 
 MOST_PIXELS = 1 << 28
-"""Width x height, where nobody says: 16384 x 16384."""
+"""Default limit of width x height: 16384 x 16384."""
 
 _LOCK = threading.Lock()
 _DAMAGE = (
@@ -128,7 +128,7 @@ def _pillow_alone(most_pixels: int) -> Iterator[None]:
 
 @functools.cache
 def _keep_off_stderr() -> None:
-    """Pillow logs damage, which goes to stderr where nobody handles it, and libtiff writes there by itself."""
+    """Pillow logs damage, which goes to stderr unless handled, and libtiff writes there directly."""
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     with suppress(OSError, AttributeError):
         ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)

@@ -30,7 +30,7 @@ class Power:
 def open_meter(gpu: bool, sysfs: Path = SYSFS) -> Iterator[Power]:
     """The meter that sees the work: a Jetson's rails see all of it, NVML that of a GPU.
 
-    `gpu` says whether the work runs on the GPU: beside a CPU that works, NVML would tell what idling costs.
+    `gpu` says whether the work runs on the GPU: while the CPU works, NVML would measure an idle GPU.
     """
     source, reason = _first_source(gpu, sysfs)
     try:

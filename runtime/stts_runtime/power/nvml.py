@@ -1,6 +1,6 @@
 """Energy and throttling of one NVIDIA GPU, through its management library (NVML).
 
-It measures the whole GPU and nothing else: not the CPU beside it, and whatever other processes do on that GPU too. The
+It measures the whole GPU and nothing else: not the CPU next to it, and whatever other processes do on that GPU too. The
 package nvidia-ml-py is optional, and so is every call: drivers answer "not supported", on a Jetson to most of them.
 """
 
@@ -21,7 +21,7 @@ _ENERGY, _POWER = "nvmlDeviceGetTotalEnergyConsumption", "nvmlDeviceGetPowerUsag
 _REASONS = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
 
 # Bits of nvmlClocksEventReasons in nvml.h. Left out are those that hold nothing back against its will: an idle GPU
-# (0x1), and clocks that somebody set (applications 0x2, display 0x100).
+# (0x1), and clocks set by an administrator (applications 0x2, display 0x100).
 _WORDS = {
     0x4: "power cap",
     0x8: "hardware slowdown",

@@ -38,7 +38,7 @@ class Rail:
 
 
 class RailSource:
-    """Rails added up, and event counters beside them."""
+    """Rails added up, and event counters next to them."""
 
     def __init__(self, rails: list[Rail], counters: dict[str, Path]) -> None:
         """Raises `NoSourceError` if a rail cannot be read. Counters that cannot be read are left out."""

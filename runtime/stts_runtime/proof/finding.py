@@ -44,7 +44,7 @@ class CheckReport(BaseModel):
     against: str
     """The file that the engines were compared with."""
     producer: str
-    """Of that file."""
+    """Who produced that file."""
     findings: list[Finding]
 
     @property

@@ -45,7 +45,7 @@ class VisionCheck:
 
     def _window(self, budget: TokenBudget) -> Iterator[Finding]:
         case, chooses = self.case, budget.keep < 1 and budget.scope != "given"
-        # Kept for as long as this: what it gave lies in its memory.
+        # Kept for as long as this: what it gave is in its memory.
         self._loaded = engine = self._engine.vision(self.variant)
         for _ in range(self._engine.runs):
             self.output = engine.run(case.frames, case.kept if budget.scope == "given" else None)
@@ -75,7 +75,7 @@ class VisionCheck:
         yield self._handed_on(got, case)
 
     def _tokens(self, tokens: NDArray[np.float32], kept: _Bools) -> Finding:
-        """Of the frames in which both keep the same groups: after the cut a frame sees nothing but itself."""
+        """Compares the frames in which both keep the same groups: after the cut a frame sees nothing but itself."""
         same = (kept == self.case.kept).all(axis=1)
         ours, theirs = (_rows_of(side, same) for side in (kept, self.case.kept))
         got, wanted = self._reference.shrink(tokens)[ours], self.case.tokens[theirs]

@@ -46,7 +46,7 @@ class Whole(_Record):
     frames_from: str
     question: str
     times_seconds: dict[Label, list[float]]
-    """Of the frames of each variant, as the prompt has them."""
+    """Frame times per variant, as in the prompt."""
     texts: dict[Label, str]
 
 
@@ -56,7 +56,7 @@ class About(_Record):
     schema_version: Literal[1]
     producer: str
     checkpoint_config_sha256: Sha256
-    """Of the checkpoint whose modules computed it."""
+    """Hash of the checkpoint whose modules computed the reference."""
     values: Annotated[Union[Small, Whole], Field(discriminator="kind")]
     vision: list[Label]
     language: dict[Label, Spoken]

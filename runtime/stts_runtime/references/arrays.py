@@ -23,7 +23,7 @@ from stts_runtime.outputs import written_whole
 from stts_runtime.places import check_file
 
 MAX_BYTES = 8 << 30
-"""Of a file; whole references of large models have gigabytes."""
+"""Largest file that is read; whole references of large models have gigabytes."""
 _MAX_HEADER_BYTES = 1 << 12
 _SUFFIX = ".npy"
 _FOREIGN = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
@@ -103,11 +103,11 @@ class ArrayFile:
             with zipfile.ZipFile(self.path) as members:
                 yield members
         except KeyError as error:
-            raise BundleError(f"{self.path} is no reference, or a damaged one: {error.args[0]}") from None
+            raise BundleError(f"{self.path} is not a reference, or is damaged: {error.args[0]}") from None
         except OSError as error:
             raise BundleError(f"{self.path} cannot be read: {error.strerror or error}") from None
         except _FOREIGN as error:
-            raise BundleError(f"{self.path} is no reference, or a damaged one: {error}") from None
+            raise BundleError(f"{self.path} is not a reference, or is damaged: {error}") from None
 
 
 def _header(member: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:

@@ -18,7 +18,7 @@ class Bar:
     """Errors are norms of differences over norms of what is compared."""
 
     features: float
-    """Of scores and visual tokens."""
+    """Bar for scores and visual tokens."""
     logits: float
     overlap: float
     """Lowest intersection over union of the kept sets."""
@@ -38,7 +38,7 @@ BARS: dict[Precision, Bar] = {
     "fp16": Bar(features=1e-2, logits=1e-2, overlap=0.99, cut_margin=1e-3),
     "bf16": Bar(features=1e-2, logits=5e-2, overlap=0.97, cut_margin=1e-2),
 }
-"""The product's bars (docs/verify.md), for a checkpoint that was trained and frames that somebody chose."""
+"""The product's bars (docs/verify.md), for a trained checkpoint and chosen frames."""
 
 ROUNDING: dict[Precision, Bar] = {
     "fp32": Bar(features=1e-4, logits=1e-4, overlap=0.99, cut_margin=1e-5, crowds=True),
@@ -46,7 +46,7 @@ ROUNDING: dict[Precision, Bar] = {
     "bf16": Bar(features=5e-2, logits=5e-2, overlap=0.97, cut_margin=1e-2, crowds=True),
 }
 """What rounding explains on any weights and frames, on any processor: beyond it a graph or an engine is wrong. Where
-nearly everything moves, as in a proof's made-up frames, every score may be almost 1 and hundreds lie at the cut."""
+nearly everything moves, as in a proof's made-up frames, every score may be almost 1 and hundreds are at the cut."""
 
 QUANTIZED = Bar(features=0.25, logits=0.5, overlap=0.9, cut_margin=0.1)
 """For products or weights in 8 or 4 bits. How good those are is what their own report says (docs/quantization.md); a

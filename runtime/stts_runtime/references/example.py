@@ -14,8 +14,8 @@ TEXTURE = 24
 def enlarge(colours: NDArray[np.uint8], patch_size: int) -> NDArray[np.uint8]:
     """Colours (T, grid, grid, 3) -> RGB frames (T, S, S, 3), every patch a colour.
 
-    Pixels of a patch differ by a texture that all patches share: without it nobody would see that pixels of a patch
-    were read in another order.
+    Pixels of a patch differ by a texture that all patches share: without it no check would notice that pixels of a
+    patch were read in another order.
     """
     frames, grid, _, _ = colours.shape
     side = grid * patch_size

@@ -20,7 +20,7 @@ class Geometry:
     windows: dict[str, TokenBudget]
     live: dict[str, IncrementalBudget]
     live_frames: int = 0
-    """Of the longest window that is looked at frame by frame."""
+    """Frames of the longest live window."""
     pooled_width: int = 0
 
     @classmethod
@@ -54,5 +54,5 @@ class Geometry:
         }
 
     def positions(self, context: int) -> int:
-        """All rotary positions lie below: a pruned prompt can skip as many as there are groups."""
+        """All rotary positions are below: a pruned prompt can skip as many as there are groups."""
         return context + max(budget.visual_tokens for budget in self.windows.values())

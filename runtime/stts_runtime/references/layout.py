@@ -45,7 +45,7 @@ def size_of(specs: _Specs) -> int:
 
 
 def budget_of(name: str, about: About, geometry: Geometry) -> TokenBudget | None:
-    """Of a variant for windows, or for streams in a reference; None for the single frame of a stream in a proof."""
+    """The budget of a variant for windows, or for streams in a reference; None for a stream's frame in a proof."""
     if isinstance(about.values, Small):
         return None if name in geometry.live else geometry.windows[name]
     return geometry.streamed[name] if name in geometry.streamed else geometry.windows[name]
@@ -80,7 +80,7 @@ def _language(name: str, spoken: Spoken, about: About, geometry: Geometry) -> _S
     start, specs = f"language.{name}", {}
     for part, length in (("prefix", spoken.prefix), ("asked", spoken.asked)):
         specs[f"{start}.{part}_ids"] = specs[f"{start}.{part}_positions"] = _spec(np.int64, length)
-    # Where the text goes on after either.
+    # Where the text continues after either.
     specs[f"{start}.next_positions"] = _spec(np.int64, 2)
     specs[f"{start}.answer_ids"] = _spec(np.int64, spoken.answer)
     specs[f"{start}.gaps"] = _spec(np.float32, spoken.answer)

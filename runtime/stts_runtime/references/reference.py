@@ -1,4 +1,4 @@
-"""A reference: what a model's engines must give for given inputs. A small one lies in every bundle, its proof.
+"""A reference: what a model's engines must give for given inputs. A small one is in every bundle, its proof.
 
 `stts-export build` writes the proof, `stts-export verify --write-reference` a whole one. Either is untrusted input: its
 arrays are read one at a time, and only if they are of the type and shape that the bundle's sizes call for.
@@ -207,4 +207,4 @@ def _about(file: ArrayFile) -> About:
     try:
         return About.model_validate_json(content)
     except ValidationError as error:
-        raise BundleError(f"{file.path} is no reference, or a damaged one: {first_problem(error)}") from None
+        raise BundleError(f"{file.path} is not a reference, or is damaged: {first_problem(error)}") from None

@@ -14,7 +14,7 @@ from stts_runtime.sources.source import Picture
 
 class CameraReader:
     def __init__(self, device: Path) -> None:
-        """`device` may be a link, which is followed anew at each connection: its camera may come back as another."""
+        """`device` may be a link, which is followed again at each connection: its camera may come back as another."""
         self.corrupt = 0
         self._device = device
         self._capture: cv2.VideoCapture | None = None

@@ -1,4 +1,4 @@
-"""What can go wrong with a source, in words for whoever is woken by it."""
+"""What can go wrong with a source, in words for the person on call."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Stalled(Lost):
 
 
 class Refused(Lost):
-    """It stays so until somebody changes something."""
+    """Permanent until the configuration or the camera changes."""
 
     state = State.REFUSED
 
@@ -51,7 +51,7 @@ _ANSWERS = {
     "DemuxerNotFoundError": Refused("FFmpeg was built without this kind of stream"),
     "ProtocolNotFoundError": Refused("FFmpeg was built without this protocol"),
     "EOFError": Ended("the other side ended the stream"),
-    "InvalidDataError": Lost("what came is no video that FFmpeg knows"),
+    "InvalidDataError": Lost("what arrived is not a video that FFmpeg knows"),
 }
 _SYSTEM = {
     errno.ECONNREFUSED: Lost("nothing listens there (connection refused)"),
@@ -72,7 +72,7 @@ def fault_of(error: av.FFmpegError) -> Lost:
 
 
 def check_host(url: str) -> None:
-    """Raises `Lost` if nobody knows the host of `url`: FFmpeg calls that an input/output error."""
+    """Raises `Lost` if the host of `url` does not resolve: FFmpeg calls that an input/output error."""
     host, _ = host_and_port(url)
     try:
         socket.getaddrinfo(host, None)

@@ -1,6 +1,6 @@
 """GStreamer pipelines in a `gst-launch-1.0` child: OpenCV's and FFmpeg's wheels hold no GStreamer.
 
-The child sends YUV4MPEG2, whose header says the size, anew after each change. A pipeline is an argument of the child,
+The child sends YUV4MPEG2, whose header says the size, again after each change. A pipeline is an argument of the child,
 which other users of the machine can read with `ps`: for a URL with a password use rtsp:// and not gst:rtspsrc.
 """
 
@@ -71,7 +71,7 @@ class ChildPipe:
         return bytes(line)
 
     def exactly(self, count: int, seconds: float) -> bytes:
-        """Raises `Stalled` if so many bytes do not come in time, `Lost` if the child ends before."""
+        """Raises `Stalled` if this many bytes do not come in time, `Lost` if the child ends before."""
         deadline = clock.now() + seconds
         while len(self._buffer) < count:
             self._fill(deadline, seconds)
@@ -213,5 +213,5 @@ class GStreamerReader:
     def _take_header(self, line: bytes) -> None:
         size = _SIZE.match(line)
         if size is None:
-            raise Lost("the pipeline sent something that is no picture")
+            raise Lost("the pipeline sent something that is not a picture")
         self._width, self._height = int(size[1]), int(size[2])

@@ -1,4 +1,4 @@
-"""A source that goes on without us: cameras and streams, kept alive for ever.
+"""A source that continues without us: cameras and streams, kept alive for ever.
 
 It knows no protocol: readers do. One thread of the source watches and reconnects, one more reads; nothing is queued
 but the freshest picture.

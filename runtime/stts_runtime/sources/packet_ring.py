@@ -38,7 +38,7 @@ class _Group:
 
 
 class PacketRing:
-    """Of one source. Holds the last `seconds` and up to one key frame's interval more, and at most `most_bytes`."""
+    """Packets of one source: the last `seconds`, up to one key frame's interval more, at most `most_bytes`."""
 
     def __init__(self, seconds: float, most_bytes: int) -> None:
         self._seconds, self._most_bytes = seconds, most_bytes

@@ -23,7 +23,7 @@ _HAIR = 1e-3
 
 
 class RecordedPackets:
-    """Of a file, or of one behind http(s)://."""
+    """Packets of a file, local or at an http(s):// address."""
 
     def __init__(self, place: str, most_bytes: int) -> None:
         """`most_bytes` may be read into memory for a clip."""

@@ -30,7 +30,7 @@ class LiveSettings:
     refused_pause: float = 300.0
     """Before asking again a server that refuses us after it had let us in; cameras lock out who asks too often."""
     transport: Literal["tcp", "udp"] = "tcp"
-    """Of RTSP."""
+    """Transport of RTSP."""
     nvdec: bool = False
     """Decode streams and files on the GPU where the driver's library is there and supports the codec, else on the CPU.
     Not by default: every connection takes some of the GPU's memory.
@@ -44,9 +44,9 @@ class State(str, Enum):
     """Connected, and for too long no new picture came."""
     RECONNECTING = "reconnecting"
     ENDED = "ended"
-    """A file was read to its end, or somebody closed the source."""
+    """A file was read to its end, or the source was closed."""
     REFUSED = "refused"
-    """It cannot work until somebody changes something: a wrong password, a codec that nobody decodes."""
+    """It cannot work until something is changed: a wrong password, an unsupported codec."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Source(Protocol):
     name: str
     """As the user wrote it, without credentials."""
     live: bool
-    """Whether time goes on without us: then `take` gives the freshest frame and drops what nobody took."""
+    """Whether time continues without us: then `take` returns the newest frame and drops the others."""
 
     @property
     def status(self) -> Status: ...

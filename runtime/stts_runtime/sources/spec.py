@@ -68,7 +68,7 @@ def _loop(text: str) -> tuple[Kind | None, str]:
         return None, ""
     path = local_path(text[len("loop:") :])
     if _kind_of_path(path) is not Kind.RECORDING:
-        raise SourceError(f"{path} is no video file; loop: plays one")
+        raise SourceError(f"{path} is not a video file; loop: plays one")
     return Kind.LOOP, path
 
 
@@ -85,7 +85,7 @@ def _v4l2(text: str) -> tuple[Kind | None, str]:
         return None, ""
     path = text[len("v4l2:") :]
     if not is_camera(path):
-        raise SourceError(f"{path or text} is no camera; after v4l2: write /dev/video0, or a link to such a device")
+        raise SourceError(f"{path or text} is not a camera; after v4l2: write /dev/video0, or a link to such a device")
     return Kind.CAMERA, path
 
 
@@ -94,7 +94,7 @@ def _url(text: str) -> tuple[Kind | None, str]:
     if found is None or (scheme := found[1].lower()) == "file":
         return None, ""
     if scheme not in _STREAMED:
-        raise SourceError(f"{redacted(text)}: {scheme}:// is no source that is known; allowed is {_ALLOWED}")
+        raise SourceError(f"{redacted(text)}: {scheme}:// is not a known source; allowed is {_ALLOWED}")
     if re.search(r"\s", text):
         # Not repeated here: what stands where in a broken URL is not known, passwords included.
         raise SourceError(f"a {scheme}:// URL holds a space or a line break; write a space as %20")

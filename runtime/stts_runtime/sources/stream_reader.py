@@ -53,7 +53,7 @@ class PyAVReader:
         self._container: InputContainer | None = None
         self._packets: Iterator[av.Packet[av.VideoStream]] = iter(())
         self._decoded: deque[Picture] = deque()
-        # False from a loss to the next key frame: what lies between refers to what is not there.
+        # False from a loss to the next key frame: what is between refers to what is not there.
         self._whole = False
         self._had_key = False
 
@@ -76,7 +76,7 @@ class PyAVReader:
 
     @property
     def duration_seconds(self) -> float | None:
-        """Of a recording; None if it has no end that is known."""
+        """Length of a recording; None if its end is not known."""
         assert self._container is not None
         duration = self._container.duration
         return duration / av.time_base if duration and duration > 0 else None

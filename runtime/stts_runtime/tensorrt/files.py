@@ -1,4 +1,4 @@
-"""TensorRT's files: engines, loaded as they lie on the disk, and caches in the user's folder."""
+"""TensorRT's files: engines, loaded as they are on the disk, and caches in the user's folder."""
 
 from __future__ import annotations
 

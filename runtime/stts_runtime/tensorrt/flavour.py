@@ -66,7 +66,7 @@ class Flavour:
 
     @property
     def is_before_10(self) -> bool:
-        """TensorRT-RTX counts its versions anew, and its first is newer than TensorRT 10."""
+        """TensorRT-RTX counts its versions separately, and its first is newer than TensorRT 10."""
         return self.name == "tensorrt" and self.number < (10, 0)
 
     @property
@@ -78,7 +78,7 @@ class Flavour:
 
     @property
     def reads_newest_graphs(self) -> bool:
-        """TensorRT-RTX counts its versions anew, and every one of them is newer than TensorRT 10.15's operators."""
+        """TensorRT-RTX counts versions separately, and every one of them is newer than TensorRT 10.15's operators."""
         return self.name == "tensorrt-rtx"
 
 

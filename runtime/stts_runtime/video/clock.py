@@ -24,7 +24,7 @@ _COMPARED = 40
 """Stamps on each side that say whether one is out of order."""
 _NEIGHBOURS = 8
 _MOST_STRAYS = 4
-"""In a row. So many neighbours of a stray stamp may be as wrong as itself."""
+"""In a row. This many neighbours of a stray stamp may be just as wrong."""
 _STRAY_SECONDS = 1.0
 _HOLE_STEPS = 1.5
 """A gap from which a picture is missing."""
@@ -36,7 +36,7 @@ _REORDERED_STEPS = 3
 _RESTART_SECONDS = 2.0
 _RESTART_STEPS = 32
 JUMP_SECONDS = 10.0
-"""A longer step forward is no hole in the film but a clock that was set anew, where that can be."""
+"""A longer step forward is no hole in the film but a clock that was set again, where that can be."""
 _UNUSABLE_SHARE = 0.5
 
 
@@ -171,7 +171,7 @@ def _steps_back(stamps: Times) -> bool:
 
 
 def _starts(stamps: Times, slips: int, may_jump: bool, step: float) -> list[int]:
-    """Where the clock starts anew: 0, and every packet that is far before the latest one, or far after it where the
+    """Where the clock starts again: 0, and every packet that is far before the latest one, or far after it where the
     clock may jump, if so are the packets that follow it.
     """
     back = max(_RESTART_SECONDS, _RESTART_STEPS * step)

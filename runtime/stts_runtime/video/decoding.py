@@ -64,7 +64,7 @@ class Shown:
 @dataclass(frozen=True)
 class Picture:
     number: int
-    """Of the picture that was wanted."""
+    """Number of the requested picture."""
     frame: av.VideoFrame | None
     """None where neither this picture nor one before it decodes."""
     is_exact: bool

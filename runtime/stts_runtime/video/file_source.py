@@ -33,7 +33,7 @@ def check_source(source: str) -> str:
     """
     path = local_path(source)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", path):
-        raise SourceError(f"{redacted(source)} is no file: cameras and streams are for `stts-runtime stream`")
+        raise SourceError(f"{redacted(source)} is not a file: cameras and streams are for `stts-runtime stream`")
     if is_camera(path):
         raise SourceError(f"{source} is a camera: cameras and streams are for `stts-runtime stream`")
     check_path(path)
@@ -51,7 +51,7 @@ class Most:
     frames: float = math.inf
     seconds: float = math.inf
     pixels: float = math.inf
-    """Of one frame, width x height."""
+    """Largest number of pixels of a frame, width x height."""
     work_seconds: float = math.inf
     """For indexing it, and for decoding what is wanted of it."""
 

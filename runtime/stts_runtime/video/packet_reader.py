@@ -24,10 +24,10 @@ _OPEN_LENGTH = 0xFFFFFFF0
 """From here on the length of an AVI is what a recorder writes that does not know it yet."""
 _HEAD_BYTES = 512
 _TEXT = bytes(range(32, 127)) + b"\t\r\n" + bytes(range(128, 256))
-"""Of ASCII and UTF-8."""
+"""Bytes of text in ASCII and UTF-8."""
 _EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT = b"\x18\x53\x80\x67"
-# Texts beside the video (a title, say) may be in any encoding. PyAV 19 asks no longer how to read them.
+# Texts next to the video (a title, say) may be in any encoding. PyAV 19 asks no longer how to read them.
 _OTHER_ENCODINGS: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
 
@@ -100,7 +100,7 @@ def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
 
 
 def _segment_end(file: BinaryIO) -> int | None:
-    """Of a Matroska or WebM file; None where a live recorder left the length open."""
+    """End of the segment of a Matroska or WebM file; None if a live recorder left the length open."""
     at = 0
     for _ in range(2):
         file.seek(at)
@@ -128,7 +128,7 @@ def _variable_length(content: bytes) -> tuple[int | None, int]:
 
 
 _NEAR_PACKETS = 250
-"""Reading on over so many packets is quicker than seeking."""
+"""Reading on over this many packets is quicker than seeking."""
 _SEARCHED_PACKETS = 2000
 """Read after a seek before it counts as one that went astray."""
 
@@ -138,17 +138,17 @@ Packet: TypeAlias = "av.Packet[av.VideoStream]"
 MOST_VIDEOS = 8
 """FFmpeg decodes the first pictures of each when it opens a file, and a few MB may hold those of a thousand."""
 _MOST_STREAMS = 512
-"""Of any kind: subtitles and sound in many languages, programs of a broadcast."""
+"""Streams of any kind: subtitles and sound in many languages, programs of a broadcast."""
 _GLANCE_BYTES = 1 << 16
 """Read to count what is there: headers, and no more than a few large pictures."""
 
 
 class ManyVideosError(Exception):
-    """A container holds more videos than are looked at, or so many streams that nobody counts them."""
+    """A container holds more videos than are looked at, or an absurd number of streams."""
 
 
 def open_container(place: str, hardware: HWAccel | None = None) -> InputContainer:
-    """Raises `av.FFmpegError`, and `ManyVideosError` before so many are decoded."""
+    """Raises `av.FFmpegError`, and `ManyVideosError` before this many are decoded."""
     try:
         container = _opened(place, hardware, max_streams=MOST_VIDEOS)
         if len(container.streams) < MOST_VIDEOS:

@@ -33,13 +33,13 @@ _FLAGGED_EARLY = 2
 
 @dataclass(frozen=True)
 class Packets:
-    """Of one stream, in decoding order: arrays (P,)."""
+    """Packets of one stream, in decoding order: arrays (P,)."""
 
     pts: NDArray[np.int64]
     dts: NDArray[np.int64]
     """In units of `time_base`; `NO_STAMP` where there is none."""
     position: NDArray[np.int64]
-    """Where a packet lies in the file, in bytes; -1 where FFmpeg cannot tell."""
+    """Where a packet is in the file, in bytes; -1 where FFmpeg cannot tell."""
     size: NDArray[np.int64]
     is_key: NDArray[np.bool_]
     is_hidden: NDArray[np.bool_]

@@ -105,7 +105,7 @@ def _why_not_opened(error: av.FFmpegError, layout: Layout, name: str) -> str:
     if isinstance(error, av.error.EOFError):
         return f"{name} ends before its first picture"
     if isinstance(error, av.error.InvalidDataError):
-        return f"{name} is no video, or none that FFmpeg knows; ffprobe may say more about it"
+        return f"{name} is not a video, or not one that FFmpeg knows; ffprobe may say more about it"
     return f"{name} cannot be opened: {error.strerror}"
 
 

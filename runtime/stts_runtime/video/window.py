@@ -63,7 +63,7 @@ class Window:
     notes: tuple[str, ...] = ()
     """What went wrong while they were read."""
     height: int | None = None
-    """Of the source's frames as they are shown, in pixels; None: as of these frames."""
+    """Height of the source's frames as displayed, in pixels; None: that of these frames."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -229,7 +229,7 @@ def test_a_journal_of_something_else_is_refused(controls: Bundle, tmp_path: Path
     notes = tmp_path / "notes.jsonl"
     for text in ('{"to do": "everything"}\n', "everything"):
         notes.write_text(text)
-        with pytest.raises(UserError, match="is no journal"):
+        with pytest.raises(UserError, match="is not a journal"):
             evaluated(controls, clips=2, journal=notes)
         assert notes.read_text() == text
 
@@ -288,7 +288,7 @@ def test_the_tables_of_the_docs_are_made_from_a_report(controls: Bundle, tmp_pat
         assert len({line.count("|") for line in table}) == 1, "every row has a cell for each column"
     refused = subprocess.run([sys.executable, TABLES, TABLES], capture_output=True, text=True, check=False, timeout=60)
     assert refused.returncode == 2
-    assert "is no report of `stts-export evaluate`" in refused.stderr
+    assert "is not a report of `stts-export evaluate`" in refused.stderr
 
 
 def test_points_lost_by_kind_are_those_against_unpruned(controls: Bundle) -> None:

@@ -318,7 +318,7 @@ def test_the_command_reports_and_exits_with_2_where_lines_are_wrong(
     ]
     done = run("stts-export", "evaluate", micro_bundle.folder, "--questions", path, *options, *places, "--json")
     assert done.returncode == 2, done.stderr
-    assert done.stderr.splitlines()[0].startswith("error: line 5: it is no JSON")
+    assert done.stderr.splitlines()[0].startswith("error: line 5: it is not valid JSON")
     assert done.stderr.splitlines()[-1] == "1 of 11 questions could not be asked"
     report = QuestionReport.model_validate_json(done.stdout)
     assert report == QuestionReport.model_validate_json((tmp_path / "report.json").read_text())

@@ -100,7 +100,7 @@ def test_a_plain_molmo2_builds_at_keep_1_only(plain_checkpoint: Path, tmp_path: 
     ("changes", "message"),
     [
         ({"keeps": [0.4]}, "keep 0.4 is impossible for 2 frames"),
-        ({"keeps": [1.5]}, "keep ratio must lie above 0"),
+        ({"keeps": [1.5]}, "keep ratio must be above 0"),
         ({"frames": [0]}, "at least 1 frame"),
         ({"frames": [4097]}, "at most 4096 frames"),
         ({"variants": ["full-t4097"]}, "at most 4096 frames"),
@@ -165,7 +165,7 @@ def test_what_appears_at_the_place_during_a_build_is_not_deleted(tmp_path: Path)
 def test_a_bundle_is_not_written_over_into_or_around_its_checkpoint(micro_checkpoint: Path) -> None:
     before = sorted(micro_checkpoint.rglob("*"))
     for out in (micro_checkpoint, micro_checkpoint / "bundle", micro_checkpoint.parent):
-        with pytest.raises(UserError, match="lie in one another"):
+        with pytest.raises(UserError, match="must not contain each other"):
             build_bundle(request(micro_checkpoint, out, replace=True))
     assert sorted(micro_checkpoint.rglob("*")) == before
 

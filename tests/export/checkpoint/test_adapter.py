@@ -169,9 +169,9 @@ def as_pickle(folder: Path) -> None:
         (configured(trainable_token_indices=[1]), "with trainable_token_indices cannot be merged"),
         (configured(init_lora_weights="pissa_niter_4"), "init_lora_weights 'pissa_niter_4' .* let peft convert it"),
         (configured(use_dora=True), "q_proj: use_dora is True, which does not go with its matrices"),
-        (configured(r=8), "are no LoRA of rank 8"),
-        (configured(rank_pattern={"q_proj": 2}), "are no LoRA of rank 2"),
-        (configured(alpha_pattern={"(": 2}), "the pattern .* is no regular expression"),
+        (configured(r=8), "are not a LoRA of rank 8"),
+        (configured(rank_pattern={"q_proj": 2}), "are not a LoRA of rank 2"),
+        (configured(alpha_pattern={"(": 2}), "the pattern .* is not a regular expression"),
         (configured(r=0), "adapter_config.json: r: "),
         (configured(rank_pattern={"q_proj": 0}), "adapter_config.json: rank_pattern.q_proj: "),
         (stored(Q_lora_B__weight=None), "holds no .*q_proj.lora_B, though the other matrix is there"),
@@ -222,6 +222,6 @@ def test_a_base_of_another_name_is_noted(plain_checkpoint: Path, adapter: Path, 
 
 def test_an_adapter_where_the_output_goes_is_left_alone(plain_checkpoint: Path, adapter: Path) -> None:
     before = {place.name: place.read_bytes() for place in adapter.iterdir()}
-    with pytest.raises(UserError, match="lie in one another"):
+    with pytest.raises(UserError, match="must not contain each other"):
         import_checkpoint(plain_checkpoint, adapter, replace=True, adapter=adapter)
     assert {place.name: place.read_bytes() for place in adapter.iterdir()} == before

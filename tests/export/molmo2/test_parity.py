@@ -171,7 +171,7 @@ def test_prompts_of_any_length_have_the_ids_that_the_processor_gives(
 ) -> None:
     builder = builder_of(plain_checkpoint, positions)
     for frames in FRAME_COUNTS:
-        # The rule's times end with the duration, which is no multiple of the step.
+        # The rule's times end with the duration, which is not a multiple of the step.
         times = [*np.arange(frames - 1) * 0.5, frames * 0.5 - 0.27]
         video = builder.video(times, np.ones((frames, 4), dtype=np.bool_))
         asked = builder.question(question, video)

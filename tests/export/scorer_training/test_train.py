@@ -465,7 +465,7 @@ def test_mistakes_are_told_before_anything_is_trained(request_: ScorerRequest, t
         ({"videos": tmp_path / "absent"}, "no such folder"),
         ({"keeps": (0.2,)}, "keep 0.2 is impossible for 4 frames"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
-        ({"out": request_.checkpoint / "inside"}, "lie in one another"),
+        ({"out": request_.checkpoint / "inside"}, "must not contain each other"),
     ):
         with pytest.raises(UserError) as raised:
             train_scorer(dataclasses.replace(request_, **change))

@@ -38,7 +38,7 @@ def test_states_and_alarms_have_words() -> None:
     [
         ({"stream": None}, "stream is missing, or no text"),
         ({"created": 5}, "created is missing, or no text"),
-        ({"created": "today"}, "created is no time such as"),
+        ({"created": "today"}, "created is not a time such as"),
         ({"created": "2026-11-23T12:30"}, "after 1970 with its zone"),
         ({"created": "1969-12-31T12:30Z"}, "after 1970 with its zone"),
         ({"created": "9999-12-31T12:30Z"}, "after 1970 with its zone"),

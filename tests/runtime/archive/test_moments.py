@@ -53,7 +53,7 @@ def test_a_time_means_a_moment(text: str, utc: str) -> None:
 )  # fmt: skip
 def test_what_is_no_time_is_said_in_one_line(text: str) -> None:
     with pytest.raises(
-        UserError, match=r"^--since '.*' is no time; it should be today, .* \(UTC\+01:00 \(CET\)\)"
+        UserError, match=r"^--since '.*' is not a time; it should be today, .* \(UTC\+01:00 \(CET\)\)"
     ) as said:
         parse_moment(text, "--since")
     assert str(said.value).isprintable()

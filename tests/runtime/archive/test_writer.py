@@ -162,7 +162,7 @@ def test_the_wreck_of_a_wreck_does_not_fill_the_disk(tmp_path: Path) -> None:
 def test_a_file_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "notes.db"
     path.write_text("my notes")
-    with pytest.raises(UserError, match=r"notes\.db is no archive of records; name another file"):
+    with pytest.raises(UserError, match=r"notes\.db is not an archive of records; name another file"):
         opened(path)
     other = tmp_path / "other.db"
     with sqlite3.connect(other) as database:

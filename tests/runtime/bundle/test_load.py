@@ -305,12 +305,12 @@ def test_a_frozen_bundle_of_every_schema_still_answers(clip: Path, schema: int, 
 def test_weights_that_do_not_lie_in_their_file_are_refused(tmp_path: Path, entry: object) -> None:
     path, header = tmp_path / "vision.safetensors", json.dumps({"weight": entry}).encode()
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
-    with pytest.raises(BundleError, match=r"vision\.safetensors is damaged: it is no safetensors file"):
+    with pytest.raises(BundleError, match=r"vision\.safetensors is damaged: it is not a safetensors file"):
         read_layout(path)
 
 
 @pytest.mark.parametrize("content", [b"", bytes(7), bytes(8), b"\xff" * 8, (2).to_bytes(8, "little") + b"[]"])
 def test_a_file_without_a_header_holds_no_weights(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "vision.safetensors").write_bytes(content)
-    with pytest.raises(BundleError, match="it is no safetensors file"):
+    with pytest.raises(BundleError, match="it is not a safetensors file"):
         read_layout(tmp_path / "vision.safetensors")

@@ -58,7 +58,7 @@ def test_lines_for_people_say_in_which_zone_and_whether_there_is_more(
 
 
 def test_mistakes_are_one_line(db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "--since 'soon' is no time" in refusal("--since", "soon", "--db", db)
+    assert "--since 'soon' is not a time" in refusal("--since", "soon", "--db", db)
     assert "is not before --until" in refusal("--since", "1h", "--until", "2h", "--db", db)
     assert "no record of a stream gote; there are gate, yard" in refusal("--stream", "gote", "--db", db)
     assert "there is no word to search for" in refusal("?!", "--db", db)

@@ -72,7 +72,7 @@ FOREIGN: list[tuple[dict[str, Any], str]] = [
     ({"wide": ["vision_tower.layers.1"]}, r"computes in fp16 with bf16 in vision_tower\.layers\.1"),
     (
         {"graph_sha256": "1" * 64},
-        r"from another version of vision\.clip-t3-k0\.5\.tensorrt\.onnx: the bundle was built",
+        r"from another version of vision\.clip-t3-k0\.5\.tensorrt\.onnx: the bundle has been rebuilt",
     ),
     ({"weights_sha256": "1" * 64}, r"holds other weights than vision\.16bit\.safetensors"),
     ({"version": "10.3.0.30"}, r"with tensorrt 10\.3\.0\.30 and 11\.4\.0\.106 is installed, which cannot load it"),
@@ -205,7 +205,7 @@ def test_a_bundle_that_cannot_be_written_is_the_users_to_put_right(bundle: Bundl
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"graph_sha256": "1" * 64}, "the bundle was built anew since"),
+        ({"graph_sha256": "1" * 64}, "the bundle has been rebuilt since"),
         ({"precision": "bf16"}, "computes in bf16"),
         ({"version": "1.5.0.1"}, "was compiled with tensorrt-rtx 1.5.0.1 and"),
         ({"platform": "linux-aarch64"}, "was compiled on linux-aarch64"),

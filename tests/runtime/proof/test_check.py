@@ -130,7 +130,7 @@ def test_an_older_bundle_works_and_says_how_to_get_a_proof(copy: Path) -> None:
         (lambda arrays: arrays.update({COLOURS: arrays[COLOURS][:, :-1]}), r"colours is uint8 .* and should be uint8"),
         (lambda arrays: arrays.update({"clip-t3-k0.5.kept": np.full(2, 255, np.uint8)}), "do not fit each other"),
         (lambda arrays: arrays.update({"language.example.answer_ids": np.full(8, 1 << 40)}), "do not fit each other"),
-        (lambda arrays: arrays.update(about=np.frombuffer(b"{}", np.uint8)), "is no reference, or a damaged one"),
+        (lambda arrays: arrays.update(about=np.frombuffer(b"{}", np.uint8)), "is not a reference, or is damaged"),
         (
             lambda arrays: arrays.update(about=np.frombuffer(b'{"schema_version": 9}', np.uint8)),
             "written by a newer stts-export",
@@ -151,7 +151,7 @@ def test_a_foreign_proof_is_one_sentence(copy: Path, change: object, message: st
 def test_a_file_that_is_none_or_is_cut_short_is_one_sentence(copy: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.npz"
     cut.write_bytes((copy / PROOF).read_bytes()[:-200])
-    with pytest.raises(BundleError, match="is no reference, or a damaged one"):
+    with pytest.raises(BundleError, match="is not a reference, or is damaged"):
         checked(copy, reference=cut)
     with pytest.raises(BundleError, match="no such file"):
         checked(copy, reference=tmp_path / "nothing.npz")
@@ -178,7 +178,7 @@ def test_a_reference_that_verify_writes_is_kept_by_the_engines_with_their_texts(
     with pytest.raises(BundleError, match="was computed from another checkpoint"):
         checked(copy, reference=file)
     inside = replace(request, write_reference=copy / "reference.npz")
-    with pytest.raises(UserError, match="would lie inside the bundle"):
+    with pytest.raises(UserError, match="would be inside the bundle"):
         verify_bundle(inside)
 
 

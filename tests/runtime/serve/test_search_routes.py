@@ -53,7 +53,7 @@ def test_it_finds_what_was_written_just_now(archive: ArchiveWriter, tmp_path: Pa
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("since=soon", "since 'soon' is no time; it should be today"),
+        ("since=soon", "since 'soon' is not a time; it should be today"),
         ("q=%3F%21", "there is no word to search for"),
         ("stream=gote", "no record of a stream gote; there are gate, yard"),
         ("limit=0", "limit should be at least 1"),

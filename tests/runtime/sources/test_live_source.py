@@ -401,7 +401,7 @@ def test_a_listener_may_ask_the_source() -> None:
         (av.error.HTTPNotFoundError, Refused, "nothing under this path (404)"),
         (av.error.DecoderNotFoundError, Refused, "codec"),
         (av.error.HTTPServerError, Lost, "500"),
-        (av.error.InvalidDataError, Lost, "no video"),
+        (av.error.InvalidDataError, Lost, "not a video"),
         (av.error.BugError, Lost, "FFmpeg failed"),
     ],
 )
@@ -552,7 +552,7 @@ def test_a_looped_file_goes_on_behind_its_end_and_its_time_never_goes_back(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("place", "message"), [("nothing.mp4", "no such file"), (".", "is no video file"), ("", "no source")]
+    ("place", "message"), [("nothing.mp4", "no such file"), (".", "is not a video file"), ("", "no source")]
 )
 def test_only_a_file_can_be_looped(place: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):

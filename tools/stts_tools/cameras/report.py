@@ -50,7 +50,7 @@ class Row(_Part):
 
 
 def read_report(path: Path) -> AccuracyReport:
-    """Of the evaluation whose answers lie in `path`: the file beside it that ends in .json."""
+    """Reads the report of the evaluation whose answers are in `path`: the file next to it that ends in .json."""
     beside = path.with_suffix(".json")
     try:
         return AccuracyReport.model_validate_json(beside.read_bytes())

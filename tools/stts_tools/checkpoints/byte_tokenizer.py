@@ -15,7 +15,7 @@ TEXT_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
 def byte_level_tokenizer(base: int | None = None, merges: Sequence[tuple[str, str]] = ()) -> Tokenizer:
-    """256 bytes, merges of them, the chat marks, and Molmo2's marks behind the base vocabulary.
+    """256 bytes, merges of them, the chat marks, and Molmo2's marks after the base vocabulary.
 
     `base` is the size of that vocabulary, filled up with tokens that no text makes; None: as small as it gets.
     """

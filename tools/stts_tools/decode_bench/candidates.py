@@ -17,7 +17,7 @@ from stts_runtime.cuda_decode.variants import (
     products_module,
 )
 
-# Warps, tiles and steps ahead; "s" is for weights that are under way in shared memory; behind a slash, the warps that
+# Warps, tiles and steps ahead; "s" is for weights that are under way in shared memory; after a slash, the warps that
 # an SM's registers are to be enough for, if not 16. With many tiles a block, all blocks run at once: at Molmo2-4B's
 # size `qkv` has 128 of 3 tiles and `gated` 122 of 5 pairs; `output` and `down` have 160 of one. Of int4 their columns
 # are 20, 20, 32 and 76 steps (qkv, gated, output, down), of float8 twice and of dense four times as many: warps that
@@ -44,8 +44,8 @@ ATTENTIONS = ((4, False), (4, True), (8, False), (8, True), (16, False), (16, Tr
 
 
 def tilings(kind: WeightKind, number: int) -> dict[ProductName, Tiling]:
-    """Of all kernels in the sweep's module `number`. `gated` has its tiles in pairs: two in place of one, with half the
-    steps ahead, and twice as many as three or more.
+    """Tilings of all kernels in the sweep's module `number`. `gated` has its tiles in pairs: two in place of one, with
+    half the steps ahead, and twice as many as three or more.
     """
     word, _, resident = CANDIDATES[kind][number].partition("/")
     warps, tiles, ahead = map(int, word.removesuffix("s").split("."))

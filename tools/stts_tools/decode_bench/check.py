@@ -33,7 +33,7 @@ def check(
 ) -> dict[str, Any]:
     """One token a sequence, the first to slot `slots[0]` of its cache.
 
-    One layer against numpy, and so many, one behind the other, for their bits: the same weights each, which is enough
+    One layer against numpy, and several in turn for their bits: the same weights each, which is enough
     to see a kernel that reads what the one before has not written yet.
     """
     kind = plan.kind
@@ -83,7 +83,7 @@ def check(
 
 
 def check_batch(gpu: Gpu, kind: WeightKind, shape: DecoderShape, slots: list[int], vocabulary: int) -> dict[str, Any]:
-    """Whole steps: many sequences at once, each behind as many tokens of its own, against each of them alone."""
+    """Whole steps: many sequences at once, each after as many tokens of its own, against each of them alone."""
     model = Model(gpu, shape, kind, max(slots) + 1, len(slots))
     step = WholeStep(model, StepKernels(gpu.driver, 0, shape, kind, "half"), vocabulary)
 

@@ -101,7 +101,7 @@ def answers(bundle: Bundle, language: CudaLanguage, asked: Sequence[Asked], to_t
 
 
 def compare_answers(bundle: Bundle, asked: Sequence[Asked]) -> dict[str, Any]:
-    """Of both ways; equal means to the letter. Answers are short, so they are also made to go on."""
+    """Compares both ways' answers, to the letter. Answers are short, so they are also made to continue."""
     theirs, ours = (loaded(bundle, kernels) for kernels in (False, True))
     wanted, given = (answers(bundle, one, asked) for one in (theirs, ours))
     long, other = (answers(bundle, one, asked, to_the_end=False) for one in (theirs, ours))
@@ -132,7 +132,7 @@ def compare_logits(bundle: Bundle, tokens: int = 200) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Along:
-    """Logits behind each token of a text, both ways."""
+    """Logits after each token of a text, both ways."""
 
     text: list[int]
     theirs: list[NDArray[np.float32]]
@@ -148,7 +148,7 @@ class Along:
 
 
 def logits_along(theirs: CudaLanguage, ours: CudaLanguage, token: int, place: int, tokens: int) -> Along:
-    """Behind a prompt that both have run, and ONNX Runtime's token behind it: both go on with what that chooses."""
+    """After a prompt that both have run, and ONNX Runtime's token after it: both continue with what that chooses."""
     text: list[int] = []
     wanted, got = [], []
     for slot in range(place, min(place + tokens, theirs.context)):
@@ -166,7 +166,7 @@ def _apart(got: Sequence[NDArray[np.float32]], exact: NDArray[np.float64]) -> di
 
 
 def step_milliseconds(language: CudaLanguage, tokens: int = 200) -> float:
-    """The median of single tokens behind a few, with their way to the host and back."""
+    """The median of single tokens after a few, with their way to the host and back."""
     taken = []
     _begin(language)
     for number in range(min(tokens, language.context - _FIRST)):
@@ -177,7 +177,7 @@ def step_milliseconds(language: CudaLanguage, tokens: int = 200) -> float:
 
 
 def long_run(language: CudaLanguage, tokens: int = LONG_RUN) -> dict[str, Any]:
-    """So many tokens in laps, each from the same prompt on to the end of the context. What memory has grown by since
+    """`tokens` in laps, each from the same prompt to the end of the context. Returns what memory has grown by since
     the first few hundred, in bytes, and whether all laps gave the same text.
     """
     laps: list[list[int]] = []

@@ -34,7 +34,7 @@ class ExactDecoder:
             self._file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def logits(self, tokens: Sequence[int]) -> Floats:
-        """Behind each token of a text that begins at position 0 and has no image: (tokens, vocabulary)."""
+        """After each token of a text that begins at position 0 and has no image: (tokens, vocabulary)."""
         fitted = self._fitted
         table = np.concatenate([self._floats(fitted.base), self._floats(fitted.extra)])
         x = table[np.asarray(tokens)]

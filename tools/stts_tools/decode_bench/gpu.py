@@ -64,7 +64,7 @@ class Gpu:
         return values
 
     def fill(self, address: int, size: int, template: int, template_size: int) -> None:
-        """Repeats what lies at `template`."""
+        """Repeats what is at `template`."""
         for offset in range(0, size, template_size):
             self.copy(address + offset, template, min(template_size, size - offset))
         self.synchronize()
@@ -79,7 +79,7 @@ class Gpu:
         return Graph(self, work)
 
     def milliseconds(self, work: Callable[[], None], rounds: int, times: int) -> list[float]:
-        """Of one run, in each of `rounds`, which are `times` runs one behind the other."""
+        """Time of one run in each of `rounds`, each of `times` consecutive runs."""
         call = self.driver.call
         begin, end = call("cuEventCreate", 0), call("cuEventCreate", 0)
         taken = []

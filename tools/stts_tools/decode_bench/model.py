@@ -20,11 +20,11 @@ MOLMO2_4B = DecoderShape(width=2560, layers=36, heads=32, kv_heads=8, head_dim=1
 MOST_SPLITS = 64
 _TEMPLATE_VALUES = 1 << 22
 _SPREAD = 0.02
-"""Of random weights: about one over the root of the columns."""
+"""Standard deviation of random weights: about one over the root of the columns."""
 
 
 def weight_bytes(kind: WeightKind, rows: int, columns: int) -> tuple[int, int]:
-    """Of values and of scales."""
+    """Bytes of values and of scales."""
     if kind == "dense":
         return rows * columns * 2, 0
     if kind == "float8":
@@ -156,7 +156,7 @@ class Model:
         size = cache_bytes(self.shape, self.slots) // 2
         address = self.take(2 * size * self.shape.layers * batch, self.normal)
         self.pairs = []
-        """Of each layer and sequence, where keys and values lie."""
+        """Where each layer's and sequence's keys and values are."""
         for _ in range(self.shape.layers):
             self.pairs.append([(address + 2 * size * one, address + 2 * size * one + size) for one in range(batch)])
             address += 2 * size * batch
@@ -181,7 +181,7 @@ class WholeStep:
         self._model.gpu.upload(np.array(tokens, np.int32), self._ends.tokens)
 
     def enqueue(self, sequences: Sequence[int]) -> None:
-        """Of sequences by their number, in this order."""
+        """Enqueues sequences by their numbers, in this order."""
         model = self._model
         caches = [Caches.of([pairs[one] for one in sequences]) for pairs in model.pairs]
         stream, count = int(model.gpu.stream), len(sequences)

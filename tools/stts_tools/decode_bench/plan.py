@@ -88,7 +88,7 @@ class Kernels:
         )
 
     def candidates(self, kind: WeightKind) -> list[int]:
-        """Numbers of what can be tried beside the packaged one."""
+        """Numbers of what can be tried besides the packaged one."""
         return list(range(len(CANDIDATES[kind]))) if self._sweep else []
 
     def _product(self, plan: Plan, name: ProductName, activation: Activation) -> Product:
@@ -101,7 +101,7 @@ class Kernels:
 
     @property
     def kinds(self) -> list[WeightKind]:
-        """Of weights for which there are kernels: without a sweep, those that the wheel carries."""
+        """Kinds of weights that have kernels: without a sweep, those that the wheel carries."""
         kinds: list[WeightKind] = ["dense", "int4"]
         return [*kinds, "float8"] if self._sweep else kinds
 

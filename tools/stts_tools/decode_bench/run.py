@@ -91,7 +91,7 @@ def timings(gpu: Gpu, kernels: Kernels, kind: WeightKind, until: float, note: No
 
 
 def alone(gpu: Gpu, kernels: Kernels, model: Model, plan: Plan) -> dict[str, Any]:
-    """Each kernel over all layers, one launch behind the other: microseconds, and terabytes of weights a second."""
+    """Each kernel over all layers, one launch after the other: microseconds, and terabytes of weights a second."""
     results: dict[str, Any] = {}
     whole = kernels.of(plan, model.shape)
     for name in ORDER:

@@ -31,7 +31,7 @@ def _changed(name: str, value: Any) -> Change:
 
 
 class Tuner:
-    """Of one model behind a number of tokens."""
+    """Tunes one model at a given context length."""
 
     def __init__(self, gpu: Gpu, kernels: Kernels, model: Model, length: int, until: float) -> None:
         self._gpu, self._kernels, self._model, self._until = gpu, kernels, model, until
@@ -88,7 +88,7 @@ class Tuner:
 
 
 def beside_bound(model: Model, length: int, batch: int, layer_us: float, bytes_a_second: float) -> dict[str, Any]:
-    """A layer's time beside that of copying what it reads."""
+    """A layer's time compared with that of copying what it reads."""
     size = layer_bytes(model.kind, model.shape) + batch * cache_bytes(model.shape, length + 1)
     bound = size / bytes_a_second * 1e6
     return {

@@ -1,4 +1,4 @@
-"""From frames in the host's memory to an answer there: all stages one behind the other, beside transformers' Molmo2."""
+"""From frames in host memory to an answer there: all stages in turn, compared with transformers' Molmo2."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from stts_tools.gpu_bench.weights import device_arrays, fill
 
 SEED = 0
 SETTLING_RUNS = 6
-"""Behind these, engines have captured what they repeat."""
+"""After these, engines have captured what they repeat."""
 
 ENGINE, EAGER, COMPILED, MOLMO2 = "engine", "torch eager", "torch compile", "transformers' Molmo2"
 """What runs a stage."""
@@ -98,7 +98,7 @@ class Context:
         )
 
     def remember(self, what: str, module: nn.Module, watch: MemoryWatch, caches: int, live: int) -> None:
-        """`caches` and `live` are bytes that nobody can do without."""
+        """`caches` and `live` are bytes that every engine needs."""
         weights = sum(tensor.nbytes for tensor in module.state_dict().values())
         self.memory[what] = Memory(
             weights_gb=_giga(weights),
@@ -137,7 +137,7 @@ def at_best_ms(multiplications: int, tflops: float) -> float:
 
 
 def forget() -> None:
-    """Gives back the memory that nobody holds."""
+    """Frees memory that is no longer referenced."""
     gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.synchronize()

@@ -39,13 +39,13 @@ class _Ways:
     theirs: CudaLanguage
     ours: CudaLanguage
     megabytes: dict[str, float]
-    """Of the device, that loading each and its first tokens took."""
+    """Device memory that loading each and its first tokens took."""
     held: Any
-    """Weights that nobody else holds."""
+    """Weights without another owner."""
 
 
 def decode_rows(context: Context) -> Iterator[Row]:
-    """Behind every pruned window's prefix; what is no time goes to `context.decode`.
+    """After every pruned window's prefix; what is no time goes to `context.decode`.
 
     Raises `EngineError` where the kernels do not run.
     """
@@ -98,7 +98,7 @@ def _one(language: CudaLanguage, length: int) -> None:
 
 
 def _checked(context: Context, both: _Ways) -> DecodeCheck:
-    """Behind the shortest prefix that the times have, of visual tokens that are no zeros."""
+    """After the shortest prefix that the times have, of visual tokens that are no zeros."""
     budget = min((one for one in context.settings.budgets() if one.keep < 1), key=lambda one: one.kept)
     tokens = prefix(budget, context.model.markers)
     rows = np.random.default_rng(0).standard_normal((budget.kept, context.model.text.width), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The language model by itself: every window's prefix, and a token behind one."""
+"""The language model by itself: every window's prefix, and a token after one."""
 
 from __future__ import annotations
 
@@ -76,5 +76,5 @@ def _decode_row(context: Context, budget: TokenBudget, language: CudaLanguage) -
 
 
 def one_token(position: int) -> Tokens:
-    """A single token behind so many others."""
+    """A single token after this many others."""
     return Tokens(np.array([1]), np.array([position]), position + 1)

@@ -1,4 +1,4 @@
-"""How much memory a graph's own tensors take at the most, if each is freed right behind its last use."""
+"""How much memory a graph's own tensors take at the most, if each is freed right after its last use."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def peak_bytes(model: ir.Model, tokens: int) -> int:
 
 
 def _owner(value: ir.Value, known: dict[ir.Value, ir.Value]) -> ir.Value:
-    """The value whose memory this one lies in."""
+    """The value whose memory this one is in."""
     if value not in known:
         node = value.producer()
         source = node.inputs[0] if node is not None and node.op_type in _VIEWS else None

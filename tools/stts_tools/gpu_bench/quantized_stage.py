@@ -1,4 +1,4 @@
-"""The language model in 4 and 8 bits beside itself in 16: every window's prefix, and a token behind one."""
+"""The language model in 4 and 8 bits compared with itself in 16: every window's prefix, and a token after one."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ def quantized_rows(context: Context) -> Iterator[Row]:
 
 
 def _step(language: CudaLanguage, tokens: Tokens) -> None:
-    """A token behind the prefix that was filled last."""
+    """A token after the prefix that was filled last."""
     language.rewind(len(tokens))
     language.forward(one_token(len(tokens)))

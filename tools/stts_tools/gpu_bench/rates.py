@@ -18,7 +18,7 @@ _PREFILL_TOKENS = 8192
 
 
 class Rates(BaseModel):
-    """Of the model's own shapes, in the model's format; a multiplication and an addition are two operations."""
+    """Rates for the model's own shapes, in its format; a multiplication and an addition are two operations."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

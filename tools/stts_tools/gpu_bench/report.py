@@ -27,32 +27,32 @@ class Row(_Part):
 
     @property
     def share(self) -> float:
-        """Of what is possible, that the engine reaches."""
+        """Share of what is possible that the engine reaches."""
         return self.at_best_ms / self.milliseconds["engine"].median
 
 
 class Memory(_Part):
-    """Of the GPU, in GB; what the engine cannot do without, and what it takes."""
+    """GPU memory in GB: what the engine cannot do without, and what it takes."""
 
     weights_gb: float
     """Once, whatever number of engines takes them."""
     bound_gb: float
     """Caches, frames and visual tokens."""
     live_gb: float
-    """The graph's own tensors at the fullest moment of a run, each freed behind its last use."""
+    """The graph's own tensors at the fullest moment of a run, each freed after its last use."""
     engines_gb: float
-    """All that loading and running the engines took beside the weights, behind the first runs."""
+    """All that loading and running the engines took besides the weights, after the first runs."""
     most_gb: float
     """The same at the fullest moment of loading and the first runs."""
 
     @property
     def share(self) -> float:
-        """Of what it cannot do without, that the engine holds behind its first runs."""
+        """What the engine holds after its first runs, relative to what it needs."""
         return (self.weights_gb + self.engines_gb) / (self.weights_gb + self.bound_gb + self.live_gb)
 
 
 class DecodeCheck(_Part):
-    """The decode kernels beside ONNX Runtime, along a text that the latter chooses."""
+    """The decode kernels compared with ONNX Runtime, along a text that the latter chooses."""
 
     tokens: int
     worst: float
@@ -61,7 +61,7 @@ class DecodeCheck(_Part):
     disagreement: str | None
     """What rounding does not explain."""
     megabytes: dict[str, float]
-    """Of the device, that loading each way and its first tokens took, caches included."""
+    """Device memory that loading each way and its first tokens took, caches included."""
     long_run_tokens: int
     long_run_ms_a_token: float
     """By the host's clock, as an answer has them."""

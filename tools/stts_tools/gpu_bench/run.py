@@ -1,4 +1,4 @@
-"""The benchmark itself: engines beside the same modules in torch, and beside transformers' Molmo2.
+"""The benchmark itself: engines compared with the same modules in torch and with transformers' Molmo2.
 
 Engines and modules use the same weights in the same memory; transformers' model has weights of its own.
 """

@@ -1,4 +1,4 @@
-"""What is measured: a model's size, and windows of so many frames at so many keep ratios."""
+"""What is measured: a model's size, and windows of this many frames at this many keep ratios."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Settings(BaseModel):
 
     @property
     def context(self) -> int:
-        """Slots for the longest prefix and what comes behind it."""
+        """Slots for the longest prefix and what comes after it."""
         longest = max(prefix_tokens(budget) for budget in self.budgets())
         return -(-(longest + _BEHIND_THE_PREFIX) // _STEP) * _STEP
 
@@ -96,7 +96,7 @@ def prefix(budget: TokenBudget, markers: MarkerIds) -> Tokens:
 
 
 def question(length: int) -> Tokens:
-    """What is asked behind a prefix of that length."""
+    """What is asked after a prefix of that length."""
     positions = np.arange(length, length + _QUESTION_TOKENS)
     return Tokens(np.full(_QUESTION_TOKENS, _TEXT_TOKEN), positions, length + _QUESTION_TOKENS)
 

@@ -30,7 +30,7 @@ _NAMES = {2: "F16", 4: "F32"}
 
 
 def export_tensorrt_graphs(settings: Settings, text_layers: int, folder: Path, tell: Tell) -> None:
-    """Writes the graphs of lowering `tensorrt-8`, in fp16, with so many layers of the language model.
+    """Writes the graphs of lowering `tensorrt-8`, in fp16, with this many layers of the language model.
 
     Raises `UserError` if the folder exists or the size is unknown.
     """

@@ -20,7 +20,7 @@ class Times(BaseModel):
 
 
 def interleaved(works: Mapping[str, Callable[[], object]], rounds: int, warm_ups: int = 2) -> dict[str, Times]:
-    """Runs each once a round, in an order that is drawn anew, so that none always follows the same other."""
+    """Runs each once a round, in a new random order, so that none always follows the same other."""
     order, generator = list(works), np.random.default_rng(0)
     samples: dict[str, list[float]] = {name: [] for name in order}
     for number in range(-warm_ups, rounds):

@@ -55,7 +55,7 @@ class TorchSide:
         return run
 
     def step(self, length: int) -> Callable[[], object]:
-        """One token behind `length` others."""
+        """One token after `length` others."""
         token, caches, tables = torch.tensor([1], device="cuda"), *self._behind(length + 1)
 
         @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Frames to visual tokens, on the device: every window's engine beside the same modules in torch."""
+"""Frames to visual tokens, on the device: every window's engine compared with the same modules in torch."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _rows(context: Context, budgets: Sequence[TokenBudget]) -> list[Row]:
 
 
 def _compiled(context: Context, works: Works) -> dict[str, Times]:
-    """The eager works again, with every block compiled, beside the engines again."""
+    """The eager works again, with every block compiled, compared with the engines again."""
     context.tell("torch.compile")
     with context.torch.compiled_blocks():
         times = interleaved({name.replace(EAGER, COMPILED): work for name, work in works.items()}, context.rounds)

@@ -1,5 +1,5 @@
 """Counts the code of a clone: sizes, imports, duplicated places; with a BUNDLE also the files that one RTSP frame
-passes on its way to a webhook, and one chat request to its last token, and how often each was wrapped anew.
+passes on its way to a webhook, and one chat request to its last token, and how often each was wrapped again.
 
 Run it at the clone's root: python -m stts_tools.house out/tiny --json house.json
 """

@@ -31,7 +31,7 @@ QUESTION = "What colour is the vehicle that moves?"
 PERIOD_SECONDS = 1.0
 """Between two frames of the camera: long after the first has been answered about comes the next."""
 _ANSWERS_BEFORE = 4
-"""Of the stream, so that the frame that is followed is none of the first."""
+"""Answers to wait for, so that the frame that is followed is not among the first."""
 _SETTLING_SECONDS = 0.3
 """For what still runs for an answer when it has been heard: acknowledgements, metrics."""
 _START_SECONDS = 60.0

@@ -74,7 +74,7 @@ def _siblings(graph: Graph, folder: str) -> dict[str, set[str]]:
 
 
 def _child(name: str, folder: str) -> str:
-    """The member of `folder` that `name` is or lies in; empty if it does not lie there."""
+    """The member of `folder` that `name` is or is in; empty if it is not there."""
     start = f"{folder}." if folder else ""
     return start + name.removeprefix(start).partition(".")[0] if name.startswith(start) else ""
 

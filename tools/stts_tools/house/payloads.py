@@ -1,4 +1,4 @@
-"""Which of the objects made on a route hold the picture, the request or the answer: how often each was wrapped anew.
+"""Which of the objects made on a route hold the picture, the request or the answer: how often each was wrapped again.
 
 An object of one of the project's classes wraps a payload if it leads to it at the moment when it is made; see
 `tracer.Made.holds`. Built-in containers, closures, bytes and objects of other packages are passed through, and are no
@@ -27,7 +27,7 @@ class Wrapping:
     """`module.Class`."""
     file: str
     holds: list[str]
-    """Of `PAYLOADS`: all that one of its objects held."""
+    """Which `PAYLOADS` its objects held."""
     times: int
     """Objects of the class that held any."""
 

@@ -65,7 +65,7 @@ def _follow(route: str, root: Path, bundle: Path, folder: Path, *rest: str) -> d
 
 
 def _environment(root: Path, folder: Path) -> Mapping[str, str]:
-    """The sources of `root`, and this package; records that wait to be delivered lie in `folder`."""
+    """The sources of `root`, and this package; records that wait to be delivered are in `folder`."""
     sources = [root, *((root / PARTS[part]).parent for part in PACKAGES if part != "tools")]
     path = [*sources, Path(__file__).parents[2]]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "XDG_STATE_HOME": str(folder)}

@@ -50,7 +50,7 @@ class SourceFile:
 
 
 def read_sources(root: Path) -> list[SourceFile]:
-    """Of the parts that this clone has."""
+    """Reads the sources of the parts that this clone has."""
     return [_read(part, path, root) for part, folder in PARTS.items() for path in sorted((root / folder).rglob("*.py"))]
 
 

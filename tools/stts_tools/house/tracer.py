@@ -44,7 +44,7 @@ class Trace:
 
 
 class Tracer:
-    """Of `packages`, folders of Python packages whose paths are given from `root`."""
+    """Traces `packages`, folders of Python packages whose paths are given from `root`."""
 
     def __init__(self, root: Path, packages: Sequence[Path]) -> None:
         self._root, self._folders = root, tuple(f"{package}/" for package in packages)
@@ -63,7 +63,7 @@ class Tracer:
         sys.setprofile(self._happened)
 
     def start(self) -> None:
-        """Objects that exist now are not made during the trace, whoever hands them on."""
+        """Existing objects do not count as made during the trace, wherever they are passed."""
         before = {id(one): one for one in gc.get_objects() if self._is_ours(one)}
         with self._lock:
             self._before, self._during, self._unfinished, self._trace = before, {}, Counter(), Trace()
@@ -153,7 +153,7 @@ class _Leaves:
         self._seen: set[int] = set()
         self._keep: list[object] = []
         self.objects: list[object] = []
-        """Of the project, inner ones first."""
+        """Objects of the project, inner ones first."""
         self.found: list[object] = []
 
     def look_into(self, one: Any) -> None:

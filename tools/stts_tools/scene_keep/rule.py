@@ -17,7 +17,7 @@ def highest_dropped(scores: NDArray[np.float64], kept: int) -> float:
 
 
 def share_dropped(scores: NDArray[np.float64], kept: int) -> float:
-    """Of the sum of all scores."""
+    """Dropped share of the sum of all scores."""
     return float(scores[kept:].sum() / scores.sum())
 
 

@@ -24,7 +24,7 @@ class ClipScores(BaseModel):
     clip: int
     """Its number among those of all sets, which take turns."""
     moving: float
-    """Of the groups in frames 2 to T, the share in which something moves."""
+    """Share of the groups in frames 2 to T in which something moves."""
     scores: list[list[float]]
     """(T, G)"""
 
@@ -37,7 +37,7 @@ class ClipScores(BaseModel):
 def scores_of(
     bundle: Bundle, variant: str, clips: Sequence[int], clip_sets: Sequence[ClipSet], file: Path
 ) -> list[ClipScores]:
-    """Of these clips, in their order: those that `file` holds are read, the others are looked at and appended to it."""
+    """Scores of these clips, in order: those in `file` are read, the others are computed and appended to it."""
     known = {one.clip: one for one in _read(file)} if file.exists() else {}
     missing = [number for number in clips if number not in known]
     if missing:

@@ -45,7 +45,7 @@ class Row(Part):
     the first look, so it takes vision alone.
     """
     shares: list[float]
-    """Of the clips, by keep."""
+    """Share of the clips, by keep."""
     scenes: dict[str, Scene]
 
 
@@ -59,7 +59,7 @@ class Trial:
     giga_macs: NDArray[np.float64]
     """(K,)"""
     look_giga_macs: float
-    """Of the smallest keep's vision."""
+    """Multiplications of the smallest keep's vision."""
     hits: NDArray[np.float64]
     """(Q, K)"""
     clip_of: NDArray[np.int64]

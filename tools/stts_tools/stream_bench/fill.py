@@ -20,7 +20,7 @@ from stts_runtime.errors import UserError
 from stts_runtime.tell import Tell
 
 HEAD_SUFFIX = ".head"
-"""Behind the name of a weight file: its beginning, without the weights."""
+"""After the name of a weight file: its beginning, without the weights."""
 NO_HASH = "0" * 64
 _BLOCK = 1 << 24
 _NORM, _OTHER = 0.1, 0.1

@@ -12,7 +12,7 @@ from stts_runtime.sources.source import Frame, State, Status
 
 
 class PacedSource:
-    """Live: it hands on the newest picture that is there, and counts those that nobody took in time."""
+    """Live: it hands on the newest picture that is there, and counts those that were not taken in time."""
 
     reconnections, live = 0, True
 

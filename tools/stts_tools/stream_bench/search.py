@@ -57,7 +57,7 @@ class _Search:
 
 
 def search(ways: Mapping[str, tuple[Try, int]], most: int, within: float, tell: Tell) -> list[Searched]:
-    """`ways` by name with a first guess; each has a try in turn until all are done, or so many seconds are over."""
+    """`ways` by name with a first guess; each has a try in turn until all are done, or this many seconds are over."""
     searches, until = [_Search(name, one, guess, most) for name, (one, guess) in ways.items()], clock.now() + within
     while clock.now() < until and (waiting := [one for one in searches if not one.done]):
         for one in waiting:

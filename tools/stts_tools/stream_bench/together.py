@@ -1,4 +1,4 @@
-"""Frames and answers that go together, beside the same alone: whether they agree, and what a row more costs."""
+"""Frames and answers that go together, compared with the same alone: whether they agree, and what a row more costs."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Together(BaseModel):
     """What rows cost, and how far they are from those alone."""
 
     look_ms: dict[int, float]
-    """Of so many frames at once; medians."""
+    """Time for this many frames at once; medians."""
     step_ms: dict[int, float]
-    """Of a token each of so many answers behind a window and a question; medians."""
+    """Time for one token of each of this many answers, after a window and a question; medians."""
     prefill_ms: float
-    """Of a window and a question, with the first token."""
+    """Prefill of a window and a question, with the first token."""
     window_tokens: int
     groups_that_differ: int
-    """Of the groups that either side kept of the frames."""
+    """Groups that only one side kept."""
     visual_error: float
     """Largest, of the norm, over frames with equal groups."""
     logits_error: float
@@ -46,7 +46,7 @@ class Together(BaseModel):
     """In some token."""
 
     def streams(self, every: float, size: int) -> int:
-        """How many streams these times leave room for, with so many at once and some time to spare."""
+        """How many streams these times leave room for, with this many at once and some time to spare."""
         looks, tokens = (self._a_row(times, size) for times in (self.look_ms, self.step_ms))
         spent = every * LOOKS_A_SECOND * looks + self.prefill_ms + ANSWER_TOKENS * tokens
         return int(_LOAD * every * 1000 / spent)

@@ -44,7 +44,7 @@ class Plan:
 
 
 class Outcome(BaseModel):
-    """What so many streams came to."""
+    """What this many streams came to."""
 
     streams: int
     looks: int
@@ -57,9 +57,9 @@ class Outcome(BaseModel):
     looked_ms: dict[str, float]
     """Age of a frame once it had been looked at."""
     busy_percent: float
-    """Of the time in which there was something to do."""
+    """Share of the time with work to do."""
     batches: dict[str, dict[int, int]]
-    """How often so many looks, or answers, went together."""
+    """How often this many looks, or answers, went together."""
     measured_seconds: float
 
     @property
@@ -145,7 +145,7 @@ def filled(engines: Engines, count: int, plan: Plan) -> list[Watcher]:
     """With full windows, whose key frames are at different places; frames of all are looked at together."""
     live = engines.bundle.manifest.live
     assert live is not None
-    # Pictures change little, and no jump makes key frames beside the regular ones.
+    # Pictures change little, and no jump makes key frames besides the regular ones.
     rule = KeyRule(every=live.frames, at_least=live.key_every, jump=1.0)
     watchers = [Watcher(engines, live.frames, rule) for _ in range(count)]
     for number in range(2 * live.frames):
@@ -163,7 +163,7 @@ def _run(pipeline: Pipeline, until: float) -> None:
 
 
 Counts = tuple[int, int]
-"""Frames that were shown, and those of them that nobody looked at."""
+"""Frames that were shown, and those that were not processed."""
 
 
 def _counted(sources: Sequence[PacedSource]) -> Counts:

@@ -11,7 +11,7 @@ from stts_calib.clips.pointing import PLACES
 from stts_tools.checkpoints.byte_tokenizer import byte_level_tokenizer
 
 _CLIPS = 400
-"""Of each set."""
+"""Clips of each set."""
 _MERGES = 480
 
 

@@ -1,1 +1,1 @@
-"""vLLM's own Molmo2 of a released model's size, beside this project's engines."""
+"""vLLM's own Molmo2 of a released model's size, compared with this project's engines."""

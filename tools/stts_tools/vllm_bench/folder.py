@@ -14,7 +14,7 @@ from stts_tools.checkpoints.sizes import POOL, model_config, size_named
 
 _PICTURES = {"processor_class": "Molmo2Processor", "image_processor_type": "Molmo2ImageProcessor"}
 _FURTHER_MARKS = {"<im_col>": "image_col_id", "<im_low>": "image_low_res_id"}
-"""Of pictures; vLLM reads their numbers for videos too."""
+"""Special tokens of pictures; vLLM reads their ids for videos, too."""
 
 
 def write_folder(out: Path, size: str, dtype: str) -> None:

@@ -20,7 +20,7 @@ _SIDE = 378
 _TOKENS_A_FRAME = 96
 """At most: 81 groups, two marks and a time stamp in single bytes."""
 _MARGIN = 512
-"""Tokens of a context beside those of the frames."""
+"""Tokens of a context besides those of the frames."""
 
 
 class _Part(BaseModel):
@@ -45,7 +45,7 @@ class VllmRow(_Part):
 
 
 class VllmSettings(_Part):
-    """How the model is made; beside these everything is vLLM's own choice."""
+    """How the model is made; besides these everything is vLLM's own choice."""
 
     folder: Path
     dtype: str
@@ -57,7 +57,7 @@ class VllmSettings(_Part):
     memory: float
     """Share of the GPU's memory that vLLM may take."""
     attention: str | None = None
-    """Of the language model, as vLLM names it; None for the one that it chooses."""
+    """vLLM's name for the language model's attention; None for its own choice."""
 
 
 class VllmMolmo2:
@@ -143,7 +143,7 @@ def first_token_seconds(outputs: Sequence[Any]) -> float:
 
 
 def token_seconds(outputs: Sequence[Any], tokens: int) -> float:
-    """By vLLM's own clock, of each of the `tokens` behind the first, where every request has its first already."""
+    """By vLLM's own clock, of each of the `tokens` after the first, where every request has its first already."""
     last = max((output.metrics for output in outputs), key=lambda metrics: metrics.first_token_ts)
     return float(last.last_token_ts - last.first_token_ts) / tokens
 
