@@ -109,7 +109,7 @@ class Receiver:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 record = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if "number" in record:
+                if "age_ms" in record:
                     numbers[record["stream"]].add(record["number"])
                 self.send_response(204)
                 self.end_headers()
@@ -195,7 +195,7 @@ class Soak:
 
     def report(self) -> dict[str, Any]:
         records = [json.loads(line) for line in self._answers.read_text().splitlines()]
-        answers = [record for record in records if "number" in record]
+        answers = [record for record in records if "age_ms" in record]
         first = min(datetime.fromisoformat(record["created"]) for record in records)
         for record in answers:
             moment = (datetime.fromisoformat(record["created"]) - first).total_seconds() / 60
