@@ -92,6 +92,11 @@ class Samples:
 
     memory_mb: list[tuple[float, float]] = field(default_factory=list)
     age_ms: list[tuple[float, float]] = field(default_factory=list)
+    """Of each answer: of its newest frame at its last token."""
+    files: list[tuple[float, float]] = field(default_factory=list)
+    """In the folder of the state: spools, pictures and clips of alarms."""
+    open_files: list[tuple[float, float]] = field(default_factory=list)
+    """Of the process: files, sockets and pipes."""
     restarts: list[float] = field(default_factory=list)
 
 
