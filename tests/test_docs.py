@@ -168,7 +168,8 @@ def test_a_command_that_is_named_has_the_options_given(command: Command) -> None
 
 @pytest.mark.parametrize(("option", "place"), list(options().items()))
 def test_an_option_that_is_named_exists(option: str, place: str) -> None:
-    of_others = {"--delete", "--runtime", "--system-site-packages"}
+    # Completion is of each program, not of a command; the test of a whole command looks for it there.
+    of_others = {"--delete", "--runtime", "--system-site-packages", "--install-completion", "--show-completion"}
     scripts = [f"scripts/{path.name}" for path in (ROOT / "scripts").glob("*.py") if "app =" in path.read_text()]
     apps = [app_of(Command(place, (program,))) for program in [*PROGRAMS, *scripts]]
     assert option in of_others.union(*(options_of(one) for app in apps for one in _commands(app))), place
@@ -209,8 +210,9 @@ def _commands(app: typer.Typer) -> list[Any]:
 
 
 def named(app: typer.Typer, words: tuple[str, ...]) -> Any:
+    """The command; an option in its place is one of the program itself."""
     command: Any = typer.main.get_command(app)
-    return command.commands[words[0]] if hasattr(command, "commands") else command
+    return command.commands[words[0]] if hasattr(command, "commands") and words and words[0][0] != "-" else command
 
 
 def options_of(command: Any) -> set[str]:
