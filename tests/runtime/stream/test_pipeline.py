@@ -255,6 +255,33 @@ def test_streams_that_go_together_are_answered_as_each_alone(engines: Engines, m
     assert {("looks", 4), ("answers", 1)} <= batches
 
 
+class Endless:
+    """Answers under way that never end."""
+
+    def __init__(self, has_room: bool) -> None:
+        self.has_room, self.steps = has_room, 0
+
+    def step(self) -> int:
+        self.steps += 1
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("streams", "has_room", "few"), [(8, True, True), (9, True, True), (8, False, False), (7, True, False)]
+)
+def test_answers_get_few_tokens_a_round_when_more_frames_wait_and_another_could_begin(
+    engines: Engines, streams: int, has_room: bool, few: bool
+) -> None:
+    orders = Orders([], ALWAYS, max_tokens=2, frames_per_second=2.0)
+    channels = [
+        Channel(f"stream-{number}", FakeSource([0.0, 0.5], live=True), Watcher(engines, 3, RULE), orders)
+        for number in range(streams)
+    ]
+    answers: Any = Endless(has_room)
+    Pipeline(channels, Events(), [], answers=answers).step()
+    assert (answers.steps == 2) == few
+
+
 def test_a_stop_ends_after_what_is_being_done(engines: Engines) -> None:
     stop, one = threading.Event(), channel(engines, FakeSource(np.arange(1000) / 2))
 
