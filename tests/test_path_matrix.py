@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -31,6 +32,9 @@ def good(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     bundle: Bundle = request.getfixturevalue("micro_bundle")
     clip = str(request.getfixturevalue("clip"))
     checkpoint = str(request.getfixturevalue("micro_checkpoint")) if HAS_TORCH else ""
+    masked = tmp_path_factory.mktemp("config") / "cameras.yaml"
+    stream = {"name": "gate", "source": clip, "masks": [{"rectangle": [0, 0, 0.5, 0.5]}]}
+    masked.write_text(json.dumps({"bundle": str(bundle.folder), "streams": [stream]}))
     return {
         "bundle": str(bundle.folder),
         "checkpoint": checkpoint,
@@ -41,6 +45,7 @@ def good(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         "ask": "Who?",
         "engine": "tensorrt",
         "out": str(tmp_path_factory.mktemp("out") / "new"),
+        "config": str(masked),
     }
 
 

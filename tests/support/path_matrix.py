@@ -56,7 +56,7 @@ _SUFFIXES = {
     "source": ".mp4", "frames_from": ".mp4", "questions": ".jsonl", "page": ".html", "arrays": ".npz", "db": ".db",
 }  # fmt: skip
 _OUT_SUFFIXES = {"run.out": ".jsonl", "explain.out": ".png"}
-_FOLDERS_MADE = ("build.out", "import.out", "calibrate.out", "train-scorer.out", "stream.preview")
+_FOLDERS_MADE = ("build.out", "import.out", "calibrate.out", "train-scorer.out", "stream.preview", "stream.alert_files")
 _FILES_MADE = (
     "run.overlay", "run.points", "run.out", "bench.plot", "calibrate.save_frames", "calibrate.report",
     "calibrate.plot", "evaluate.report", "evaluate.plot", "evaluate.answers", "verify.write_reference", "stream.to",
@@ -66,6 +66,7 @@ _MADE = {
     **{name: {"not there", "an empty file"} for name in _FILES_MADE},
     **{name: {"not there", "in a folder that is not there"} for name in _FOLDERS_MADE},
     "stream.preview": {"not there", "in a folder that is not there", "an empty folder"},
+    "stream.alert_files": {"not there", "in a folder that is not there", "an empty folder"},
     "doctor.bundle": {"an empty folder", "no name"},
 }
 """Kinds that are right for what is made, and for `doctor`, which looks at any folder's disk."""
@@ -247,7 +248,7 @@ def _give_up(_: int, __: FrameType | None) -> None:
     raise TimeoutError(f"it went on for {_PATIENCE_SECONDS} s")
 
 
-_MADE_BY_CONFIG = ("preview", "state")
+_MADE_BY_CONFIG = ("preview", "state", "alert_files")
 _RIGHT_FOR_MADE = ("not there", "in a folder that is not there", "an empty folder")
 
 
@@ -270,7 +271,7 @@ def _all_within(hint: Any) -> set[Any]:
 
 
 def place_kinds(place: tuple[str, ...]) -> Mapping[str, Callable[[Path], Path | str]]:
-    if place[-1] not in _MADE_BY_CONFIG:
+    if not set(place) & set(_MADE_BY_CONFIG):
         return KINDS
     return {kind: make for kind, make in {**KINDS, **WRITTEN_KINDS}.items() if kind not in _RIGHT_FOR_MADE}
 
