@@ -79,6 +79,8 @@ def test_pictures_that_this_server_keeps_open_in_the_page_with_its_token(
         page.get_by_role("button", name="Open").click()
         page.fill("#search-words", "van")
         page.press("#search-words", "Enter")
+        # `all` waits for nothing.
+        expect(page.locator("#found li")).to_have_count(2, timeout=10_000)
         newest, oldest = page.locator("#found li").all()
         oldest.get_by_role("button", name="snapshot").click()
         expect(oldest.locator("img")).to_have_js_property("naturalWidth", 40)
