@@ -2,63 +2,27 @@
 
 import { pictureOf, thumbnail } from "./alarms.js";
 import { showLines } from "./answers.js";
-import { showGraphs } from "./graphs.js";
 import { made } from "./nodes.js";
 import { hrefOf } from "./over.js";
-import { LivePicture } from "./picture.js";
+import { SourceView } from "./source_view.js";
 import { showState } from "./state.js";
 import { duration } from "./times.js";
 
 const template = document.getElementById("card");
 
-export class Card {
+export class Card extends SourceView {
   constructor(stream, isSmall) {
-    this.stream = stream;
-    this.node = template.content.firstElementChild.cloneNode(true);
-    this.node.dataset.stream = stream.name;
+    super(stream, template);
     const link = this.part("h3 a");
     link.href = hrefOf(stream);
     link.prepend(stream.name);
-    this.picture = new LivePicture(stream, this.part(".frame"), isSmall ? "small" : "large");
-    stream.views.add(this);
-    this.filled();
-  }
-
-  part(selector) {
-    return this.node.querySelector(selector);
-  }
-
-  remove() {
-    this.picture.stop();
-    this.stream.views.delete(this);
-    this.node.remove();
-  }
-
-  filled() {
-    this.part(".group").textContent = this.stream.group ?? "";
-    this.picture.recount();
-    this.changed();
-    this.answered();
-    this.looked();
-  }
-
-  changed() {
-    showState(this.node, this.stream);
-    this.picture.showAge();
-  }
-
-  looked() {
-    showGraphs(this.part(".graphs"), this.stream);
-    this.picture.showAge();
-    this.picture.fetch();
+    this.begin(isSmall ? "small" : "large");
   }
 
   answered() {
     showLines(this.part(".lines"), this.stream);
     this.showEvidence(pictureOf(this.stream));
-    this.node.toggleAttribute("data-alarm", this.stream.isAlarmed);
-    this.part(".alarmed").hidden = !this.stream.isAlarmed;
-    this.picture.showPoints();
+    super.answered();
   }
 
   showEvidence(alarm) {
