@@ -53,6 +53,8 @@ SHELL_SCRIPTS = {
 }
 PARSED_ONLY = (
     *("scripts/demo", "scripts/test", "scripts/train_tiny.py", "scripts/bench_choices.py", "stts-export calibrate"),
+    # It takes a cluster: tests/runtime/fleet makes one.
+    "stts-runtime fleet",
     *("stts-export train-scorer", "scripts/synthetic_clips.py"),
     # An answer by a schema takes more tokens than the few that are asked for here.
     "stts-runtime run BUNDLE clip.mp4 --ask 'What happens?' --schema",

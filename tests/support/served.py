@@ -7,9 +7,11 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 PROGRAM = [sys.executable, "-c", "from stts_runtime.cli import main; main()", "serve"]
 
@@ -49,3 +51,12 @@ def _announced(process: subprocess.Popen[str]) -> str:
         if found := re.search(r"page: (\S+)/ ", line):
             return found[1]
     raise AssertionError("".join(said))
+
+
+def announced_in(log: Path, process: subprocess.Popen[str]) -> str:
+    """The address, of a program whose stderr goes to a file."""
+    while process.poll() is None:
+        if found := re.search(r"page: (\S+)/ ", log.read_text()):
+            return found[1]
+        time.sleep(0.05)
+    raise AssertionError(log.read_text())

@@ -8,6 +8,7 @@ from stts_runtime.cli.check import check_command
 from stts_runtime.cli.compile import compile_command
 from stts_runtime.cli.doctor import doctor_command
 from stts_runtime.cli.explain import explain_command
+from stts_runtime.cli.fleet import fleet_command
 from stts_runtime.cli.help import add_command, program_app
 from stts_runtime.cli.mask import mask_command
 from stts_runtime.cli.options import VersionOption
@@ -53,6 +54,7 @@ add_command(
 )
 add_command(app, "mask", mask_command, _CAMERAS, "stts-runtime mask cameras.yaml --stream gate --out mask.jpg")
 add_command(app, "serve", serve_command, _CAMERAS, "stts-runtime serve BUNDLE rtsp://CAMERA/stream1")
+add_command(app, "fleet", fleet_command, _CAMERAS, "stts-runtime fleet cameras.yaml")
 add_command(
     app,
     "search",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, Protocol
 
 from fastapi import APIRouter, Response
-from prometheus_client import Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from pydantic import BaseModel
@@ -25,9 +25,7 @@ class ServerMetrics:
 
     def __init__(self, metrics: StreamMetrics, queue: EngineQueue, broker: EventBroker, cache: LookCache) -> None:
         registry = metrics.registry
-        self.requests = Counter(
-            "stts_http_requests", "Requests answered, by route and status", ["route", "status"], registry=registry
-        )
+        self.requests = requests_counter(registry)
         open_questions = Gauge("stts_open_questions", "Questions that wait or are being answered", registry=registry)
         open_questions.set_function(lambda: queue.open)
         clients = Gauge("stts_event_clients", "Clients that follow the events", registry=registry)
@@ -56,11 +54,29 @@ class _CacheMetrics(Collector):
         yield from (size, entries, looked_up)
 
 
+def requests_counter(registry: CollectorRegistry) -> Counter:
+    return Counter(
+        "stts_http_requests", "Requests answered, by route and status", ["route", "status"], registry=registry
+    )
+
+
+class Rounds(Protocol):
+    """Who goes round, as `EngineQueue` tells it."""
+
+    last_round: float
+
+
+class Told(Protocol):
+    def text(self) -> str:
+        """As `StreamMetrics.text`."""
+        ...
+
+
 class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
-def health_routes(queue: EngineQueue, metrics: StreamMetrics) -> APIRouter:
+def health_routes(queue: Rounds, metrics: Told) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/healthz", responses=refusals())

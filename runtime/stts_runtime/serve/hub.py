@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass
+from typing import Protocol
 
 from pydantic import BaseModel
 
@@ -69,6 +70,8 @@ class StreamRecord(BaseModel):
     """The newest answers that raised one."""
     clips: list[AlertClip]
     """The newest of alarms."""
+    box: str | None = None
+    """Which box of a fleet looks at it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,11 +166,19 @@ class StreamView:
         )
 
 
+class Publisher(Protocol):
+    def publish(self, event: Event) -> None:
+        """Returns at once."""
+        ...
+
+
 class Hub:
     """A listener of the pipeline."""
 
-    def __init__(self) -> None:
+    def __init__(self, events: Publisher | None = None) -> None:
+        """`events` gets what happens in place of a broker of its own."""
         self.events = EventBroker()
+        self._publisher = events or self.events
         self.streams: dict[str, StreamView] = {}
 
     def watch(self, channel: Channel, group: str | None) -> None:
@@ -180,16 +191,16 @@ class Hub:
 
     def saw(self, channel: Channel, look: Look) -> None:
         record = self.streams[channel.name].saw(look)
-        self.events.publish(Event("look", record.model_dump_json()))
+        self._publisher.publish(Event("look", record.model_dump_json()))
 
     def said(self, record: Record) -> None:
         if isinstance(record, StreamAnswer):
             if view := self.streams.get(record.stream):
                 view.said(record)
-            self.events.publish(Event("answer", record.model_dump_json()))
+            self._publisher.publish(Event("answer", record.model_dump_json()))
         elif isinstance(record, AlertClip):
             if view := self.streams.get(record.stream):
                 view.clipped(record)
-            self.events.publish(Event("clip", record.model_dump_json()))
+            self._publisher.publish(Event("clip", record.model_dump_json()))
         else:
-            self.events.publish(Event("state", record.model_dump_json()))
+            self._publisher.publish(Event("state", record.model_dump_json()))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import anyio.to_thread
 from fastapi import APIRouter, Request, Response
@@ -19,10 +19,9 @@ from stts_runtime.answering import Turn
 from stts_runtime.bundle import Bundle
 from stts_runtime.overlay import sheet
 from stts_runtime.records import Answer, AnyAnswer, ScorerRecord
-from stts_runtime.serve.answer_service import AnswerService
 from stts_runtime.serve.api_errors import ApiError, refusals
 from stts_runtime.serve.events import EventBroker, Subscription
-from stts_runtime.serve.hub import Hub, StreamRecord
+from stts_runtime.serve.hub import StreamRecord
 from stts_runtime.serve.page_files import PAGE_FILES
 from stts_runtime.serve.pictures import Size, View, jpeg, shrunk
 from stts_runtime.serve.questions import Media, Question, Stream
@@ -110,7 +109,29 @@ class AskReply(BaseModel):
     """A JPEG in base64: the frames of a clip with the dropped groups dark, and points marked."""
 
 
-def page_routes(state: Any, hub: Hub, answers: AnswerService, settings: ServerSettings) -> APIRouter:
+class Pictured(Protocol):
+    def picture(self, view: View, size: Size) -> tuple[int, bytes] | None:
+        """As `StreamView.picture`."""
+        ...
+
+
+class Streams(Protocol):
+    """As `Hub`."""
+
+    @property
+    def events(self) -> EventBroker: ...
+
+    @property
+    def streams(self) -> Mapping[str, Pictured]: ...
+
+
+class Answers(Protocol):
+    async def answer(self, question: Question, request: Request) -> tuple[AnyAnswer, object]:
+        """As `AnswerService.answer`."""
+        ...
+
+
+def page_routes(state: Any, hub: Streams, answers: Answers, settings: ServerSettings) -> APIRouter:
     """`state` makes the `StateRecord` of this moment."""
     router = APIRouter()
     for address, path in PAGE_FILES.items():
@@ -141,7 +162,7 @@ def page_routes(state: Any, hub: Hub, answers: AnswerService, settings: ServerSe
     return router
 
 
-def _stream_routes(router: APIRouter, hub: Hub, limits: Limits) -> None:
+def _stream_routes(router: APIRouter, hub: Streams, limits: Limits) -> None:
     encoders = ThreadPool(_ENCODERS)
 
     @router.get(

@@ -14,9 +14,9 @@ from stts_runtime.serve.answer_service import AnswerService
 from stts_runtime.serve.chat_request import ModelChoice, model_choices, stream_choices
 from stts_runtime.serve.engine_queue import EngineQueue
 from stts_runtime.serve.engine_worker import EngineWorker
-from stts_runtime.serve.hub import Hub
+from stts_runtime.serve.hub import Hub, StreamRecord
 from stts_runtime.serve.page_routes import StateRecord, variant_records
-from stts_runtime.serve.settings import ServeConfig, ServerSettings
+from stts_runtime.serve.settings import Limits, ServeConfig, ServerSettings
 from stts_runtime.serve.thread_pool import ThreadPool
 from stts_runtime.serve.uploads import Uploads
 from stts_runtime.stream.alert_store import AlertStore
@@ -97,19 +97,39 @@ class Parts:
         return None if self.alert_files is None else self.alert_files.find(stream, name)
 
     def state(self) -> StateRecord:
-        manifest = self.bundle.manifest
-        return StateRecord(
-            bundle=self.bundle.folder.resolve().name,
-            model=next(iter(self.models)),
-            default_keep=manifest.default_keep,
-            frames_per_second=manifest.max_fps,
+        return state_record(
+            self.bundle,
+            self.settings.limits,
+            [view.record() for view in self.hub.streams.values()],
+            self.worker.variants,
             looks_at_pictures=self.worker.looks_at_pictures,
-            picture_formats=media.PICTURES,
-            clip_formats=media.CLIPS,
-            random_weights=manifest.random_weights,
-            scorer=ScorerRecord.of(manifest.scorer),
-            variants=variant_records(self.bundle, self.worker.variants),
-            limits=self.settings.limits,
-            streams=[view.record() for view in self.hub.streams.values()],
             searches=bool(self.archives),
         )
+
+
+def state_record(
+    bundle: Bundle,
+    limits: Limits,
+    streams: list[StreamRecord],
+    variants: Sequence[str] = (),
+    *,
+    looks_at_pictures: bool = False,
+    searches: bool,
+) -> StateRecord:
+    """Without `variants` there are no questions about clips."""
+    manifest = bundle.manifest
+    return StateRecord(
+        bundle=bundle.folder.resolve().name,
+        model=next(iter(model_choices(bundle, ()))),
+        default_keep=manifest.default_keep,
+        frames_per_second=manifest.max_fps,
+        looks_at_pictures=looks_at_pictures,
+        picture_formats=media.PICTURES,
+        clip_formats=media.CLIPS,
+        random_weights=manifest.random_weights,
+        scorer=ScorerRecord.of(manifest.scorer),
+        variants=variant_records(bundle, variants),
+        limits=limits,
+        streams=streams,
+        searches=searches,
+    )

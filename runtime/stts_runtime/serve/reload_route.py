@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from concurrent.futures import Future
+from typing import Literal, Protocol
 
 import anyio
 from fastapi import APIRouter
 from pydantic import BaseModel
 
 from stts_runtime.serve.api_errors import ApiError, refusals
-from stts_runtime.stream.reload import Reloader
+
+
+class Asked(Protocol):
+    def ask(self) -> Future[str]:
+        """As `Reloader.ask`."""
+        ...
 
 
 class Reloaded(BaseModel):
@@ -18,7 +24,7 @@ class Reloaded(BaseModel):
     """What became of them."""
 
 
-def reload_routes(reloader: Reloader | None) -> APIRouter:
+def reload_routes(reloader: Asked | None) -> APIRouter:
     """None where there is no file to read again."""
     router = APIRouter(tags=["page"])
 

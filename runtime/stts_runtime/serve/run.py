@@ -19,7 +19,7 @@ from stts_runtime.serve.guard import is_loopback, required_token
 from stts_runtime.serve.look_cache import LookCache
 from stts_runtime.serve.parts import Parts
 from stts_runtime.serve.server import HttpServer, bound
-from stts_runtime.serve.settings import ServeConfig
+from stts_runtime.serve.settings import ServeConfig, ServerSettings
 from stts_runtime.serve.tls import check_certificate
 from stts_runtime.service_manager import ServiceManager
 from stts_runtime.session import Sessions
@@ -95,7 +95,7 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell, reread: R
             return streams is not None and streams.between()
 
         with HttpServer(app, place, stop.set, config.serve.certificate):
-            _announce(config, place.getsockname()[1], token, tell)
+            announce(config.serve, place.getsockname()[1], token, tell, "/v1")
             manager.ready(f"{len(channels)} streams, {bundle.folder} ({bundle.identity})")
             try:
                 pipeline.run(stop, between)
@@ -125,12 +125,17 @@ def _streams(
 
 def checked(config: ServeConfig) -> ServeConfig:
     """The same. Raises `UserError` for a token, a certificate or an archive that is missing or unusable."""
-    required_token(config.serve)
-    if config.serve.certificate:
-        check_certificate(*config.serve.certificate)
-    for archive in config.serve.search or ():
-        check_archive(archive)
+    check_server(config.serve)
     return config
+
+
+def check_server(settings: ServerSettings) -> None:
+    """Raises `UserError` as `checked`."""
+    required_token(settings)
+    if settings.certificate:
+        check_certificate(*settings.certificate)
+    for archive in settings.search or ():
+        check_archive(archive)
 
 
 def _link(config: ServeConfig, place: str) -> str:
@@ -144,11 +149,12 @@ def _live(config: ServeConfig, bundle: Bundle, choice: EngineChoice, answers: An
     return incremental_engines(config, bundle, choice, answers)
 
 
-def _announce(config: ServeConfig, port: int, token: str | None, tell: Tell) -> None:
-    address = config.serve.listen.address
+def announce(settings: ServerSettings, port: int, token: str | None, tell: Tell, api: str) -> None:
+    """Where the page is, and below it the API."""
+    address = settings.listen.address
     shown = f"[{address}]" if ":" in address else address
     if token is None and not is_loopback(address):
         tell(f"warning: --insecure: everybody who reaches {shown}:{port} sees all streams and may ask, without a token")
-    scheme = "https" if config.serve.certificate else "http"
-    url = f"{scheme}://{shown}:{port}{config.serve.base_path}"
-    tell(f"page: {url}/  API: {url}/v1" + ("  (with the token)" if token else ""))
+    scheme = "https" if settings.certificate else "http"
+    url = f"{scheme}://{shown}:{port}{settings.base_path}"
+    tell(f"page: {url}/  API: {url}{api}" + ("  (with the token)" if token else ""))

@@ -108,6 +108,11 @@ class Alarm:
         self._raised: float | None = None
         self._calm_since: float | None = None
 
+    def go_on(self, last: AlertRecord) -> None:
+        """From where it stood elsewhere, if it was of the same rule. The answers in a row are counted anew."""
+        self._number = last.number
+        self._on = last.on and last.rule == str(self.rule.condition)
+
     def judge(self, probabilities: Mapping[str, float], now: float) -> AlertRecord:
         """What the next answer, with its probabilities by choice, means; `now` is on the clock of `clock.now`."""
         rule, probability = self.rule, probabilities[self.rule.condition.choice]

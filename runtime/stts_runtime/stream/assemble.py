@@ -24,6 +24,7 @@ from stts_runtime.stream.masks import masked
 from stts_runtime.stream.outlets import Outlets
 from stts_runtime.stream.pipeline import Events, Listener
 from stts_runtime.stream.plan import Planner, StreamPlan, naming
+from stts_runtime.stream.standing import FRESH, Standing
 from stts_runtime.stream.watcher import Engines, Watcher
 from stts_runtime.stream.witness import Archive
 from stts_runtime.tell import Tell
@@ -113,9 +114,9 @@ class Relay:
 
 
 def open_channel(
-    plan: StreamPlan, engines: Engines, relay: Relay, answers: int = 0, archive: Archive | None = None
+    plan: StreamPlan, engines: Engines, relay: Relay, standing: Standing = FRESH, archive: Archive | None = None
 ) -> Channel:
-    """Opens the source; `answers` were given under this name before, `archive` is `open_alert_files`'.
+    """Opens the source; `standing` is what it has behind it, `archive` is `open_alert_files`'.
 
     Raises `SourceError` for one that cannot be opened.
     """
@@ -126,7 +127,7 @@ def open_channel(
         rate = plan.orders.frames_per_second
         source = open_source(plan.entry.source, relay, plan.settings, frames_per_second=rate, ring=ring)
     witness = witness_of(plan.name, plan.asking.alert, archive, clips)
-    return Channel(plan.name, masked(source, plan.entry.masks), watcher, plan.orders, answers, witness)
+    return Channel(plan.name, masked(source, plan.entry.masks), watcher, plan.orders, standing, witness)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stts_runtime.sinks.config import SinkConfig
 from stts_runtime.sinks.open import Sink
 from stts_runtime.stream.config import Cameras
 from stts_runtime.stream.loaded import LoadedBundle
 from stts_runtime.stream.plan import StreamPlan
+from stts_runtime.stream.standing import Standing
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,10 @@ class Change:
     """Those that are new."""
     loaded: LoadedBundle | None
     """What is to answer; None: what answers already."""
+    standings: Mapping[str, Standing] = field(default_factory=dict)
+    """Of streams that come from elsewhere, by name."""
+    leaving: Mapping[str, str] = field(default_factory=dict)
+    """Why a stream is no longer wanted, by name, if not for its configuration."""
 
 
 @dataclass(frozen=True)

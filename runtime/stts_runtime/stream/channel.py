@@ -14,6 +14,7 @@ from stts_runtime.records import StreamAnswer
 from stts_runtime.sources.source import Frame, Source
 from stts_runtime.stream.alerts import Alarm
 from stts_runtime.stream.orders import Orders
+from stts_runtime.stream.standing import FRESH, Standing
 from stts_runtime.stream.successor import Successor
 from stts_runtime.stream.watcher import SeenFrame, StreamWindow, Watcher
 from stts_runtime.stream.witness import Witness
@@ -46,16 +47,19 @@ class Channel:
         source: Source,
         watcher: Watcher,
         orders: Orders,
-        answers: int = 0,
+        standing: Standing = FRESH,
         witness: Witness | None = None,
     ) -> None:
-        """`answers` were given before, by a channel in whose place this one comes. `witness` keeps what was to be seen
-        at an alarm. Raises `PromptError` for a question that cannot be asked about a full window.
+        """`standing` is that of a channel in whose place this one comes. `witness` keeps what was to be seen at an
+        alarm. Raises `PromptError` for a question that cannot be asked about a full window.
         """
         watcher.check_questions(orders.questions, orders.form, orders.max_tokens)
         self._alarms: dict[str, Alarm] = {}
         self.name, self.source, self.watcher = name, source, watcher
         self.ask_for(orders)
+        for question, last in standing.alarms.items():
+            if question in self._alarms:
+                self._alarms[question].go_on(last)
         self.successor: Successor | None = None
         """Sees what is looked at here, until it takes over or is given up."""
         self._witness = witness
@@ -68,7 +72,7 @@ class Channel:
         """When the frame was captured for which an answer is due."""
         self.is_answering = False
         """Whether an answer of its own is under way."""
-        self.answers = answers
+        self.answers = standing.answers
         """How many were given; the number of the last."""
         self._highest_novelty = 0.0
         self._dropped: Counter[str] = Counter()

@@ -132,6 +132,8 @@ class Cameras(Asking):
     """Where pictures and clips of alarms lie."""
     state: Place | None = None
     """The folder of the spools; see `state_folder`."""
+    fleet: Any = None
+    """For `stts-runtime fleet`, which reads the same file."""
     streams: Streams = ()
 
     def asking(self, entry: StreamEntry) -> Asking:

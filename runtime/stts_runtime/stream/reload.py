@@ -24,10 +24,10 @@ from stts_runtime.stream.plan import Planner, StreamPlan, naming
 from stts_runtime.stream.running import RunningStreams
 from stts_runtime.tell import Tell
 
-_FIXED = ("device", "batch", "alert_files", "metrics", "preview", "state", "serve")
+FIXED = ("device", "batch", "alert_files", "metrics", "preview", "state", "serve")
 """Settings that need a restart."""
 _LOOK_SECONDS = 0.5
-_REFUSED = "error: reload refused, everything goes on as before"
+REFUSED = "error: reload refused, everything goes on as before"
 _STOPPING = "error: not reloaded: the program is stopping"
 
 
@@ -95,7 +95,7 @@ class Reloader:
         try:
             done = self._changed()
         except (SttsError, OSError, MemoryError) as error:
-            return f"{_REFUSED}: {str(error) or 'not enough memory'}"
+            return f"{REFUSED}: {str(error) or 'not enough memory'}"
         except Exception as error:  # noqa: BLE001  # a mistake of ours must not keep later changes from being read
             return f"error: reload failed, everything goes on as before: {type(error).__name__}: {error}"
         return _STOPPING if done is None else f"reloaded: {done}"
@@ -114,25 +114,36 @@ class Reloader:
     def _prepared(self) -> Change:
         """Raises `SttsError` for what cannot be; nothing stays open then."""
         config = self._read()
-        for name in _FIXED:
+        for name in FIXED:
             if getattr(config, name, None) != getattr(self._config, name, None):
                 raise UserError(f"{name} cannot be changed while streams run: restart for that")
-        running = self._running.loaded
-        bundle = Bundle.open(config.bundle).pinned()
-        choice = choose_engine(bundle, config.engine, config.device)
-        loaded: LoadedBundle | None = None
-        if Wanted.of(config, bundle, choice) == running.wanted:
-            bundle, conversation = running.bundle, running.engines.answers.conversations[0]
-        elif not self._may_load:
-            raise UserError("the bundle, its engine and keep cannot be changed here while it runs: restart for that")
-        else:
-            loaded = load_beside(config, bundle, choice, running, self._tell)
-            conversation = loaded.engines.answers.conversations[0]
-        plans = Planner(config, bundle, conversation).all()
+        plans, loaded = prepared(config, self._running, self._tell, may_load=self._may_load)
         difference = Difference.between(self._running.plans, plans, new_engines=loaded is not None)
         for plan in (*difference.added, *difference.restarted):
             _check_source(plan)
         return Change(config, plans, self._outlets.opened(config), loaded)
+
+
+def prepared(
+    config: Cameras, streams: RunningStreams, tell: Tell, *, may_load: bool = True
+) -> tuple[list[StreamPlan], LoadedBundle | None]:
+    """Plans of all streams, and what is to answer them if that is not what runs.
+
+    Raises `SttsError` for what cannot be. Without `may_load` the engines have to stay as they are.
+    """
+    running = streams.loaded
+    bundle = Bundle.open(config.bundle).pinned()
+    choice = choose_engine(bundle, config.engine, config.device)
+    loaded: LoadedBundle | None = None
+    if Wanted.of(config, bundle, choice) == running.wanted:
+        bundle, conversation = running.bundle, running.engines.answers.conversations[0]
+    elif not may_load:
+        raise UserError("the bundle, its engine and keep cannot be changed here while it runs: restart for that")
+    else:
+        loaded = load_beside(config, bundle, choice, running, tell)
+        conversation = loaded.engines.answers.conversations[0]
+    plans = Planner(config, bundle, conversation).all()
+    return plans, loaded
 
 
 def _check_source(plan: StreamPlan) -> None:

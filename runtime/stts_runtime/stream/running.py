@@ -9,27 +9,37 @@ from __future__ import annotations
 import gc
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from stts_runtime.errors import EngineError, SourceError
 from stts_runtime.record_parts import BundleRecord
 from stts_runtime.records import StreamEvent, now
+from stts_runtime.sinks.config import SinkConfig
+from stts_runtime.sinks.open import Sink
 from stts_runtime.sources.source import State
 from stts_runtime.stream.assemble import Observer, Relay, open_channel
 from stts_runtime.stream.change import Change, Difference
 from stts_runtime.stream.channel import Channel
+from stts_runtime.stream.config import Cameras
 from stts_runtime.stream.loaded import LoadedBundle
-from stts_runtime.stream.outlets import Outlets
 from stts_runtime.stream.pipeline import Pipeline
 from stts_runtime.stream.plan import StreamPlan
+from stts_runtime.stream.standing import FRESH, Standing
 from stts_runtime.stream.successor import Successor
 from stts_runtime.stream.watcher import Watcher
 from stts_runtime.stream.witness import Archive
 from stts_runtime.tell import Tell, tell_event
+
+
+class Router(Protocol):
+    """Who hears what of which stream; `Outlets` is one."""
+
+    def route(self, config: Cameras, fresh: Mapping[SinkConfig, Sink]) -> None: ...
 
 
 @dataclass
@@ -55,7 +65,7 @@ class RunningStreams:
         self,
         loaded: LoadedBundle,
         plans: Sequence[StreamPlan],
-        outlets: Outlets,
+        outlets: Router,
         new_relay: Callable[[StreamPlan], Relay],
         observers: Sequence[Observer],
         tell: Tell,
@@ -74,7 +84,7 @@ class RunningStreams:
         self._pipeline: Pipeline | None = None
         try:
             for plan in plans:
-                self._take_in(self._opened(plan, 0))
+                self._take_in(self._opened(plan, FRESH))
         except BaseException:
             for one in self._streams.values():
                 one.channel.close()
@@ -154,14 +164,15 @@ class RunningStreams:
         for plan in difference.stays:
             self._go_on(plan, new_engines=change.loaded is not None)
         for name in difference.removed:
-            self._end(name, "taken out of the configuration")
-        answers = {
+            self._end(name, change.leaving.get(name, "taken out of the configuration"))
+        ended = {
             plan.name: self._end(plan.name, "restarted, as its configuration changed") for plan in difference.restarted
         }
         self._outlets.route(change.config, change.sinks)
         for plan in (*difference.restarted, *difference.added):
-            ended = answers.get(plan.name)
-            self._open(plan, *((None, 0) if ended is None else ended))
+            channel = ended.get(plan.name)
+            standing = change.standings.get(plan.name, FRESH) if channel is None else Standing(channel.answers)
+            self._open(plan, channel, standing)
         if change.loaded is not None:
             text = f"{self.loaded} answers from now on, in place of {before}"
             tell_event(self._tell, "info", text, **self.loaded.labels)
@@ -191,8 +202,8 @@ class RunningStreams:
         while any(channel.is_answering for channel in changing) and answers.step():
             pass
 
-    def _end(self, name: str, why: str) -> tuple[Channel, int]:
-        """The channel, which is still to be closed, and how many answers there were."""
+    def _end(self, name: str, why: str) -> Channel:
+        """The channel, which is still to be closed."""
         stream = self._streams.pop(name)
         stream.relay.muted = True
         self._say(stream.plan, State.ENDED.value, why)
@@ -200,9 +211,9 @@ class RunningStreams:
             observer.removed(name)
         self._tell_pipeline()
         threading.Thread(target=stream.channel.close, name="stts-close", daemon=True).start()
-        return stream.channel, stream.channel.answers
+        return stream.channel
 
-    def _open(self, plan: StreamPlan, ended: Channel | None, answers: int) -> None:
+    def _open(self, plan: StreamPlan, ended: Channel | None, standing: Standing) -> None:
         """In a thread of its own: a camera that lets in one at a time has to be left before it is asked again."""
         self._opening += 1
 
@@ -210,7 +221,7 @@ class RunningStreams:
             if ended is not None:
                 ended.close()
             try:
-                stream = self._opened(plan, answers)
+                stream = self._opened(plan, standing)
             except SourceError as error:
                 reason = str(error)
                 self._inbox.put(lambda: self._refused(plan, reason))
@@ -219,9 +230,9 @@ class RunningStreams:
 
         threading.Thread(target=work, name="stts-open", daemon=True).start()
 
-    def _opened(self, plan: StreamPlan, answers: int) -> _Stream:
+    def _opened(self, plan: StreamPlan, standing: Standing) -> _Stream:
         relay = self._new_relay(plan)
-        return _Stream(plan, open_channel(plan, self.loaded.engines, relay, answers, self._archive), relay)
+        return _Stream(plan, open_channel(plan, self.loaded.engines, relay, standing, self._archive), relay)
 
     def _take_in(self, stream: _Stream) -> None:
         self._streams[stream.plan.name] = stream

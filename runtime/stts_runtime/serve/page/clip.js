@@ -12,6 +12,7 @@ let state = null;
 export function showClipForm(current) {
   state = current;
   const { limits } = state;
+  at("clip").hidden = state.variants.length === 0;
   const size = Math.round(limits.upload_bytes / 1e6);
   const picture = state.looks_at_pictures ? `; or a picture, ${state.picture_formats}` : "";
   at("clip-hint").textContent =

@@ -21,7 +21,7 @@ export class Closeup extends SourceView {
   }
 
   filled() {
-    this.part(".source").textContent = this.stream.source;
+    this.part(".source").textContent = this.stream.box ? `${this.stream.source}, on ${this.stream.box}` : this.stream.source;
     super.filled();
   }
 

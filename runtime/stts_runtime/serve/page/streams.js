@@ -17,8 +17,8 @@ export class Stream {
   }
 
   fill(record) {
-    const { source, group, questions, asks_above, looks, answers } = record;
-    Object.assign(this, { source, group, looks });
+    const { source, box, group, questions, asks_above, looks, answers } = record;
+    Object.assign(this, { source, box, group, looks });
     this.asksAbove = asks_above;
     this.seen = record.looked_seconds_ago === null ? null : performance.now() - 1000 * record.looked_seconds_ago;
     this.answers = new Map(questions.map((question) => [question, []]));
