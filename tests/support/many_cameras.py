@@ -23,7 +23,7 @@ from stts_runtime.serve.api_errors import handle_errors
 from stts_runtime.serve.events import Event
 from stts_runtime.serve.guard import Guard
 from stts_runtime.serve.hub import Hub
-from stts_runtime.serve.page_routes import StateRecord, page_routes
+from stts_runtime.serve.page_routes import StateRecord, VariantRecord, page_routes
 from stts_runtime.serve.pictures import jpeg
 from stts_runtime.serve.server import HttpServer, bound
 from stts_runtime.serve.settings import Limits, ServerSettings
@@ -196,7 +196,7 @@ class Site:
             clip_formats="MP4, MOV",
             random_weights=False,
             scorer=None,
-            variants=[],
+            variants=[VariantRecord(name="clip", frames=16, keep=0.5, visual_tokens=576, kept=288)],
             limits=Limits(),
             searches=False,
             streams=[view.record() for view in self.hub.streams.values()],
