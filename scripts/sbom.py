@@ -1,7 +1,7 @@
 """Writes an SBOM (CycloneDX 1.6, JSON) of the versions in constraints.txt: scripts/sbom.py --out sbom.cdx.json
 
-Needs nothing but Python. The lock is what the repository is tested with: more than any one extra installs. The same lock
-gives the same file, so it has neither a time nor a serial number.
+Needs nothing but Python. The lock is what the repository is tested with: more than any one extra installs. The same
+lock gives the same file, so it has neither a time nor a serial number.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def test_the_compose_file_starts_what_there_is() -> None:
     assert (ROOT / ours["build"]["dockerfile"]) in DOCKERFILES
     assert ours["image"] == f"stts-runtime:{project()['version']}-cpu"
     check_arguments(ours["command"])
-    # A camera locks out who shows a wrong password again and again: unlike systemd, compose knows no exit code to stop at.
+    # A camera locks out who shows a wrong password again and again, and compose knows no exit code to stop at.
     assert ours["restart"].startswith("on-failure:")
 
 
