@@ -18,10 +18,13 @@ from stts_tools.site.python_api import python_page
 from stts_tools.site.schema_tables import model_page
 from stts_tools.site.server import http_page, metrics_page
 
-_BUNDLE = "The `manifest.json` of a bundle, from the model that reads it. What the files are is in [the bundle](../bundle.md)."
+_BUNDLE = (
+    "The `manifest.json` of a bundle, from the model that reads it. What the files are is in "
+    "[the bundle](../bundle.md)."
+)
 _SETTINGS = (
-    "What the file of `stream --config` and `serve --config` may say, from the model that reads it. Times are seconds or "
-    "texts such as `5s`, `2m`, sizes bytes or texts such as `128MB`. Examples and how settings go together are in "
+    "What the file of `stream --config` and `serve --config` may say, from the model that reads it. Times are seconds "
+    "or texts such as `5s`, `2m`, sizes bytes or texts such as `128MB`. Examples and how settings go together are in "
     "[streaming](../streaming.md#settings)."
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -12,10 +13,10 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def plain(text: str) -> str:
-    """Text that Markdown and HTML take for what it says."""
-    for sign in "\\`*_<[":
-        text = text.replace(sign, f"\\{sign}")
-    return text
+    """Text that Markdown and HTML take for what it says; what stands in backticks is code."""
+    pieces = text.split("`")
+    pieces[::2] = [re.sub(r"([\\*_<\[|])", r"\\\1", one) for one in pieces[::2]]
+    return "`".join(pieces)
 
 
 def code(text: object) -> str:
@@ -23,4 +24,4 @@ def code(text: object) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+    return " ".join(text.split())

@@ -71,5 +71,3 @@ def examples_page() -> str:
     sources = {path.name: path.read_text() for path in sorted((ROOT / "examples").glob("*.py"))}
     sections = [f"## {name}\n\n```python\n{source}```\n\n" for name, source in sources.items()]
     return "# Examples\n\nEach fits on a screen, and the tests run it.\n\n" + "".join(sections)
-
-

@@ -60,10 +60,8 @@ def type_of(field: Schema) -> str:
         return f"[{name}](#{name.lower()})"
     if alternatives := field.get("anyOf") or field.get("oneOf"):
         return " or ".join(dict.fromkeys(type_of(one) for one in alternatives if one.get("type") != "null"))
-    if "const" in field:
-        return code(json.dumps(field["const"]))
-    if "enum" in field:
-        return ", ".join(code(one) for one in field["enum"])
+    if "const" in field or "enum" in field:
+        return ", ".join(code(one) for one in field.get("enum", [field.get("const")]))
     if field.get("type") == "array":
         return f"list of {_each(field)}"
     if field.get("type") == "object" and isinstance(field.get("additionalProperties"), dict):

@@ -30,7 +30,7 @@ _NO_QUEUE = SimpleNamespace(open=0)
 
 def openapi() -> dict[str, Any]:
     """The document that `serve` gives at /openapi.json, for a server without sources."""
-    parts = cast(Parts, SimpleNamespace(**_ABSENT, hub=Hub(), models={}, archives=()))
+    parts = cast("Parts", SimpleNamespace(**_ABSENT, hub=Hub(), models={}, archives=()))
     return make_api(parts, ServerSettings(), token=None, tell=print).openapi()
 
 
@@ -71,7 +71,9 @@ def _answers(responses: Mapping[str, Any]) -> Iterator[list[str]]:
 
 def _content(body: Mapping[str, Any]) -> str:
     kinds = body.get("content", {})
-    return ", ".join(f"{code(kind)} {type_of(one['schema'])}" if one.get("schema") else code(kind) for kind, one in kinds.items())
+    return ", ".join(
+        f"{code(kind)} {type_of(one['schema'])}" if one.get("schema") else code(kind) for kind, one in kinds.items()
+    )
 
 
 def metrics_page() -> str:
@@ -95,7 +97,7 @@ def _metrics() -> Iterator[tuple[Metric, list[str]]]:
     streams = StreamMetrics()
     streams.watch_spool("", lambda: Backlog(0, 0))
     streams.build(lambda: dict.fromkeys(("bundle", "checkpoint", "engine"), ""))
-    ServerMetrics(streams, cast(Any, _NO_QUEUE), EventBroker(), LookCache(0))
+    ServerMetrics(streams, cast("Any", _NO_QUEUE), EventBroker(), LookCache(0))
     streams.registry.register(GpuMetrics(_Nvml, None))
     declared = {name: one for one, names in streams.registry._collector_to_names.items() for name in names}  # noqa: SLF001
     for metric in streams.registry.collect():
