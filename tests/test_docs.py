@@ -45,6 +45,7 @@ SHELL_SCRIPTS = {
     "scripts/accuracy",
     "scripts/accuracy_scorers",
     "scripts/demo",
+    "scripts/docs",
     "scripts/fault_lab",
     "scripts/install",
     "scripts/lint",
@@ -192,7 +193,7 @@ def test_every_setting_of_a_file_is_documented() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
             assert link.startswith("http") or (page.parent / link).exists(), f"{page.name}: {link}"
 

@@ -54,7 +54,7 @@ def test_an_example_fits_on_a_screen_and_says_how_it_is_run(example: Path) -> No
     text = example.read_text()
     assert len(text.splitlines()) < 40
     assert f"python examples/{example.name} BUNDLE" in text
-    assert f"](examples/{example.name})" in (ROOT / "README.md").read_text()
+    assert f"](../examples/{example.name})" in (ROOT / "docs" / "python.md").read_text()
 
 
 @pytest.mark.onnxruntime

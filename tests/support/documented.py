@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.support.places import ROOT
 
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "checkpoints/tiny/README.md")]
-PAGES += sorted((ROOT / "docs").glob("*.md"))
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
 
 _OURS = re.compile(r"(?:\$ |python |\.venv/bin/)*((?:stts-export|stts-runtime|scripts/\w+)(?:\.py)?\b.*)")
 

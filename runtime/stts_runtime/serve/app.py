@@ -26,6 +26,15 @@ def make_app(
     parts: Parts, settings: ServerSettings, token: str | None, tell: Tell, reloader: Reloader | None = None
 ) -> ASGIApp:
     """`token` is what requests must show; None lets everybody in who reaches the address."""
+    app = make_api(parts, settings, token, tell, reloader)
+    counted = ServerMetrics(parts.metrics, parts.queue, parts.hub.events, parts.worker.cache)
+    return Guard(app, settings, token, counted.requests, tell)
+
+
+def make_api(
+    parts: Parts, settings: ServerSettings, token: str | None, tell: Tell, reloader: Reloader | None = None
+) -> FastAPI:
+    """The routes and their schema, with nothing before them."""
     # FastAPI's own pages of the schema load their scripts from elsewhere.
     app = FastAPI(title="stts-runtime serve", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
     handle_errors(app, tell)
@@ -39,8 +48,7 @@ def make_app(
     if settings.base_path:
         schema["servers"] = [{"url": settings.base_path}]
     app.openapi = lambda: schema  # type: ignore[method-assign]
-    counted = ServerMetrics(parts.metrics, parts.queue, parts.hub.events, parts.worker.cache)
-    return Guard(app, settings, token, counted.requests, tell)
+    return app
 
 
 def _schema(app: FastAPI, parts: Parts, *, needs_token: bool) -> dict[str, Any]:
