@@ -38,13 +38,6 @@ def answer(number: int = 1, text: str = "A car.", stream: str = "gate") -> Strea
     )
 
 
-def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
-
-
 @dataclass
 class Request:
     path: str

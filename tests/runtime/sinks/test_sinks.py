@@ -43,7 +43,8 @@ from stts_runtime.sinks.spooled import AwayError, Courier, Pauses, SpooledSink
 from stts_runtime.sinks.webhook import Webhook, _reason
 from tests.support.answers import stream_answer_of
 from tests.support.places import DATA, ROOT
-from tests.support.receivers import Broker, answer, mqtt_broker, until, web_receiver
+from tests.support.receivers import Broker, answer, mqtt_broker, web_receiver
+from tests.support.waiting import until
 
 QUICK = Pauses(first=0.02, longest=0.05)
 ROTATION = Rotation(max_bytes=10**6, keep=3)

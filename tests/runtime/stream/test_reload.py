@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from stts_runtime.stream.config_file import load_config
 from stts_runtime.stream.reload import Reread
 from stts_runtime.stream.run import run_streams
 from tests.support.places import DATA
+from tests.support.waiting import ended, until
 
 pytestmark = pytest.mark.onnxruntime
 
@@ -51,7 +51,7 @@ class Running:
 
     def start(self) -> None:
         reread = Reread(self._wanted, self._read)
-        self._thread = threading.Thread(target=self._run, args=(reread,))
+        self._thread = threading.Thread(target=self._run, args=(reread,), name="streams")
         self._thread.start()
 
     def _read(self) -> StreamConfig:
@@ -70,12 +70,9 @@ class Running:
         self.wait(lambda: any("reload" in line for line in self.lines[before:]))
         return next(line for line in self.lines[before:] if "reload" in line)
 
-    def wait(self, there: Callable[[], object], seconds: float = 15) -> None:
-        deadline = time.monotonic() + seconds
-        while not there():
-            assert not self.error, self.error
-            assert time.monotonic() < deadline, self.lines
-            time.sleep(0.02)
+    def wait(self, there: Callable[[], object]) -> None:
+        until(lambda: self.error or there(), said=self.lines)
+        assert not self.error, self.error
 
     def records(self, stream: str) -> list[dict[str, Any]]:
         """Of whole lines: the last one may be in writing."""
@@ -94,8 +91,7 @@ class Running:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(15)
-        assert not self._thread.is_alive()
+        ended(self._thread)
 
 
 @pytest.fixture

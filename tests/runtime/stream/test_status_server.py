@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from stts_runtime.stream.config import StreamConfig
 from stts_runtime.stream.run import run_streams
 from stts_runtime.stream.status_server import Health, StatusServer
 from tests.support.places import DATA, ROOT
+from tests.support.waiting import ended, until
 
 BUNDLE = DATA / "bundle-v7"
 DEAD = {"name": "dead", "source": "rtsp://127.0.0.1:9/1"}
@@ -43,22 +44,15 @@ def running(folder: Path, *streams: dict[str, str]) -> Iterator[str]:
     content = {"bundle": BUNDLE, "questions": ["Who?"], "max_tokens": 2, "sinks": [str(folder / "out.jsonl")]}
     config = StreamConfig.model_validate({**content, "streams": streams, "metrics": "127.0.0.1:0"})
     stop, lines = threading.Event(), list[str]()
-    thread = threading.Thread(target=run_streams, args=(config, stop, lines.append))
+    thread = threading.Thread(target=run_streams, args=(config, stop, lines.append), name="streams")
     thread.start()
     try:
-        until(lambda: any("metrics: " in line for line in lines))
+        until(lambda: any("metrics: " in line for line in lines), said=lines)
         (address,) = [line.split()[1] for line in lines if line.startswith("metrics: ")]
         yield address.removesuffix("/metrics")
     finally:
         stop.set()
-        thread.join(15)
-
-
-def until(there: Callable[[], object], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not there():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+        ended(thread)
 
 
 @pytest.mark.onnxruntime

@@ -38,8 +38,8 @@ from stts_runtime.stream.pipeline import Events, Pipeline
 from stts_runtime.stream.watcher import Ring, SeenFrame, StreamWindow
 from stts_runtime.stream.witness import Archive, Witness
 from tests.support.clips import level
-from tests.support.receivers import until
 from tests.support.recordings import write_recording
+from tests.support.waiting import until
 
 
 class Brightness:
