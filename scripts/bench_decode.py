@@ -19,7 +19,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from stts_tools.decode_bench.run import KINDS, attempt, deadline, run_section
+from stts_runtime.cuda_decode.variants import KINDS
+from stts_tools.decode_bench.run import attempt, deadline, run_section
 
 _SHARES = {"machine": 0.05, "checks": 0.23, "dense": 0.28, "float8": 0.21, "int4": 0.23}
 """Shares of the time."""

@@ -75,9 +75,7 @@ class Trials:
             if form == "int4":
                 raise UserError("the vision tower is quantized to int8 or fp8, not to int4")
             return Recipe(vision=self._tower(form))
-        if form == "fp8":
-            raise UserError("the language model is quantized to int4 or int8, not to fp8")
-        if form == "int8" or self.scales == "rtn":
+        if form != "int4" or self.scales == "rtn":
             return Recipe(language=form)
         return Recipe(language=form, prompts=seen_prompts(self.bundle, self.calibration))
 

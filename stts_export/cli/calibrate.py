@@ -39,8 +39,11 @@ VisionOption = Annotated[
     ),
 ]
 LanguageOption = Annotated[
-    Literal["auto", "none", "int4", "int8"],
-    typer.Option(help="Format of the language model; auto: what is fastest here.", rich_help_panel=FORMATS),
+    Literal["auto", "none", "int4", "int8", "fp8"],
+    typer.Option(
+        help="Format of the language model; auto: int4 or int8 if that is faster here. fp8 is for cuda.",
+        rich_help_panel=FORMATS,
+    ),
 ]
 ScalesOption = Annotated[
     Literal["rtn", "awq"],

@@ -92,8 +92,22 @@ def GroupQueryAttention(  # type: ignore[no-untyped-def]  # noqa: N802
     return output, present_key, present_value
 
 
+@script(_OURS, default_opset=op)
+def MatMulBlockQuantizedFp8Weight(  # type: ignore[no-untyped-def]  # noqa: N802
+    activation,
+    values,
+    scales,
+    block_size: int,
+):
+    """Rows (..., K) in 16 bits times the transpose of E4M3 values (N, K), with scales (N, blocks) float32."""
+    weight = op.DequantizeLinear(values, scales, axis=1, block_size=block_size)
+    wide = op.MatMul(op.Cast(activation, to=1), op.Transpose(weight, perm=[1, 0]))
+    return op.CastLike(wide, activation)
+
+
 _FUNCTIONS = {
-    function.name: function.to_function_proto() for function in (PackedMultiHeadAttention, GroupQueryAttention)
+    function.name: function.to_function_proto()
+    for function in (PackedMultiHeadAttention, GroupQueryAttention, MatMulBlockQuantizedFp8Weight)
 }
 
 

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import TensorProto
 
 from stts_export.graphs.on_cpu import make_runnable_on_cpu
 from stts_runtime.device import Device
@@ -25,7 +27,14 @@ from stts_runtime.engines.cuda_memory import Cuda
 from tests.support.fake_tensorrt import FakeCuda
 
 __version__ = onnxruntime.__version__
-_TYPES = {1: np.float32, 2: np.uint8, 6: np.int32, 7: np.int64, 10: np.float16}
+_TYPES: dict[int, Any] = {
+    1: np.float32,
+    2: np.uint8,
+    6: np.int32,
+    7: np.int64,
+    10: np.float16,
+    TensorProto.FLOAT8E4M3FN: ml_dtypes.float8_e4m3fn,
+}
 
 HOPPER = Device("linux-x86_64", Gpu("NVIDIA H100", "sm90", 85 * 10**9), "580.65.06", None, None, "13.0")
 
@@ -42,6 +51,13 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeOnnxRuntime]:
         monkeypatch.setattr(f"stts_runtime.engines.{place}.cuda_runtime", lambda: module)
     yield module
     cuda_session.stream_on.cache_clear()
+
+
+def ort_value(values: np.ndarray) -> Any:
+    """For a session's input; ONNX Runtime does not know FP8 as numpy's type."""
+    if values.dtype == ml_dtypes.float8_e4m3fn:
+        return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(values.view(np.uint8), TensorProto.FLOAT8E4M3FN)
+    return onnxruntime.OrtValue.ortvalue_from_numpy(values)
 
 
 class _SessionOptions:
@@ -118,9 +134,9 @@ class FakeSession:
 
     def _compute(self, bound: dict[str, tuple[int, list[int], int]]) -> None:
         names = [value.name for value in self.get_outputs()]
-        inputs = {value.name: self._array(*bound[value.name]).copy() for value in self.get_inputs()}
-        for name, value in zip(names, self._real.run(names, inputs), strict=True):
-            self._array(*bound[name])[...] = value
+        inputs = {value.name: ort_value(self._array(*bound[value.name]).copy()) for value in self.get_inputs()}
+        for name, value in zip(names, self._real.run_with_ort_values(names, inputs), strict=True):
+            self._array(*bound[name])[...] = value.numpy()
 
     def _array(self, kind: int, shape: list[int], address: int) -> np.ndarray:
         dtype = np.dtype(_TYPES[kind])

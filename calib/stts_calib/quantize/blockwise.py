@@ -14,9 +14,12 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 
 from stts_calib.quantize.products import block_of
 from stts_calib.quantize.quiet import quiet
+from stts_runtime.bundle.manifest import Format
 
 BLOCK = 32
 """Values of a row that share a scale."""
+BITS: dict[Format, Literal[4, 8]] = {"int4": 4, "int8": 8}
+"""Of a weight."""
 
 
 def quantize_weights(model: ModelProto, bits: Literal[4, 8], blocks: AbstractSet[str]) -> ModelProto:

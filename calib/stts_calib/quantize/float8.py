@@ -19,7 +19,7 @@ from stts_calib.quantize.ranges import Ranges
 
 HIGHEST = 448.0
 """The largest value of E4M3."""
-_TYPE = helper.tensor_dtype_to_np_dtype(TensorProto.FLOAT8E4M3FN)
+TYPE = helper.tensor_dtype_to_np_dtype(TensorProto.FLOAT8E4M3FN)
 _TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
 
@@ -56,7 +56,7 @@ def _round_trip(graph: GraphProto, activation: str, highest: float, scale_type: 
     """Into FP8 and back."""
     scale, zero = f"{activation}.scale", f"{activation}.zero"
     graph.initializer.append(numpy_helper.from_array(_scales(np.array(highest), scale_type), scale))
-    graph.initializer.append(numpy_helper.from_array(np.zeros((), _TYPE), zero))
+    graph.initializer.append(numpy_helper.from_array(np.zeros((), TYPE), zero))
     narrow, back = f"{activation}.float8", f"{activation}.rounded"
     return [
         helper.make_node("QuantizeLinear", [activation, scale, zero], [narrow], f"{activation}.quantize"),
@@ -68,11 +68,11 @@ def _widened(graph: GraphProto, weight: TensorProto, rows: int) -> NodeProto:
     """The weight goes into FP8; the node makes it wide again. `rows` is the dimension of the output channels."""
     values = numpy_helper.to_array(weight).astype(np.float32)
     scales = _scales(np.abs(values).max(axis=1 - rows), weight.data_type)
-    narrow = (values / np.expand_dims(scales.astype(np.float32), 1 - rows)).clip(-HIGHEST, HIGHEST).astype(_TYPE)
+    narrow = (values / np.expand_dims(scales.astype(np.float32), 1 - rows)).clip(-HIGHEST, HIGHEST).astype(TYPE)
     name = weight.name
     weight.CopyFrom(numpy_helper.from_array(narrow, f"{name}.float8"))
     graph.initializer.append(numpy_helper.from_array(scales, f"{name}.scale"))
-    graph.initializer.append(numpy_helper.from_array(np.zeros(scales.shape, _TYPE), f"{name}.zero"))
+    graph.initializer.append(numpy_helper.from_array(np.zeros(scales.shape, TYPE), f"{name}.zero"))
     inputs = [f"{name}.float8", f"{name}.scale", f"{name}.zero"]
     return helper.make_node("DequantizeLinear", inputs, [f"{name}.rounded"], f"{name}.dequantize", axis=rows)
 

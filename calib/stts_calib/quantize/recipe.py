@@ -11,8 +11,9 @@ from onnx import ModelProto
 
 from stts_calib.calibration.prompts import SeenPrompt
 from stts_calib.quantize.aware import quantize_weights_aware
-from stts_calib.quantize.blockwise import quantize_weights
+from stts_calib.quantize.blockwise import BITS, quantize_weights
 from stts_calib.quantize.float8 import quantize_products_to_float8
+from stts_calib.quantize.float8_weights import quantize_weights_to_float8
 from stts_calib.quantize.integer import quantize_products
 from stts_calib.quantize.products import HEAD, blocks_of
 from stts_calib.quantize.ranges import Ranges
@@ -24,8 +25,6 @@ _PRODUCTS: dict[TowerFormat, Callable[[ModelProto, Ranges, AbstractSet[str]], Mo
     "int8": quantize_products,
     "fp8": quantize_products_to_float8,
 }
-BITS: dict[Format, Literal[4, 8]] = {"int4": 4, "int8": 8}
-"""Bits per weight of the language model's formats."""
 _HALF_SCALES_SINCE_OPSET = 19
 """QuantizeLinear with scales in fp16, and FP8."""
 _BLOCKS_SINCE_OPSET = 21
@@ -80,6 +79,8 @@ class Recipe:
         blocks = blocks_of(model) - {HEAD}
         if self.language == "int4" and self.prompts:
             return quantize_weights_aware(model, blocks, self.prompts)
+        if self.language == "fp8":
+            return quantize_weights_to_float8(model, blocks)
         return quantize_weights(model, BITS[self.language], blocks)
 
 
@@ -96,11 +97,11 @@ def left_out_because(graph: Graph) -> str:
 def _formats_of(kind: str, lowering: str, graph: Graph) -> tuple[Format, ...]:
     """What graphs can hold that is worth something there."""
     if lowering == "cpu":
-        return ("int8",) if kind == VISION else ("int4", "int8")
+        return ("int8",) if kind == VISION else ("int4", "int8", "fp8")
     if graph.precision != "fp16":
         return ()
     if lowering == "cuda":
-        return () if kind == VISION else ("int4", "int8")
+        return () if kind == VISION else ("int4", "int8", "fp8")
     if graph.backend != "tensorrt" or graph.opset < _HALF_SCALES_SINCE_OPSET:
         return ()
     if kind == VISION:

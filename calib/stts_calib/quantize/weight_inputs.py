@@ -1,4 +1,5 @@
-"""Weights alone in 4 or 8 bits, in graphs that take their weights as inputs: those of ONNX Runtime's CUDA provider.
+"""Weights alone in 4 or 8 bits or FP8, in graphs that take their weights as inputs: those of ONNX Runtime's CUDA
+provider.
 
 The graph is rewritten without looking at a weight; what the weights become is made one at a time.
 """
@@ -6,7 +7,7 @@ The graph is rewritten without looking at a weight; what the weights become is m
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +15,19 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 from onnxruntime.quantization import QuantFormat
 from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, DefaultWeightOnlyQuantizer
 
-from stts_calib.quantize.blockwise import BLOCK
+from stts_calib.quantize.blockwise import BITS, BLOCK
+from stts_calib.quantize.float8_weights import BLOCK as FLOAT8_BLOCK
+from stts_calib.quantize.float8_weights import float8_blocks
 from stts_calib.quantize.products import HEAD, block_of
 from stts_runtime.bundle.contract import JOINED_BY
+from stts_runtime.bundle.manifest import Format
 
 _DOMAIN = "com.microsoft"
 _BYTE_BITS = 8
 
 
-def quantize_inputs(model: ModelProto, bits: Literal[4, 8]) -> frozenset[str]:
-    """Replaces products with weights, the head's aside, by `MatMulNBits`, in place; the names of these weights.
+def quantize_inputs(model: ModelProto, form: Format) -> frozenset[str]:
+    """Replaces products with weights, the head's aside, by ONNX Runtime's own, in place; the names of these weights.
 
     Products of joined weights stay joined: blocks lie along a row, so that joined rows are joined blocks.
     """
@@ -37,9 +41,9 @@ def quantize_inputs(model: ModelProto, bits: Literal[4, 8]) -> frozenset[str]:
             continue
         rows, columns = (size.dim_value for size in inputs[weight].type.tensor_type.shape.dim)
         if weight not in quantized:
-            _add_inputs(model.graph, weight, rows, columns, bits, inputs[weight].type.tensor_type.elem_type)
+            _add_inputs(model.graph, weight, rows, columns, form, inputs[weight].type.tensor_type.elem_type)
         quantized.add(weight)
-        node.CopyFrom(_product(node, rows, columns, bits))
+        node.CopyFrom(_product(node, rows, columns, form))
     for name in quantized:
         model.graph.input.remove(inputs[name])
     if quantized and _DOMAIN not in {one.domain for one in model.opset_import}:
@@ -47,46 +51,49 @@ def quantize_inputs(model: ModelProto, bits: Literal[4, 8]) -> frozenset[str]:
     return frozenset(part for name in quantized for part in name.split(JOINED_BY))
 
 
-def quantized_weight(name: str, weight: NDArray[np.float16], bits: Literal[4, 8]) -> Iterator[tuple[str, NDArray[Any]]]:
-    """What a weight (rows, columns) becomes: blocks of a row (rows, blocks, bytes) uint8, and a scale for each."""
+def quantized_weight(name: str, weight: NDArray[np.float16], form: Format) -> Iterator[tuple[str, NDArray[Any]]]:
+    """What a weight (rows, columns) becomes: values and scales, in the shapes of `packed_shapes`."""
+    values, scales = float8_blocks(weight) if form == "fp8" else _integer_blocks(weight, form)
+    yield from zip(packed_names(name, form), (values, scales), strict=True)
+
+
+def packed_names(weight: str, form: Format) -> tuple[str, str]:
+    """Names of a weight's values and of their scales; joined for joined weights."""
+    parts = [f"{part}.{form}" for part in weight.split(JOINED_BY)]
+    return JOINED_BY.join(parts), JOINED_BY.join(f"{part}.scales" for part in parts)
+
+
+def packed_shapes(rows: int, columns: int, form: Format) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Of a weight's values and scales: E4M3 (rows, columns) and float32 (rows, blocks) of FP8; of integers, blocks
+    (rows, blocks, bytes) uint8 and a scale for each, of the weight's own type.
+    """
+    if form == "fp8":
+        return (rows, columns), (rows, -(-columns // FLOAT8_BLOCK))
+    blocks = -(-columns // BLOCK)
+    return (rows, blocks, BLOCK * BITS[form] // _BYTE_BITS), (rows * blocks,)
+
+
+def _integer_blocks(weight: NDArray[np.float16], form: Format) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
     config = DefaultWeightOnlyQuantConfig(
-        block_size=BLOCK, is_symmetric=True, quant_format=QuantFormat.QOperator, bits=bits
+        block_size=BLOCK, is_symmetric=True, quant_format=QuantFormat.QOperator, bits=BITS[form]
     )
     packed, scales, _ = DefaultWeightOnlyQuantizer(config).qbits_block_quant(
         np.ascontiguousarray(weight.astype(np.float32).T)
     )
-    of_blocks, of_scales = packed_names(name, bits)
-    yield of_blocks, packed
-    yield of_scales, scales.reshape(-1).astype(weight.dtype)
+    return packed, scales.reshape(-1).astype(weight.dtype)
 
 
-def packed_names(weight: str, bits: int) -> tuple[str, str]:
-    """Names of a weight's blocks and of their scales; joined for joined weights."""
-    parts = [f"{part}.int{bits}" for part in weight.split(JOINED_BY)]
-    return JOINED_BY.join(parts), JOINED_BY.join(f"{part}.scales" for part in parts)
+def _add_inputs(graph: GraphProto, weight: str, rows: int, columns: int, form: Format, weight_type: int) -> None:
+    float8 = (TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT)
+    types = float8 if form == "fp8" else (TensorProto.UINT8, weight_type)
+    for name, kind, shape in zip(packed_names(weight, form), types, packed_shapes(rows, columns, form), strict=True):
+        graph.input.append(helper.make_tensor_value_info(name, kind, shape))
 
 
-def packed_shape(rows: int, columns: int, bits: int) -> tuple[int, int, int]:
-    """Shape of a weight's blocks, in bytes."""
-    return rows, -(-columns // BLOCK), BLOCK * bits // _BYTE_BITS
-
-
-def _add_inputs(graph: GraphProto, weight: str, rows: int, columns: int, bits: int, scale_type: int) -> None:
-    shape = packed_shape(rows, columns, bits)
-    values, scales = packed_names(weight, bits)
-    graph.input.append(helper.make_tensor_value_info(values, TensorProto.UINT8, shape))
-    graph.input.append(helper.make_tensor_value_info(scales, scale_type, [shape[0] * shape[1]]))
-
-
-def _product(node: NodeProto, rows: int, columns: int, bits: int) -> NodeProto:
-    return helper.make_node(
-        "MatMulNBits",
-        [node.input[0], *packed_names(node.input[1], bits)],
-        list(node.output),
-        node.name,
-        domain=_DOMAIN,
-        K=columns,
-        N=rows,
-        bits=bits,
-        block_size=BLOCK,
-    )
+def _product(node: NodeProto, rows: int, columns: int, form: Format) -> NodeProto:
+    inputs, outputs = [node.input[0], *packed_names(node.input[1], form)], list(node.output)
+    if form == "fp8":
+        operator = "MatMulBlockQuantizedFp8Weight"
+        return helper.make_node(operator, inputs, outputs, node.name, domain=_DOMAIN, block_size=FLOAT8_BLOCK)
+    sizes = {"K": columns, "N": rows, "bits": BITS[form], "block_size": BLOCK}
+    return helper.make_node("MatMulNBits", inputs, outputs, node.name, domain=_DOMAIN, **sizes)

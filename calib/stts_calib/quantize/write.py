@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto
 
-from stts_calib.quantize.recipe import BITS, Recipe, left_out_because
+from stts_calib.quantize.recipe import Recipe, left_out_because
 from stts_calib.quantize.weight_file import WeightFile, stored_weights, weight_names
 from stts_calib.quantize.weight_inputs import quantize_inputs, quantized_weight
 from stts_runtime.bundle import MANIFEST, Bundle
@@ -156,11 +156,11 @@ class _Writing:
         return models
 
     def _over_inputs(self, weights: str, form: Format, places: Sequence[_Place], path: Path) -> list[ModelProto]:
-        bits, file = BITS[form], WeightFile()
+        file = WeightFile()
         models = [onnx.load(self._bundle.file(place.graph.graph)) for place in places]
-        quantized = frozenset().union(*(quantize_inputs(model, bits) for model in models))
+        quantized = frozenset().union(*(quantize_inputs(model, form) for model in models))
         for name, values in stored_weights(self._bundle.file(weights)):
-            for made, content in quantized_weight(name, values, bits) if name in quantized else [(name, values)]:
+            for made, content in quantized_weight(name, values, form) if name in quantized else [(name, values)]:
                 file.add(made, content)
         file.write(path)
         return models

@@ -6,7 +6,7 @@ numbers that sizes are made of are bounded. This module reads and writes no file
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -27,8 +27,8 @@ Precision = Literal["fp32", "fp16", "bf16"]
 ScorerName = Literal["trained", "change"]
 """`change` has no weights: what changed since the frame before is worth keeping."""
 Format = Literal["int8", "fp8", "int4"]
-"""In vision graphs (`int8`, `fp8`) of weights and activations; in the language model (`int8`, `int4`) of weights alone,
-by blocks."""
+"""In vision graphs (`int8`, `fp8`) of weights and activations; in the language model of weights alone, by blocks."""
+FORMATS: tuple[Format, ...] = get_args(Format)
 Backend = Literal["onnxruntime-cpu", "onnxruntime-cuda", "tensorrt"]
 """What this version can run graphs with, or compile them with; a newer bundle may name another."""
 

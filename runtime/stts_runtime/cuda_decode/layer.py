@@ -119,9 +119,13 @@ def scale_stride(kind: WeightKind, columns: int) -> int:
     """Bytes of shared memory from one row's scales to the next's, as product.cuh has it."""
     if kind not in _SCALES:
         return 0
+    return -(-scale_bytes(kind, columns) // _CHUNK) * _CHUNK + _CHUNK
+
+
+def scale_bytes(kind: WeightKind, columns: int) -> int:
+    """Bytes of one row's scales; of a kind that has them."""
     block, size = _SCALES[kind]
-    size_bytes = -(-columns // block) * size
-    return -(-size_bytes // _CHUNK) * _CHUNK + _CHUNK
+    return -(-columns // block) * size
 
 
 @dataclass(frozen=True)

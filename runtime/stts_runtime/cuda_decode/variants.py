@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from stts_runtime.cuda_decode.shape import FORMS, HEAD_WIDTHS, Form
 
@@ -20,7 +20,7 @@ ARCHITECTURES = (80, 90)
 """Of compute_80 is what runs on every GPU from an A100 and an Orin on, of compute_90 what starts before its turn."""
 
 WeightKind = Literal["dense", "float8", "int4"]
-"""`float8` is for the benchmark alone: no bundle holds such weights yet, so the wheel carries no kernels for it."""
+KINDS: tuple[WeightKind, ...] = get_args(WeightKind)
 Activation = Literal["half", "bfloat"]
 ACTIVATIONS: tuple[Activation, ...] = ("half", "bfloat")
 ProductName = Literal["qkv", "output", "gated", "down"]
@@ -140,9 +140,8 @@ def read_ptx(path: Path) -> str:
 
 def packaged_modules() -> list[Module]:
     """Everything that the wheel carries."""
-    kinds: tuple[WeightKind, ...] = ("dense", "int4")
     return [
-        *(one for kind in kinds for form in FORMS for one in default_products(kind, form)),
+        *(one for kind in KINDS for form in FORMS for one in default_products(kind, form)),
         *(attention_module(width, one, form) for width in HEAD_WIDTHS for one in ACTIVATIONS for form in FORMS),
         *(module(activation) for module in (ends_module, residual_module) for activation in ACTIVATIONS),
     ]

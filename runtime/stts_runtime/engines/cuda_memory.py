@@ -75,7 +75,7 @@ def load_cuda() -> Cuda:
 
 @dataclass(frozen=True, eq=False)
 class DeviceArray:
-    """An array in device memory. `dtype` is None where numpy has no such type (bfloat16)."""
+    """An array in device memory. `dtype` is None where numpy has no such type (bfloat16, FP8)."""
 
     address: int
     shape: tuple[int, ...]

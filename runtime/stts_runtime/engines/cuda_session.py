@@ -24,14 +24,16 @@ _INSTALL = "pip uninstall onnxruntime; pip install 'stts-export[cuda]'"
 # ONNX Runtime allocates in its first runs, and may do so once more, which a capture forbids.
 _RUNS_BEFORE_CAPTURE, _ATTEMPTS = 2, 3
 
-# Of TensorProto.DataType in onnx.proto; numpy has no bfloat16.
-_ELEMENT_TYPES: dict[np.dtype[Any] | None, int] = {
-    np.dtype(np.float32): 1,
-    np.dtype(np.uint8): 2,
-    np.dtype(np.int32): 6,
-    np.dtype(np.int64): 7,
-    np.dtype(np.float16): 10,
-    None: 16,
+# Bytes of an item and its type, with the number that onnx.proto has for it (TensorProto.DataType); numpy has neither
+# bfloat16 nor FP8.
+_ELEMENT_TYPES: dict[tuple[int, np.dtype[Any] | None], int] = {
+    (4, np.dtype(np.float32)): 1,
+    (1, np.dtype(np.uint8)): 2,
+    (4, np.dtype(np.int32)): 6,
+    (8, np.dtype(np.int64)): 7,
+    (2, np.dtype(np.float16)): 10,
+    (2, None): 16,
+    (1, None): 17,
 }
 _NUMPY_TYPES: dict[str, tuple[int, np.dtype[Any] | None]] = {
     "tensor(float)": (4, np.dtype(np.float32)),
@@ -40,7 +42,12 @@ _NUMPY_TYPES: dict[str, tuple[int, np.dtype[Any] | None]] = {
     "tensor(int64)": (8, np.dtype(np.int64)),
     "tensor(float16)": (2, np.dtype(np.float16)),
     "tensor(bfloat16)": (2, None),
+    "tensor(float8e4m3fn)": (1, None),
 }
+
+
+def _spelled(item_bytes: int, dtype: np.dtype[Any] | None) -> str:
+    return ("fp8" if item_bytes == 1 else "bfloat16") if dtype is None else str(dtype)
 
 
 def cuda_runtime() -> Any:
@@ -135,18 +142,21 @@ class CudaCall:
         """Binds by name; raises `BundleError` if one has another type or shape than the graph."""
         self._bound.update(arrays)
         for name, array in arrays.items():
-            shape, (_, dtype) = self._session.signature[name]
+            shape, kind = self._session.signature[name]
             sizes = zip(array.shape, shape, strict=False)
             fits = all(size == wanted or not isinstance(wanted, int) for size, wanted in sizes)
-            if dtype != array.dtype or len(shape) != len(array.shape) or not fits:
-                raise BundleError(f"{name} is {array.shape} {array.dtype}, and the graph takes {shape} {dtype}")
+            if kind != (array.item_bytes, array.dtype) or len(shape) != len(array.shape) or not fits:
+                raise BundleError(
+                    f"{name} is {array.shape} {_spelled(array.item_bytes, array.dtype)}, and the graph takes {shape} "
+                    f"{_spelled(*kind)}"
+                )
             is_output = name in self._session.outputs
             bind = self._binding.bind_output if is_output else self._binding.bind_input
             bind(
                 name,
                 "cuda",
                 self._session.stream.cuda.gpu,
-                _ELEMENT_TYPES[array.dtype],
+                _ELEMENT_TYPES[kind],
                 list(array.shape),
                 array.address,
             )

@@ -21,6 +21,7 @@ _TYPES: dict[str, np.dtype[Any] | None] = {
     "F32": np.dtype(np.float32),
     "F16": np.dtype(np.float16),
     "BF16": None,
+    "F8_E4M3": None,
     "U8": np.dtype(np.uint8),
 }
 _loaded: weakref.WeakValueDictionary[tuple[Path, int], DeviceWeights] = weakref.WeakValueDictionary()
@@ -36,7 +37,8 @@ class Weights(Mapping[str, DeviceArray]):
         parts = [self._arrays[part] for part in name.split(JOINED_BY)]
         first, end = parts[0], parts[0].address
         for part in parts:
-            if part.address != end or part.shape[1:] != first.shape[1:] or part.dtype != first.dtype:
+            alike = (part.shape[1:], part.item_bytes, part.dtype) == (first.shape[1:], first.item_bytes, first.dtype)
+            if part.address != end or not alike:
                 raise KeyError(name)
             end += part.size_bytes
         if len(parts) == 1:

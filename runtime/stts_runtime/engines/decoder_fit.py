@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stts_runtime.bundle.contract import JOINED_BY
 from stts_runtime.bundle.onnx_file import Node, OnnxFile
-from stts_runtime.cuda_decode.layer import Weights
+from stts_runtime.cuda_decode.layer import Weights, scale_bytes
 from stts_runtime.cuda_decode.shape import DecoderShape, Form
 from stts_runtime.cuda_decode.variants import Activation, WeightKind
 from stts_runtime.engines.cuda_memory import DeviceArray
@@ -23,15 +23,23 @@ _ATTENTION = "GroupQueryAttention"
 _KEYS, _COS, _SIN, _Q_NORM, _K_NORM = 3, 7, 8, 14, 15
 """Numbers of its inputs."""
 _KNOWN = frozenset(
-    "Add ArgMax Cast Clip Gather Gemm Less MatMulNBits Mul QuickGelu Reshape RMSNormalization RotaryEmbedding Slice "
-    f"Split Squeeze Sub SkipSimplifiedLayerNormalization Unsqueeze Where {_ATTENTION}".split()
+    "Add ArgMax Cast Clip Gather Gemm Less MatMulBlockQuantizedFp8Weight MatMulNBits Mul QuickGelu Reshape "
+    "RMSNormalization RotaryEmbedding Slice Split Squeeze Sub SkipSimplifiedLayerNormalization Unsqueeze Where "
+    f"{_ATTENTION}".split()
 )
 _EPSILONS = ("epsilon", "qk_norm_epsilon")
 _DECODER = "language_model"
 _BEHIND = {"input_layernorm": "self_attn.o_proj.weight", "post_attention_layernorm": "mlp.down_proj.weight"}
 """Norms of OLMo 3's form, and the products that they follow."""
-_BLOCKS = "MatMulNBits"
-_INT4_BITS, _INT4_BLOCK = 4, 32
+_KINDS: Mapping[tuple[str, int, int], WeightKind] = {
+    ("MatMulNBits", 4, 32): "int4",
+    ("MatMulBlockQuantizedFp8Weight", 8, 128): "float8",
+}
+"""By the product's name, the bits of a value and how many values share a scale."""
+_BYTE_BITS = 8
+_STORED_AS: Mapping[WeightKind, str] = {"float8": "fp8", "int4": "int4"}
+"""What the names of a matrix's values end in."""
+_FLOAT32 = np.dtype(np.float32)
 
 
 class Misfit(Exception):  # noqa: N818  # no error: another path is taken
@@ -120,10 +128,15 @@ def _fitted(graph: OnnxFile, attentions: Sequence[Node], weights: Mapping[str, D
 
 
 def _kind(graph: OnnxFile) -> WeightKind:
-    forms = {(node.attributes["bits"], node.attributes["block_size"]) for node in graph.nodes if node.type == _BLOCKS}
-    if forms not in ({(_INT4_BITS, _INT4_BLOCK)}, set()):
+    """Products with weights in blocks say how large these are, and no other operator does."""
+    forms = {
+        (node.type, node.attributes.get("bits", _BYTE_BITS), node.attributes["block_size"])
+        for node in graph.nodes
+        if "block_size" in node.attributes
+    }
+    if len(forms) > 1 or not forms <= _KINDS.keys():
         raise Misfit("its weights are of a format that the kernels do not know")
-    return "int4" if forms else "dense"
+    return _KINDS[forms.pop()] if forms else "dense"
 
 
 def _tables_of_qwen3(attentions: Sequence[Node]) -> list[tuple[str, str]]:
@@ -213,19 +226,25 @@ def _matrix(
     whole = [f"{_DECODER}.{name}" for name in names]
     if kind == "dense":
         return weights[JOINED_BY.join(whole)], None
-    values = [f"{name}.int{_INT4_BITS}" for name in whole]
+    values = [f"{name}.{_STORED_AS[kind]}" for name in whole]
     return weights[JOINED_BY.join(values)], weights[JOINED_BY.join(f"{name}.scales" for name in values)]
 
 
 def _check_types(fitted: FittedDecoder) -> None:
     wanted = fitted.norm.dtype
-    arrays = [fitted.base, fitted.extra, fitted.norm, fitted.head]
+    arrays, of_blocks = [fitted.base, fitted.extra, fitted.norm, fitted.head], []
     for layer in fitted.layers:
         arrays += layer.norms
         for values, scales in (layer.qkv, layer.output, layer.gate, layer.up, layer.down):
-            arrays.append(values if scales is None else scales)
-    if wanted not in (None, np.dtype(np.float16)) or any(array.dtype != wanted for array in arrays):
+            if scales is None:
+                arrays.append(values)
+            else:
+                of_blocks.append(scales)
+    if wanted not in (None, np.dtype(np.float16)) or any((one.item_bytes, one.dtype) != (2, wanted) for one in arrays):
         raise Misfit("its weights are not all of one 16-bit type")
+    of_scales = _FLOAT32 if fitted.kind == "float8" else wanted
+    if any(one.dtype != of_scales for one in of_blocks):
+        raise Misfit("its weights' scales are of a type that the kernels do not know")
 
 
 def _check_sizes(fitted: FittedDecoder) -> None:
@@ -234,12 +253,14 @@ def _check_sizes(fitted: FittedDecoder) -> None:
             values, scales = getattr(layer, name)
             if values.shape[0] != rows or _columns(values, fitted.kind) != columns:
                 raise Misfit(f"{name} is {values.shape}, and {rows} x {columns} are expected")
+            if scales is not None and scales.size_bytes != rows * scale_bytes(fitted.kind, columns):
+                raise Misfit(f"{name} has scales of {scales.shape} for {rows} x {columns}")
             if values.address % 16 or (scales is not None and scales.address % 16):
                 raise Misfit("its weights do not lie at whole 16 bytes")
 
 
 def _columns(values: DeviceArray, kind: WeightKind) -> int:
-    return values.shape[1] if kind == "dense" else values.shape[1] * values.shape[2] * 2
+    return values.shape[1] * values.shape[2] * 2 if kind == "int4" else values.shape[1]
 
 
 def device_weights(values: DeviceArray, scales: DeviceArray | None, kind: WeightKind) -> Weights:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime
@@ -26,12 +27,13 @@ from stts_calib.quantize.recipe import Recipe, Tower, TowerFormat
 from stts_calib.quantize.weight_file import stored_weights
 from stts_calib.quantize.weight_inputs import quantize_inputs, quantized_weight
 from stts_calib.quantize.write import forms_of, left_out_of, scratch_bundle, write_quantized
+from stts_export.graphs.on_cpu import make_runnable_on_cpu
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import Format
+from stts_runtime.bundle.manifest import Format, Graphs
 from stts_runtime.engines import EngineName, load_language, load_vision
 from stts_runtime.errors import MissingExtraError, UserError
 from stts_runtime.prompt import Tokens
-from tests.support.fake_onnxruntime import fake_gpu
+from tests.support.fake_onnxruntime import fake_gpu, ort_value
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +119,33 @@ def test_float8_can_be_looked_at_on_the_cpu(
     assert 0 < _error(got, wanted) < 0.3
 
 
+def test_the_language_model_in_float8_is_for_the_cpu_and_cuda(bundle: Bundle, tmp_path: Path) -> None:
+    recipe = Recipe(language="fp8")
+    made = write_quantized(bundle, tmp_path, recipe)
+    made.verify_all()
+    assert set(made.manifest.language.graphs) == {"cpu", "cuda"}
+    assert {one.quantized for one in made.manifest.language.graphs.values()} == {"fp8"}
+    left_out = left_out_of(bundle, forms_of(bundle, recipe))
+    assert left_out["tensorrt"] == "its graphs can hold none of these formats"
+    for target in ("cpu", "cuda"):
+        weights = dict(stored_weights(made.folder / made.manifest.language.graphs[target].weights))
+        values, scales = (weights[f"language_model.layers.0.mlp.down_proj.weight.fp8{end}"] for end in ("", ".scales"))
+        assert (values.dtype, scales.dtype) == (ml_dtypes.float8_e4m3fn, np.float32)
+        assert scales.shape == (len(values), -(-values.shape[1] // 128))
+
+
+def test_a_bundle_for_tensorrt_alone_holds_no_language_model_in_float8(bundle: Bundle) -> None:
+    def only(graphs: Graphs) -> Graphs:
+        return {"tensorrt": graphs["tensorrt"]}
+
+    manifest = bundle.manifest
+    variants = {name: one.model_copy(update={"graphs": only(one.graphs)}) for name, one in manifest.variants.items()}
+    language = manifest.language.model_copy(update={"graphs": only(manifest.language.graphs)})
+    alone = replace(bundle, manifest=manifest.model_copy(update={"variants": variants, "language": language}))
+    with pytest.raises(UserError, match="no graphs that can hold language in fp8: its targets are tensorrt "):
+        forms_of(alone, Recipe(language="fp8"))
+
+
 # Integers
 
 
@@ -141,7 +170,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("form", ["int4", "int8"])
+@pytest.mark.parametrize("form", ["int4", "int8", "fp8"])
 def test_on_cuda_the_language_model_says_what_it_says_on_the_cpu(
     bundle: Bundle, fake: None, form: Format, tmp_path: Path
 ) -> None:
@@ -166,8 +195,8 @@ def _error(got: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.linalg.norm(got - wanted) / np.linalg.norm(wanted))
 
 
-@pytest.mark.parametrize("bits", [4, 8])
-def test_joined_weights_are_joined_blocks(bits: Literal[4, 8]) -> None:
+@pytest.mark.parametrize(("form", "bar"), [("int4", 0.15), ("int8", 0.01), ("fp8", 0.04)])
+def test_joined_weights_are_joined_blocks(form: Format, bar: float) -> None:
     rng = np.random.default_rng(0)
     rows = {"layers.0.a": 64, "layers.0.b": 32}
     parts = {name: rng.normal(size=(count, 96)).astype(np.float16) for name, count in rows.items()}
@@ -176,15 +205,16 @@ def test_joined_weights_are_joined_blocks(bits: Literal[4, 8]) -> None:
         products (float16[2,96] x, float16[96,96] w) => (float16[2,96] y) { y = Gemm <transB = 1> (x, w) }"""
     )
     model.graph.input[1].name = model.graph.node[0].input[1] = "layers.0.a+layers.0.b"
-    assert quantize_inputs(model, bits) == frozenset(parts)
+    assert quantize_inputs(model, form) == frozenset(parts)
+    make_runnable_on_cpu(model)
     feed = {"x": rng.normal(size=(2, 96)).astype(np.float16)}
-    made = [dict(quantized_weight(name, values, bits)) for name, values in parts.items()]
+    made = [dict(quantized_weight(name, values, form)) for name, values in parts.items()]
     for (first, one), (second, other) in zip(made[0].items(), made[1].items(), strict=True):
         feed[f"{first}+{second}"] = np.concatenate([one, other])
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    (got,) = session.run(None, feed)
+    (got,) = session.run_with_ort_values(None, {name: ort_value(values) for name, values in feed.items()})
     wanted = feed["x"].astype(np.float32) @ np.concatenate(list(parts.values())).astype(np.float32).T
-    assert _error(got, wanted) < (0.15 if bits == 4 else 0.01)
+    assert _error(got.numpy(), wanted) < bar
 
 
 def _weights_size(bundle: Bundle, target: str) -> int:

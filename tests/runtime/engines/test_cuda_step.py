@@ -17,6 +17,7 @@ from stts_calib.quantize.recipe import Recipe
 from stts_calib.quantize.write import write_quantized
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.contract import CUDA
+from stts_runtime.bundle.manifest import Format
 from stts_runtime.bundle.onnx_file import OnnxFile, read_onnx
 from stts_runtime.cuda_decode import KERNELS, ONNX_RUNTIME, VARIABLE, shape
 from stts_runtime.cuda_decode.driver import Driver, UnfitDeviceError
@@ -101,10 +102,11 @@ def test_text_and_logits_are_those_of_the_cpu(bundle: Bundle, fake: FakeOnnxRunt
     assert fake.cuda.launched == launched + 6, "every step is one launch of what was captured at the first"
 
 
-def test_weights_in_four_bits_are_read_as_calibration_writes_them(
-    bundle: Bundle, tmp_path: Path, fake: FakeOnnxRuntime, host: HostDriver
+@pytest.mark.parametrize(("form", "times_as_far"), [("int4", 2), ("fp8", 1)])
+def test_quantized_weights_are_read_as_calibration_writes_them(
+    bundle: Bundle, tmp_path: Path, fake: FakeOnnxRuntime, host: HostDriver, form: Format, times_as_far: int
 ) -> None:
-    quantized = write_quantized(bundle, tmp_path, Recipe(language="int4"))
+    quantized = write_quantized(bundle, tmp_path, Recipe(language=form))
     engine = load_language(quantized, "cuda")
     assert isinstance(engine, CudaLanguage)
     assert engine.step_choice.kernels is not None, engine.step_choice.because
@@ -114,7 +116,7 @@ def test_weights_in_four_bits_are_read_as_calibration_writes_them(
     # Whatever ONNX Runtime's own kernels round: these are held to what the bundle's numbers are exactly.
     exact = ExactDecoder(quantized).logits(text)[-1]
     assert relative_error(engine.logits(), exact) < 2e-3
-    assert engine.step_choice.kernels.apart == 2 * ROUNDING["fp16"].logits, (
+    assert engine.step_choice.kernels.apart == times_as_far * ROUNDING["fp16"].logits, (
         "ONNX Runtime is no nearer to them than that"
     )
 
@@ -137,8 +139,11 @@ def test_olmos_form_is_what_its_numbers_are_exactly(
         assert relative_error(slots.engines[slot].logits(), exact) < 2e-3
 
 
-def test_olmos_form_in_four_bits(olmo_bundle: Bundle, tmp_path: Path, fake: FakeOnnxRuntime, host: HostDriver) -> None:
-    quantized = write_quantized(olmo_bundle, tmp_path, Recipe(language="int4"))
+@pytest.mark.parametrize("form", ["int4", "fp8"])
+def test_olmos_form_in_fewer_bits(
+    olmo_bundle: Bundle, tmp_path: Path, fake: FakeOnnxRuntime, host: HostDriver, form: Format
+) -> None:
+    quantized = write_quantized(olmo_bundle, tmp_path, Recipe(language=form))
     engine = load_language(quantized, "cuda")
     assert isinstance(engine, CudaLanguage)
     assert engine.step_choice.kernels is not None, engine.step_choice.because

@@ -37,7 +37,7 @@ def test_int4_lies_as_calibration_writes_it() -> None:
     from stts_calib.quantize.weight_inputs import quantized_weight
 
     weight = np.random.default_rng(0).standard_normal((5, 96)).astype(np.float16)
-    (_, theirs), (_, scales) = quantized_weight("w", weight, 4)
+    (_, theirs), (_, scales) = quantized_weight("w", weight, "int4")
     nibbles = np.stack([theirs & 15, theirs >> 4], -1).reshape(5, 3, 32).astype(np.float32) - 8
     meant = (nibbles * scales.reshape(5, 3, 1).astype(np.float32)).reshape(5, 96)
     assert np.abs(meant - weight).max() < 0.6 * np.abs(scales).max()

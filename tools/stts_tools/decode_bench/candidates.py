@@ -13,7 +13,6 @@ from stts_runtime.cuda_decode.variants import (
     Tiling,
     WeightKind,
     attention_module,
-    default_products,
     products_module,
 )
 
@@ -56,14 +55,14 @@ def tilings(kind: WeightKind, number: int) -> dict[ProductName, Tiling]:
 
 
 def sweep_modules() -> list[Module]:
-    """For compute_90 and fp16 activations, attention for heads of 128; and float8 as `TILINGS` has it, for all."""
+    """For compute_90 and fp16 activations, attention for heads of 128."""
     products = [
         products_module(kind, "half", tilings(kind, number), name=sweep_name(kind, number))
         for kind in CANDIDATES
         for number in range(len(CANDIDATES[kind]))
     ]
     attentions = [attention_module(128, "half", "qwen3", *one, attention_name(*one)) for one in ATTENTIONS]
-    return [*products, *attentions, *default_products("float8")]
+    return [*products, *attentions]
 
 
 def attention_name(warps: int, early: bool) -> str:

@@ -17,7 +17,7 @@ from stts_runtime.bundle.onnx_file import read_onnx
 from stts_runtime.engines.cuda_memory import DeviceArray
 from stts_runtime.engines.cuda_weights import Weights, stored_arrays
 from stts_runtime.engines.decoder_fit import FittedDecoder, LayerArrays, fitted_decoder
-from stts_tools.decode_bench.reference import INT4_BLOCK, widened
+from stts_tools.decode_bench.reference import FLOAT8_BLOCK, INT4_BLOCK, float8_values, widened
 
 Floats = NDArray[np.float64]
 
@@ -91,8 +91,14 @@ class ExactDecoder:
         if scales is None:
             return self._floats(values)
         stored = np.frombuffer(self._file, np.uint8, prod(values.shape), self._begin + values.address)
+        whole: Floats
+        if self._fitted.kind == "float8":
+            of_block = np.frombuffer(self._file, np.float32, prod(scales.shape), self._begin + scales.address)
+            of_value = np.repeat(of_block.reshape(scales.shape), FLOAT8_BLOCK, 1)[:, : values.shape[1]]
+            whole = float8_values()[stored].reshape(values.shape) * of_value.astype(np.float64)
+            return whole
         numbers = np.stack([stored & 15, stored >> 4], -1).reshape(-1, INT4_BLOCK).astype(np.float64) - 8
-        whole: Floats = (numbers * self._floats(scales).reshape(-1, 1)).reshape(values.shape[0], -1)
+        whole = (numbers * self._floats(scales).reshape(-1, 1)).reshape(values.shape[0], -1)
         return whole
 
     def _floats(self, array: DeviceArray) -> Floats:

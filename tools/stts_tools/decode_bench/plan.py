@@ -99,16 +99,8 @@ class Kernels:
             module = self._swept(sweep_name(plan.kind, number))
         return Product(module.kernel(name), plan.kind, plan.tiling(name), name == "gated")
 
-    @property
-    def kinds(self) -> list[WeightKind]:
-        """Kinds of weights that have kernels: without a sweep, those that the wheel carries."""
-        kinds: list[WeightKind] = ["dense", "int4"]
-        return [*kinds, "float8"] if self._sweep else kinds
-
     def _packaged(self, module: Module) -> LoadedModule:
         architecture = 90 if self._gpu.architecture >= 90 else 80
-        if not module.path(architecture).exists():
-            return self._swept(module.name)
         if module.name not in self._loaded:
             self._loaded[module.name] = LoadedModule.packaged(self._gpu.driver, module, architecture)
         return self._loaded[module.name]

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from stts_runtime.cuda_decode.layer import ORDER, KernelName, LayerKernels
 from stts_runtime.cuda_decode.shape import MAX_BATCH, DecoderShape
 from stts_runtime.cuda_decode.step import StepKernels
-from stts_runtime.cuda_decode.variants import ACTIVATIONS, ProductName, WeightKind
+from stts_runtime.cuda_decode.variants import ACTIVATIONS, KINDS, ProductName, WeightKind
 from stts_tools.decode_bench.check import check, check_batch
 from stts_tools.decode_bench.gpu import Gpu
 from stts_tools.decode_bench.model import MOLMO2_4B, Model, WholeStep, weight_bytes
@@ -21,7 +21,6 @@ from stts_tools.decode_bench.plan import Kernels, Plan
 from stts_tools.decode_bench.tune import Tuner, beside_bound
 
 LENGTHS = (772, 3052)
-KINDS: tuple[WeightKind, ...] = get_args(WeightKind)
 VOCABULARY = 151_936
 _COPIED = 1 << 30
 _SMALL = replace(MOLMO2_4B, heads=8, kv_heads=2, mlp_width=2464)
@@ -48,7 +47,7 @@ def copy_rate(gpu: Gpu) -> float:
 
 def checks(gpu: Gpu, kernels: Kernels, note: Note) -> None:
     """Against numpy: all formats, odd shapes, several sequences; last the whole width."""
-    for kind, activation in itertools.product(kernels.kinds, ACTIVATIONS):
+    for kind, activation in itertools.product(KINDS, ACTIVATIONS):
         for shape, slots in ((_TINY, [5, 0, 63]), (_SMALL, [772])):
             name = f"{kind} {activation}, heads of {shape.head_dim}, {len(slots)} sequences"
             plan = Plan.packaged(kind, dependent=False)
@@ -56,7 +55,7 @@ def checks(gpu: Gpu, kernels: Kernels, note: Note) -> None:
     everyone = [100 * number + 17 for number in range(MAX_BATCH)]
     plan = Plan.packaged("dense", dependent=False)
     note("dense half, eight sequences", attempt(lambda: check(gpu, kernels, _SMALL, plan, "half", everyone)))
-    for kind in kernels.kinds[:2]:
+    for kind in KINDS:
         note(f"{kind}, whole steps of eight", attempt(lambda: check_batch(gpu, kind, _SMALL, everyone, 4096)))  # noqa: B023
     note("dense half, whole size", attempt(lambda: check(gpu, kernels, MOLMO2_4B, plan, "half", [772])))
 
@@ -108,8 +107,7 @@ def alone(gpu: Gpu, kernels: Kernels, model: Model, plan: Plan) -> dict[str, Any
 
 def whole_steps(gpu: Gpu, kernels: Kernels, model: Model, plan: Plan) -> dict[str, Any]:
     """Milliseconds of a token of each sequence, head and choice included."""
-    of_wheel: WeightKind = "dense" if model.kind == "float8" else model.kind
-    step = StepKernels(gpu.driver, 0, model.shape, of_wheel, "half")
+    step = StepKernels(gpu.driver, 0, model.shape, model.kind, "half")
     step.layer = kernels.of(plan, model.shape)
     work, results = WholeStep(model, step, VOCABULARY), {}
     for length, batch in [*((length, 1) for length in LENGTHS), *((LENGTHS[0], batch) for batch in (2, 4, MAX_BATCH))]:

@@ -1,4 +1,4 @@
-"""Single tokens by the decode kernels and by ONNX Runtime, in 16 and 4 bits: time, memory, logits, a long run."""
+"""Single tokens by the decode kernels and by ONNX Runtime, in each format: time, memory, logits, a long run."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ from stts_tools.gpu_bench.timing import interleaved
 from stts_tools.gpu_bench.weights import array, packed
 
 KERNELS = "kernels"
-FORMS: dict[str, Format | None] = {"16 bits": None, "int4": "int4"}
-_INT4_BITS = 4
+FORMS: dict[str, Format | None] = {"16 bits": None, "fp8": "fp8", "int4": "int4"}
 _COMPARED, _LONG = 150, 3000
 """Tokens whose logits are compared, and of the long run."""
 
@@ -61,7 +60,7 @@ def decode_rows(context: Context) -> Iterator[Row]:
 
 def _loaded(context: Context, name: str, form: Format | None) -> _Ways:
     context.tell(f"loading {name}")
-    tensors = {} if form is None else packed(context.language, _INT4_BITS)
+    tensors = {} if form is None else packed(context.language, form)
     weights = Weights({**dict(context.language_weights), **{key: array(value) for key, value in tensors.items()}})
     engines, megabytes = [], {}
     for asked_for in (False, True):

@@ -12,7 +12,6 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
-from stts_calib.quantize.recipe import BITS
 from stts_calib.quantize.weight_inputs import quantize_inputs
 from stts_export.checkpoint.lazy_weights import hold_small_weights
 from stts_export.graphs.count import count_multiplications
@@ -26,6 +25,7 @@ from stts_export.modules.language import Language
 from stts_export.modules.vision import Vision
 from stts_export.precision.half import DTYPES, PrecisionPlan, to_half
 from stts_runtime.bundle.contract import LANGUAGE, VISION
+from stts_runtime.bundle.manifest import FORMATS
 from stts_runtime.bundle.publish import published
 from stts_runtime.tell import Tell
 from stts_tools.gpu_bench.peak_memory import peak_bytes
@@ -55,10 +55,10 @@ def _export(settings: Settings, folder: GraphFolder, tell: Tell) -> None:
     longest = max(prefix_tokens(budget) for budget in settings.budgets())
     work[folder.prefill.stem] = _work(_saved(prefill, LANGUAGE, state, folder.prefill), longest)
     _saved(export_step(language, context, context + settings.skipped, CUDA), LANGUAGE, state, folder.step)
-    for form, bits in BITS.items():
+    for form in FORMATS:
         for whole, quantized in zip(folder.language(), folder.language(form), strict=True):
             graph = onnx.load(whole)
-            quantize_inputs(graph, bits)
+            quantize_inputs(graph, form)
             onnx.save(graph, quantized)
     (folder.path / "settings.json").write_text(settings.model_copy(update={"work": work}).model_dump_json(indent=1))
 

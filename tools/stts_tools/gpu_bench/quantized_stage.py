@@ -1,10 +1,10 @@
-"""The language model in 4 and 8 bits compared with itself in 16: every window's prefix, and a token after one."""
+"""The language model in each format compared with itself in 16 bits: every window's prefix, and a token after one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stts_calib.quantize.recipe import BITS
+from stts_runtime.bundle.manifest import FORMATS
 from stts_runtime.engines.cuda_language import CudaLanguage
 from stts_runtime.engines.cuda_weights import Weights
 from stts_runtime.prompt import Tokens
@@ -19,9 +19,9 @@ from stts_tools.gpu_bench.weights import array, packed
 def quantized_rows(context: Context) -> Iterator[Row]:
     """All forms take turns, over caches of their own."""
     engines, held = {ENGINE: context.load_language()}, []
-    for form, bits in BITS.items():
+    for form in FORMATS:
         context.tell(f"loading the language model in {form}")
-        tensors = packed(context.language, bits)
+        tensors = packed(context.language, form)
         held.append(tensors)
         context.notes.append(f"{form}: projections of {sum(one.nbytes for one in tensors.values()) / 1e9:.2f} GB")
         arrays = {name: array(tensor) for name, tensor in tensors.items()}

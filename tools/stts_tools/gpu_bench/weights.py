@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stts_calib.quantize.weight_inputs import packed_names, packed_shape
+from stts_calib.quantize.blockwise import BITS
+from stts_calib.quantize.weight_inputs import packed_names, packed_shapes
 from stts_export.modules.decoder import RotaryAttention
+from stts_runtime.bundle.manifest import Format
 from stts_runtime.engines.cuda_memory import DeviceArray
 from stts_runtime.engines.cuda_weights import Weights
 
@@ -19,6 +21,7 @@ _NUMPY: dict[torch.dtype, np.dtype[np.generic] | None] = {
     torch.float16: np.dtype(np.float16),
     torch.float32: np.dtype(np.float32),
     torch.bfloat16: None,
+    torch.float8_e4m3fn: None,
     torch.uint8: np.dtype(np.uint8),
 }
 
@@ -56,29 +59,37 @@ def device_arrays(module: nn.Module) -> Weights:
     return Weights({name: array(tensor) for name, tensor in module.state_dict().items()})
 
 
-def packed(module: nn.Module, bits: int) -> dict[str, Tensor]:
-    """Random blocks and scales of the layers' projections, in place of their weights; joined ones side by side."""
+def packed(module: nn.Module, form: Format) -> dict[str, Tensor]:
+    """Random values and scales of the layers' projections, in place of their weights; joined ones side by side."""
     tensors: dict[str, Tensor] = {}
     for owner_name, owner in module.named_modules():
         joined = [name for name in ("q_proj", "k_proj", "v_proj") if isinstance(getattr(owner, name, None), nn.Linear)]
         alone = [name for name, child in owner.named_children() if isinstance(child, nn.Linear) and name not in joined]
         for names in (joined, *([name] for name in alone)):
             if ".layers." in f".{owner_name}." and names:
-                tensors |= _packed(owner_name, [(name, getattr(owner, name)) for name in names], bits)
+                tensors |= _packed(owner_name, [(name, getattr(owner, name)) for name in names], form)
     return tensors
 
 
-def _packed(owner: str, projections: Sequence[tuple[str, nn.Linear]], bits: int) -> dict[str, Tensor]:
-    columns = projections[0][1].in_features
-    shape = packed_shape(sum(one.out_features for _, one in projections), columns, bits)
-    blocks = torch.randint(0, 256, shape, dtype=torch.uint8, device="cuda")
-    # As large as weights of standard deviation 1 / sqrt(columns) would have them.
-    scales = torch.full(shape[:2], columns**-0.5 / 2 ** (bits - 2), dtype=projections[0][1].weight.dtype, device="cuda")
-    found, row = {}, 0
-    for name, projection in projections:
-        of_blocks, of_scales = packed_names(f"{owner}.{name}.weight", bits)
-        end = row + projection.out_features
-        found[of_blocks], found[of_scales], row = blocks[row:end], scales[row:end].reshape(-1), end
+def _packed(owner: str, projections: Sequence[tuple[str, nn.Linear]], form: Format) -> dict[str, Tensor]:
+    """As large as weights of standard deviation 1 / sqrt(columns) would have them."""
+    columns, rows = projections[0][1].in_features, sum(one.out_features for _, one in projections)
+    shape, of_all = packed_shapes(rows, columns, form)
+    size = columns**-0.5
+    if form == "fp8":
+        values = torch.randn(shape, device="cuda").to(torch.float8_e4m3fn)
+        scales = torch.full(of_all, size, device="cuda")
+    else:
+        values = torch.randint(0, 256, shape, dtype=torch.uint8, device="cuda")
+        size /= 2 ** (BITS[form] - 2)
+        scales = torch.full(of_all, size, dtype=projections[0][1].weight.dtype, device="cuda")
+    each = [projection.out_features for _, projection in projections]
+    found: dict[str, Tensor] = {}
+    for (name, _), count, of_values, of_scales in zip(
+        projections, each, values.split(each), scales.view(rows, -1).split(each), strict=True
+    ):
+        names = packed_names(f"{owner}.{name}.weight", form)
+        found |= zip(names, (of_values, of_scales.reshape(packed_shapes(count, columns, form)[1])), strict=True)
     return found
 
 
