@@ -27,7 +27,7 @@ from stts_runtime.engines.cuda_memory import Cuda
 from tests.support.fake_tensorrt import FakeCuda
 
 __version__ = onnxruntime.__version__
-_TYPES: dict[int, Any] = {
+_TYPES: dict[int, type[np.generic]] = {
     1: np.float32,
     2: np.uint8,
     6: np.int32,
@@ -143,4 +143,5 @@ class FakeSession:
         size = int(np.prod(shape)) * dtype.itemsize
         assert self._module.cuda.holds(address, size)
         memory = (ctypes.c_ubyte * size).from_address(address)
-        return np.ctypeslib.as_array(memory).view(dtype).reshape(shape)
+        values: np.ndarray = np.ctypeslib.as_array(memory).view(dtype).reshape(shape)
+        return values

@@ -95,5 +95,14 @@ def _product(node: NodeProto, rows: int, columns: int, form: Format) -> NodeProt
     if form == "fp8":
         operator = "MatMulBlockQuantizedFp8Weight"
         return helper.make_node(operator, inputs, outputs, node.name, domain=_DOMAIN, block_size=FLOAT8_BLOCK)
-    sizes = {"K": columns, "N": rows, "bits": BITS[form], "block_size": BLOCK}
-    return helper.make_node("MatMulNBits", inputs, outputs, node.name, domain=_DOMAIN, **sizes)
+    return helper.make_node(
+        "MatMulNBits",
+        inputs,
+        outputs,
+        node.name,
+        domain=_DOMAIN,
+        K=columns,
+        N=rows,
+        bits=BITS[form],
+        block_size=BLOCK,
+    )

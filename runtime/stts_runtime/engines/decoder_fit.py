@@ -31,7 +31,7 @@ _EPSILONS = ("epsilon", "qk_norm_epsilon")
 _DECODER = "language_model"
 _BEHIND = {"input_layernorm": "self_attn.o_proj.weight", "post_attention_layernorm": "mlp.down_proj.weight"}
 """Norms of OLMo 3's form, and the products that they follow."""
-_KINDS: Mapping[tuple[str, int, int], WeightKind] = {
+_KINDS: Mapping[tuple[str, float, float], WeightKind] = {
     ("MatMulNBits", 4, 32): "int4",
     ("MatMulBlockQuantizedFp8Weight", 8, 128): "float8",
 }

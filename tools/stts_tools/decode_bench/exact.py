@@ -95,7 +95,7 @@ class ExactDecoder:
         if self._fitted.kind == "float8":
             of_block = np.frombuffer(self._file, np.float32, prod(scales.shape), self._begin + scales.address)
             of_value = np.repeat(of_block.reshape(scales.shape), FLOAT8_BLOCK, 1)[:, : values.shape[1]]
-            whole = float8_values()[stored].reshape(values.shape) * of_value.astype(np.float64)
+            whole = float8_values().astype(np.float64)[stored].reshape(values.shape) * of_value
             return whole
         numbers = np.stack([stored & 15, stored >> 4], -1).reshape(-1, INT4_BLOCK).astype(np.float64) - 8
         whole = (numbers * self._floats(scales).reshape(-1, 1)).reshape(values.shape[0], -1)
