@@ -107,7 +107,7 @@ def decode(
     out: Out,
     rounds: Rounds = 9,
 ) -> None:
-    """Measures single tokens of the language model, with the decode kernels and without, in 16 and 4 bits."""
+    """Measures single tokens of the language model, with the decode kernels and without, in 16 bits, fp8 and int4."""
     _measured(run_decode_bench, folder, out, rounds)
 
 
@@ -117,7 +117,7 @@ def quantized(
     out: Out,
     rounds: Rounds = 9,
 ) -> None:
-    """Measures the language model in 4, 8 and 16 bits."""
+    """Measures the language model in 16 bits and in each format that it can have."""
     _measured(run_quantized_bench, folder, out, rounds)
 
 

@@ -32,6 +32,7 @@ from stts_calib.trials import Trials
 from stts_export.cli.app import app
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Format
+from stts_runtime.cli.app import app as runtime_app
 from stts_runtime.cli.entry import run_app
 from stts_runtime.engines import load_incremental
 from stts_runtime.errors import SourceError, UserError
@@ -374,6 +375,24 @@ def test_the_command_writes_a_bundle_with_its_report(
     assert made.manifest.quantization is not None
     assert made.manifest.quantization.frames_sha256 == report["frames_sha256"]
     assert SCORER in made.manifest.quantization.left_wide
+
+
+def test_a_language_model_in_float8_says_that_its_times_are_none(
+    micro_bundle: Bundle, stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A CPU multiplies what it made wide again, so a bar of time would fall by chance."""
+    given = ["--frames-from", stored, "--vision", "none", "--language", "fp8", "--most-points", "100"]
+    assert calibrated(micro_bundle, tmp_path / "made", *given) == 0
+    assert "the processor does not compute in these formats: times say nothing" in capsys.readouterr().out
+    made = Bundle.open(tmp_path / "made")
+    report = json.loads((made.folder / "quantization.json").read_text())
+    assert (report["formats"], report["timed"]) == ({"vision": None, "language": "fp8"}, False)
+    assert all(one["kept_iou"] == 1 for one in report["variants"])
+    assert report["size_mb"]["after"] < report["size_mb"]["before"]
+    assert made.manifest.language.graphs["cpu"].quantized == "fp8"
+    with patch("sys.argv", ["stts-runtime", "inspect", str(made.folder)]):
+        assert run_app(runtime_app, "stts-runtime") == 0
+    assert "cpu fp8" in capsys.readouterr().out
 
 
 def test_what_misses_a_bar_is_refused_with_the_reason_and_nothing_stays(

@@ -18,6 +18,7 @@ from stts_calib.quantize.write import write_quantized
 from stts_export.building import BuildRequest, build_bundle
 from stts_export.options import Half
 from stts_runtime.bundle import Bundle
+from stts_runtime.bundle.manifest import Format
 from stts_runtime.engines import load_slots
 from stts_tools.decode_bench.engine import (
     FAULTS,
@@ -34,8 +35,8 @@ from tests.support.places import TINY
 
 pytestmark = pytest.mark.gpu
 
-FORMATS = ("fp16", "bf16", "fp16 int4")
-"""In bf16 there are no weights of 4 bits for `cuda`."""
+FORMATS = ("fp16", "bf16", "fp16 int4", "fp16 fp8")
+"""In bf16 there are no smaller weights for `cuda`."""
 
 IMAGE_SIZE = 252
 
@@ -49,8 +50,9 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
         folder = tmp_path_factory.mktemp(half)
         request = BuildRequest(TINY, folder / "plain", [8], [0.5], ["clip"], targets=["cpu", "cuda"], half=half)
         made[half] = build_bundle(request)
-    folder = tmp_path_factory.mktemp("int4")
-    made["fp16 int4"] = write_quantized(made["fp16"], folder, Recipe(language="int4"))
+    forms: tuple[Format, ...] = ("int4", "fp8")
+    for form in forms:
+        made[f"fp16 {form}"] = write_quantized(made["fp16"], tmp_path_factory.mktemp(form), Recipe(language=form))
     return made
 
 

@@ -86,7 +86,7 @@ def test_random_checkpoints_keep_every_bar(tmp_path: Path, size: Size) -> None:
     assert not _missed(found)
 
 
-@pytest.mark.parametrize("form", ["int4", "int8"])
+@pytest.mark.parametrize("form", ["int4", "int8", "fp8"])
 def test_the_language_model_in_few_bits_is_no_worse_than_on_the_cpu(tmp_path: Path, form: Format) -> None:
     """Of the same blocks, which the CPU multiplies by rounded activations if they have 4 bits."""
     bundle = build_bundle(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
@@ -13,6 +12,7 @@ from stts_runtime.cuda_decode.driver import Driver
 from stts_runtime.cuda_decode.shape import DecoderShape
 from stts_runtime.cuda_decode.variants import (
     ACTIVATIONS,
+    KINDS,
     PRODUCTS,
     Activation,
     WeightKind,
@@ -56,7 +56,7 @@ def sweep(gpu: Gpu, tmp_path: Path) -> Kernels:
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("kind", get_args(WeightKind))
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_layer_is_what_numpy_says(gpu: Gpu, sweep: Kernels, kind: WeightKind, activation: Activation) -> None:
     plan = Plan.packaged(kind, dependent=False)
     result = check(gpu, sweep, ODD, plan, activation, [5, 0, 70], layers=1)
@@ -85,7 +85,7 @@ def test_a_batch_of_eight(gpu: Gpu) -> None:
     assert result["within_bar"], result
 
 
-@pytest.mark.parametrize("kind", ["dense", "int4"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_sequences_that_share_a_step_get_what_each_gets_alone(gpu: Gpu, kind: WeightKind) -> None:
     result = check_batch(gpu, kind, replace(ODD, layers=2), [5, 0, 40], vocabulary=300)
     assert result["same_bits_alone"], result

@@ -10,6 +10,7 @@ import onnx_ir as ir
 import pytest
 from PIL import Image
 
+from stts_runtime.bundle.manifest import FORMATS
 from stts_runtime.errors import UserError
 from stts_tools.gpu_bench.graphs import export_graphs
 from stts_tools.gpu_bench.peak_memory import peak_bytes
@@ -26,6 +27,7 @@ def test_graphs_travel_without_weights(tmp_path: Path) -> None:
     export_graphs(Settings(size="micro", windows=[(4, 1.0), (4, 0.5)], precision="fp16"), folder, lambda _: None)
     settings = folder.settings
     graphs = [*map(folder.vision, settings.budgets()), folder.prefill, folder.step]
+    graphs += [path for form in FORMATS for path in folder.language(form)]
     assert all(any("weight" in str(one.name) for one in ir.load(path).graph.inputs) for path in graphs)
     full, pruned = (settings.work[budget.name] for budget in settings.budgets())
     assert 0 < pruned.products.fixed < full.products.fixed
