@@ -476,3 +476,36 @@ def test_a_missing_weight_is_no_fit(bundle: Bundle) -> None:
     left = {name: weights[name] for name in weights if "layers.1.mlp.up_proj" not in name}
     with pytest.raises(Misfit, match="up_proj"):
         fitted_decoder(graph, Weights(left))
+
+
+_DOWN = "language_model.layers.1.mlp.down_proj.weight.fp8"
+
+
+@pytest.mark.parametrize(
+    ("block", "weight", "change", "reason"),
+    [
+        (64, None, {}, "of a format that the kernels do not know"),
+        (128, f"{_DOWN}.scales", {"shape": (128, 1)}, r"down has scales of \(128, 1\) for 128 x 192"),
+        (128, f"{_DOWN}.scales", {"dtype": np.dtype(np.int32)}, "scales are of a type that the kernels do not know"),
+        (128, _DOWN, {"shape": (128, 96)}, r"down is \(128, 96\), and 128 x 192 are expected"),
+        (128, "language_model.norm.weight", {"item_bytes": 1, "dtype": None}, "not all of one 16-bit type"),
+    ],
+)
+def test_float8_that_is_not_as_calibration_writes_it_is_no_fit(
+    bundle: Bundle, tmp_path: Path, block: int, weight: str | None, change: dict[str, Any], reason: str
+) -> None:
+    graph, weights = _graph_and_weights(write_quantized(bundle, tmp_path, Recipe(language="fp8")))
+    nodes = [
+        replace(node, attributes={**node.attributes, "block_size": block}) if "block_size" in node.attributes else node
+        for node in graph.nodes
+    ]
+    arrays = {name: weights[name] for name in weights}
+    if weight is not None:
+        arrays[weight] = replace(arrays[weight].view(), **change)
+    with pytest.raises(Misfit, match=reason):
+        fitted_decoder(replace(graph, nodes=tuple(nodes)), Weights(arrays))
+
+
+def test_weights_in_eight_bits_are_no_fit(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(Misfit, match="of a format that the kernels do not know"):
+        fitted_decoder(*_graph_and_weights(write_quantized(bundle, tmp_path, Recipe(language="int8"))))
