@@ -98,10 +98,10 @@ def _formats_of(kind: str, lowering: str, graph: Graph) -> tuple[Format, ...]:
     """What graphs can hold that is worth something there."""
     if lowering == "cpu":
         return ("int8",) if kind == VISION else ("int4", "int8", "fp8")
-    if graph.precision != "fp16":
+    if lowering == "cuda" and kind == LANGUAGE:
+        return ("int4", "int8", "fp8") if graph.precision == "fp16" else ("fp8",)
+    if lowering == "cuda" or graph.precision != "fp16":
         return ()
-    if lowering == "cuda":
-        return () if kind == VISION else ("int4", "int8", "fp8")
     if graph.backend != "tensorrt" or graph.opset < _HALF_SCALES_SINCE_OPSET:
         return ()
     if kind == VISION:

@@ -51,7 +51,7 @@ def quantize_inputs(model: ModelProto, form: Format) -> frozenset[str]:
     return frozenset(part for name in quantized for part in name.split(JOINED_BY))
 
 
-def quantized_weight(name: str, weight: NDArray[np.float16], form: Format) -> Iterator[tuple[str, NDArray[Any]]]:
+def quantized_weight(name: str, weight: NDArray[Any], form: Format) -> Iterator[tuple[str, NDArray[Any]]]:
     """What a weight (rows, columns) becomes: values and scales, in the shapes of `packed_shapes`."""
     values, scales = float8_blocks(weight) if form == "fp8" else _integer_blocks(weight, form)
     yield from zip(packed_names(name, form), (values, scales), strict=True)

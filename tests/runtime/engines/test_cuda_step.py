@@ -152,6 +152,29 @@ def test_olmos_form_in_fewer_bits(
     assert relative_error(engine.logits(), ExactDecoder(quantized).logits([1, 5])[-1]) < 2e-3
 
 
+def test_float8_beside_bfloat16(tmp_path: Path, fake: FakeOnnxRuntime, host: HostDriver) -> None:
+    """ONNX Runtime's CPU provider has no bfloat16, so the kernels run without it."""
+    (tmp_path / "fp8").mkdir()
+    quantized = write_quantized(decode_bundle(tmp_path, half="bf16"), tmp_path / "fp8", Recipe(language="fp8"))
+    graph, weights = _graph_and_weights(quantized)
+    fitted, stream = fitted_decoder(graph, weights), Stream(Cuda(fake.cuda))
+    assert (fitted.kind, fitted.activation) == ("float8", "bfloat")
+    shape, half = fitted.shape, np.dtype(np.float16)
+    caches = {
+        f"{what}.{number}": stream.zeros((1, shape.kv_heads, 8, shape.head_dim), 2, half)
+        for what in ("key", "value")
+        for number in range(shape.layers)
+    }
+    outputs = StepOutputs(
+        stream.zeros((1, fitted.head.shape[0]), 4, np.dtype(np.float32)), stream.zeros((1,), 8, np.dtype(np.int64))
+    )
+    step = CudaStep(CudaKernels(fitted, stream, Driver(host)), [caches], outputs)
+    for place, token in enumerate(text := [1, 5, 3]):
+        step([token], [place], [place])
+    exact = ExactDecoder(quantized).logits(text)[-1]
+    assert relative_error(stream.download(outputs.logits)[0], exact) < 1.6e-2
+
+
 def test_all_but_the_first_launch_may_start_before_their_turn(bundle: Bundle, host: HostDriver) -> None:
     load_language(bundle, "cuda")
     layer = ["qkv", "attention", "output", "gated", "down"]

@@ -35,8 +35,8 @@ from tests.support.places import TINY
 
 pytestmark = pytest.mark.gpu
 
-FORMATS = ("fp16", "bf16", "fp16 int4", "fp16 fp8")
-"""In bf16 there are no smaller weights for `cuda`."""
+FORMATS = ("fp16", "bf16", "fp16 int4", "fp16 fp8", "bf16 fp8")
+"""In bf16 there are no weights of 4 bits for `cuda`."""
 
 IMAGE_SIZE = 252
 
@@ -50,9 +50,9 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
         folder = tmp_path_factory.mktemp(half)
         request = BuildRequest(TINY, folder / "plain", [8], [0.5], ["clip"], targets=["cpu", "cuda"], half=half)
         made[half] = build_bundle(request)
-    forms: tuple[Format, ...] = ("int4", "fp8")
-    for form in forms:
-        made[f"fp16 {form}"] = write_quantized(made["fp16"], tmp_path_factory.mktemp(form), Recipe(language=form))
+    forms: tuple[tuple[Half, Format], ...] = (("fp16", "int4"), ("fp16", "fp8"), ("bf16", "fp8"))
+    for half, form in forms:
+        made[f"{half} {form}"] = write_quantized(made[half], tmp_path_factory.mktemp(form), Recipe(language=form))
     return made
 
 
