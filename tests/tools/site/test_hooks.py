@@ -18,7 +18,7 @@ from stts_runtime.serve.settings import ServeConfig
 from stts_tools.site.command_line import command_page
 from stts_tools.site.hooks import GENERATED
 from stts_tools.site.markup import plain
-from stts_tools.site.repository import PAGES, place_of, repository_path, with_links_of_the_site
+from stts_tools.site.repository import PAGES, REFERENCES, place_of, repository_path, with_links_of_the_site
 from stts_tools.site.schema_tables import field_docs
 from stts_tools.site.server import http_page, metrics_page
 from tests.support.places import ROOT
@@ -68,6 +68,13 @@ def test_a_link_out_of_the_documentation_leads_to_the_copy() -> None:
         "[a](examples.md#ask_filepy) [b](benchmarks.md#benchmarks) [c](files/benchmarks/soak.json) [d](https://e.f/g)"
     )
     assert with_links_of_the_site("[a](docs/serve.md#limits)", "project/security.md") == "[a](../serve.md#limits)"
+
+
+def test_a_link_to_code_of_which_there_is_a_reference_leads_to_that() -> None:
+    for path, place in REFERENCES.items():
+        assert (ROOT / path).exists()
+        assert place in GENERATED
+        assert with_links_of_the_site(f"[a](../{path})", "streaming.md") == f"[a]({place})"
 
 
 def test_places_and_paths_are_each_other() -> None:

@@ -16,6 +16,11 @@ PAGES = {
     "checkpoints/tiny/README.md": "model-card.md",
 }
 """Files outside docs/ that are pages, by their path in the repository. The README's place is taken by the index."""
+REFERENCES = {
+    "runtime/stts_runtime/stream/config.py": "reference/settings.md",
+    "runtime/stts_runtime/stream/metrics.py": "reference/metrics.md",
+}
+"""Code that a generated page documents: a link to it leads to that page on the site, and to the code elsewhere."""
 EXAMPLES = "examples.md"
 COPIES = "files"
 _LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
@@ -30,6 +35,8 @@ def place_of(path: str) -> str:
     """Where a file of the repository, or what is said of it, stands in the site."""
     if path in PAGES:
         return PAGES[path]
+    if path in REFERENCES:
+        return REFERENCES[path]
     if path.startswith("examples/") and path.endswith(".py"):
         return f"{EXAMPLES}#{Path(path).name.replace('.', '').lower()}"
     if (ROOT / path).is_dir():
