@@ -137,6 +137,11 @@ def _budgets(request: BuildRequest, checkpoint: Checkpoint) -> list[TokenBudget]
             f"{request.checkpoint} has no token scorer (or no `stts` settings in config.json): pass --scorer change, "
             "which prunes without a trained one, or --keep 1"
         )
+    if request.scorer is not None and all(budget.keep == 1 for budget in budgets.values()):
+        raise UserError(
+            f"--scorer {request.scorer} has nothing to do where every variant keeps everything: add --keep 0.5, say, "
+            "or leave --scorer out"
+        )
     return list(budgets.values())
 
 

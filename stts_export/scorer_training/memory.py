@@ -1,11 +1,14 @@
 """What a run takes of the device's memory, estimated before it starts: weights, the scorer's training, and a clip.
 
 Blocks keep what goes into them and are computed again for gradients (`frozen`), so a clip takes its residual stream
-once a block, and the inside of one block at a time.
+once a block, and the inside of one block at a time. torch has no fast kernel for a mask with a gradient, nor on a GPU
+for any mask: what attends by one holds float32 numbers for every pair of rows and every head, and the largest of these
+moments is what counts.
 
-Measured on an H200: Molmo2-4B's size, 2 clips of 64 frames at once, 36.94 GB allocated at the peak against 35.99
-estimated; a tower of 7 layers, 48 clips at once, 12.02 against 12.05. torch's allocator then held 52.22 and 16.43 GB
-of the GPU's, which is not in here.
+Measured on an H200, allocated at the peak against estimated: Molmo2-4B's size, 2 clips of 64 frames at keep 0.5 at
+once, 34.38 against 34.76 GB where the last layer but one is scored, and 36.94 against 38.29 at layer 3; a tower of 7
+layers, 48 clips of 31 frames at keep 0.7 at once, 12.02 against 12.33. torch's allocator held 52.22 and 16.43 GB of
+the GPU's in the last two, which is not in here.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import psutil
 import torch
 
 from stts_export.checkpoint import Checkpoint
-from stts_export.modules.config import ModelConfig, ScorerConfig
+from stts_export.modules.config import ModelConfig, ScorerConfig, TextConfig, VisionConfig
 from stts_export.molmo2.names import own_name
 from stts_export.scorer_training.frozen import is_narrow
 from stts_export.scorer_training.prompts import ANSWER
@@ -27,9 +30,17 @@ _WIDE, _NARROW = 4, 2
 _SCORER_COPIES = 4
 """Weight, gradient and both of AdamW's averages."""
 _INSIDE = 6
-"""Copies of a block's widest rows that live at once while it is computed again and its gradient is taken."""
-_POOLED_COPIES = 4
+"""Copies of an MLP's rows that live at once while it is computed again and its gradient is taken."""
+_PAIR = 4 + 4 + 1
+"""Bytes of a pair of rows and a head in attention by a mask: its score, its probability, and whether it is masked."""
+_PAIR_BACK = 4 * 4
+"""The same while gradients are taken: the probability, its gradient, their product, and the score's gradient."""
+_PROJECTED = 4
+"""Copies of queries, keys and values that live at once there, in float32."""
+_POOLED_COPIES = 2
 """Copies of a group's rows of all heads in the scorer's pooling."""
+_TIME_TOKENS = 8
+"""Of a frame in the prompt, its marks included."""
 _QUESTION_TOKENS = 256
 _SPARE = 0.9
 """Share of free memory that may be used: estimates are rough, and memory fragments."""
@@ -59,7 +70,7 @@ def estimated(checkpoint: Checkpoint, model: ModelConfig, frames: int, keep: flo
     """`model` has the scorer; `narrow` is for matrices in 16 bits, as on a GPU."""
     assert isinstance(model.scorer, ScorerConfig)
     scorer = _SCORER_COPIES * _WIDE * _scorer_values(model, model.scorer)
-    return Needs(_weights(checkpoint, narrow), scorer, _clip(model, model.scorer, frames, keep, narrow))
+    return Needs(_weights(checkpoint, narrow), scorer, clip_bytes(model, model.scorer, frames, keep, narrow))
 
 
 def clips_at_once(needs: Needs, most: int, free: int) -> int:
@@ -92,20 +103,33 @@ def _scorer_values(model: ModelConfig, scorer: ScorerConfig) -> int:
     return 4 * width * (width + 1) + (2 * width + 1) * hidden + (hidden + 1) * hidden + hidden + 1
 
 
-def _clip(model: ModelConfig, scorer: ScorerConfig, frames: int, keep: float, narrow: bool) -> int:
+def clip_bytes(model: ModelConfig, scorer: ScorerConfig, frames: int, keep: float, narrow: bool) -> int:
+    """The largest of three moments: the unpruned model reads its prompt, and gradients of either side are taken."""
     vision, text = model.vision, model.text
-    product = _NARROW if narrow else _WIDE
-    rows, groups = frames * vision.patches, frames * vision.groups
-    kept, behind = int(rows * keep), vision.layers - scorer.prune_at - 2
-    tokens, kept_tokens = groups + _QUESTION_TOKENS, int(groups * keep) + _QUESTION_TOKENS
-    # Held from one end of the pass to the other.
-    stream = _WIDE * vision.width * (rows * (2 + len(vision.feature_layers)) + kept * behind)
-    stream += _WIDE * text.width * kept_tokens * (text.layers + 2)
-    past = product * 2 * text.layers * tokens * text.kv_heads * text.head_dim
+    rows, groups, around = frames * vision.patches, frames * vision.groups, frames * _TIME_TOKENS
+    tokens, kept_tokens = groups + around, int(groups * keep) + around + _QUESTION_TOKENS
+    # A CPU has a fast kernel for masks, but not for the one of the biased layer.
+    pair, pair_back = (_PAIR, _PAIR_BACK) if narrow else (0, 0)
+    pictures = frames * vision.frame_size**2 * 3
+    # Of the scored layer and of those that the connector reads, unpruned.
+    features = _WIDE * vision.width * rows * (1 + len(vision.feature_layers))
+    past = (_NARROW if narrow else _WIDE) * 2 * text.layers * tokens * text.kv_heads * text.head_dim
+    reading = past + pair * text.heads * tokens**2 + _rows_inside(text, tokens, narrow)
+    behind = vision.layers - scorer.prune_at - 2
+    stream = _WIDE * vision.width * (rows + int(rows * keep) * (behind + 1))
     pooling = _WIDE * groups * vision.heads * vision.width * _POOLED_COPIES
     answers = _WIDE * 4 * ANSWER * text.vocab * 4
-    # One after the other.
-    patches = product * rows * (vision.mlp_width + vision.width * 2) * _INSIDE
-    bias = product * 2 * frames * vision.heads * vision.patches**2
-    words = product * tokens * (text.mlp_width + text.width * 2) * _INSIDE + product * 2 * tokens**2
-    return stream + past + pooling + answers + max(patches + bias, words)
+    of_frames = max(
+        _PAIR_BACK * frames * vision.heads * vision.patches**2 + _WIDE * rows * vision.width * _PROJECTED,
+        _rows_inside(vision, rows, narrow),
+    )
+    of_words = _WIDE * text.width * kept_tokens * (text.layers + 2) + max(
+        pair_back * text.heads * kept_tokens**2 + _WIDE * kept_tokens * text.heads * text.head_dim * _PROJECTED,
+        _rows_inside(text, kept_tokens, narrow),
+    )
+    return pictures + features + max(reading, stream + pooling + answers + max(of_frames, of_words))
+
+
+def _rows_inside(config: VisionConfig | TextConfig, rows: int, narrow: bool) -> int:
+    """Of a block's MLP."""
+    return (_NARROW if narrow else _WIDE) * rows * (config.mlp_width + config.width * 2) * _INSIDE

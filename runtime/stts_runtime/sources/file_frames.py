@@ -72,6 +72,9 @@ class FileFrames:
             self._end(*self._ending())
         return None
 
+    def ask_to_close(self) -> None:
+        """Nothing here takes time to stop."""
+
     def close(self) -> None:
         self._end(State.ENDED, "closed")
 

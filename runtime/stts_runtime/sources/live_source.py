@@ -101,11 +101,14 @@ class LiveSource:
         picture, seconds = waiting
         return Frame(picture.image(), seconds, picture.arrived)
 
-    def close(self) -> None:
+    def ask_to_close(self) -> None:
         with self._change:
             self._closed = True
             self._waiting = None
             self._change.notify_all()
+
+    def close(self) -> None:
+        self.ask_to_close()
         self._thread.join(_CLOSE_SECONDS)
 
     def _run(self) -> None:

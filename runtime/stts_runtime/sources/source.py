@@ -115,6 +115,10 @@ class Source(Protocol):
         """
         ...
 
+    def ask_to_close(self) -> None:
+        """Says that `close` comes next, and returns at once: many sources stop in the time of the slowest then."""
+        ...
+
     def close(self) -> None:
         """Stops and gives everything back, within two seconds whatever the other side does; may be called twice."""
         ...

@@ -302,3 +302,11 @@ class Channel:
         new = total - self._told
         self._told = total
         return dict(new)
+
+
+def close_all(channels: Sequence[Channel]) -> None:
+    """Closes them in the time that the slowest takes."""
+    for channel in channels:
+        channel.source.ask_to_close()
+    for channel in channels:
+        channel.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
@@ -14,6 +13,8 @@ from pydantic import BeforeValidator, model_validator
 from stts_runtime.settings import Settings
 from stts_runtime.sources.source import Frame, Source, Status
 
+_LEAST_AREA = 1e-9
+"""Of a frame; less is rounding."""
 _PAINT = 0
 """Black, in every channel."""
 _MARGIN = 4
@@ -36,7 +37,16 @@ def _points(given: object) -> object:
     for x, y in given:
         if not (0 <= x <= 1 and 0 <= y <= 1):
             raise ValueError(f"points are fractions of the frame, from 0 to 1, got [{x:g}, {y:g}]")
+    if _on_one_line(given):
+        raise ValueError("the polygon encloses nothing, since all its points lie on one line")
     return given
+
+
+def _on_one_line(points: Sequence[Point]) -> bool:
+    x, y = points[0]
+    sides = [(other_x - x, other_y - y) for other_x, other_y in points]
+    longest_x, longest_y = max(sides, key=lambda side: side[0] ** 2 + side[1] ** 2)
+    return all(abs(longest_x * side_y - longest_y * side_x) < _LEAST_AREA for side_x, side_y in sides)
 
 
 def _rectangle(given: object) -> object:
@@ -55,7 +65,7 @@ def _are_numbers(given: object, count: int) -> bool:
     return (
         isinstance(given, list | tuple)
         and len(given) == count
-        and all(isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one) for one in given)
+        and all(isinstance(one, int | float) and not isinstance(one, bool) for one in given)
     )
 
 
@@ -138,6 +148,9 @@ class MaskedSource:
         image = frame.image.copy()
         image[self._covered] = _PAINT
         return Frame(image, frame.seconds, frame.captured)
+
+    def ask_to_close(self) -> None:
+        self._source.ask_to_close()
 
     def close(self) -> None:
         self._source.close()

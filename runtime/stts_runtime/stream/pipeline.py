@@ -25,7 +25,7 @@ from stts_runtime.service_manager import ServiceManager
 from stts_runtime.sinks.open import Sink
 from stts_runtime.sources.source import Frame, Status
 from stts_runtime.stream.alerts import AlertFilter
-from stts_runtime.stream.channel import Channel, Look
+from stts_runtime.stream.channel import Channel, Look, close_all
 from stts_runtime.stream.orders import Labels
 from stts_runtime.stream.watcher import see_together
 from stts_runtime.tell import Seldom, Tell
@@ -192,8 +192,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Closes the sources, and tells what is left to tell."""
-        for channel in self.channels:
-            channel.close()
+        close_all(self.channels)
         self.tell(self._events.drain())
 
     def step(self) -> bool:

@@ -103,11 +103,12 @@ class Reloader:
     def _changed(self) -> str | None:
         """None if the program stops meanwhile."""
         change = self._prepared()
+        done: str | None = None
         try:
             done = self._running.apply(change, self._stop)
-        except SttsError:
-            self._outlets.give_up(change.sinks)
-            raise
+        finally:
+            if done is None:
+                self._outlets.give_up(change.sinks)
         self._config = change.config
         return done
 

@@ -24,7 +24,7 @@ from stts_runtime.sinks.open import Sink
 from stts_runtime.sources.source import State
 from stts_runtime.stream.assemble import Observer, Relay, open_channel
 from stts_runtime.stream.change import Change, Difference
-from stts_runtime.stream.channel import Channel
+from stts_runtime.stream.channel import Channel, close_all
 from stts_runtime.stream.config import Cameras
 from stts_runtime.stream.loaded import LoadedBundle
 from stts_runtime.stream.pipeline import Pipeline
@@ -86,8 +86,7 @@ class RunningStreams:
             for plan in plans:
                 self._take_in(self._opened(plan, FRESH))
         except BaseException:
-            for one in self._streams.values():
-                one.channel.close()
+            close_all(self.channels)
             raise
 
     @property
@@ -126,7 +125,7 @@ class RunningStreams:
             # Python 3.10 has two of that name.
             with suppress(futures.TimeoutError):
                 return done.result(0.2)
-        return None
+        return done.result() if done.done() else None
 
     def _begin(self, change: Change, done: Future[str]) -> None:
         new_engines = change.loaded is not None

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from stts_export.building import BuildRequest, build_bundle
+from stts_export.building.plan import plan_bundle
 from stts_export.building.scorer import with_scorer
 from stts_export.checkpoint import open_checkpoint
 from stts_export.errors import CheckpointError
 from stts_export.modules.config import ChangeConfig
 from stts_runtime import load, overlay
 from stts_runtime.bundle import Bundle
-from stts_runtime.bundle.manifest import Scorer
+from stts_runtime.bundle.manifest import Scorer, ScorerName
 from stts_runtime.engines import load_incremental, load_vision
 from stts_runtime.errors import UserError
 from stts_runtime.session import UNTRAINED, Session
@@ -95,6 +97,17 @@ def test_a_scorer_that_cannot_be_had_is_refused(
     with pytest.raises(UserError, match=message):
         build_bundle(asking_for(plain_checkpoint, tmp_path / "out", **options))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("scorer", ["change", "trained"])
+def test_a_scorer_with_nothing_to_score_is_refused(micro_checkpoint: Path, tmp_path: Path, scorer: ScorerName) -> None:
+    """Else it would be passed over without a word."""
+    request = BuildRequest(micro_checkpoint, tmp_path / "out", [3], [1.0], ["clip", "frame"], scorer=scorer)
+    with pytest.raises(UserError, match=f"--scorer {scorer} has nothing to do where every variant keeps everything"):
+        build_bundle(request)
+    assert not list(tmp_path.iterdir())
+    pruned = replace(request, variants=["clip-t3-k0.5"])
+    assert plan_bundle(pruned, with_scorer(pruned, open_checkpoint(micro_checkpoint))[0]).prunes
 
 
 def test_a_model_that_was_not_trained_with_pruning_keeps_its_tower_whole(

@@ -24,10 +24,13 @@ class White:
     def __init__(self, *sizes: tuple[int, int]) -> None:
         self.frames = [Frame(np.full((*size, 3), 255, np.uint8), float(at), 9.0) for at, size in enumerate(sizes)]
         self._left = list(self.frames)
-        self.closed, self.drops = False, {"late": 2}
+        self.asked_to_close, self.closed, self.drops = False, False, {"late": 2}
 
     def take(self, timeout_seconds: float) -> Frame | None:
         return self._left.pop(0) if self._left else None
+
+    def ask_to_close(self) -> None:
+        self.asked_to_close = True
 
     def close(self) -> None:
         self.closed = True
@@ -75,6 +78,9 @@ def test_frames_come_with_masks_painted_over_whatever_their_size() -> None:
         assert frame.image.shape == given.image.shape
         assert (frame.seconds, frame.captured) == (given.seconds, given.captured)
     assert seen.take(0.0) is None
+    seen.ask_to_close()
+    assert source.asked_to_close
+    assert not source.closed
     seen.close()
     assert source.closed
     assert (seen.name, seen.live, seen.reconnections, seen.drops) == ("white", True, 3, {"late": 2})
@@ -92,9 +98,14 @@ def test_without_masks_the_source_is_the_source() -> None:
         ([{"polygon": [[0, 0], [1, 1], [1, 1.5]]}], "points are fractions of the frame, from 0 to 1, got [1, 1.5]"),
         ([{"polygon": [[0, 0], [1, 1], [-0.1, 1]]}], "got [-0.1, 1]"),
         ([{"polygon": [0, 0, 1, 1]}], "it should be a list of points"),
-        ([{"polygon": [[0, 0], [1, float("nan")], [1, 1]]}], "it should be a list of points"),
+        ([{"polygon": [[0, 0], [1, float("nan")], [1, 1]]}], "fractions of the frame, from 0 to 1, got [1, nan]"),
+        ([{"polygon": [[0, 0], [1, float("inf")], [1, 1]]}], "fractions of the frame, from 0 to 1, got [1, inf]"),
+        ([{"polygon": [[0.1, 0.3], [0.2, 0.6], [0.3, 0.9]]}], "encloses nothing, since all its points lie on one line"),
+        ([{"polygon": [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]}], "encloses nothing"),
+        ([{"polygon": [[0.1, 0.2], [0.1, 0.2], [0.8, 0.2]]}], "encloses nothing"),
         ([{"rectangle": [0.5, 0, 0.6, 0.1]}], "should lie within 0 to 1 and not be empty, got [0.5, 0, 0.6, 0.1]"),
         ([{"rectangle": [0, 0, 0, 0.1]}], "not be empty"),
+        ([{"rectangle": [0, 0, float("nan"), 0.1]}], "not be empty, got [0, 0, nan, 0.1]"),
         ([{"rectangle": [0, 0, 10, 10]}], "fractions of the frame"),
         ([{"rectangle": [0, 0, 1]}], "it should be [x, y, width, height]"),
         ([{"rectangle": [0, 0, True, 1]}], "it should be [x, y, width, height]"),

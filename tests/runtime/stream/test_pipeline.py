@@ -41,7 +41,7 @@ class FakeSource:
         self._left = list(enumerate(seconds))
         self.status = Status(State.LIVE, "", 0.0)
         self.drops: dict[str, int] = {"late": 1000}
-        self.closed = False
+        self.asked_to_close = self.closed = False
 
     def take(self, timeout_seconds: float) -> Frame | None:
         if not self._left:
@@ -50,6 +50,9 @@ class FakeSource:
         number, seconds = self._left.pop(0)
         image = np.random.default_rng(0 if self._same else number).integers(0, 256, (48, 64, 3), dtype=np.uint8)
         return Frame(image, seconds, clock.now() - self._age)
+
+    def ask_to_close(self) -> None:
+        self.asked_to_close = True
 
     def close(self) -> None:
         self.closed = True
@@ -294,6 +297,19 @@ def test_a_stop_ends_after_what_is_being_done(engines: Engines) -> None:
     Pipeline([one], Events(), [heard]).run(stop)
     assert len(heard.answers) == 1
     assert one.source.closed  # type: ignore[attr-defined]
+
+
+def test_all_sources_are_asked_to_close_before_one_is_waited_for(engines: Engines) -> None:
+    """Each camera that hangs takes a second or two, and a service manager's patience is that of a few dozen."""
+
+    class Hung(FakeSource):
+        def close(self) -> None:
+            assert all(one.source.asked_to_close for one in channels)  # type: ignore[attr-defined]
+            super().close()
+
+    channels = [channel(engines, Hung([], live=True), name=name) for name in ("gate", "yard", "door")]
+    Pipeline(channels, Events(), []).close()
+    assert all(one.source.closed for one in channels)  # type: ignore[attr-defined]
 
 
 def test_sources_are_closed_when_an_engine_fails(engines: Engines) -> None:

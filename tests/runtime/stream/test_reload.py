@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 
 from stts_runtime.errors import EngineError
+from stts_runtime.sinks.open import Sink
 from stts_runtime.stream import loaded as loading
+from stts_runtime.stream import outlets, successor
 from stts_runtime.stream import reload as reloading
-from stts_runtime.stream import successor
 from stts_runtime.stream.config import StreamConfig
 from stts_runtime.stream.config_file import load_config
 from stts_runtime.stream.reload import Reread
 from stts_runtime.stream.run import run_streams
+from stts_runtime.stream.running import RunningStreams
 from tests.support.places import DATA
 from tests.support.waiting import ended, until
 
@@ -64,9 +66,12 @@ class Running:
             self.error.append(error)
             raise
 
+    def ask(self) -> None:
+        self._wanted.set()
+
     def reload(self) -> str:
         before = len(self.lines)
-        self._wanted.set()
+        self.ask()
         self.wait(lambda: any("reload" in line for line in self.lines[before:]))
         return next(line for line in self.lines[before:] if "reload" in line)
 
@@ -269,3 +274,30 @@ def test_a_bundle_that_fails_while_it_looks_stays_away(running: Running, monkeyp
     assert_refused(running, "fails on one: out of luck")
     monkeypatch.setattr(reloading, "load_beside", whole)
     assert running.reload() == "reloaded: 1 added, 1 removed, 1 as before"
+
+
+def test_a_stop_closes_the_sinks_of_a_change_that_still_waits(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits, closed, whole = threading.Event(), list[str](), outlets.open_sink
+
+    def open_sink(*arguments: Any) -> Sink:
+        sink = whole(*arguments)
+        close = sink.close
+
+        def closing(seconds: float) -> None:
+            closed.append(sink.name)
+            close(seconds)
+
+        monkeypatch.setattr(sink, "close", closing)
+        return sink
+
+    monkeypatch.setattr(outlets, "open_sink", open_sink)
+    monkeypatch.setattr(RunningStreams, "_begin", lambda *_: waits.set())
+    other = running.folder / "other.jsonl"
+    running.write({"name": "one"}, {"name": "two", "sinks": [str(other)]})
+    running.ask()
+    running.wait(waits.is_set)
+    assert not closed
+    running.stop()
+    assert closed == [str(other)]

@@ -33,6 +33,9 @@ class PacedSource:
         image = self._pictures[newest % len(self._pictures)]
         return Frame(image, newest * self._period, self._begins + newest * self._period)
 
+    def ask_to_close(self) -> None:
+        """Nothing here takes time to stop."""
+
     def close(self) -> None:
         """There is nothing to close."""
 
