@@ -10,6 +10,11 @@ def visible(text: str) -> str:
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
+def counted(number: int, noun: str) -> str:
+    """1 stream, 1,200 streams."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def shortened(text: str, most: int) -> str:
     """`text` with its middle left out if it has more than `most` characters: what was said first and last stays."""
     if len(text) <= most:

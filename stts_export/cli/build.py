@@ -20,6 +20,7 @@ from stts_runtime.cli.steps import steps
 from stts_runtime.compile.run import CompileRequest, check_compiler, compile_bundle
 from stts_runtime.errors import UserError
 from stts_runtime.hub_id import as_typed
+from stts_runtime.text import counted
 
 VARIANTS = "Variants"
 TARGETS = "Targets"
@@ -187,7 +188,7 @@ def _show(bundle: Bundle, as_json: bool) -> None:
         return
     size = sum(record.size_bytes for record in bundle.manifest.files.values()) / 1e6
     variants = len(bundle.manifest.variants)
-    print(f"{bundle.folder}: {variants} vision variants and the language model, {size:.1f} MB")
+    print(f"{bundle.folder}: {counted(variants, 'vision variant')} and the language model, {size:.1f} MB")
 
 
 def engines_to_compile(

@@ -12,6 +12,7 @@ from stts_runtime.cli.help import OUTPUT
 from stts_runtime.cli.options import BundleArgument, JsonOption
 from stts_runtime.cli.steps import steps
 from stts_runtime.outputs import check_output, written_whole
+from stts_runtime.text import counted
 
 if TYPE_CHECKING:
     from stts_calib.calibrate import CalibrationRequest
@@ -152,7 +153,7 @@ def _show(made: QuantizationReport) -> None:
     formats = ", ".join(f"{part} {form or 'as it was'}" for part, form in made.formats.items())
     console.print(
         f"{formats}; {made.size_mb.before:.1f} -> {made.size_mb.after:.1f} MB, resident "
-        f"{made.resident_mb.before:.0f} -> {made.resident_mb.after:.0f} MB; {made.questions} questions",
+        f"{made.resident_mb.before:.0f} -> {made.resident_mb.after:.0f} MB; {counted(made.questions, 'question')}",
         soft_wrap=True,
     )
     table = Table("variant", "kept IoU", "accuracy", "points", "vision ms", "prefill ms", "decode ms", "answer ms", "")

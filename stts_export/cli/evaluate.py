@@ -27,6 +27,7 @@ from stts_runtime.device import gpu_of, select_gpu
 from stts_runtime.engines import EngineName
 from stts_runtime.errors import UserError
 from stts_runtime.outputs import check_output
+from stts_runtime.text import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -197,8 +198,8 @@ def _show(report: AccuracyReport) -> None:
     from stts_runtime.cli.show import console
 
     console.print(
-        f"{report.clips} {report.split} clips ({', '.join(report.clip_sets)}), {report.questions} questions; "
-        f"accuracy in percent with 95 % intervals; "
+        f"{report.clips} {report.split} clips ({', '.join(report.clip_sets)}), "
+        f"{counted(report.questions, 'question')}; accuracy in percent with 95 % intervals; "
         f"{report.machine.processor}, {report.machine.cores} cores, {report.minutes:.1f} minutes",
         soft_wrap=True,
     )

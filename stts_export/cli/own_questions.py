@@ -17,7 +17,7 @@ from stts_runtime.cli.steps import steps
 from stts_runtime.cli.text import one_line, printable
 from stts_runtime.engines import EngineName
 from stts_runtime.outputs import check_output
-from stts_runtime.text import visible
+from stts_runtime.text import counted, visible
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -131,8 +131,8 @@ def _show(made: QuestionReport) -> None:
     from stts_runtime.cli.show import console
 
     console.print(
-        f"{made.questions} questions of {visible(made.file)} ({made.layout}) about {made.videos} videos; "
-        f"percent right with 95 % intervals; "
+        f"{counted(made.questions, 'question')} of {visible(made.file)} ({made.layout}) about "
+        f"{counted(made.videos, 'video')}; percent right with 95 % intervals; "
         f"{made.machine.processor}, {made.machine.cores} cores, {made.minutes:.1f} minutes",
         soft_wrap=True,
         markup=False,

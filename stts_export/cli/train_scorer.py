@@ -16,6 +16,7 @@ from stts_runtime.cli.options import JsonOption
 from stts_runtime.cli.steps import steps as shown_steps
 from stts_runtime.errors import UserError
 from stts_runtime.hub_id import as_typed
+from stts_runtime.text import counted
 
 if TYPE_CHECKING:
     from stts_export.scorer_training.train import Taught
@@ -145,7 +146,8 @@ def _show(out: Path, taught: Taught, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"out": str(out), **asdict(taught)}))
     else:
-        print(f"{out}: a scorer after {taught.steps} steps; build it with: stts-export build {out} --out BUNDLE")
+        steps = counted(taught.steps, "step")
+        print(f"{out}: a scorer after {steps}; build it with: stts-export build {out} --out BUNDLE")
 
 
 def _usual_workers() -> int:

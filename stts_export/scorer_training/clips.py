@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from stts_runtime.errors import SourceError, UserError
 from stts_runtime.inputs import expand_sources
 from stts_runtime.leftovers import is_leftover
+from stts_runtime.text import counted
 
 STORED = ".npz"
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -79,7 +80,7 @@ def find_footage(folder: Path, least: int, max_fps: float, size: int) -> Iterato
             yield Problem(name, str(error))
             continue
         if frames < least:
-            yield Problem(name, f"a window of it has {frames} frames, and this keep ratio needs {least}")
+            yield Problem(name, f"a window of it has {counted(frames, 'frame')}, and this keep ratio needs {least}")
         else:
             yield Footage(path, name, frames)
 

@@ -25,6 +25,7 @@ from stts_export.molmo2.names import own_name
 from stts_export.scorer_training.frozen import is_narrow
 from stts_export.scorer_training.prompts import ANSWER
 from stts_runtime.errors import UserError
+from stts_runtime.text import counted
 
 _WIDE, _NARROW = 4, 2
 _SCORER_COPIES = 4
@@ -59,10 +60,9 @@ class Needs(NamedTuple):
         return self.weights + self.scorer + clips * self.clip
 
     def in_words(self, clips: int) -> str:
-        at_once = "1 clip" if clips == 1 else f"{clips} clips"
         return (
             f"{self.of(clips) / 1e9:.2f} GB of memory: {self.weights / 1e9:.2f} for weights, {self.scorer / 1e9:.2f} "
-            f"for the scorer and its optimiser, {clips * self.clip / 1e9:.2f} for {at_once} at once"
+            f"for the scorer and its optimiser, {clips * self.clip / 1e9:.2f} for {counted(clips, 'clip')} at once"
         )
 
 

@@ -35,6 +35,7 @@ from stts_runtime.errors import UserError
 from stts_runtime.places import check_folder, check_makeable
 from stts_runtime.progress import in_words
 from stts_runtime.tell import TellStep, tell_nobody
+from stts_runtime.text import counted
 
 _POSITIONS: Positions = "original"
 """Positions of kept tokens if the checkpoint does not say: their places in the unpruned prompt."""
@@ -157,7 +158,7 @@ def _looked_at(request: ScorerRequest, checkpoint: Checkpoint, tell: TellStep) -
         tell(f"note: left out {one.name}: {one.why}")
     if not found:
         raise UserError(f"none of the {len(problems)} videos in {request.videos} can be used: {problems[0].why}")
-    tell(f"{len(found)} videos, {len(problems)} left out")
+    tell(f"{counted(len(found), 'video')}, {len(problems)} left out")
     return found
 
 
@@ -210,14 +211,14 @@ def _taught(
                 first, started = report.step, time.perf_counter()
     except torch.cuda.OutOfMemoryError:
         raise UserError(
-            f"the GPU's memory is full after all, with {at_once} clips at once; what was saved stays in "
+            f"the GPU's memory is full after all, with {counted(at_once, 'clip')} at once; what was saved stays in "
             f"{request.folder}: take fewer --frames, and see what else runs there (nvidia-smi)"
         ) from None
     if not loop.reports:
         raise UserError(f"{request.folder} holds no report; delete it to start over")
     peak = torch.cuda.max_memory_allocated(ranks.device) if on_gpu else None
     last, estimate = loop.reports[-1], needs.of(at_once)
-    tell(f"{last.step} steps in {last.seconds / 60:.1f} minutes")
+    tell(f"{counted(last.step, 'step')} in {last.seconds / 60:.1f} minutes")
     if peak is not None:
         tell(f"{peak / 1e9:.2f} GB of GPU memory at the peak; {estimate / 1e9:.2f} were estimated")
     return Taught(last.step, last.seconds, at_once, estimate, peak, last)

@@ -26,7 +26,7 @@ from stts_runtime.errors import PromptError, UserError
 from stts_runtime.model import load
 from stts_runtime.records import Answer
 from stts_runtime.session import Clip, Wanted
-from stts_runtime.text import visible
+from stts_runtime.text import counted, visible
 
 _NEW = "/new"
 _HINT = f"one question a line; {_NEW} begins a new conversation, Ctrl-D ends"
@@ -95,8 +95,8 @@ def _show(answer: Answer, as_json: bool) -> None:
     tokens, spent = answer.tokens, answer.milliseconds
     console.print(f"[bold]{printable(answer.answer)}[/bold]", soft_wrap=True)
     console.print(
-        f"  {tokens.generated} tokens in {spent.total:.0f} ms; {tokens.cached} of the prompt's {tokens.prompt} were in "
-        "the cache",
+        f"  {counted(tokens.generated, 'token')} in {spent.total:.0f} ms; {tokens.cached} of the prompt's "
+        f"{tokens.prompt} were in the cache",
         soft_wrap=True,
     )
     if not tokens.cached:

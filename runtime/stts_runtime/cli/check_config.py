@@ -10,6 +10,7 @@ from stts_runtime.cli.text import printable
 from stts_runtime.errors import UserError
 from stts_runtime.stream.check import CheckedStream, ConfigReport, check_cameras
 from stts_runtime.stream.config import Cameras
+from stts_runtime.text import counted
 
 _MOST_PROBLEMS = 3
 
@@ -51,7 +52,13 @@ def _show(report: ConfigReport) -> None:
     for note in report.notes:
         _line(f"note      {note}")
     wrong = sum(one.problem is not None for one in report.streams)
-    _line(f"{len(report.streams)} streams" + (f", {wrong} of them cannot run" if wrong else ", all of them can run"))
+    _line(f"{counted(len(report.streams), 'stream')}, {_able(len(report.streams), wrong)}")
+
+
+def _able(streams: int, wrong: int) -> str:
+    if streams == 1:
+        return "which cannot run" if wrong else "which can run"
+    return f"{wrong} of them cannot run" if wrong else "all of them can run"
 
 
 def _show_stream(stream: CheckedStream) -> None:

@@ -21,6 +21,7 @@ from stts_runtime.handed_over import check_is_content
 from stts_runtime.places import check_file, is_there, shown
 from stts_runtime.sinks.config import ArchiveConfig
 from stts_runtime.stream.config import Cameras
+from stts_runtime.text import counted
 
 _USUAL = "seen.db"
 _OF_SERVICES = Path("/var/lib/stts")
@@ -136,7 +137,7 @@ def _summary(results: Results, wanted: Wanted) -> str:
     now = local_now()
     begin = f"since {_shown(wanted.since)}" if wanted.since else "of any time"
     end = f" until {_shown(wanted.until)}" if wanted.until else ""
-    count = f"{len(results.found):,} record{'s' if len(results.found) != 1 else ''}"
+    count = counted(len(results.found), "record")
     more = ", and there are more: --limit" if results.is_more else ""
     return f"{count} {begin}{end}, newest first, times in {zone(now)}{more}"
 

@@ -17,6 +17,7 @@ from stts_runtime.cli.text import printable
 from stts_runtime.passports import Passport, verified_engines
 from stts_runtime.proof.finding import Finding, Status, missed_of
 from stts_runtime.records import Answer
+from stts_runtime.text import counted
 
 # Off a terminal, tables are as wide as they need to be.
 _PIPED_WIDTH = 150
@@ -65,7 +66,7 @@ def show_answer(answer: Answer, to: Console = console) -> None:
     reused = " (video reused)" if answer.reused_prefix else ""
     to.print(
         f"  ms        read {spent.read:.1f}, vision {spent.vision:.1f}, prefill {spent.prefill_video:.1f} + "
-        f"{spent.prefill_question:.1f}, decode {spent.decode:.1f} for {tokens.generated} tokens, "
+        f"{spent.prefill_question:.1f}, decode {spent.decode:.1f} for {counted(tokens.generated, 'token')}, "
         f"total {spent.total:.1f}{reused}",
         soft_wrap=True,
     )

@@ -19,6 +19,7 @@ from stts_runtime.fleet.outbox import Parcel
 from stts_runtime.fleet.placement import Placement, place
 from stts_runtime.serve.events import Event, EventBroker
 from stts_runtime.tell import Tell, tell_event
+from stts_runtime.text import counted
 
 _LOOK_SECONDS = 1.0
 """Between two looks at which machines there are."""
@@ -123,7 +124,7 @@ class Fleet:
         elif kind == "load":
             link.loaded(result)
             self._problems.pop(link.name, None)
-            self._tell(f"{link.name} bears {result} streams")
+            self._tell(f"{link.name} bears {counted(result, 'stream')}")
         elif kind == "order":
             link.obeyed(result)
             if isinstance(result, Failed):
@@ -172,7 +173,7 @@ class Fleet:
             self.lost += 1
             held = sorted(link.holds & set(self.config.names))
             ago = clock.now() - link.heard
-            self._tell(f"warning: {link.name} is lost: {why}; it had {len(held)} streams")
+            self._tell(f"warning: {link.name} is lost: {why}; it had {counted(len(held), 'stream')}")
             for stream in held:
                 self._say(stream, f"{link.name} is lost: {why}; from {ago:.1f} s ago on nothing was heard")
         link.end()

@@ -25,6 +25,7 @@ from stts_runtime.stream.outlets import Outlets
 from stts_runtime.stream.reload import Reread
 from stts_runtime.stream.state_log import state_logs
 from stts_runtime.tell import Tell
+from stts_runtime.text import counted
 
 _ROUND_SECONDS = 0.2
 _CPU_ENGINES = ("cpu", "cpu-16bit")
@@ -57,7 +58,7 @@ def run_fleet(config: FleetConfig, stopped: Callable[[], threading.Event], tell:
         app = make_fleet_app(config, bundle, fleet, hub, answers, own, metrics, reload, token, tell)
         with HttpServer(app, place, stop.set, config.serve.certificate):
             announce(config.serve, place.getsockname()[1], token, tell, "/api")
-            manager.ready(f"{len(config.streams)} streams, {bundle.folder} ({bundle.identity})")
+            manager.ready(f"{counted(len(config.streams), 'stream')}, {bundle.folder} ({bundle.identity})")
             try:
                 while not stop.is_set():
                     manager.beat()

@@ -44,6 +44,7 @@ from stts_runtime.stream.state_log import state_logs
 from stts_runtime.stream.watcher import Engines
 from stts_runtime.stream.witness import Archive
 from stts_runtime.tell import Tell
+from stts_runtime.text import counted
 
 
 def run_server(config: ServeConfig, stop: threading.Event, tell: Tell, reread: Reread | None = None) -> None:
@@ -96,7 +97,7 @@ def run_server(config: ServeConfig, stop: threading.Event, tell: Tell, reread: R
 
         with HttpServer(app, place, stop.set, config.serve.certificate):
             announce(config.serve, place.getsockname()[1], token, tell, "/v1")
-            manager.ready(f"{len(channels)} streams, {bundle.folder} ({bundle.identity})")
+            manager.ready(f"{counted(len(channels), 'stream')}, {bundle.folder} ({bundle.identity})")
             try:
                 pipeline.run(stop, between)
             finally:

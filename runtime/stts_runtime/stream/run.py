@@ -29,6 +29,7 @@ from stts_runtime.stream.state_log import state_logs
 from stts_runtime.stream.status_server import Health
 from stts_runtime.stream.watcher import Engines
 from stts_runtime.tell import Tell, tell_event
+from stts_runtime.text import counted
 
 if TYPE_CHECKING:
     from stts_runtime.stream.metrics import StreamMetrics
@@ -68,7 +69,7 @@ def run_streams(config: StreamConfig, stop: threading.Event, tell: Tell, reread:
         if reread is not None:
             reloader = Reloader(reread, streams, listeners.outlets, config, manager, tell)
             open_things.enter_context(reloader)
-        manager.ready(f"{len(plans)} streams, {loaded}")
+        manager.ready(f"{counted(len(plans), 'stream')}, {loaded}")
 
         def between() -> bool:
             manager.beat()

@@ -15,6 +15,7 @@ from av.container import InputContainer
 
 from stts_runtime.errors import SourceError
 from stts_runtime.pictures import name_of_other
+from stts_runtime.text import counted
 from stts_runtime.video.clock import Clock, read_clock
 from stts_runtime.video.decoding import Shown
 from stts_runtime.video.packet_reader import (
@@ -121,7 +122,7 @@ def _films(container: InputContainer, name: str) -> list[av.VideoStream]:
 
 def _what_is_there(indexes: Sequence[Packets], layout: Layout) -> str:
     if found := sum(map(len, indexes)):
-        return f"none of its {_frames(found)} is whole"
+        return f"none of its {counted(found, 'frame')} is whole"
     return f"it is cut off: {_bytes(layout)}" if layout.is_cut_off else "its video stream has no packets"
 
 
@@ -154,9 +155,9 @@ def _lost(packets: Packets) -> list[str]:
     first = int(np.argmax(packets.is_key)) if len(packets) else 0
     notes = []
     if first:
-        notes.append(f"it begins in the middle: {_frames(first)} before the first key frame were left out")
+        notes.append(f"it begins in the middle: {counted(first, 'frame')} before the first key frame were left out")
     if lost := int((~packets.is_whole[first:-1]).sum()):
-        notes.append(f"{_frames(lost)} were left out: packets are missing before them, so the file is damaged")
+        notes.append(f"{counted(lost, 'frame')} were left out: packets are missing before them, so the file is damaged")
     return notes
 
 
@@ -174,7 +175,3 @@ def _notes(films: list[Recording], taken: Recording, layout: Layout, broke_off: 
 
 def _bytes(layout: Layout) -> str:
     return f"{layout.size_bytes:,} of its {layout.promised_bytes:,} bytes are there"
-
-
-def _frames(count: int) -> str:
-    return "1 frame" if count == 1 else f"{count} frames"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stts_runtime.errors import SourceError
+from stts_runtime.text import counted
 from stts_runtime.video.clock import Times
 from stts_runtime.video.file_source import VideoFile
 from stts_runtime.video.pixels import BgrConverter, resize_to_square
@@ -82,7 +83,7 @@ def window_of_file(
     start, end = (0.0, video.duration_seconds) if part is None else _part(video, *part)
     first, behind = np.searchsorted(video.pts_seconds, [start - _HALF_MS, end + _HALF_MS])
     if frames > (there := video.frames if part is None else int(behind - first)):
-        held = "1 frame" if there == 1 else f"{there} frames"
+        held = counted(there, "frame")
         where = "" if part is None else f" from {start:g} to {end:g} s"
         raise SourceError(f"{video.name} holds {held}{where}, fewer than the {frames} that are asked for")
     times = sample_times(end - start, max_fps, frames)

@@ -355,7 +355,7 @@ def test_a_video_that_cannot_be_read_is_named_and_the_rest_goes_on(
     left_out = {line.split(": ")[1].split()[-1]: line for line in said if line.startswith("note: left out")}
     assert left_out.keys() == {"broken.npz", "large.npz", "short.npz"}
     assert "this model takes [T, 84, 84, 3]" in left_out["large.npz"]
-    assert "has 1 frames, and this keep ratio needs 2" in left_out["short.npz"]
+    assert "has 1 frame, and this keep ratio needs 2" in left_out["short.npz"]
     assert "3 videos, 3 left out" in said
 
 
@@ -393,7 +393,7 @@ def test_recordings_are_read_too(request_: ScorerRequest, tmp_path: Path) -> Non
     train_scorer(request, said)
     assert any(line.startswith("note: left out b.mp4") for line in said)
     assert "note: left out c.npz: c.npz holds no frames and times_seconds, or is damaged" in said
-    assert "1 videos, 2 left out" in said
+    assert "1 video, 2 left out" in said
     assert "note: questions are asked about 1 that is not among them, d.mp4" in said
 
 
