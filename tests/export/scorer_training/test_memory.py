@@ -7,8 +7,7 @@ import pytest
 from stts_export.modules.config import ScorerConfig
 from stts_export.scorer_training.memory import clip_bytes
 from stts_tools.checkpoints.byte_tokenizer import byte_level_tokenizer
-from stts_tools.checkpoints.random import model_config
-from stts_tools.checkpoints.sizes import SIZES
+from stts_tools.checkpoints.sizes import SIZES, model_config
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from stts_runtime.errors import EngineError
-from stts_runtime.sinks.open import Sink
+from stts_runtime.sinks.open import Sink, open_sink
 from stts_runtime.stream import loaded as loading
 from stts_runtime.stream import outlets, successor
 from stts_runtime.stream import reload as reloading
@@ -279,10 +279,10 @@ def test_a_bundle_that_fails_while_it_looks_stays_away(running: Running, monkeyp
 def test_a_stop_closes_the_sinks_of_a_change_that_still_waits(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waits, closed, whole = threading.Event(), list[str](), outlets.open_sink
+    waits, closed = threading.Event(), list[str]()
 
-    def open_sink(*arguments: Any) -> Sink:
-        sink = whole(*arguments)
+    def spied(*arguments: Any) -> Sink:
+        sink = open_sink(*arguments)
         close = sink.close
 
         def closing(seconds: float) -> None:
@@ -292,7 +292,7 @@ def test_a_stop_closes_the_sinks_of_a_change_that_still_waits(
         monkeypatch.setattr(sink, "close", closing)
         return sink
 
-    monkeypatch.setattr(outlets, "open_sink", open_sink)
+    monkeypatch.setattr(outlets, "open_sink", spied)
     monkeypatch.setattr(RunningStreams, "_begin", lambda *_: waits.set())
     other = running.folder / "other.jsonl"
     running.write({"name": "one"}, {"name": "two", "sinks": [str(other)]})
