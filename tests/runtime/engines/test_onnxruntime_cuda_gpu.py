@@ -10,19 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from stts_calib.clips import Clip, Split
 from stts_calib.quantize.recipe import Recipe
 from stts_calib.quantize.write import write_quantized
 from stts_export.building import BuildRequest, build_bundle
-from stts_export.building.frames import frames_from
-from stts_export.checkpoint import open_checkpoint
 from stts_export.options import Half
-from stts_export.precision import PrecisionPlan, to_half
 from stts_export.verifying import VerifyRequest, verify_bundle
-from stts_runtime.budget import TokenBudget
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Format
 from stts_runtime.engines import EngineName, load_language
@@ -57,27 +52,19 @@ def test_the_shipped_checkpoint_keeps_every_bar(tmp_path: Path) -> None:
     assert not _missed(found)
 
 
-def test_in_bf16_the_shipped_checkpoint_is_as_exact_as_the_modules_in_torch(tmp_path: Path) -> None:
-    """The bar for features is nearer than bf16 comes with these weights, whoever computes it."""
-    found = _verified(TINY, tmp_path / "bundle", [8], "bf16")
-    for variant, keep in (("full-t8", 1.0), ("clip-t8-k0.5", 0.5)):
-        features = found.pop(f"{variant} visual tokens").value
-        assert features is not None
-        assert features <= 1.25 * _error_of_the_modules("bf16", 8, keep), variant
+def test_in_bf16_features_are_off_by_the_three_bits_that_it_has_less_than_fp16(tmp_path: Path) -> None:
+    """The bar for features is nearer than bf16 comes with these weights, in torch too: it rounds eight times as coarse.
+
+    Not held to what the modules in torch are off by in bf16: that differs by a sixth between two processors.
+    """
+    found = _verified(TINY, tmp_path / "bf16", [8], "bf16")
+    finer = _verified(TINY, tmp_path / "fp16", [8], "fp16")
+    for features in ("full-t8 visual tokens", "clip-t8-k0.5 visual tokens"):
+        coarse, fine = found.pop(features).value, finer[features].value
+        assert coarse is not None
+        assert fine is not None
+        assert coarse <= 1.25 * 8 * fine, features
     assert not _missed(found)
-
-
-def _error_of_the_modules(half: Half, frames: int, keep: float) -> float:
-    """Of features that the modules compute in 16 bits on the CPU, from those in float32 of the same kept set."""
-    exact, rounded = (open_checkpoint(TINY).load() for _ in range(2))
-    to_half(rounded.vision, rounded.language, PrecisionPlan(half))
-    budget = TokenBudget(frames, exact.vision.config.vision.groups, keep)
-    pixels = torch.from_numpy(frames_from(None, exact.vision, budget, max_fps=2.0).pixels)
-    with torch.no_grad():
-        wanted = exact.vision(pixels, budget)
-        got = rounded.vision(pixels, budget, given_K=wanted.kept_K)
-    error = got.visual_tokens_KW.float() - wanted.visual_tokens_KW
-    return float(error.norm() / wanted.visual_tokens_KW.norm())
 
 
 @pytest.mark.parametrize("size", [SIZES["micro"], SIZES["micro-o"], REAL_WIDTH], ids=["micro", "micro-o", "real-width"])
