@@ -53,7 +53,7 @@ def test_the_shipped_checkpoint_keeps_every_bar(tmp_path: Path) -> None:
 
 
 def test_in_bf16_features_are_off_by_the_three_bits_that_it_has_less_than_fp16(tmp_path: Path) -> None:
-    """The bar for features is nearer than bf16 comes with these weights, in torch too: it rounds eight times as coarse.
+    """The bar for features is nearer than bf16 comes with these weights, in torch too: it rounds 8 times as coarsely.
 
     Not held to what the modules in torch are off by in bf16: that differs by a sixth between two processors.
     """
