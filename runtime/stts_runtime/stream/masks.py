@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from stts_runtime.sources.source import Frame, Source, Status
 
 _LEAST_AREA = 1e-9
 """Of a frame; less is rounding."""
+_LARGEST = sys.float_info.max
 _PAINT = 0
 """Black, in every channel."""
 _MARGIN = 4
@@ -28,45 +30,47 @@ _FORMS = "rectangle: [x, y, width, height] or polygon: [[x, y], [x, y], [x, y]]"
 Point = tuple[float, float]
 
 
-def _points(given: object) -> object:
+def _points(given: object) -> list[list[float]]:
     """Raises `ValueError` unless these are three points or more within the frame."""
-    if not isinstance(given, list | tuple) or not all(_are_numbers(one, 2) for one in given):
+    points = [_numbers(one, 2) for one in given] if isinstance(given, list | tuple) else [[]]
+    if not all(points):
         raise ValueError("it should be a list of points: [[0.1, 0.2], [0.5, 0.2], [0.3, 0.8]]")
-    if len(given) < 3:
-        raise ValueError(f"a polygon should have at least 3 points, got {len(given)}")
-    for x, y in given:
+    if len(points) < 3:
+        raise ValueError(f"a polygon should have at least 3 points, got {len(points)}")
+    for x, y in points:
         if not (0 <= x <= 1 and 0 <= y <= 1):
             raise ValueError(f"points are fractions of the frame, from 0 to 1, got [{x:g}, {y:g}]")
-    if _on_one_line(given):
+    if _on_one_line(points):
         raise ValueError("the polygon encloses nothing, since all its points lie on one line")
-    return given
+    return points
 
 
-def _on_one_line(points: Sequence[Point]) -> bool:
+def _on_one_line(points: Sequence[Sequence[float]]) -> bool:
     x, y = points[0]
     sides = [(other_x - x, other_y - y) for other_x, other_y in points]
     longest_x, longest_y = max(sides, key=lambda side: side[0] ** 2 + side[1] ** 2)
     return all(abs(longest_x * side_y - longest_y * side_x) < _LEAST_AREA for side_x, side_y in sides)
 
 
-def _rectangle(given: object) -> object:
-    if not isinstance(given, list | tuple) or not _are_numbers(given, 4):
+def _rectangle(given: object) -> list[float]:
+    if not (rectangle := _numbers(given, 4)):
         raise ValueError("it should be [x, y, width, height]: [0, 0, 0.3, 0.2]")
-    x, y, width, height = given
+    x, y, width, height = rectangle
     if not (x >= 0 and y >= 0 and width > 0 and height > 0 and x + width <= 1 + 1e-9 and y + height <= 1 + 1e-9):
         raise ValueError(
             "x, y, width and height are fractions of the frame, so it should lie within 0 to 1 and not be empty, "
             f"got [{x:g}, {y:g}, {width:g}, {height:g}]"
         )
-    return given
+    return rectangle
 
 
-def _are_numbers(given: object, count: int) -> bool:
-    return (
-        isinstance(given, list | tuple)
-        and len(given) == count
-        and all(isinstance(one, int | float) and not isinstance(one, bool) for one in given)
-    )
+def _numbers(given: object, count: int) -> list[float]:
+    """Empty unless these are so many. Whole numbers that no float holds become the largest that one does."""
+    if not isinstance(given, list | tuple) or len(given) != count:
+        return []
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in given):
+        return []
+    return [max(-_LARGEST, min(one, _LARGEST)) if isinstance(one, int) else one for one in given]
 
 
 class Mask(Settings):

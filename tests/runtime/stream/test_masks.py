@@ -107,6 +107,11 @@ def test_without_masks_the_source_is_the_source() -> None:
         ([{"rectangle": [0, 0, 0, 0.1]}], "not be empty"),
         ([{"rectangle": [0, 0, float("nan"), 0.1]}], "not be empty, got [0, 0, nan, 0.1]"),
         ([{"rectangle": [0, 0, 10, 10]}], "fractions of the frame"),
+        # Of YAML, whose whole numbers have no end.
+        ([{"polygon": [[0, 0], [1, 10**400], [1, 1]]}], "from 0 to 1, got [1, 1.79769e+308]"),
+        ([{"rectangle": [0.5, 0, 10**400, 0.5]}], "not be empty, got [0.5, 0, 1.79769e+308, 0.5]"),
+        ([{"rectangle": [-(10**400), 0, 1, 1]}], "not be empty, got [-1.79769e+308, 0, 1, 1]"),
+        ([{"polygon": []}], "a polygon should have at least 3 points, got 0"),
         ([{"rectangle": [0, 0, 1]}], "it should be [x, y, width, height]"),
         ([{"rectangle": [0, 0, True, 1]}], "it should be [x, y, width, height]"),
         ([{"rectangle": [0, 0, 1, 1], "polygon": SQUARE}], "it should be rectangle: [x, y, width, height] or polygon"),
