@@ -26,7 +26,7 @@ from stts_runtime.bench import machine
 from stts_runtime.bundle import MANIFEST, Bundle
 from stts_runtime.bundle.manifest import Quantization
 from stts_runtime.bundle.publish import check_apart, check_free, published
-from stts_runtime.errors import SttsError
+from stts_runtime.errors import SttsError, UserError
 from stts_runtime.tell import TellStep, tell_nobody
 
 REPORT = "quantization.json"
@@ -68,6 +68,8 @@ def calibrate(request: CalibrationRequest, tell: TellStep = tell_nobody) -> Quan
     check_free(request.out)
     check_apart(request.out, request.bundle)
     if request.scales == "awq":
+        if request.language not in ("int4", "auto"):
+            raise UserError(f"--scales awq is for --language int4, and {request.language} was asked for")
         check_modelopt()
     bundle = Bundle.open(request.bundle)
     calibration = _frames(request, bundle, tell)
@@ -130,7 +132,7 @@ def _report(
         left_out=left_out_of(bundle, written),
         timed=timed,
         ranges=request.ranges,
-        scales=request.scales,
+        scales="awq" if recipe.prompts else "rtn",
         windows=list(calibration.origins),
         frames_sha256=calibration.sha256,
         blocks=block_records(trials.found) if trials.found else [],

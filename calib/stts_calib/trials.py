@@ -18,7 +18,7 @@ from stts_calib.comparison.compare import Comparison
 from stts_calib.quantize.ranges import Method, check_ranges, measure_ranges
 from stts_calib.quantize.recipe import Recipe, Tower, TowerFormat
 from stts_calib.quantize.search import Found, search_blocks
-from stts_calib.quantize.write import scratch_bundle
+from stts_calib.quantize.write import kind_of, scratch_bundle
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.contract import LANGUAGE, VISION
 from stts_runtime.bundle.manifest import Format
@@ -63,6 +63,7 @@ class Trials:
         """One part alone."""
         if wanted == "none":
             return Recipe()
+        _check_is_wide(self.bundle, part)
         if wanted != "auto":
             return self._single(part, wanted)
         trials = {form: self._single(part, form) for form in _TRIED[part]}
@@ -106,6 +107,17 @@ class Trials:
         graph = self.bundle.manifest.variants[pruned_variant(self.bundle)].graphs["cpu"]
         self.bundle.file(graph.weights)
         return self.bundle.file(graph.graph)
+
+
+def _check_is_wide(bundle: Bundle, part: str) -> None:
+    """What is quantized has no products that could be quantized again: it would get another format's name and stay."""
+    parts = bundle.manifest.parts()
+    graphs = [graph for name in parts if kind_of(name) == part for graph in parts[name].values()]
+    if form := next((graph.quantized for graph in graphs if graph.quantized is not None), None):
+        raise UserError(
+            f"{bundle.folder} has {part} in {form} already: calibrate the bundle that it was made of, or pass "
+            f"--{part} none"
+        )
 
 
 def _halves(windows: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
