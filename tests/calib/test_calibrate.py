@@ -28,7 +28,7 @@ from stts_calib.quantize.ranges import Method, Ranges, check_ranges, measure_ran
 from stts_calib.quantize.recipe import Recipe, Tower
 from stts_calib.quantize.search import search_blocks
 from stts_calib.quantize.write import write_quantized
-from stts_calib.trials import Trials
+from stts_calib.trials import Trials, Wanted
 from stts_export.cli.app import app
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.manifest import Format
@@ -419,6 +419,7 @@ def test_what_misses_a_bar_is_refused_with_the_reason_and_nothing_stays(
         (["--frames-from", "nowhere.npz"], "no such file: nowhere.npz"),
         (["--frames-from", "rtsp://user:hunter2@/x"], "names no host"),
         (["--frames-from", "FRAMES", "--vision", "none", "--language", "none"], "nothing was asked for"),
+        (["--frames-from", "FRAMES", "--language", "fp8", "--scales", "awq"], "--scales awq is for --language int4"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -436,6 +437,20 @@ def test_a_format_of_the_language_model_is_refused_for_vision(micro_bundle: Bund
     trials = Trials(micro_bundle, frames, "minmax", 0.98, "rtn", tell_nobody)
     with pytest.raises(UserError, match="the vision tower is quantized to int8 or fp8, not to int4"):
         trials.recipe("int4", "none")
+
+
+@pytest.mark.parametrize("wanted", ["auto", "int4", "fp8"])
+def test_what_is_quantized_is_not_quantized_again(
+    micro_bundle: Bundle, frames: CalibrationFrames, wanted: Wanted
+) -> None:
+    """It has no products left to quantize, and would be called by a format that it does not have."""
+    language = micro_bundle.manifest.language
+    graphs = {name: one.model_copy(update={"quantized": "fp8"}) for name, one in language.graphs.items()}
+    changes = {"language": language.model_copy(update={"graphs": graphs})}
+    bundle = replace(micro_bundle, manifest=micro_bundle.manifest.model_copy(update=changes))
+    trials = Trials(bundle, frames, "minmax", 0.98, "rtn", tell_nobody)
+    with pytest.raises(UserError, match="has language in fp8 already: calibrate the bundle that it was made of, or"):
+        trials.recipe("none", wanted)
 
 
 def test_a_bundle_scored_without_training_is_quantized_and_says_so(

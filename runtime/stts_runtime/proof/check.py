@@ -37,9 +37,10 @@ class CheckRequest:
 def check_bundle(request: CheckRequest, tell: Tell = tell_nobody) -> CheckReport:
     """Runs the engines and compares.
 
-    Raises `UserError` if there is nothing to compare with or nothing that runs here.
+    Raises `UserError` if files are damaged, if there is nothing to compare with, or if nothing was compared.
     """
     bundle = Bundle.open(request.bundle)
+    bundle.verify_all()
     reference = open_proof(bundle) if request.reference is None else Reference.open(request.reference, bundle.manifest)
     _check_variants(request.variants, reference)
     engines = _engines(bundle, request.engine)
@@ -50,6 +51,9 @@ def check_bundle(request: CheckRequest, tell: Tell = tell_nobody) -> CheckReport
             continue
         tell(f"running the {backend.name} engine")
         findings += _Check(EngineParts(bundle, backend), reference, request.variants, tell).findings()
+    if all(finding.status == "not run" for finding in findings):
+        reasons = dict.fromkeys(finding.detail or finding.measured for finding in findings)
+        raise UserError(f"nothing of {bundle.folder} was compared: {'; '.join(reasons)}")
     return CheckReport(
         bundle=str(request.bundle),
         against=str(reference.path),
@@ -97,9 +101,15 @@ class _Check:
             for variant in self._variants:
                 yield from self._variant(variant, language)
             if EXAMPLE in self._reference.about.language:
-                yield from language.findings(EXAMPLE)
+                yield from self._example(language)
             for variant in getattr(self._reference.about.values, "left_out", []):
                 yield _not_run(self._engine.name, variant, "the proof has no room for it")
+
+    def _example(self, language: LanguageCheck) -> Iterator[Finding]:
+        try:
+            yield from language.findings(EXAMPLE)
+        except SttsError as error:
+            yield _stopped(self._engine.name, None, error)
 
     def _variant(self, variant: str, language: LanguageCheck) -> Iterator[Finding]:
         self._tell(f"running the {self._engine.name}, {variant}")

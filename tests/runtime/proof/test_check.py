@@ -21,6 +21,7 @@ from stts_runtime.compile.request import Done, PartRequest
 from stts_runtime.compile.run import CompileRequest, compile_bundle
 from stts_runtime.compile.trial import Trial
 from stts_runtime.doctor.examine import bundle_facts
+from stts_runtime.engines.cpu_language import CpuLanguage
 from stts_runtime.errors import BundleError, EngineError, UserError
 from stts_runtime.passports import EngineStore, Passport
 from stts_runtime.proof.check import CheckRequest, check_bundle
@@ -102,6 +103,32 @@ def test_the_command_says_it_as_json_and_with_its_exit_code(copy: Path) -> None:
     assert done.returncode == 1
     assert "missed cpu engine, language model: logits error" in done.stdout
     assert_refused(run("stts-runtime", "check", copy, "--variant", "nope"), "has nothing about a variant nope")
+
+
+def test_a_damaged_file_is_no_bundle_whose_bars_are_kept(copy: Path) -> None:
+    weights = copy / "language.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-4])
+    assert_refused(run("stts-runtime", "check", copy), f"language.safetensors is damaged: {len(whole) - 4} bytes")
+
+
+def test_where_nothing_can_be_loaded_nothing_was_compared(copy: Path) -> None:
+    """Although the manifest has the files as they are."""
+    path = copy / "language.onnx"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    planted.keep_manifest_true(copy, path.name)
+    with pytest.raises(UserError, match=r"nothing of .* was compared: .*language\.onnx cannot be loaded"):
+        checked(copy)
+
+
+def test_a_language_model_that_fails_on_the_example_is_a_miss(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise EngineError("out of luck")
+
+    monkeypatch.setattr(CpuLanguage, "forward", fails)
+    (found,) = checked(copy, variants=["full-t3"]).missed
+    assert (found.variant, found.detail) == (None, "out of luck")
 
 
 def without_proof(bundle: Path) -> Path:
