@@ -18,7 +18,7 @@ from stts_calib.comparison.compare import Comparison
 from stts_calib.quantize.ranges import Method, check_ranges, measure_ranges
 from stts_calib.quantize.recipe import Recipe, Tower, TowerFormat
 from stts_calib.quantize.search import Found, search_blocks
-from stts_calib.quantize.write import kind_of, scratch_bundle
+from stts_calib.quantize.write import scratch_bundle
 from stts_runtime.bundle import Bundle
 from stts_runtime.bundle.contract import LANGUAGE, VISION
 from stts_runtime.bundle.manifest import Format
@@ -111,9 +111,7 @@ class Trials:
 
 def _check_is_wide(bundle: Bundle, part: str) -> None:
     """What is quantized has no products that could be quantized again: it would get another format's name and stay."""
-    parts = bundle.manifest.parts()
-    graphs = [graph for name in parts if kind_of(name) == part for graph in parts[name].values()]
-    if form := next((graph.quantized for graph in graphs if graph.quantized is not None), None):
+    if form := bundle.quantized.get(part):
         raise UserError(
             f"{bundle.folder} has {part} in {form} already: calibrate the bundle that it was made of, or pass "
             f"--{part} none"

@@ -26,9 +26,11 @@ REPORT = "verify.json"
 def verify_bundle(request: VerifyRequest, tell: Tell = tell_nobody) -> VerifyReport:
     """Compares stage by stage and stores the report in the bundle.
 
-    Raises `UserError` if bundle and checkpoint are of different models, or the video does not do.
+    Raises `UserError` if bundle and checkpoint are of different models, the bundle was quantized, or the video does not
+    do.
     """
     bundle = Bundle.open(request.bundle)
+    _check_is_wide(bundle)
     _check_writable(bundle)
     if request.write_reference is not None:
         source = str(request.frames_from) if request.frames_from else None
@@ -57,6 +59,16 @@ def verify_bundle(request: VerifyRequest, tell: Tell = tell_nobody) -> VerifyRep
         tell(f"writing {request.write_reference}")
         write_expected(request.write_reference, bundle, verifier.expected, request.question, frames_from)
     return made
+
+
+def _check_is_wide(bundle: Bundle) -> None:
+    """Else weights that are as they should be would be called others than the checkpoint's."""
+    if formats := bundle.quantized:
+        raise UserError(
+            f"{bundle.folder} was quantized ({', '.join(f'{part} in {form}' for part, form in formats.items())}), and "
+            "verify compares weights one by one: verify the bundle that it was made of; how it compares with that one "
+            f"stands in its report, and `stts-runtime check {bundle.folder}` runs its engines"
+        )
 
 
 def _check_writable(bundle: Bundle) -> None:

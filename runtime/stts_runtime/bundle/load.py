@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from stts_runtime.budget import KEY_FRAMES, check_keep
 from stts_runtime.bundle.files import Fingerprint, fingerprint, plain_file, verify
-from stts_runtime.bundle.manifest import SCHEMA_VERSION, Manifest, VisionVariant
+from stts_runtime.bundle.manifest import SCHEMA_VERSION, Format, Manifest, VisionVariant
 from stts_runtime.bundle.upgrade import upgraded
 from stts_runtime.errors import BundleError
 from stts_runtime.handed_over import is_half_copied, no_bundle, packed, text_of, why_unlisted
@@ -79,6 +79,16 @@ class Bundle:
     def keeps(self) -> list[float]:
         """Keep ratios of the variants for clips, 1 (unpruned) first."""
         return sorted({one.keep for one in self.answering.values()}, reverse=True)
+
+    @property
+    def quantized(self) -> dict[str, Format]:
+        """Formats of the parts that were quantized: by `vision` and `language`."""
+        return {
+            part.partition(".")[0]: graph.quantized
+            for part, graphs in self.manifest.parts().items()
+            for graph in graphs.values()
+            if graph.quantized is not None
+        }
 
     @cached_property
     def answering(self) -> dict[str, VisionVariant]:

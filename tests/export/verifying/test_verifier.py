@@ -117,6 +117,14 @@ def test_a_read_only_bundle_is_said_before_the_work(
         verified(copy, micro_checkpoint)
 
 
+def test_a_quantized_bundle_is_refused_and_not_called_wrong(copy: Path, micro_checkpoint: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["language"]["graphs"]["cuda"]["quantized"] = "fp8"
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"was quantized \(language in fp8\), and verify compares weights one by one"):
+        verified(copy, micro_checkpoint)
+
+
 def test_a_variant_that_is_not_there_is_refused_with_those_that_are(copy: Path, micro_checkpoint: Path) -> None:
     with pytest.raises(UserError, match=r"has no variant clip-t9; it has full-t3, clip-t3-k0.5"):
         verified(copy, micro_checkpoint, variants=["clip-t9"])
