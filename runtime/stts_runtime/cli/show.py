@@ -180,7 +180,9 @@ def show_verdict(findings: Sequence[Finding], what: str) -> None:
     """The last line; `what` says what they were compared on or with."""
     missed = len(missed_of(findings))
     not_run = sum(finding.status == "not run" for finding in findings)
-    verdict = f"{counted(missed, 'bar')} missed" if missed else "every bar is kept"
+    # Written out, since troubleshooting has it as it is printed.
+    several = "1 bar missed" if missed == 1 else f"{missed} bars missed"
+    verdict = several if missed else "every bar is kept"
     if not_run:
         verdict += f", {counted(not_run, 'comparison')} not run"
     console.print(f"{verdict}; {printable(what)}", soft_wrap=True)
