@@ -1,4 +1,4 @@
-"""Text made safe to show: without credentials, and without what steers a terminal."""
+"""Text to show: things counted, and what others wrote made safe, without credentials and what steers a terminal."""
 
 from __future__ import annotations
 
