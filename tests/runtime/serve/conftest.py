@@ -3,32 +3,59 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Request
+    from playwright.sync_api import Browser, Page, Playwright, Request
 
 CHROMIUM = "/usr/bin/chromium"
+_DRIVER_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Closed after each file: while it is open, an event loop runs in this thread, and others need their own."""
-    # Most tests of this folder run where it is not installed.
-    from playwright.sync_api import sync_playwright
-
     if not Path(CHROMIUM).exists():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no {CHROMIUM}: scripts/install_test_packages")
     # Without a sandbox, which root and containers do not have.
     with (
-        sync_playwright() as playwright,
+        _driver() as playwright,
         playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as one,
     ):
         yield one
+
+
+@contextmanager
+def _driver() -> Iterator[Playwright]:
+    """Playwright's program, started again where it spins instead of answering, as was seen on a busy machine."""
+    # Most tests of this folder run where it is not installed.
+    from playwright.sync_api import sync_playwright
+
+    late = threading.Timer(_DRIVER_SECONDS, _kill_drivers)
+    late.start()
+    try:
+        driver = sync_playwright().start()
+    except Exception:  # noqa: BLE001 - as playwright raises it
+        driver = sync_playwright().start()
+    finally:
+        late.cancel()
+    try:
+        yield driver
+    finally:
+        driver.stop()
+
+
+def _kill_drivers() -> None:
+    for process in psutil.Process().children():
+        if "run-driver" in process.cmdline():
+            process.kill()
 
 
 @pytest.fixture
