@@ -5,7 +5,7 @@ from __future__ import annotations
 import av
 import cv2
 import numpy as np
-from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import SideData, SideDataContainer
 from av.video.reformatter import ColorPrimaries, ColorTrc, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
@@ -67,7 +67,8 @@ def first_plane(frame: av.VideoFrame) -> NDArray[np.uint8]:
 
 def display_matrix(frame: av.VideoFrame) -> NDArray[np.int64] | None:
     """(2, 2): where the directions right and down go on the screen; None if the frame is shown as it is."""
-    data = frame.side_data.get("DISPLAYMATRIX")
+    # `frame.side_data` is kept by the frame and keeps it, so that its buffers stay until the next full collection.
+    data = SideDataContainer(frame).get("DISPLAYMATRIX")
     if not isinstance(data, SideData):
         return None
     return np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2].astype(np.int64)
