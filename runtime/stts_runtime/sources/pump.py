@@ -157,7 +157,9 @@ class Pump:
         try:
             self._read()
         except Lost as fault:
-            self._fault = fault
+            # A new one, which has not been raised: this one holds the calls that it passed through, and with them this
+            # pump, the decoder and its pictures, in a circle that the garbage collector may find an hour later.
+            self._fault = type(fault)(*fault.args)
         except Exception as error:  # noqa: BLE001 - whatever a decoder raises, the source goes on
             self._fault = Lost(f"the reader failed with {type(error).__name__}")
 

@@ -103,17 +103,20 @@ class PyAVReader:
 
     def _next_packet(self) -> av.Packet[av.VideoStream]:
         began = clock.now()
-        fault: Lost = Ended("the other side ended the stream")
         try:
             packet = next(self._packets, None)
         except av.FFmpegError as error:
-            packet, fault = None, fault_of(error)
+            self._check_silence(began)
+            raise fault_of(error) from None
         # Also with a packet: when the time is over, FFmpeg may hand on what it has of one.
+        self._check_silence(began)
+        if packet is None:
+            raise Ended("the other side ended the stream")
+        return packet
+
+    def _check_silence(self, began: float) -> None:
         if _over(began, self._read_seconds):
             raise Stalled(f"no packet for {self._read_seconds:g} s")
-        if packet is None:
-            raise fault
-        return packet
 
     def _decode(self, packet: av.Packet[av.VideoStream]) -> None:
         arrived = clock.now()

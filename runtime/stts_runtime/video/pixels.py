@@ -5,7 +5,7 @@ from __future__ import annotations
 import av
 import cv2
 import numpy as np
-from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import SideData, SideDataContainer
 from av.video.reformatter import ColorPrimaries, ColorTrc, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
@@ -51,7 +51,7 @@ class BgrConverter:
         return 1 / aspect if is_sideways(self._matrix_of(frame)) else aspect
 
     def _matrix_of(self, frame: av.VideoFrame) -> NDArray[np.int64] | None:
-        """The first frame's holds for all: PyAV never gives back a frame whose side data were looked at."""
+        """The first frame's holds for all."""
         if self._is_first:
             self._matrix, self._is_first = display_matrix(frame), False
         return self._matrix
@@ -67,7 +67,8 @@ def first_plane(frame: av.VideoFrame) -> NDArray[np.uint8]:
 
 def display_matrix(frame: av.VideoFrame) -> NDArray[np.int64] | None:
     """(2, 2): where the directions right and down go on the screen; None if the frame is shown as it is."""
-    data = frame.side_data.get("DISPLAYMATRIX")
+    # What `frame.side_data` gives is kept by the frame and keeps the frame, until the garbage collector comes by.
+    data = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]  # PyAV types no argument
     if not isinstance(data, SideData):
         return None
     return np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2].astype(np.int64)
