@@ -19,6 +19,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.support.started import line_with, started
+
 _MEMORY = 80 * 2**20
 
 
@@ -40,11 +42,7 @@ class Nodes:
         assert self._read() == words
 
     def _read(self) -> str:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith("nodes: "):
-                return line.removeprefix("nodes: ").strip()
-        raise AssertionError("the cluster ended")
+        return line_with("^nodes: (.*)", self._process.stdout)[1]
 
 
 @contextmanager
@@ -54,23 +52,12 @@ def ray_nodes(*names: str) -> Iterator[Nodes]:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("no ray: pip install 'stts-export[fleet]'")
     # Paths of sockets have to be short.
     folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": str(folder)}
+    environment = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": str(folder)}
     command = [sys.executable, "-m", "tests.support.ray_cluster", *names]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     try:
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=environment,
-        ) as process:
-            try:
-                yield Nodes(process, folder)
-            finally:
-                assert process.stdin is not None
-                process.stdin.close()
-                process.wait(30)
+        with started(command, environment, **pipes) as process:
+            yield Nodes(process, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

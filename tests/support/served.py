@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -13,7 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from tests.support.started import PATIENCE_SECONDS, line_with, started
+
 PROGRAM = [sys.executable, "-c", "from stts_runtime.cli import main; main()", "serve"]
+_ANNOUNCED = r"page: (\S+)/ "
 
 
 @dataclass
@@ -31,32 +35,18 @@ class Served:
 
 @contextmanager
 def served(*arguments: object, environment: Mapping[str, str] | None = None) -> Iterator[Served]:
-    """Stopped at the end, unless the test has done it."""
+    """Killed at the end, unless the test has stopped it."""
     command: Sequence[str] = [*PROGRAM, *map(str, arguments), "--listen", "127.0.0.1:0"]
-    with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})}
-    ) as process:
-        try:
-            yield Served(_announced(process), process)
-        finally:
-            if process.poll() is None:
-                process.kill()
+    with started(command, environment, stderr=subprocess.PIPE) as process:
+        yield Served(line_with(_ANNOUNCED, process.stderr)[1], process)
 
 
-def _announced(process: subprocess.Popen[str]) -> str:
-    assert process.stderr is not None
-    said = []
-    for line in process.stderr:
-        said.append(line)
-        if found := re.search(r"page: (\S+)/ ", line):
-            return found[1]
-    raise AssertionError("".join(said))
-
-
-def announced_in(log: Path, process: subprocess.Popen[str]) -> str:
+def announced_in(log: Path, process: subprocess.Popen[str], seconds: float = PATIENCE_SECONDS) -> str:
     """The address, of a program whose stderr goes to a file."""
-    while process.poll() is None:
-        if found := re.search(r"page: (\S+)/ ", log.read_text()):
+    deadline = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < deadline:
+        if found := re.search(_ANNOUNCED, log.read_text()):
             return found[1]
         time.sleep(0.05)
-    raise AssertionError(log.read_text())
+    ended = "it goes on" if process.returncode is None else f"it ended with code {process.returncode}"
+    pytest.fail(f"no address was said in {seconds:g} s, {ended}; it said\n{log.read_text()}")

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from stts_runtime.cli.log import Log, LogFormat, LogFormatOption, LogLevel, LogLevelOption
-from stts_runtime.cli.long_running import asked_by_sighup, configured, stopped_by_signals
+from stts_runtime.cli.log import LogFormat, LogFormatOption, LogLevel, LogLevelOption
+from stts_runtime.cli.long_running import asked_by_sighup, configured, opened_log, stopped_by_signals
 from stts_runtime.extras import serve_extra
 from stts_runtime.stream.reload import Reread
 
@@ -22,7 +22,7 @@ def fleet_command(
 
     Runs until SIGTERM or Ctrl-C. SIGHUP reads the file again.
     """
-    log = Log(log_format, log_level)
+    log = opened_log(log_format, log_level)
     with serve_extra():
         from stts_runtime.fleet.config import FleetConfig
         from stts_runtime.fleet.run import run_fleet
@@ -30,6 +30,5 @@ def fleet_command(
     def read() -> FleetConfig:
         return configured(FleetConfig, config, {}, log)
 
-    with log.last_words():
-        first = read()
-        run_fleet(first, lambda: stopped_by_signals(log), log, Reread(asked_by_sighup(), read))
+    first = read()
+    run_fleet(first, lambda: stopped_by_signals(log), log, Reread(asked_by_sighup(), read))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import Enum
 from typing import Annotated, Any
 
@@ -14,7 +12,6 @@ import typer
 
 from stts_runtime import clock
 from stts_runtime.cli.help import OPERATION
-from stts_runtime.errors import SttsError
 from stts_runtime.text import visible
 
 # How lines of the parts begin that know of no levels.
@@ -43,16 +40,18 @@ LogLevelOption = Annotated[
 
 
 class Log:
-    """Takes lines as `Tell` does, and events with fields. Thread-safe."""
+    """Takes lines as `Tell` does, and events with fields. Thread-safe. It writes to what is standard error by now."""
 
     def __init__(self, kind: LogFormat = LogFormat.TEXT, least: LogLevel = LogLevel.INFO) -> None:
-        self._kind, self._least = kind, _LEVELS.index(least.value)
+        self._kind, self._least, self._out = kind, _LEVELS.index(least.value), sys.stderr
 
     def __call__(self, line: str) -> None:
+        self.line(line, otherwise="info")
+
+    def line(self, line: str, *, otherwise: str) -> None:
+        """Its first word may be its level; `otherwise` is the level of one without."""
         found = _WORD.match(line)
-        word = found[1] if found else "info"
-        text = line[found.end() :] if found else line
-        self._write(word, text, {})
+        self._write(found[1] if found else otherwise, line[found.end() :] if found else line, {})
 
     def event(self, level: str, text: str, **fields: Any) -> None:
         """`fields` are told in JSON alone: `text` says all of it too."""
@@ -69,15 +68,4 @@ class Log:
         else:
             line = f"{time} {word}: {visible(text)}"
         # In one piece: print writes the end of a line by itself, and other threads tell too.
-        print(f"{line}\n", end="", file=sys.stderr, flush=True)
-
-    @contextmanager
-    def last_words(self) -> Iterator[None]:
-        """What ends the program is an event too, where they are JSON; else it is said as every command says it."""
-        try:
-            yield
-        except SttsError as error:
-            if self._kind is LogFormat.TEXT:
-                raise
-            self.event("error", str(error))
-            raise typer.Exit(error.exit_code) from None
+        print(f"{line}\n", end="", file=self._out, flush=True)

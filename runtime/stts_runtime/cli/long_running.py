@@ -1,4 +1,4 @@
-"""What commands share that run until they are told to stop: settings, signals, words for people."""
+"""What commands share that run until they are told to stop: settings, signals, a log, words for people."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from stts_runtime.cli.log import Log, LogFormat, LogLevel
+from stts_runtime.cli.stray_lines import take_stray_lines
 from stts_runtime.errors import UserError
 from stts_runtime.mistakes import mistakes
 from stts_runtime.stream.config import AnyCameras
@@ -41,6 +43,14 @@ def configured(kind: type[AnyCameras], file: Path | None, given: Mapping[str, An
     for warning in exposed_passwords(files):
         tell(f"warning: {warning}")
     return config
+
+
+def opened_log(kind: LogFormat, least: LogLevel) -> Log:
+    """The log of this process; where it is JSON, all that is said on standard error from now on is."""
+    log = Log(kind, least)
+    if kind is LogFormat.JSON:
+        take_stray_lines(log)
+    return log
 
 
 def tell(line: str) -> None:

@@ -10,8 +10,8 @@ import typer
 
 from stts_runtime.cli.check_config import show_check
 from stts_runtime.cli.help import NETWORK, OPERATION
-from stts_runtime.cli.log import Log, LogFormat, LogFormatOption, LogLevel, LogLevelOption
-from stts_runtime.cli.long_running import asked_by_sighup, configured, named, stopped_by_signals
+from stts_runtime.cli.log import LogFormat, LogFormatOption, LogLevel, LogLevelOption
+from stts_runtime.cli.long_running import asked_by_sighup, configured, named, opened_log, stopped_by_signals
 from stts_runtime.cli.options import (
     AskOption,
     CheckOption,
@@ -103,6 +103,7 @@ def serve_command(
 
     Runs until SIGTERM or Ctrl-C, even if sources fail.
     """
+    log = opened_log(log_format, log_level)
     given = {
         "bundle": bundle,
         "questions": ask,
@@ -132,7 +133,6 @@ def serve_command(
 
     if config is None and bundle is None:
         raise UserError("give BUNDLE, or --config FILE that names one (see stts-runtime serve --help)")
-    log = Log(log_format, log_level)
 
     def read() -> ServeConfig:
         return configured(ServeConfig, config, settings, log)
@@ -140,9 +140,8 @@ def serve_command(
     if check or connect:
         show_check(lambda: checked(read()), connect=connect, as_json=False)
         return
-    with log.last_words():
-        reread = None if config is None else Reread(asked_by_sighup(), read)
-        run_server(read(), stopped_by_signals(log), log, reread)
+    reread = None if config is None else Reread(asked_by_sighup(), read)
+    run_server(read(), stopped_by_signals(log), log, reread)
 
 
 def _server(token_file: Path | None, **options: Any) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import typer
 
 from stts_runtime.cli.check_config import show_check
 from stts_runtime.cli.help import ANSWERS, OPERATION, OUTPUT, VARIANT
-from stts_runtime.cli.log import Log, LogFormat, LogFormatOption, LogLevel, LogLevelOption
-from stts_runtime.cli.long_running import asked_by_sighup, configured, named, stopped_by_signals
+from stts_runtime.cli.log import LogFormat, LogFormatOption, LogLevel, LogLevelOption
+from stts_runtime.cli.long_running import asked_by_sighup, configured, named, opened_log, stopped_by_signals
 from stts_runtime.cli.options import (
     AskOption,
     CheckOption,
@@ -112,6 +112,7 @@ def stream_command(
 
     Stops cleanly on SIGTERM and Ctrl-C; records still to be delivered are sent after the next start.
     """
+    log = opened_log(log_format, log_level)
     given = {
         "bundle": bundle,
         "questions": ask,
@@ -136,7 +137,6 @@ def stream_command(
     settings = {name: value for name, value in given.items() if value not in (None, [])}
     if config is None:
         _check_complete(settings)
-    log = Log(log_format, log_level)
 
     def read() -> StreamConfig:
         return configured(StreamConfig, config, settings, log)
@@ -144,9 +144,8 @@ def stream_command(
     if check or connect:
         show_check(read, connect=connect, as_json=as_json)
         return
-    with log.last_words():
-        reread = None if config is None else Reread(asked_by_sighup(), read)
-        run_streams(read(), stopped_by_signals(log), log, reread)
+    reread = None if config is None else Reread(asked_by_sighup(), read)
+    run_streams(read(), stopped_by_signals(log), log, reread)
 
 
 def _sinks(to: Optional[list[str]], as_json: bool, config: Optional[Path]) -> list[Any]:

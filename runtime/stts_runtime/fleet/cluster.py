@@ -1,34 +1,29 @@
-"""The seam to Ray: a cluster, its machines, and boxes on them. What is wrong with it is said in one sentence.
+"""A Ray cluster, its machines, and boxes on them. What is wrong with it is said in one sentence.
 
-Ray tells nobody how it is used, shows no dashboard, and says nothing on our output. What is a secret goes in calls and
-never in what makes an actor, which Ray keeps and shows.
+What is a secret goes in calls and never in what makes an actor, which Ray keeps and shows.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 import socket
-import sys
 import time
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import count
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from stts_runtime import clock
-from stts_runtime.errors import MissingExtraError, SttsError, UserError
+from stts_runtime.errors import SttsError, UserError
 from stts_runtime.fleet.box import Box
 from stts_runtime.fleet.config import LOCAL, FleetSettings
+from stts_runtime.fleet.ray_module import quiet_stderr, ray_module
 from stts_runtime.text import redacted
 
-_OLDEST = (2, 50)
 AUTO = "auto"
-_INSTALL = "pip install 'stts-export[fleet]'"
 _START = "ray start --head --disable-usage-stats --include-dashboard=false"
 _NOTHING_HERE = (
     f"this machine belongs to no Ray cluster that runs: start one with `{_START}`, join one with `ray start --address "
@@ -40,12 +35,6 @@ _OTHERS_SECONDS = 4.0
 """For the boxes of a fleet that ended a moment ago."""
 _PAUSE_SECONDS = 0.5
 _CALLS_AT_ONCE = 16
-_QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_USAGE_STATS_PROMPT_ENABLED": "0",
-    # Of Ray's own threads in this process, which write to stderr past everything.
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
-}
 
 
 class Place(NamedTuple):
@@ -175,14 +164,14 @@ class Cluster:
 @contextmanager
 def connected(settings: FleetSettings, *, on_gpus: bool) -> Iterator[Cluster]:
     """Raises `UserError` with what is wrong and what to do, `MissingExtraError` without Ray."""
-    ray = _ray()
+    ray = ray_module()
     options: dict[str, Any] = {"namespace": _NAMESPACE, "log_to_driver": False, "logging_level": logging.CRITICAL}
     if settings.address == LOCAL:
         options["include_dashboard"] = False
     else:
         _check_reachable(settings.address)
     try:
-        with _quiet_stderr():
+        with quiet_stderr():
             ray.init(address=settings.address, **options)
     except ConnectionError:
         raise UserError(_NOTHING_HERE) from None
@@ -192,47 +181,6 @@ def connected(settings: FleetSettings, *, on_gpus: bool) -> Iterator[Cluster]:
         yield Cluster(ray, settings, on_gpus=on_gpus)
     finally:
         ray.shutdown()
-
-
-def _ray() -> ModuleType:
-    """Ray with all that it uses here. Raises `MissingExtraError` where it is not installed, or too old."""
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    try:
-        # By name, so that nobody's types are read but ours.
-        ray = import_module("ray")
-    except ImportError:
-        raise MissingExtraError(f"ray is not installed, and a fleet needs it: {_INSTALL}") from None
-    if _version(ray.__version__) < _OLDEST:
-        oldest = ".".join(map(str, _OLDEST))
-        raise MissingExtraError(f"ray {ray.__version__} is too old, a fleet needs {oldest} or newer: {_INSTALL}")
-    for name in ("ray.exceptions", "ray.util.scheduling_strategies"):
-        import_module(name)
-    # It prints what becomes of machines on standard output, where records go, and has no switch for that.
-    vars(import_module("ray._private.worker"))["print_to_stdstream"] = _nothing
-    return ray
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """For what Ray's C++ writes past Python as it starts. What is wrong comes as an exception."""
-    sys.stderr.flush()
-    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
-        os.close(nowhere)
-
-
-def _nothing(*_: object, **__: object) -> None:
-    """In place of what Ray prints: the fleet says itself what becomes of its machines."""
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", text)[:2])
 
 
 def _check_reachable(address: str) -> None:

@@ -19,6 +19,7 @@ import pytest
 from tests.support.places import DATA
 from tests.support.ray_cluster import Nodes, ray_nodes
 from tests.support.served import announced_in
+from tests.support.started import started
 
 pytestmark = pytest.mark.onnxruntime
 
@@ -79,13 +80,10 @@ def fleet(running: Running) -> Iterator[subprocess.Popen[str]]:
     log = running.folder / "log"
     with (
         log.open("w+") as said,
-        subprocess.Popen([*PROGRAM, str(running.file)], stdout=subprocess.PIPE, stderr=said, text=True) as process,
+        started([*PROGRAM, str(running.file)], stdout=subprocess.PIPE, stderr=said) as process,
     ):
-        try:
-            running.address = announced_in(log, process)
-            yield process
-        finally:
-            process.kill()
+        running.address = announced_in(log, process)
+        yield process
 
 
 def test_no_camera_is_lost_with_a_machine_and_no_promised_record(
