@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -14,6 +15,7 @@ from stts_runtime.cli.app import app as runtime_app
 from stts_runtime.serve.settings import ServeConfig
 from stts_tools.site import repository
 from stts_tools.site.command_line import command_page
+from stts_tools.site.notebooks import notebook_page
 from stts_tools.site.python_api import python_page
 from stts_tools.site.schema_tables import model_page
 from stts_tools.site.server import http_page, metrics_page
@@ -47,12 +49,16 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, place, content=write()))
     for path, place in repository.PAGES.items():
         if files.get_file_from_path(place) is None:
-            files.append(File.generated(config, place, content=(repository.ROOT / path).read_text()))
+            files.append(File.generated(config, place, content=_text(repository.ROOT / path)))
     pages = [file for file in files if file.is_documentation_page() and file.src_uri not in GENERATED]
     linked = {path for page in pages for path in repository.linked_to(page.content_string, page.src_uri)}
     for path in sorted(linked):
         files.append(_copy(config, path))
     return files
+
+
+def _text(path: Path) -> str:
+    return notebook_page(path) if path.suffix == ".ipynb" else path.read_text()
 
 
 def _copy(config: MkDocsConfig, path: str) -> File:

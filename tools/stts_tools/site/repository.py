@@ -14,6 +14,7 @@ PAGES = {
     "CHANGELOG.md": "project/changelog.md",
     "benchmarks/README.md": "benchmarks.md",
     "checkpoints/tiny/README.md": "model-card.md",
+    "examples/accuracy_over_latency.ipynb": "tutorials/accuracy-over-latency.md",
 }
 """Files outside docs/ that are pages, by their path in the repository. The README's place is taken by the index."""
 REFERENCES = {
