@@ -123,8 +123,11 @@ class Model:
 
         `keep` and `frames` choose a variant of the bundle. None: the keep of the training, and as many frames as the
         clip fills. `times` (T,) are the seconds of an array's frames; None: two a second, or what the training had.
-        `on_token` is called with new text as it is generated. `choices`, `schema`, `top_logprobs`, `temperature`,
-        `top_p` and `seed` are those of `FormArguments`. Raises `UserError` for what the caller can put right.
+        Surplus frames are sampled, as in files. `on_token` is called with new text as it is generated, at most
+        `max_tokens` tokens. `choices`: the texts to choose from, a list or one text with commas. `schema`: a JSON
+        schema, a dictionary or the path of a file. `top_logprobs`: log probabilities of each token and of so many of
+        the likeliest, in `logprobs` of the answer. `temperature`, `top_p` and `seed`: as in OpenAI's API; None is
+        greedy. Raises `UserError` for what the caller can put right.
         """
         questions, longest = as_questions(question), as_count("max_tokens", max_tokens)
         check_callable("on_token", on_token)

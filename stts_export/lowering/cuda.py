@@ -1,8 +1,8 @@
 """Lowering `cuda`: ONNX Runtime's CUDA provider, in 16 bits, with its own fused operators where they pay.
 
 Source of the operators' meaning: ONNX Runtime's list of contrib operators (domain `com.microsoft`). What each is worth
-stands in docs/performance.md. None of the attention here takes a mask but the language model's prefill: whole frames
-need none, packed frames come with their lengths, and a bias per key travels as further channels.
+stands in benchmarks/h100/trials-operators.json. None of the attention here takes a mask but the language model's
+prefill: whole frames need none, packed frames come with their lengths, and a bias per key travels as further channels.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ equals running every frame alone, whatever the split.
 
 With 16 frames of 36 groups and keep 0.5, the seats cost 0.74 of the attention products of whole frames. Sliding
 windows over the packed tokens (each block sees every token that can belong to its frames) cost 1.03 of them, and copy
-every key 18 times (docs/performance.md).
+every key 18 times (benchmarks/cpu/packing-tiny.json).
 
 This module knows nothing of scores; it takes the frame number of every kept group.
 """

@@ -5,7 +5,7 @@ one and the keys their bias, which adds exactly the bias to each logit; in all o
 stays a multiple of eight, as such kernels want it.
 
 TensorRT 8.6 computes an attention without a mask in one kernel, and any other in three that write the logits to
-memory and take about four times as long at a head_dim of 72 (docs/performance.md).
+memory and take about four times as long at a head_dim of 72 (benchmarks/tensorrt/).
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Debian's nginx on loopback, with the locations that docs/serve.md shows."""
+"""Debian's nginx on loopback, with the locations of docs/examples/proxy."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -16,14 +15,13 @@ import pytest
 
 from tests.support.places import ROOT
 
-DOCS = ROOT / "docs" / "serve.md"
+EXAMPLES = ROOT / "docs" / "examples" / "proxy"
 _FOLDERS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
-def documented(nth: int) -> str:
-    """The nth block of nginx in the documentation."""
-    blocks: list[str] = re.findall(r"```nginx\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    return blocks[nth]
+def documented(name: str) -> str:
+    """An example's locations."""
+    return (EXAMPLES / name).read_text()
 
 
 @contextmanager

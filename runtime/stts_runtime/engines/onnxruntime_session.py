@@ -104,7 +104,8 @@ def cpu_session(bundle: Bundle, graphs: Graphs, lowering: str, inputs: Signature
     options.log_severity_level = SILENT
     options.intra_op_num_threads = _THREADS.get()
     # Vision and language are sessions with threads of their own, and idle threads that spin take the cores away from
-    # the session whose turn it is. A decode step pays a little for it, vision gains much more (docs/performance.md).
+    # the session whose turn it is. A decode step pays a little for it, vision gains much more
+    # (benchmarks/cpu/random-tiny-spinning.json).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     unwanted = _WIDENS_ONCE if lowering == HALF_WEIGHTS else []
     if graphs[lowering].quantized is not None:

@@ -20,16 +20,17 @@ LOCAL = "local"
 
 
 class FleetSettings(Settings):
+    """The section `fleet`."""
+
     address: Text = "auto"
-    """Of the cluster: HOST:PORT; `auto`: RAY_ADDRESS, or the one that this machine belongs to; `local`: none, Ray is
-    started on this machine alone and ends with us."""
+    """Cluster: `HOST:PORT`; `auto`: `RAY_ADDRESS`, or the one that this machine belongs to; `local`: Ray on this
+    machine alone, for its GPUs, started and ended by this command."""
     lost_after: Annotated[Seconds, Field(ge=2, le=600)] = 10.0
-    """A machine that was not heard for so long is lost: its cameras go to others."""
+    """Silence after which a machine is lost and its cameras go to others."""
     bears: Count | dict[str, Count] | None = None
-    """How many streams a GPU, or a machine without one, takes; or by the machine's name. None: what it is measured to
-    bear."""
+    """Streams that a GPU, or a machine without one, takes: a number, or numbers by machine. None: measured."""
     resources: dict[str, Annotated[float, Field(gt=0)]] = Field(default={})
-    """Ray's, of which a machine has to have so much to take part."""
+    """Ray's resources that a machine must have to take part."""
 
 
 class FleetConfig(StreamConfig):

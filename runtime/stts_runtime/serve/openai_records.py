@@ -111,34 +111,51 @@ class StreamOptions(_Request):
 
 class ChatRequest(_Request):
     model: str
+    """`NAME` of the bundle, `NAME/keep-0.5`, or `stream/NAME`."""
     messages: Annotated[list[Message], Field(min_length=1, max_length=1000)]
+    """The conversation, the question last. `system` and `developer` are put before the question."""
     stream: bool = False
+    """Send text as it is decoded, then `stts`."""
     stream_options: StreamOptions | None = None
+    """`include_usage`: usage comes last."""
     max_tokens: Count | None = None
+    """Length limit of the answer, up to the server's."""
     max_completion_tokens: Count | None = None
+    """The same, by its newer name."""
     stop: Union[str, Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(max_length=4)], None] = None
+    """Texts that end the answer."""
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    """0 or nothing: answers are greedy."""
+    """0 or nothing: greedy."""
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     """Makes no difference to greedy answers."""
     seed: int | None = None
+    """Seed of the sampling."""
     n: int | None = None
     """1 or nothing."""
     presence_penalty: float | None = None
+    """Refused unless 0, or where the server ignores it."""
     frequency_penalty: float | None = None
+    """Refused unless 0, or where the server ignores it."""
     logit_bias: dict[str, Any] | None = None
+    """Refused."""
     logprobs: bool | None = None
+    """Return the log probability of each token."""
     top_logprobs: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=MOST_TOP_LOGPROBS)] | None = None
+    """Number of alternatives for each token; needs `logprobs`."""
     choices: Any = None
-    """Ours: the answer is one of these texts."""
+    """Not OpenAI's: answer with one of these texts, with probabilities."""
     tools: list[Any] | None = None
+    """Refused."""
     functions: list[Any] | None = None
+    """Refused."""
     response_format: dict[str, Any] | None = None
+    """`json_schema` or `json_object`: JSON that conforms; needs the extra `schema`, else 501."""
     files: Any = None
-    """Open WebUI's; not read, but told."""
+    """Open WebUI's; refused."""
     mm_processor_kwargs: Any = None
-    """vLLM's, as the next: how many frames a clip should give."""
+    """As in vLLM: `num_frames` to look at, or `fps`."""
     media_io_kwargs: Any = None
+    """As in vLLM: `video`, with `num_frames` or `fps`."""
 
 
 class PromptDetails(BaseModel):

@@ -48,55 +48,65 @@ class Limits(Settings):
     """What one request, and all of them together, may ask for. More is refused with the limit in the answer."""
 
     upload_bytes: Bytes = 64_000_000
-    """Of a clip or picture."""
+    """Size of an uploaded clip or picture."""
     body_bytes: Bytes = 24_000_000
-    """Of a request that holds clips and pictures as text; larger ones are uploaded."""
+    """Size of a request with clips and pictures in it; upload larger ones."""
     clip_seconds: Seconds = 120.0
+    """Length of a clip."""
     clip_frames: Count = 7200
-    """That have to be decoded to know a clip's times."""
+    """Frames that have to be decoded to know a clip's times."""
     decoding_seconds: Seconds = 30.0
-    """Spent on that."""
+    """Time spent on that."""
     pixels: Count = 40_000_000
-    """Of one picture or frame, width x height."""
+    """Width x height of a picture or frame."""
     question_characters: Count = 4000
-    """The system message included."""
+    """Length of a question, system message included."""
     conversation_characters: Count = 40_000
-    """Of the turns before a question together."""
+    """Length of the turns before a question, together."""
     cache_bytes: Annotated[int, BeforeValidator(parse_bytes), Field(ge=0)] = 128_000_000
-    """Of frames and visual tokens that are kept for the next questions about the same clips and pictures; 0: none."""
+    """Memory for frames and visual tokens of recent clips and pictures; 0: none."""
     answer_tokens: Count = 256
-    """More are asked for by many clients as a matter of course, and get these."""
+    """Length of an answer, in tokens. Requests for more get this many."""
     open_questions: Count = 16
-    """That wait or are being answered."""
+    """Questions that wait or are being answered; more get 429."""
     open_requests: Count = 256
+    """Requests of any kind at a time."""
     event_clients: Count = 64
+    """Clients that follow events at a time."""
     uploads: Count = 16
-    """Kept at a time; the oldest go."""
+    """Uploads kept at a time; the oldest go."""
     upload_seconds: Seconds = 1800.0
-    """After their last use uploads are deleted, and what is kept of clips and pictures is let go."""
+    """Time after their last use at which uploads, and what is cached of clips and pictures, are deleted."""
 
 
 class ServerSettings(Settings):
+    """The section `serve`."""
+
     listen: Listen = Listen.model_construct(address="127.0.0.1", port=8080)
+    """Address to listen at. The default is reachable from this machine only."""
     token: Secret | None = None
-    """What requests must show; needed at any address but loopback."""
+    """Token that requests must carry, of at least 16 characters; needed at any address but loopback."""
     insecure: bool = False
-    """Whoever reaches the address may ask, without a token."""
+    """Allow other addresses without a token."""
     remote_urls: bool = False
-    """Whether clips and pictures are fetched from http(s) addresses that a request names."""
+    """Fetch clips and pictures from public http(s) addresses that a request names."""
     sampling: Literal["refuse", "ignore"] = "refuse"
-    """Requests for penalties, which there are not; `ignore` answers those for a temperature greedily too."""
+    """What happens to requests with penalties. `ignore` answers them, and those with a temperature, greedily."""
     access_log: bool = False
+    """Log every request on stderr."""
     base_path: Annotated[str, AfterValidator(_base_path)] = ""
-    """Where a proxy shows the server; requests are taken with it in front and without."""
+    """Path under which a proxy publishes the server; requests may come with it or without."""
     trust_proxy: Annotated[tuple[Network, ...], BeforeValidator(_networks)] = ()
-    """Whose `X-Forwarded-For` and `-Host` are believed."""
+    """Proxies, as addresses or networks, whose `X-Forwarded-For` and `-Host` count, for the access log and the check of
+    a page's `Origin`."""
     tls_cert: Path | None = None
-    """PEM, with the chain; HTTPS is spoken in place of HTTP."""
+    """Certificate with its chain, PEM, for HTTPS instead of HTTP; read at start."""
     tls_key: Path | None = None
+    """Its key, PEM, without a passphrase."""
     search: Annotated[tuple[Path, ...], BeforeValidator(_each)] | None = None
-    """Archives that another process writes, to be searched; None: those that this one writes."""
+    """Archives of another process to search, `FILE.db`. None: those that this one writes."""
     limits: Limits = Limits()
+    """What requests may ask for."""
 
     @model_validator(mode="after")
     def _both_or_none(self) -> ServerSettings:
@@ -115,7 +125,9 @@ class ServeConfig(Cameras):
     """A whole file. Without streams there is the API alone; without questions they are looked at and asked by hand."""
 
     sinks: Sinks = ()
+    """Where records go; a text stands for `{to: TEXT}`."""
     serve: ServerSettings = ServerSettings()
+    """For `stts-runtime serve`."""
 
     @property
     def archives(self) -> tuple[Path, ...]:

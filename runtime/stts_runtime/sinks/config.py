@@ -32,15 +32,17 @@ def shown(url: str) -> str:
 
 
 Only = Literal["alerts"] | None
-"""`alerts`: the answers that raise or clear an alarm, and clips; no others, and no changes of state."""
 
 
 class ScreenConfig(Settings):
-    """Standard output."""
+    """The screen."""
 
     to: Literal["-", "stdout"] = "-"
+    """Standard output."""
     format: Literal["json", "text"] = "json"
+    """A line of JSON, or of text, for each record."""
     only: Only = None
+    """`alerts`: only answers that raise or clear an alarm, and clips."""
 
     @property
     def name(self) -> str:
@@ -48,15 +50,18 @@ class ScreenConfig(Settings):
 
 
 class FileConfig(Settings):
-    """A file of JSON lines. It is moved aside when it reaches `max_bytes`, and with `daily` at midnight UTC; the
-    newest `files` of those stay.
-    """
+    """A file of JSON lines."""
 
     to: str
+    """A path, `FILE.jsonl`."""
     max_bytes: Bytes = 100_000_000
+    """Size at which the file is moved aside."""
     daily: bool = True
+    """Move it aside at midnight UTC."""
     files: Annotated[int, Field(ge=1)] = 30
+    """Number of moved files that stay, the newest."""
     only: Only = None
+    """`alerts`: only answers that raise or clear an alarm, and clips."""
 
     @property
     def name(self) -> str:
@@ -67,9 +72,13 @@ class ArchiveConfig(Settings):
     """A database of what was seen, for `stts-runtime search`. The oldest records go, by whichever limit comes first."""
 
     to: str
+    """A path, `FILE.db`."""
     days: Annotated[float, Field(gt=0, le=36_500)] = 30.0
+    """Age, by a record's own time, at which it is removed."""
     max_bytes: Annotated[int, BeforeValidator(parse_bytes), Field(ge=1_000_000)] = 1_000_000_000
+    """Size of the file, which it never exceeds by more than a log of a few MB."""
     only: Only = None
+    """`alerts`: only answers that raise or clear an alarm, and clips."""
 
     @property
     def name(self) -> str:
@@ -100,16 +109,20 @@ def _readable(path: Path) -> Path:
 
 class _RemoteConfig(Settings):
     to: Annotated[str, AfterValidator(_url)]
+    """Address, percent-encoded; `${NAME}` stands for an environment variable."""
     called: str | None = None
-    """The name in messages and metrics, and of its spool; by default the address without credentials."""
+    """Name in messages and metrics, and of the spool. None: the address without credentials. Sinks whose addresses
+    differ only in credentials need names."""
     spool_bytes: Bytes = 256_000_000
-    """What may wait on the disk; above it the oldest records are dropped, counted and reported."""
+    """Size of the spool above which the oldest records are dropped, counted and reported."""
     timeout: Annotated[Seconds, Field(gt=0, le=300)] = 10.0
+    """Time that an attempt may take."""
     ca_file: Annotated[Path, AfterValidator(_readable)] | None = None
-    """Certificates to trust in place of the system's."""
+    """Certificates to trust instead of the system's, PEM."""
     attach: Literal["snapshot"] | None = None
-    """Alarms come with their picture, and not only with its place."""
+    """`snapshot`: send alarms with their picture, not only its place."""
     only: Only = None
+    """`alerts`: only answers that raise or clear an alarm, and clips."""
 
     @property
     def name(self) -> str:
@@ -122,8 +135,8 @@ class WebhookConfig(_RemoteConfig):
     token: Secret | None = None
     """Sent as `Authorization: Bearer`."""
     signing_key: Secret | None = None
-    """`X-Stts-Signature: sha256=HEX` is the HMAC of the body, `X-Stts-Signature-V2` that of `X-Stts-Timestamp`, a dot
-    and the body."""
+    """Key of `X-Stts-Signature-V2: sha256=HEX`, the HMAC of `X-Stts-Timestamp`, a dot and the body, and of
+    `X-Stts-Signature`, that of the body."""
 
 
 def _topic(url: str) -> str:
@@ -139,8 +152,11 @@ class MqttConfig(_RemoteConfig):
     """
 
     to: Annotated[str, AfterValidator(_url), AfterValidator(_topic)]
+    """`mqtt(s)://HOST[:PORT]/TOPIC`, percent-encoded."""
     user: str | None = None
+    """User name at the broker."""
     password: Secret | None = None
+    """Password at the broker."""
 
     @property
     def topic(self) -> str:

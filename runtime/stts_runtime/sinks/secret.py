@@ -14,10 +14,12 @@ from stts_runtime.settings import Settings
 
 
 class Secret(Settings):
-    """Names an environment variable or a file; reading it is left until it is needed."""
+    """`{env: NAME}` or `{file: PATH}`, read when it is needed."""
 
     env: str | None = None
+    """Environment variable that holds it."""
     file: Path | None = None
+    """File that holds it."""
 
     @model_validator(mode="before")
     @classmethod

@@ -17,10 +17,12 @@ LATE = 10.0
 
 
 class ClipRule(Settings):
-    """A clip with the seconds before and after an alarm; as text one time for both: `5s`."""
+    """Times before and after an alarm, 120 s together at most; as text one for both: `5s`."""
 
     before: Seconds = 5.0
+    """Time before the frame that raised the alarm."""
     after: Seconds = 5.0
+    """Time after it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -57,17 +59,18 @@ def _address(given: str) -> str:
 
 
 class AlertFiles(Settings):
-    """The folder alone may be given in its place."""
+    """A text stands for `{folder: TEXT}`."""
 
     folder: Annotated[Path, BeforeValidator(_folder)]
+    """Created if needed; one process at a time."""
     keep_for: Annotated[Seconds, Field(gt=0)] = 30 * 86_400.0
-    """Older ones are deleted."""
+    """Age at which files are deleted."""
     max_bytes: Bytes = 10_000_000_000
-    """Of all together; above it the oldest are deleted."""
+    """Size of all files together above which the oldest are deleted."""
     buffer_bytes: Bytes = 32_000_000
-    """Of the packets that are held of one stream whose alarms have a clip."""
+    """Packets held for each live stream with clips. What does not fit makes a clip start later."""
     url: Annotated[str, AfterValidator(_address)] | None = None
-    """Where others fetch the folder's files; by default from `serve`, where that runs."""
+    """Address where your web server shows the folder. None: that of `serve`, where that runs."""
 
     @model_validator(mode="before")
     @classmethod

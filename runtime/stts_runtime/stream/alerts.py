@@ -22,8 +22,11 @@ class Condition(Settings):
     """That a choice is likely, or unlikely: `yes>0.8`, `no<0.1`."""
 
     choice: str
+    """One of the choices."""
     sign: Literal["<", ">"]
+    """Whether its probability should be below or above the bound."""
     bound: float
+    """Between 0 and 1."""
 
     @model_validator(mode="before")
     @classmethod
@@ -50,21 +53,21 @@ class AlertRule(Settings):
     """When answers raise an alarm and clear it; as text with commas, `yes>0.8, for=2, once_per=5m`."""
 
     condition: Condition = Field(alias="if")
+    """`CHOICE>NUMBER` or `CHOICE<NUMBER`."""
     answers: int = Field(1, alias="for", ge=1)
-    """That it holds for so many answers in a row raises the alarm."""
+    """Number of answers in a row that raise the alarm."""
     clear: float | None = Field(None, gt=0, lt=1)
-    """The probability at which the alarm is over; None: 0.1 short of the bound of `if`, or halfway from there to the
-    end of the range where that is nearer. In between nothing changes."""
+    """Probability that ends the alarm. None: 0.1 short of `if`, or halfway to the end of the range if nearer."""
     hold: Seconds = 0.0
-    """The probability stays there for so long before the alarm is over."""
+    """How long it must stay there to end the alarm."""
     once_per: Seconds = 0.0
-    """An alarm is raised so long after the last one at the soonest."""
+    """Shortest time between two alarms."""
     send: Literal["alerts", "all"] = "alerts"
-    """Which answers sinks get: those that raise or clear an alarm, or all of them."""
+    """Answers that sinks get: those that raise or clear an alarm, or all. Changes of a stream's state always come."""
     snapshot: Literal["kept", "plain", "none"] = "none"
-    """The picture that comes with an alarm: with the dropped patches dark, as it is, or none."""
+    """Picture that comes with an alarm, JPEG in the frame's own size: with dropped patches dark, plain, or none."""
     clip: ClipRule | None = None
-    """The clip that comes with an alarm."""
+    """MP4 that comes with an alarm. None: no clip."""
 
     @model_validator(mode="before")
     @classmethod

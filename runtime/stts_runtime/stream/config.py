@@ -48,24 +48,27 @@ class Asking(Settings):
     """What to ask, when, and who gets the answers."""
 
     questions: Questions = ()
+    """Asked about every window that is answered."""
     choices: Choices = ()
-    """Each answer is one of them; none: free text."""
+    """Each answer is one of these, which YAML needs in quotes: `["yes", "no"]`. Empty: free text, also for one stream
+    of a file that has choices."""
     answer_schema: Place | None = Field(None, alias="schema")
-    """A file with a JSON schema that each answer is kept to."""
+    """File with a JSON schema that each answer conforms to."""
     alert: AlertRule | None = None
-    """Which answers are an alarm."""
+    """Which answers are an alarm. Sinks then get those alone, unless the rule says `send: all`."""
     when: When | None = None
-    """None asks about every window."""
+    """Ask only after a change: `novelty>0.2`, or `novelty` for the bundle's own threshold. None: about every window."""
     longest_pause: Seconds | None = None
-    """An answer comes after so long though nothing is new; None waits for ever."""
+    """Longest time between two answers, even if nothing is new. None: no limit."""
     shortest_pause: Seconds = 0.0
-    """No answer comes sooner after the last one, whatever is new."""
+    """Shortest time between two answers, whatever is new."""
     deadline: Annotated[Seconds, Field(gt=0)] | None = None
-    """Seconds from the frame for which an answer is due to its first token: who has less time left is answered first,
-    and an answer that cannot begin by then is left out. None: it waits."""
+    """Longest time from a frame to the first token of its answer. The answer with the nearest deadline goes first; one
+    that cannot begin in time is left out. None: never left out, and ranked as if it were 5 s."""
     sinks: Sinks = (ScreenConfig(),)
+    """Where records go; a text stands for `{to: TEXT}`."""
     site: Label | None = None
-    """Where it stands; in records."""
+    """Where the camera is; copied into records."""
 
     @model_validator(mode="after")
     def _pauses_in_order(self) -> Asking:
@@ -92,9 +95,11 @@ class StreamEntry(Asking):
     """A camera, stream or file. What it does not set of `Asking`, the file's own setting decides."""
 
     name: Name
+    """In records, metrics, file names and addresses; each only once."""
     source: SourceText
+    """`rtsp://...`, `/dev/video0`, a file, ... `${NAME}` stands for an environment variable."""
     masks: Masks = ()
-    """What is never looked at."""
+    """Regions that are painted over before anything looks."""
     group: Group | None = None
     """What it belongs to on the live page, such as a floor; None: its `site`."""
 
@@ -106,35 +111,41 @@ class Cameras(Asking):
     """A bundle and what it looks at. Relative paths start at the working directory."""
 
     bundle: Place
+    """Folder that `stts-export build` made."""
     engine: EngineName | None = None
+    """What runs the model. None: on a GPU, what the bundle was compiled or built for; otherwise `cpu`."""
     device: str | None = None
-    """A GPU, cuda:0 and so on, or cpu."""
+    """`cuda:0`, `cuda:1`, ... or `cpu`."""
     keep: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of the groups kept between key frames. None: as trained."""
     frames: Annotated[int, Field(ge=1)] | None = None
-    """Of a window."""
+    """Frames per window. None: the longest that the bundle has."""
     key_every: Annotated[int, Field(ge=1)] | None = None
-    """Every so many frames one is kept whole; None: once a window."""
+    """Frames from one key frame, which is kept whole, to the next. None: a window."""
     max_tokens: Annotated[int, Field(ge=1)] = 64
+    """Length limit of an answer, in tokens."""
     transport: Literal["tcp", "udp"] = "tcp"
-    """Of RTSP."""
+    """Transport of RTSP."""
     nvdec: bool = False
-    """Decode on the GPU what it can decode; see `LiveSettings`."""
+    """Decode video on the GPU where its decoder can."""
     host: Label | None = None
-    """This machine's name in records; `auto`: that which it has."""
+    """Name of this machine in records; `auto`: its host name."""
     clock_times: bool = False
-    """Whether answers have the times of their frames by the clock too."""
+    """Add the wall-clock time of each frame to answers."""
     batch: Annotated[int, Field(ge=1, le=64)] | None = None
-    """The most frames, and answers, that go through the engines at once; None: as many as there are streams."""
+    """Most frames, and answers, that go through the engines together. None: the number of streams."""
     metrics: Listen | None = None
+    """Address for Prometheus metrics and health checks, `ADDRESS:PORT`."""
     preview: Place | None = None
-    """A folder for videos of what was kept, one series a stream."""
+    """Folder for videos of what was kept: a file an hour for each stream, the newest 24 stay."""
     alert_files: AlertFiles | None = None
-    """Where pictures and clips of alarms lie."""
+    """Folder for pictures and clips of alarms."""
     state: Place | None = None
-    """The folder of the spools; see `state_folder`."""
+    """Folder of the spools. None: `STATE_DIRECTORY` of systemd, or `$XDG_STATE_HOME/stts`, or `~/.local/state/stts`."""
     fleet: Any = None
-    """For `stts-runtime fleet`, which reads the same file."""
+    """For `stts-runtime fleet`, which reads the same file: see `FleetSettings`."""
     streams: Streams = ()
+    """The cameras, streams and files."""
 
     def asking(self, entry: StreamEntry) -> Asking:
         """The settings of one of the streams, its own before the file's."""
@@ -209,6 +220,7 @@ class StreamConfig(Cameras):
     """A whole file."""
 
     streams: Streams
+    """The cameras, streams and files; at least one."""
     serve: Any = None
     """For `stts-runtime serve`, which reads the same file."""
 

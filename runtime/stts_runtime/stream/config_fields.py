@@ -33,6 +33,7 @@ class When(Settings):
     """An answer is due when the novelty of a frame is above `novelty`, in 0..1; None: above what the bundle says."""
 
     novelty: float | None = Field(ge=0, lt=1)
+    """The threshold."""
 
     def above(self, novelty: Novelty) -> float:
         return novelty.news if self.novelty is None else self.novelty
@@ -96,7 +97,9 @@ class Listen(Settings):
     """Where metrics can be fetched; in a file `ADDRESS:PORT`."""
 
     address: str
+    """Address or name of this machine."""
     port: Annotated[int, Field(ge=0, le=65535)]
+    """0: a free one."""
 
     @model_validator(mode="before")
     @classmethod

@@ -77,7 +77,9 @@ class Mask(Settings):
     """A region in fractions of the frame, from the upper left corner; one of the two."""
 
     polygon: Annotated[tuple[Point, ...], BeforeValidator(_points)] | None = None
+    """At least three points, `[[x, y], ...]`; covers every pixel that its sides touch."""
     rectangle: Annotated[tuple[float, float, float, float], BeforeValidator(_rectangle)] | None = None
+    """`[x, y, width, height]`."""
 
     @model_validator(mode="before")
     @classmethod

@@ -165,7 +165,7 @@ def server(micro_bundle: Bundle, clip: Path) -> Iterator[Served]:
 def proxy(server: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """As documented: below /vlm/ with the path taken away, below the base path with it left."""
     address = server.address.removesuffix(BASE)
-    blocks = documented(0) + documented(1).replace("/cameras/", f"{BASE}/")
+    blocks = documented("nginx-vlm.conf") + documented("nginx-cameras.conf").replace("/cameras/", f"{BASE}/")
     locations = blocks.replace("http://127.0.0.1:8080", address)
     with nginx(tmp_path_factory.mktemp("nginx"), locations) as one:
         yield one

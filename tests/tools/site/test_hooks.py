@@ -96,8 +96,9 @@ def test_the_reference_has_every_field_and_what_the_code_says_of_it() -> None:
     page, bundle = GENERATED["reference/settings.md"](), GENERATED["reference/bundle.md"]()
     assert all(f"| `{field.alias or name}` |" in page for name, field in ServeConfig.model_fields.items())
     assert all(f"| `{name}` |" in bundle for name in Manifest.model_fields)
-    assert field_docs(ServeConfig)["alert"] == "Which answers are an alarm."
-    assert "Which answers are an alarm." in page
+    assert field_docs(ServeConfig)["transport"] == "Transport of RTSP."
+    assert "| Transport of RTSP. |" in page
+    assert "| `lost_after` |" in page
 
 
 def test_routes_and_metrics_are_the_servers() -> None:

@@ -12,12 +12,13 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 from stts_export.cli.app import app as export_app
 from stts_runtime.bundle.manifest import Manifest
 from stts_runtime.cli.app import app as runtime_app
+from stts_runtime.fleet.config import FleetSettings
 from stts_runtime.serve.settings import ServeConfig
 from stts_tools.site import repository
 from stts_tools.site.command_line import command_page
 from stts_tools.site.notebooks import notebook_page
 from stts_tools.site.python_api import python_page
-from stts_tools.site.schema_tables import model_page
+from stts_tools.site.schema_tables import model_page, object_sections
 from stts_tools.site.server import http_page, metrics_page
 
 _BUNDLE = (
@@ -25,10 +26,15 @@ _BUNDLE = (
     "[the bundle](../bundle.md)."
 )
 _SETTINGS = (
-    "What the file of `stream --config` and `serve --config` may say, from the model that reads it. Times are seconds "
-    "or texts such as `5s`, `2m`, sizes bytes or texts such as `128MB`. Examples and how settings go together are in "
+    "What the file of `stream`, `serve` and `fleet` may say, from the models that read it. Times are seconds or texts "
+    "such as `5s`, `2m`, `1h`, sizes bytes or texts such as `128MB`. How settings go together is in "
     "[streaming](../streaming.md#settings)."
 )
+
+
+def _settings_page() -> str:
+    fleet = object_sections({FleetSettings.__name__: FleetSettings.model_json_schema()}, level=2)
+    return model_page("Settings", _SETTINGS, ServeConfig) + fleet
 
 
 GENERATED: dict[str, Callable[[], str]] = {
@@ -38,7 +44,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "reference/http.md": http_page,
     "reference/metrics.md": metrics_page,
     "reference/bundle.md": lambda: model_page("Bundle schema", _BUNDLE, Manifest),
-    "reference/settings.md": lambda: model_page("Settings schema", _SETTINGS, ServeConfig),
+    "reference/settings.md": _settings_page,
     repository.EXAMPLES: repository.examples_page,
 }
 """Pages that nobody writes, by their place in the site."""

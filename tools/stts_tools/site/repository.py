@@ -20,6 +20,10 @@ PAGES = {
 REFERENCES = {
     "runtime/stts_runtime/stream/config.py": "reference/settings.md",
     "runtime/stts_runtime/stream/metrics.py": "reference/metrics.md",
+    "runtime/stts_runtime/serve/openai_records.py": "reference/http.md",
+    "runtime/stts_runtime/model.py": "reference/python.md",
+    "runtime/stts_runtime/cli/app.py": "reference/stts-runtime.md",
+    "stts_export/cli/app.py": "reference/stts-export.md",
 }
 """Code that a generated page documents: a link to it leads to that page on the site, and to the code elsewhere."""
 EXAMPLES = "examples.md"
