@@ -30,7 +30,8 @@ class Row(NamedTuple):
 
 
 def read() -> Any:
-    return nbformat.read(NOTEBOOK, as_version=4)
+    notebook: Any = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
+    return notebook
 
 
 def settings_of(notebook: Any) -> Any:
