@@ -40,7 +40,7 @@ class Link:
         self._leaving: set[str] = set()
         self._leaves_at = 0
         self._again = 0.0
-        given = _given(config, place)
+        given = config.fleet.borne(place.name, place.machine)
         self._call("load", self.actor.load.remote(config.part([], self.name), given, config.fleet.lost_after, VERSION))
 
     @property
@@ -113,8 +113,3 @@ class Link:
     def _drain(self) -> None:
         if self._safe >= self._leaves_at:
             self._leaving.clear()
-
-
-def _given(config: FleetConfig, place: Place) -> int | None:
-    bears = config.fleet.bears
-    return bears.get(place.name, bears.get(place.machine)) if isinstance(bears, dict) else bears

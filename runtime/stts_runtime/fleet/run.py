@@ -28,7 +28,6 @@ from stts_runtime.tell import Tell
 from stts_runtime.text import counted
 
 _ROUND_SECONDS = 0.2
-_CPU_ENGINES = ("cpu", "cpu-16bit")
 
 
 def run_fleet(config: FleetConfig, stopped: Callable[[], threading.Event], tell: Tell, reread: Reread) -> None:
@@ -43,7 +42,7 @@ def run_fleet(config: FleetConfig, stopped: Callable[[], threading.Event], tell:
         check_server(config.serve)
         token = required_token(config.serve)
         bundle = checked(config)
-        cluster = open_things.enter_context(connected(config.fleet, on_gpus=config.engine not in _CPU_ENGINES))
+        cluster = open_things.enter_context(connected(config.fleet, on_gpus=config.on_gpus))
         stop = stopped()
         cluster.check_places()
         cluster.check_alone()

@@ -94,6 +94,7 @@ def test_no_camera_is_lost_with_a_machine_and_no_promised_record(
     with ray_nodes("north", "south") as nodes:
         running = Running(tmp_path, clip, nodes)
         running.write(*names)
+        _checked(running)
         with fleet(running) as process:
             _spread(running, names)
             _second_fleet_is_refused(running)
@@ -111,6 +112,18 @@ def test_no_camera_is_lost_with_a_machine_and_no_promised_record(
         logs = [one for one in nodes.logs.rglob("*") if one.is_file() and not one.is_symlink()]
         assert len(logs) > 5
         assert not [one for one in logs if SECRET.encode() in one.read_bytes()]
+
+
+def _checked(running: Running) -> None:
+    """What would run where, and nothing runs."""
+    done = subprocess.run(
+        [*PROGRAM, str(running.file), "--check", "--connect"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (machines,) = [line for line in done.stdout.splitlines() if line.startswith("machines")]
+    assert machines.partition(": ")[0] == "machines  2, with 0 GPUs"
+    assert sorted(machines.partition(": ")[2].split(", ")) == ["north", "south"]
+    assert not running.out.exists()
 
 
 def _spread(running: Running, names: list[str]) -> None:
