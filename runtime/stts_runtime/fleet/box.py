@@ -19,6 +19,7 @@ from stts_runtime.answering import Calls, Conversation, OnToken, go_on
 from stts_runtime.errors import UserError
 from stts_runtime.fleet.bearing import bears
 from stts_runtime.fleet.outbox import Outbox, Parcel
+from stts_runtime.fleet.series import OfTheBox
 from stts_runtime.records import StreamAnswer
 from stts_runtime.serve.engine_queue import EngineQueue, Work
 from stts_runtime.serve.hub import Hub, StreamRecord
@@ -88,6 +89,7 @@ class Box:
         pipeline = Pipeline([], events, heard, queue, loaded.engines.answers, metrics.batched)
         streams.join(pipeline)
         metrics.build(lambda: streams.loaded.labels)
+        metrics.registry.register(OfTheBox(lambda: self._outbox.waiting))
         self._streams, self._hub, self._metrics, self._queue = streams, hub, metrics, queue
         self._patience, self._heard = lost_after, clock.now()
         threading.Thread(target=self._run, args=(pipeline,), name="stts-pipeline", daemon=True).start()
