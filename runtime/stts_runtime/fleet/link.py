@@ -82,8 +82,8 @@ class Link:
         wanted = _Order(streams, revision)
         if self._sent is not None or wanted == self._obeyed or clock.now() < self._again:
             return False
-        self._sent = wanted
-        self._call("order", self.actor.order.remote(config.part(sorted(streams), self.name), standings, leaving))
+        self._sent, part = wanted, config.part(sorted(streams), self.name)
+        self._call("order", self.actor.order.remote(part, revision, standings, leaving))
         return True
 
     def obeyed(self, result: Obeyed | Failed) -> None:
