@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
 
+from stts_runtime.fleet.series import BOX, OfTheBox, OfTheFleet
 from stts_runtime.sinks.spool import Backlog
 from stts_runtime.stream.config import StreamConfig
 from stts_runtime.stream.config_file import load_config
@@ -23,6 +25,13 @@ EXPRESSIONS = [target["expr"] for panel in DASHBOARD["panels"] for target in pan
 QUERIES = [*EXPRESSIONS, *(one["query"] for one in DASHBOARD["templating"]["list"] if one["type"] == "query")]
 
 
+RULES = [
+    rule
+    for group in yaml.safe_load((ROOT / "docs" / "examples" / "stts-alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
+]
+
+
 def read(name: str) -> Any:
     return yaml.safe_load((FOLDER / name).read_text())
 
@@ -34,6 +43,9 @@ def metrics() -> dict[str, set[str]]:
     streams.watch_spool("a", lambda: Backlog(0, 0))
     streams.build(lambda: {"bundle": "", "checkpoint": "", "engine": ""})
     streams.registry.register(GpuMetrics(Nvml(), "gpu"))
+    boxes = [SimpleNamespace(name="north", runs={"gate"}, bears=3)]
+    streams.registry.register(OfTheFleet(cast("Any", SimpleNamespace(ready=boxes, waiting=(), lost=0, moves=0))))
+    streams.registry.register(OfTheBox(lambda: 0))
     labels = {
         name: set(getattr(collector, "_labelnames", ()))
         for name, collector in streams.registry._names_to_collectors.items()
@@ -42,6 +54,20 @@ def metrics() -> dict[str, set[str]]:
         for sample in metric.samples:
             labels.setdefault(sample.name, set()).update(sample.labels)
     return labels
+
+
+@pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule in RULES])
+def test_every_metric_of_a_rule_exists_with_the_labels_that_it_tells(
+    rule: dict[str, Any], metrics: dict[str, set[str]]
+) -> None:
+    names = re.findall(r"\b(?:stts|process)_\w+", rule["expr"])
+    assert names
+    assert set(names) <= metrics.keys()
+    # Who scrapes gives each target an instance.
+    known = {"le", "instance", "job", BOX}.union(*(metrics[name] for name in names))
+    used = re.findall(r"(\w+)=~?\"", rule["expr"]) + re.findall(r"\$labels\.(\w+)", str(rule["annotations"]))
+    used += [one for by in re.findall(r"(?:by|on) \(([^)]*)\)", rule["expr"]) for one in by.split(", ")]
+    assert set(used) <= known
 
 
 @pytest.mark.parametrize("expression", QUERIES)
@@ -54,7 +80,7 @@ def test_every_metric_of_the_dashboard_exists_with_its_labels(expression: str, m
     assert set(used) <= known
 
 
-def test_every_metric_of_a_stream_is_on_the_dashboard(metrics: dict[str, set[str]]) -> None:
+def test_every_metric_of_streams_and_of_a_fleet_is_on_the_dashboard(metrics: dict[str, set[str]]) -> None:
     shown = {name for expression in EXPRESSIONS for name in re.findall(r"stts_\w+", expression)}
     forms = re.compile(r"_(total|created|bucket|count|sum)$")
     ours = {name for name in metrics if name.startswith("stts_")}

@@ -35,6 +35,11 @@ class Nodes:
     def add(self, name: str) -> None:
         self._do(f"add {name}")
 
+    def workers(self, name: str) -> list[psutil.Process]:
+        """Processes that Ray calls so, of this cluster alone."""
+        found = [one for one in psutil.process_iter(["name"]) if str(one.info["name"]).startswith(name)]
+        return [one for one in found if one.environ().get("RAY_TMPDIR") == str(self.logs)]
+
     def _do(self, words: str) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{words}\n")

@@ -1,25 +1,33 @@
-"""`stream --check` and `serve --check`: what a configuration would run."""
+"""`--check` of `stream`, `serve` and `fleet`: what a configuration would run."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from stts_runtime.cli.show import console
 from stts_runtime.cli.text import printable
 from stts_runtime.errors import UserError
-from stts_runtime.stream.check import CheckedStream, ConfigReport, check_cameras
-from stts_runtime.stream.config import Cameras
+from stts_runtime.stream.check import CheckedStream, ConfigReport
 from stts_runtime.text import counted
 
 _MOST_PROBLEMS = 3
+Report = TypeVar("Report", bound=ConfigReport)
 
 
-def show_check(configure: Callable[[], Cameras], *, connect: bool, as_json: bool) -> None:
-    """Prints the report. Raises `UserError` if something is wrong, which JSON says on stdout too."""
+def nothing_more(_: ConfigReport) -> Iterable[str]:
+    return ()
+
+
+def show_check(
+    check: Callable[[], Report], *, as_json: bool = False, rest: Callable[[Report], Iterable[str]] = nothing_more
+) -> None:
+    """Prints the report that `check` makes, with the `rest` of its lines. Raises `UserError` if something is wrong,
+    which JSON says on stdout too.
+    """
     try:
-        config = configure()
-        report = check_cameras(config, connect=connect)
+        report = check()
     except UserError as error:
         if as_json:
             print(json.dumps({"ok": False, "problems": [str(error)]}), flush=True)
@@ -28,14 +36,15 @@ def show_check(configure: Callable[[], Cameras], *, connect: bool, as_json: bool
     if as_json:
         print(json.dumps({"ok": not problems, "problems": problems, **report.model_dump()}), flush=True)
     else:
-        _show(report)
+        _show(report, rest(report))
     if problems:
         more = [f"and {len(problems) - _MOST_PROBLEMS} more"] if len(problems) > _MOST_PROBLEMS else []
         raise UserError("; ".join([*problems[:_MOST_PROBLEMS], *more]))
 
 
-def _show(report: ConfigReport) -> None:
-    _line(f"bundle    {report.bundle} ({report.identity}, from {report.checkpoint}), engine {report.engine}")
+def _show(report: ConfigReport, rest: Iterable[str]) -> None:
+    engine = report.engine or "as each machine has it"
+    _line(f"bundle    {report.bundle} ({report.identity}, from {report.checkpoint}), engine {engine}")
     if windows := report.windows:
         _line(
             f"windows   {windows.frames} frames, {windows.looks_per_second:g} looks a second, keep {windows.keep:g}: "
@@ -47,6 +56,8 @@ def _show(report: ConfigReport) -> None:
         _line(f"metrics   http://{report.metrics}/metrics")
     if report.preview:
         _line(f"preview   {report.preview}")
+    for line in rest:
+        _line(line)
     for stream in report.streams:
         _show_stream(stream)
     for note in report.notes:

@@ -27,6 +27,7 @@ from stts_runtime.cli.options import (
 )
 from stts_runtime.errors import UserError
 from stts_runtime.extras import serve_extra
+from stts_runtime.stream.check import check_cameras
 from stts_runtime.stream.reload import Reread
 
 _TOKEN_VARIABLE = "STTS_TOKEN"  # noqa: S105  # the name of a variable
@@ -138,7 +139,7 @@ def serve_command(
         return configured(ServeConfig, config, settings, log)
 
     if check or connect:
-        show_check(lambda: checked(read()), connect=connect, as_json=False)
+        show_check(lambda: check_cameras(checked(read()), connect=connect))
         return
     reread = None if config is None else Reread(asked_by_sighup(), read)
     run_server(read(), stopped_by_signals(log), log, reread)

@@ -30,6 +30,7 @@ from stts_runtime.cli.options import (
     WhenOption,
 )
 from stts_runtime.errors import UserError
+from stts_runtime.stream.check import check_cameras
 from stts_runtime.stream.config import StreamConfig
 from stts_runtime.stream.reload import Reread
 from stts_runtime.stream.run import run_streams
@@ -142,7 +143,7 @@ def stream_command(
         return configured(StreamConfig, config, settings, log)
 
     if check or connect:
-        show_check(read, connect=connect, as_json=as_json)
+        show_check(lambda: check_cameras(read(), connect=connect), as_json=as_json)
         return
     reread = None if config is None else Reread(asked_by_sighup(), read)
     run_streams(read(), stopped_by_signals(log), log, reread)

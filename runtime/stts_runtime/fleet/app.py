@@ -9,7 +9,6 @@ from collections.abc import Callable
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
-from stts_runtime.bundle import Bundle
 from stts_runtime.fleet.config import FleetConfig
 from stts_runtime.fleet.fleet import Fleet
 from stts_runtime.fleet.metrics import FleetMetrics
@@ -28,7 +27,6 @@ from stts_runtime.tell import Tell
 
 def make_fleet_app(
     config: FleetConfig,
-    bundle: Bundle,
     fleet: Fleet,
     hub: FleetHub,
     answers: FleetAnswers,
@@ -43,7 +41,7 @@ def make_fleet_app(
     handle_errors(app, tell)
 
     def state() -> StateRecord:
-        return state_record(bundle, config.serve.limits, hub.records(), searches=bool(config.archives))
+        return state_record(reload.bundle, config.serve.limits, hub.records(), searches=bool(config.archives))
 
     app.include_router(page_routes(state, hub, answers, config.serve))
     app.include_router(search_routes(config.archives))

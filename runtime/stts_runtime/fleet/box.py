@@ -16,9 +16,10 @@ from importlib.metadata import version
 
 from stts_runtime import clock
 from stts_runtime.answering import Calls, Conversation, OnToken, go_on
-from stts_runtime.errors import UserError
+from stts_runtime.errors import SttsError, UserError
 from stts_runtime.fleet.bearing import bears
 from stts_runtime.fleet.outbox import Outbox, Parcel
+from stts_runtime.fleet.series import OfTheBox
 from stts_runtime.records import StreamAnswer
 from stts_runtime.serve.engine_queue import EngineQueue, Work
 from stts_runtime.serve.hub import Hub, StreamRecord
@@ -33,7 +34,7 @@ from stts_runtime.stream.loaded import load_bundle
 from stts_runtime.stream.metrics import StreamMetrics
 from stts_runtime.stream.pipeline import Events, Listener, Pipeline
 from stts_runtime.stream.plan import StreamPlan
-from stts_runtime.stream.reload import prepared
+from stts_runtime.stream.reload import planned, prepared
 from stts_runtime.stream.running import RunningStreams
 from stts_runtime.stream.standing import Standing
 
@@ -54,6 +55,8 @@ class Obeyed:
     words: str
     last: int
     """The number of the last record that was said before."""
+    kept: str | None = None
+    """Why another bundle, engine or keep was left out of it, if it was."""
 
 
 class Box:
@@ -64,6 +67,8 @@ class Box:
         self._cut_off, self._outbox = cut_off, Outbox()
         self._stop, self._done, self._open = threading.Event(), threading.Event(), ExitStack()
         self._streams: RunningStreams | None = None
+        self._refused = -1
+        """The configuration, by its number, whose engines cannot take over."""
         self._patience = 60.0
         self._heard = clock.now()
 
@@ -88,18 +93,29 @@ class Box:
         pipeline = Pipeline([], events, heard, queue, loaded.engines.answers, metrics.batched)
         streams.join(pipeline)
         metrics.build(lambda: streams.loaded.labels)
+        metrics.registry.register(OfTheBox(lambda: self._outbox.waiting))
         self._streams, self._hub, self._metrics, self._queue = streams, hub, metrics, queue
         self._patience, self._heard = lost_after, clock.now()
         threading.Thread(target=self._run, args=(pipeline,), name="stts-pipeline", daemon=True).start()
         threading.Thread(target=self._watch, name="stts-watch", daemon=True).start()
         return measured
 
-    def order(self, config: StreamConfig, standings: Mapping[str, Standing], leaving: Mapping[str, str]) -> Obeyed:
-        """From now on these streams run, and no others. Raises `SttsError`; everything is as before then."""
-        plans, loaded = prepared(config, self._running, self._outbox)
-        change = Change(config, plans, {}, loaded, standings, leaving)
-        words = self._running.apply(change, self._stop)
-        return Obeyed(words or "it stops", self._outbox.last)
+    def order(
+        self, config: StreamConfig, revision: int, standings: Mapping[str, Standing], leaving: Mapping[str, str]
+    ) -> Obeyed:
+        """From now on these streams run, and no others. Where other engines cannot take over, those that look go on
+        with all the rest of it, so that it can still be given streams; the `revision` of the configuration says when to
+        try again. Raises `SttsError`; everything is as before then.
+        """
+        kept: str | None = None
+        if revision != self._refused:
+            try:
+                plans, loaded = prepared(config, self._running, self._outbox)
+                return self._applied(Change(config, plans, {}, loaded, standings, leaving), None)
+            except (SttsError, OSError, MemoryError) as error:
+                self._refused, kept = revision, str(error) or "not enough memory"
+        plans = planned(config, self._running.loaded)
+        return self._applied(Change(config, plans, {}, None, standings, leaving), kept)
 
     def exchange(self, safe: int, follows: bool) -> Parcel:
         """What was said since, as `Outbox.take`; waits a moment if there is nothing. `follows`: pages are open."""
@@ -143,6 +159,10 @@ class Box:
     def _running(self) -> RunningStreams:
         assert self._streams is not None, "load comes first"
         return self._streams
+
+    def _applied(self, change: Change, kept: str | None) -> Obeyed:
+        words = self._running.apply(change, self._stop)
+        return Obeyed(words or "it stops", self._outbox.last, kept)
 
     def _run(self, pipeline: Pipeline) -> None:
         try:

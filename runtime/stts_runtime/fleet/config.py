@@ -32,6 +32,10 @@ class FleetSettings(Settings):
     resources: dict[str, Annotated[float, Field(gt=0)]] = Field(default={})
     """Ray's resources that a machine must have to take part."""
 
+    def borne(self, box: str, machine: str) -> int | None:
+        """By the box of that name; None: what it is measured to bear."""
+        return self.bears.get(box, self.bears.get(machine)) if isinstance(self.bears, dict) else self.bears
+
 
 class FleetConfig(StreamConfig):
     """A whole file."""
@@ -46,6 +50,11 @@ class FleetConfig(StreamConfig):
         if self.serve.search is not None:
             return self.serve.search
         return tuple(Path(one.to) for one in self.all_sinks if isinstance(one, ArchiveConfig))
+
+    @property
+    def on_gpus(self) -> bool:
+        """Whether a machine with GPUs has a box for each of them."""
+        return self.engine not in ("cpu", "cpu-16bit")
 
     @property
     def names(self) -> list[str]:

@@ -129,6 +129,8 @@ class Fleet:
             link.obeyed(result)
             if isinstance(result, Failed):
                 self._tell(f"error: {link.name} goes on as before: {result.reason}")
+            elif result.kept is not None:
+                self._tell(f"error: {link.name} goes on with the bundle that it has: {result.kept}")
         else:
             if isinstance(result, Parcel):
                 self._take(link, result)

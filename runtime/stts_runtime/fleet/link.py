@@ -40,7 +40,7 @@ class Link:
         self._leaving: set[str] = set()
         self._leaves_at = 0
         self._again = 0.0
-        given = _given(config, place)
+        given = config.fleet.borne(place.name, place.machine)
         self._call("load", self.actor.load.remote(config.part([], self.name), given, config.fleet.lost_after, VERSION))
 
     @property
@@ -82,8 +82,8 @@ class Link:
         wanted = _Order(streams, revision)
         if self._sent is not None or wanted == self._obeyed or clock.now() < self._again:
             return False
-        self._sent = wanted
-        self._call("order", self.actor.order.remote(config.part(sorted(streams), self.name), standings, leaving))
+        self._sent, part = wanted, config.part(sorted(streams), self.name)
+        self._call("order", self.actor.order.remote(part, revision, standings, leaving))
         return True
 
     def obeyed(self, result: Obeyed | Failed) -> None:
@@ -113,8 +113,3 @@ class Link:
     def _drain(self) -> None:
         if self._safe >= self._leaves_at:
             self._leaving.clear()
-
-
-def _given(config: FleetConfig, place: Place) -> int | None:
-    bears = config.fleet.bears
-    return bears.get(place.name, bears.get(place.machine)) if isinstance(bears, dict) else bears

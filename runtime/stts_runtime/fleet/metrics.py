@@ -9,18 +9,18 @@ from http import HTTPStatus
 from stts_runtime.extras import stream_extra
 from stts_runtime.fleet.cluster import Cluster, Failed
 from stts_runtime.fleet.fleet import Fleet
+from stts_runtime.fleet.series import BOX, OfTheFleet
 from stts_runtime.stream.config import Cameras
 from stts_runtime.stream.metrics import StreamMetrics
 from stts_runtime.stream.status_server import Reply, StatusServer
 
 with stream_extra("prometheus-client", "metrics"):
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+    from prometheus_client.core import Metric
     from prometheus_client.parser import text_string_to_metric_families
     from prometheus_client.registry import Collector
 
 _SECONDS = 3.0
-_BOX = "box"
 
 
 class FleetMetrics:
@@ -29,7 +29,7 @@ class FleetMetrics:
     def __init__(self, fleet: Fleet, cluster: Cluster, own: StreamMetrics) -> None:
         """`own` are those of this process: its sinks, requests and memory."""
         self._fleet, self._cluster, self._own = fleet, cluster, own
-        own.registry.register(_OfTheFleet(fleet))
+        own.registry.register(OfTheFleet(fleet))
 
     def text(self) -> str:
         calls = [(link.name, link.actor.metrics.remote()) for link in self._fleet.ready]
@@ -44,7 +44,7 @@ def merged(own: str, boxes: Mapping[str, str]) -> str:
         for family in text_string_to_metric_families(text):
             into = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
             for sample in family.samples:
-                labels = {**sample.labels, _BOX: box} if box else sample.labels
+                labels = {**sample.labels, BOX: box} if box else sample.labels
                 into.samples.append(sample._replace(labels=labels))
     registry = CollectorRegistry()
     registry.register(_Given([one for one in families.values() if one.samples]))
@@ -71,22 +71,3 @@ class _Given(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from self._families
-
-
-class _OfTheFleet(Collector):
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
-
-    def collect(self) -> Iterator[Metric]:
-        fleet = self._fleet
-        streams = GaugeMetricFamily("stts_fleet_streams", "Streams that a box looks at", labels=[_BOX])
-        bears = GaugeMetricFamily("stts_fleet_bears", "Streams that a box bears", labels=[_BOX])
-        for link in fleet.ready:
-            streams.add_metric([link.name], len(link.runs))
-            bears.add_metric([link.name], link.bears or 0)
-        yield from (streams, bears)
-        yield GaugeMetricFamily(
-            "stts_fleet_waiting_streams", "Streams for which no box has room", value=len(fleet.waiting)
-        )
-        yield CounterMetricFamily("stts_fleet_lost_boxes", "Boxes that were lost", value=fleet.lost)
-        yield CounterMetricFamily("stts_fleet_moves", "Streams that another box took", value=fleet.moves)

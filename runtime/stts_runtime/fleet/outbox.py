@@ -48,6 +48,11 @@ class Outbox:
         """The number of the newest record."""
         return self._last
 
+    @property
+    def waiting(self) -> int:
+        """How many records are not safe yet, as far as is known here."""
+        return len(self._records)
+
     def route(self, config: Cameras, fresh: Mapping[SinkConfig, Sink]) -> None:
         """All records go one way, whoever is to have them."""
 

@@ -11,7 +11,6 @@ from stts_runtime.fleet.config import FleetConfig
 from stts_runtime.fleet.fleet import Fleet
 from stts_runtime.sinks.config import SinkConfig
 from stts_runtime.sinks.open import Sink
-from stts_runtime.stream.config import Cameras
 from stts_runtime.stream.outlets import Outlets
 from stts_runtime.stream.plan import Planner
 from stts_runtime.stream.reload import FIXED, REFUSED, Reread
@@ -30,7 +29,9 @@ def checked(config: FleetConfig) -> Bundle:
 class FleetReload:
     """`step` is called by the fleet's thread, `ask` by any."""
 
-    def __init__(self, reread: Reread, fleet: Fleet, outlets: Outlets, tell: Tell) -> None:
+    def __init__(self, reread: Reread, fleet: Fleet, outlets: Outlets, bundle: Bundle, tell: Tell) -> None:
+        """`bundle` is that of the configuration that runs."""
+        self.bundle = bundle
         self._reread, self._fleet, self._outlets, self._tell = reread, fleet, outlets, tell
         self._asked: list[Future[str]] = []
         self._route_later: FleetConfig | None = None
@@ -62,21 +63,23 @@ class FleetReload:
         """In words."""
         before = self._fleet.config
         try:
-            config = self._read(before)
+            config, bundle = self._read(before)
             fresh = self._outlets.opened(config)
         except (SttsError, OSError, MemoryError) as error:
             return f"{REFUSED}: {str(error) or 'not enough memory'}"
+        self.bundle = bundle
         self._take(before, config, fresh)
         return f"reloaded: {_difference(before, config)}"
 
-    def _read(self, before: Cameras) -> FleetConfig:
+    def _read(self, before: FleetConfig) -> tuple[FleetConfig, Bundle]:
         config = self._reread.read()
         assert isinstance(config, FleetConfig)
         for name in (*FIXED, "fleet"):
             if getattr(config, name, None) != getattr(before, name, None):
                 raise UserError(f"{name} cannot be changed while streams run: restart for that")
-        checked(config)
-        return config
+        if config.on_gpus != before.on_gpus:
+            raise UserError(f"engine {config.engine} takes other boxes than {before.engine}: restart for that")
+        return config, checked(config)
 
     def _take(self, before: FleetConfig, config: FleetConfig, fresh: dict[SinkConfig, Sink]) -> None:
         """Streams that are gone have their sinks until their last record came."""

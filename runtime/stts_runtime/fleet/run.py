@@ -28,7 +28,6 @@ from stts_runtime.tell import Tell
 from stts_runtime.text import counted
 
 _ROUND_SECONDS = 0.2
-_CPU_ENGINES = ("cpu", "cpu-16bit")
 
 
 def run_fleet(config: FleetConfig, stopped: Callable[[], threading.Event], tell: Tell, reread: Reread) -> None:
@@ -43,7 +42,7 @@ def run_fleet(config: FleetConfig, stopped: Callable[[], threading.Event], tell:
         check_server(config.serve)
         token = required_token(config.serve)
         bundle = checked(config)
-        cluster = open_things.enter_context(connected(config.fleet, on_gpus=config.engine not in _CPU_ENGINES))
+        cluster = open_things.enter_context(connected(config.fleet, on_gpus=config.on_gpus))
         stop = stopped()
         cluster.check_places()
         cluster.check_alone()
@@ -53,9 +52,9 @@ def run_fleet(config: FleetConfig, stopped: Callable[[], threading.Event], tell:
         fleet = Fleet(cluster, config, ledger, events, tell)
         metrics = FleetMetrics(fleet, cluster, own)
         open_things.enter_context(metrics_served(config, metrics))
-        reload = open_things.enter_context(closing(FleetReload(reread, fleet, outlets, tell)))
+        reload = open_things.enter_context(closing(FleetReload(reread, fleet, outlets, bundle, tell)))
         hub, answers = FleetHub(fleet, cluster, events), FleetAnswers(fleet, cluster, config.serve.limits)
-        app = make_fleet_app(config, bundle, fleet, hub, answers, own, metrics, reload, token, tell)
+        app = make_fleet_app(config, fleet, hub, answers, own, metrics, reload, token, tell)
         with HttpServer(app, place, stop.set, config.serve.certificate):
             announce(config.serve, place.getsockname()[1], token, tell, "/api")
             manager.ready(f"{counted(len(config.streams), 'stream')}, {bundle.folder} ({bundle.identity})")

@@ -70,7 +70,8 @@ class ConfigReport(BaseModel):
     bundle: str
     identity: str
     checkpoint: str
-    engine: EngineName
+    engine: EngineName | None
+    """None where other machines choose."""
     windows: CheckedWindows | None
     """None where there are no streams."""
     notes: list[str]
@@ -86,16 +87,16 @@ class ConfigReport(BaseModel):
         return [f"{name}: {problem}" for name, problem in about if problem is not None]
 
 
-def check_cameras(config: Cameras, *, connect: bool = False) -> ConfigReport:
+def check_cameras(config: Cameras, *, connect: bool = False, elsewhere: bool = False) -> ConfigReport:
     """Reads the bundle's files and every secret. With `connect` each source is waited for until a picture comes, and
-    each sink's host is connected to.
+    each sink's host is connected to. `elsewhere`: engines and sources are other machines', and nothing is said of them.
 
     Raises `UserError` for what all streams share; what is wrong with one of them stands in the report.
     """
-    select_gpu(gpu_of(config.device))
+    if not elsewhere:
+        select_gpu(gpu_of(config.device))
     bundle = Bundle.open(config.bundle)
-    choice = choose_engine(bundle, config.engine, config.device)
-    check_engine(bundle, choice.name)
+    choice = None if elsewhere else _engine(config, bundle)
     bundle.verify_all()
     planner = Planner(config, bundle, Conversation.unloaded(bundle)) if config.streams else None
     windows = None if planner is None else _windows(config, bundle, choice, planner)
@@ -103,16 +104,17 @@ def check_cameras(config: Cameras, *, connect: bool = False) -> ConfigReport:
     if config.preview is not None:
         check_makeable(config.preview)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        streams = list(pool.map(lambda entry: _stream(config, entry, planner, connect), config.streams))
+        opens = connect and not elsewhere
+        streams = list(pool.map(lambda entry: _stream(config, entry, planner, opens), config.streams))
         sinks = list(pool.map(lambda sink: _sink(config, sink, connect), config.all_sinks))
     metrics = config.metrics
     return ConfigReport(
         bundle=str(bundle.folder),
         identity=bundle.identity,
         checkpoint=bundle.manifest.checkpoint,
-        engine=choice.name,
+        engine=config.engine if choice is None else choice.name,
         windows=windows,
-        notes=[*choice.notes, *notes_about(bundle.manifest, keep), *clip_notes(config)],
+        notes=[*([] if choice is None else choice.notes), *notes_about(bundle.manifest, keep), *clip_notes(config)],
         streams=streams,
         sinks=sinks,
         metrics=None if metrics is None else f"{metrics.address}:{metrics.port}",
@@ -120,12 +122,20 @@ def check_cameras(config: Cameras, *, connect: bool = False) -> ConfigReport:
     )
 
 
-def _windows(config: Cameras, bundle: Bundle, choice: EngineChoice, planner: Planner) -> CheckedWindows:
+def _engine(config: Cameras, bundle: Bundle) -> EngineChoice:
+    """Raises `UserError` if it cannot run here."""
+    choice = choose_engine(bundle, config.engine, config.device)
+    check_engine(bundle, choice.name)
+    return choice
+
+
+def _windows(config: Cameras, bundle: Bundle, choice: EngineChoice | None, planner: Planner) -> CheckedWindows:
     names, live = bundle.choose_incremental(config.keep), bundle.manifest.live
     assert live is not None
-    for name in names.values():
-        # Whether it could be loaded here.
-        BACKENDS[choice.name].graph(bundle, vision_part(name))
+    if choice is not None:
+        for name in names.values():
+            # Whether it could be loaded here.
+            BACKENDS[choice.name].graph(bundle, vision_part(name))
     return CheckedWindows(
         frames=planner.frames,
         looks_per_second=bundle.manifest.max_fps,

@@ -135,16 +135,17 @@ def prepared(
     running = streams.loaded
     bundle = Bundle.open(config.bundle).pinned()
     choice = choose_engine(bundle, config.engine, config.device)
-    loaded: LoadedBundle | None = None
     if Wanted.of(config, bundle, choice) == running.wanted:
-        bundle, conversation = running.bundle, running.engines.answers.conversations[0]
-    elif not may_load:
+        return planned(config, running), None
+    if not may_load:
         raise UserError("the bundle, its engine and keep cannot be changed here while it runs: restart for that")
-    else:
-        loaded = load_beside(config, bundle, choice, running, tell)
-        conversation = loaded.engines.answers.conversations[0]
-    plans = Planner(config, bundle, conversation).all()
-    return plans, loaded
+    loaded = load_beside(config, bundle, choice, running, tell)
+    return planned(config, loaded), loaded
+
+
+def planned(config: Cameras, loaded: LoadedBundle) -> list[StreamPlan]:
+    """Of all streams, on those engines. Raises `SttsError`."""
+    return Planner(config, loaded.bundle, loaded.engines.answers.conversations[0]).all()
 
 
 def _check_source(plan: StreamPlan) -> None:

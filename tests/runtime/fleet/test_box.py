@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,11 +13,11 @@ import pytest
 
 from stts_runtime.errors import UserError
 from stts_runtime.fleet import box as boxes
-from stts_runtime.fleet.box import VERSION, Box
+from stts_runtime.fleet.box import VERSION, Box, Obeyed
 from stts_runtime.fleet.config import FleetConfig
 from stts_runtime.records import Record, StreamAnswer, StreamEvent
 from stts_runtime.stream.standing import Standing
-from tests.support.places import DATA
+from tests.support.copied_bundle import BUNDLE, copied, spoiled
 
 pytestmark = pytest.mark.onnxruntime
 
@@ -28,7 +29,7 @@ class Driven:
         self.ended = threading.Event()
         self.box = Box(self.ended.set)
         streams = [{"name": name, "source": f"loop:{clip}"} for name in ("one", "two")]
-        content: dict[str, Any] = {"bundle": DATA / "bundle-v7", "questions": ["Who?"], "streams": streams}
+        content: dict[str, Any] = {"bundle": BUNDLE, "questions": ["Who?"], "streams": streams}
         self.config = FleetConfig.model_validate({**content, "max_tokens": 2, "engine": "cpu"})
         self.records: list[Record] = []
         self._safe = 0
@@ -36,9 +37,16 @@ class Driven:
     def load(self, lost_after: float = 30.0) -> int:
         return self.box.load(self.config.part([], "north"), None, lost_after, VERSION)
 
-    def order(self, *streams: str, standings: dict[str, Standing] | None = None, leaving: str = "moves") -> None:
-        left = {name: leaving for name in self.config.names if name not in streams}
-        self.box.order(self.config.part(streams, "north"), standings or {}, left)
+    def order(
+        self, *streams: str, revision: int = 0, standings: dict[str, Standing] | None = None, **changes: Any
+    ) -> Obeyed:
+        left = dict.fromkeys(set(self.config.names) - set(streams), "moves")
+        part = self.config.part(streams, "north").model_copy(update=changes)
+        return self.box.order(part, revision, standings or {}, left)
+
+    def identities(self) -> set[str]:
+        """Of the bundle, as whoever scrapes sees it."""
+        return set(re.findall(r'stts_build_info{bundle="(\w+)"', self.box.metrics()))
 
     def hear(self, until: Callable[[], object], seconds: float = 15) -> None:
         deadline = time.monotonic() + seconds
@@ -85,6 +93,26 @@ def test_it_ends_where_nobody_comes_for_so_long(driven: Driven, monkeypatch: pyt
     driven.box.exchange(0, False)
     assert driven.ended.wait(5)
     driven.box.stop()
+
+
+def test_a_bundle_that_cannot_take_over_keeps_no_stream_from_being_given(driven: Driven, tmp_path: Path) -> None:
+    driven.load()
+    driven.order("one")
+    driven.hear(lambda: driven.numbers("one"))
+    before = driven.identities()
+    bad = Path(spoiled(tmp_path / "bad"))
+    kept = driven.order("one", "two", revision=1, bundle=bad, max_tokens=3).kept
+    assert kept is not None
+    assert "fails its check" in kept
+    driven.hear(lambda: driven.numbers("two"))
+    assert driven.identities() == before
+    # Nor is it loaded again for every stream that moves.
+    assert driven.order("two", revision=1, bundle=bad, max_tokens=3).kept is None
+    assert driven.order("two", revision=2, bundle=bad, max_tokens=3).kept is not None
+    assert driven.order("two", revision=3, bundle=Path(copied(tmp_path / "next"))).kept is None
+    assert driven.identities().isdisjoint(before)
+    driven.hear(lambda: len(driven.numbers("two")) > 2)
+    assert driven.numbers("two") == list(range(1, len(driven.numbers("two")) + 1))
 
 
 def test_another_version_is_refused_by_name(driven: Driven) -> None:

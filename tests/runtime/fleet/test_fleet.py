@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.places import DATA
+from tests.support.copied_bundle import BUNDLE, copied
 from tests.support.ray_cluster import Nodes, ray_nodes
 from tests.support.served import announced_in
 from tests.support.started import started
@@ -30,15 +31,16 @@ SECRET = "correct-horse-battery"
 class Running:
     def __init__(self, folder: Path, clip: Path, nodes: Nodes) -> None:
         self.folder, self.clip, self.nodes, self.out = folder, clip, nodes, folder / "answers.jsonl"
-        self.file = folder / "cameras.yaml"
+        self.file, self.bundle = folder / "cameras.yaml", str(BUNDLE)
         self.address = ""
 
     def write(self, *names: str, **fleet: Any) -> None:
         streams = [{"name": name, "source": f"loop:{self.clip}"} for name in names]
         # One that never comes.
         streams[0]["source"] = f"rtsp://user:${{CAMERA_PASSWORD}}@127.0.0.1:1/{names[0]}"
+        bundle = fleet.pop("bundle", self.bundle)
         content = {
-            "bundle": str(DATA / "bundle-v7"),
+            "bundle": bundle,
             "questions": ["Who?"],
             "max_tokens": 2,
             "engine": "cpu",
@@ -56,6 +58,10 @@ class Running:
 
     def boxes(self) -> dict[str, list[str]]:
         return {one["name"]: one["streams"] for one in self.get("/api/fleet")["boxes"]}
+
+    def bundles(self) -> set[str]:
+        """What boxes answer with."""
+        return set(re.findall(r'stts_build_info{.*bundle="(\w+)"', self.get("/metrics")))
 
     def wait(self, there: Callable[[], object], seconds: float = 40) -> None:
         deadline = time.monotonic() + seconds
@@ -94,12 +100,14 @@ def test_no_camera_is_lost_with_a_machine_and_no_promised_record(
     with ray_nodes("north", "south") as nodes:
         running = Running(tmp_path, clip, nodes)
         running.write(*names)
+        _checked(running)
         with fleet(running) as process:
             _spread(running, names)
             _second_fleet_is_refused(running)
             _killed(running, names)
             _joined(running, names)
             _changed(running, process)
+            _crashed(running)
             process.send_signal(signal.SIGTERM)
             out, _ = process.communicate(timeout=30)
         log = (tmp_path / "log").read_text()
@@ -111,6 +119,18 @@ def test_no_camera_is_lost_with_a_machine_and_no_promised_record(
         logs = [one for one in nodes.logs.rglob("*") if one.is_file() and not one.is_symlink()]
         assert len(logs) > 5
         assert not [one for one in logs if SECRET.encode() in one.read_bytes()]
+
+
+def _checked(running: Running) -> None:
+    """What would run where, and nothing runs."""
+    done = subprocess.run(
+        [*PROGRAM, str(running.file), "--check", "--connect"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (machines,) = [line for line in done.stdout.splitlines() if line.startswith("machines")]
+    assert machines.partition(": ")[0] == "machines  2, with 0 GPUs"
+    assert sorted(machines.partition(": ")[2].split(", ")) == ["north", "south"]
+    assert not running.out.exists()
 
 
 def _spread(running: Running, names: list[str]) -> None:
@@ -155,12 +175,32 @@ def _joined(running: Running, names: list[str]) -> None:
 
 
 def _changed(running: Running, process: subprocess.Popen[str]) -> None:
-    """One more is looked at, and one less, and the others go on."""
+    """One more is looked at, and one less, and the others go on; and another bundle answers everywhere."""
+    before, running.bundle = running.bundles(), copied(running.folder / "next")
     running.write("c1", "c2", "c3", "c4", "new")
     process.send_signal(signal.SIGHUP)
     running.wait(lambda: sorted(chain(*running.boxes().values())) == ["c1", "c2", "c3", "c4", "new"])
+    running.wait(lambda: len(running.bundles()) == 1 and running.bundles().isdisjoint(before))
+    assert running.get("/api/state")["bundle"] == "next"
     running.wait_for_answers("new", "c2")
-    running.write("c1", "c2", lost_after="3s")
+    _refuses(running, process, "fleet cannot be changed while streams run", lost_after="3s")
+    _refuses(running, process, "/no/such", bundle="/no/such")
+
+
+def _refuses(running: Running, process: subprocess.Popen[str], words: str, **change: Any) -> None:
+    running.write("c1", "c2", **change)
     process.send_signal(signal.SIGHUP)
     log = running.folder / "log"
-    running.wait(lambda: "fleet cannot be changed while streams run" in log.read_text())
+    running.wait(lambda: re.search(f"reload refused, .*{words}", log.read_text()))
+
+
+def _crashed(running: Running) -> None:
+    """The process of a box and not its machine: the other takes what it had, as far as there is room."""
+    before = set(running.boxes())
+    running.nodes.workers("ray::Box")[0].kill()
+    running.wait(lambda: len(running.boxes()) == 1)
+    (left,) = running.boxes()
+    (gone,) = before - {left}
+    running.wait(lambda: running.boxes().get(left) == ["c1", "c2", "c3"])
+    running.wait_for_answers("c2", "c3")
+    assert f"{gone} is lost: its process ended, or its machine" in (running.folder / "log").read_text()

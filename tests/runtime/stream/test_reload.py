@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,13 +22,11 @@ from stts_runtime.stream.config_file import load_config
 from stts_runtime.stream.reload import Reread
 from stts_runtime.stream.run import run_streams
 from stts_runtime.stream.running import RunningStreams
-from tests.support.places import DATA
+from tests.support.copied_bundle import copied, spoiled
 from tests.support.waiting import ended, until
 
 pytestmark = pytest.mark.onnxruntime
 
-BUNDLE = DATA / "bundle-v7"
-"""Its windows have two frames."""
 _LOOKS_PER_SECOND = 10
 """As many as the clip has: tests have no time."""
 
@@ -41,7 +38,7 @@ class Running:
         self.folder, self.clip, self.lines, self.error = folder, clip, list[str](), list[Exception]()
         self._path, self._wanted, self._stop = folder / "cameras.yaml", threading.Event(), threading.Event()
         self.out = folder / "out.jsonl"
-        self.bundle = copied(folder / "first")
+        self.bundle = copied(folder / "first", _LOOKS_PER_SECOND)
 
     def write(self, *streams: dict[str, Any], **settings: Any) -> None:
         content = {"bundle": self.bundle, "questions": ["Who?"], "max_tokens": 2, "sinks": [str(self.out)], **settings}
@@ -108,19 +105,6 @@ def running(tmp_path: Path, clip: Path) -> Iterator[Running]:
     one.wait_for_answers("two", 1)
     yield one
     one.stop()
-
-
-def copied(folder: Path, **files: bytes) -> str:
-    """The bundle built again as it were, with other files."""
-    shutil.copytree(BUNDLE, folder)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest |= {"created": folder.name, "max_fps": _LOOKS_PER_SECOND}
-    for name, content in files.items():
-        file = name.replace("__", ".")
-        (folder / file).write_bytes(content)
-        manifest["files"][file] |= {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return str(folder)
 
 
 def numbers(running: Running, stream: str) -> list[int]:
@@ -205,7 +189,7 @@ def test_a_bundle_takes_over_without_a_gap(running: Running, monkeypatch: pytest
         {"name": "two", "questions": ["Where?"]},
         dead,
         {"name": "new"},
-        bundle=copied(running.folder / "next"),
+        bundle=copied(running.folder / "next", _LOOKS_PER_SECOND),
     )
     assert running.reload() == "reloaded: 1 added, 1 asked anew, 2 as before"
     for stream in ("one", "two", "new"):
@@ -228,8 +212,7 @@ def test_a_link_to_the_bundle_may_be_pointed_elsewhere(running: Running) -> None
     link.symlink_to("first")
     running.write({"name": "one"}, {"name": "two"}, bundle=str(link))
     assert running.reload() == "reloaded: 2 as before", "the bundle is the same"
-    weights = (BUNDLE / "vision.safetensors").read_bytes()
-    copied(running.folder / "spoiled", vision__safetensors=weights[:-100_000] + weights[:100_000])
+    spoiled(running.folder / "spoiled", _LOOKS_PER_SECOND)
     link.unlink()
     link.symlink_to("spoiled")
     assert_refused(running, "fails its check")
@@ -237,7 +220,7 @@ def test_a_link_to_the_bundle_may_be_pointed_elsewhere(running: Running) -> None
     link.symlink_to("first")
     running.write({"name": "one", "questions": ["What?"]}, {"name": "two"}, bundle=str(link))
     assert running.reload() == "reloaded: 1 asked anew, 1 as before"
-    copied(running.folder / "next")
+    copied(running.folder / "next", _LOOKS_PER_SECOND)
     link.unlink()
     link.symlink_to("next")
     assert running.reload() == "reloaded: 2 as before"
@@ -247,12 +230,11 @@ def test_a_link_to_the_bundle_may_be_pointed_elsewhere(running: Running) -> None
 def test_a_bundle_that_fails_its_check_or_does_not_fit_stays_away(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights = (BUNDLE / "vision.safetensors").read_bytes()
-    spoiled = copied(running.folder / "spoiled", vision__safetensors=weights[:-100_000] + weights[:100_000])
-    running.write({"name": "one"}, {"name": "added"}, bundle=spoiled)
+    bad = spoiled(running.folder / "spoiled", _LOOKS_PER_SECOND)
+    running.write({"name": "one"}, {"name": "added"}, bundle=bad)
     assert_refused(running, "fails its check: live-key, ")
     monkeypatch.setattr(loading, "free_bytes", lambda _: 100_000)
-    running.write({"name": "one"}, {"name": "added"}, bundle=copied(running.folder / "next"))
+    running.write({"name": "one"}, {"name": "added"}, bundle=copied(running.folder / "next", _LOOKS_PER_SECOND))
     assert_refused(running, "together; 0 MB are free, which is too little: free some, or restart with the new bundle")
     assert "bundle" not in running.out.read_text()
 
@@ -270,7 +252,7 @@ def test_a_bundle_that_fails_while_it_looks_stays_away(running: Running, monkeyp
         return replace(found, engines=replace(found.engines, vision=vision))
 
     monkeypatch.setattr(reloading, "load_beside", load_beside)
-    running.write({"name": "one"}, {"name": "added"}, bundle=copied(running.folder / "next"))
+    running.write({"name": "one"}, {"name": "added"}, bundle=copied(running.folder / "next", _LOOKS_PER_SECOND))
     assert_refused(running, "fails on one: out of luck")
     monkeypatch.setattr(reloading, "load_beside", whole)
     assert running.reload() == "reloaded: 1 added, 1 removed, 1 as before"

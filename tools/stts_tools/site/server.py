@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from prometheus_client.core import Metric
 
+from stts_runtime.fleet.series import OfTheBox, OfTheFleet
 from stts_runtime.serve.app import make_api
 from stts_runtime.serve.events import EventBroker
 from stts_runtime.serve.health import ServerMetrics
@@ -26,6 +27,7 @@ from stts_tools.site.schema_tables import object_sections, type_of
 
 _ABSENT = dict.fromkeys(("state", "answers", "alert_file", "uploads", "readers", "queue", "metrics"))
 _NO_QUEUE = SimpleNamespace(open=0)
+_FLEET = SimpleNamespace(ready=[SimpleNamespace(name="", runs=(), bears=0)], waiting=(), lost=0, moves=0)
 
 
 def openapi() -> dict[str, Any]:
@@ -78,8 +80,9 @@ def _content(body: Mapping[str, Any]) -> str:
 
 def metrics_page() -> str:
     introduction = (
-        "What `stream --metrics` and `serve` give at `/metrics`, from the registry itself. Prometheus also sees "
-        "`_bucket`, `_count` and `_sum` of a histogram. What to watch is in [streaming](../streaming.md#watch-it)."
+        "What `stream --metrics`, `serve` and `fleet` give at `/metrics`, from the registry itself; those of a fleet's "
+        "boxes have a label `box` besides. Prometheus also sees `_bucket`, `_count` and `_sum` of a histogram. "
+        "What to watch is in [streaming](../streaming.md#watch-it)."
     )
     rows = [
         [code(_name(one)), one.type, ", ".join(map(code, labels)), plain(one.documentation)]
@@ -99,6 +102,8 @@ def _metrics() -> Iterator[tuple[Metric, list[str]]]:
     streams.build(lambda: dict.fromkeys(("bundle", "checkpoint", "engine"), ""))
     ServerMetrics(streams, cast("Any", _NO_QUEUE), EventBroker(), LookCache(0))
     streams.registry.register(GpuMetrics(_Nvml, None))
+    streams.registry.register(OfTheFleet(cast("Any", _FLEET)))
+    streams.registry.register(OfTheBox(lambda: 0))
     declared = {name: one for one, names in streams.registry._collector_to_names.items() for name in names}  # noqa: SLF001
     for metric in streams.registry.collect():
         of_samples = {label: None for sample in metric.samples for label in sample.labels if label != "le"}
