@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from stts_runtime.fleet.series import BOX, OfTheBox, OfTheFleet
+from stts_runtime.fleet.box_series import OfTheBox
+from stts_runtime.fleet.series import BOX, OfTheFleet
 from stts_runtime.sinks.spool import Backlog
 from stts_runtime.stream.config import StreamConfig
 from stts_runtime.stream.config_file import load_config

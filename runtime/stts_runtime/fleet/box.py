@@ -18,8 +18,8 @@ from stts_runtime import clock
 from stts_runtime.answering import Calls, Conversation, OnToken, go_on
 from stts_runtime.errors import SttsError, UserError
 from stts_runtime.fleet.bearing import bears
+from stts_runtime.fleet.box_series import OfTheBox
 from stts_runtime.fleet.outbox import Outbox, Parcel
-from stts_runtime.fleet.series import OfTheBox
 from stts_runtime.records import StreamAnswer
 from stts_runtime.serve.engine_queue import EngineQueue, Work
 from stts_runtime.serve.hub import Hub, StreamRecord

@@ -1,8 +1,8 @@
-"""The series that only a fleet has: of its own process, and of a box. Each is registered with a `StreamMetrics`."""
+"""The series of a fleet's own process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from stts_runtime.extras import stream_extra
@@ -15,18 +15,6 @@ with stream_extra("prometheus-client", "metrics"):
     from prometheus_client.registry import Collector
 
 BOX = "box"
-
-
-class OfTheBox(Collector):
-    """The label `box` is added where the texts of all boxes become one."""
-
-    def __init__(self, uncollected: Callable[[], int]) -> None:
-        self._uncollected = uncollected
-
-    def collect(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily(
-            "stts_fleet_uncollected_records", "Records that no sink of the fleet has yet", value=self._uncollected()
-        )
 
 
 class OfTheFleet(Collector):

@@ -11,7 +11,8 @@ from typing import Any, cast
 
 from prometheus_client.core import Metric
 
-from stts_runtime.fleet.series import OfTheBox, OfTheFleet
+from stts_runtime.fleet.box_series import OfTheBox
+from stts_runtime.fleet.series import OfTheFleet
 from stts_runtime.serve.app import make_api
 from stts_runtime.serve.events import EventBroker
 from stts_runtime.serve.health import ServerMetrics
