@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import subprocess
 import sys
@@ -18,7 +19,14 @@ from stts_runtime.serve.settings import ServeConfig
 from stts_tools.site.command_line import command_page
 from stts_tools.site.hooks import GENERATED
 from stts_tools.site.markup import plain
-from stts_tools.site.repository import PAGES, REFERENCES, place_of, repository_path, with_links_of_the_site
+from stts_tools.site.repository import (
+    PAGES,
+    REFERENCES,
+    folder_page,
+    place_of,
+    repository_path,
+    with_links_of_the_site,
+)
 from stts_tools.site.schema_tables import field_docs
 from stts_tools.site.server import http_page, metrics_page
 from tests.support.places import ROOT
@@ -127,3 +135,11 @@ def test_it_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path
 
 def test_text_says_in_markdown_what_it_says_and_code_is_left_alone() -> None:
     assert plain("a_b <c> `d_e|f` g|h") == r"a\_b \<c> `d_e|f` g\|h"
+
+
+def test_the_page_of_a_folder_links_to_files_alone_also_below_it() -> None:
+    links = re.findall(r"\]\(([^)]+)\)", folder_page("docs/examples"))
+    folder = posixpath.dirname(place_of("docs/examples"))
+    places = {posixpath.normpath(posixpath.join(folder, link)) for link in links}
+    assert {"examples/cameras.yaml", "examples/proxy/Caddyfile"} <= places
+    assert all((DOCS / place).is_file() for place in places)

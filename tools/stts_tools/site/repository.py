@@ -56,10 +56,10 @@ def linked_to(markdown: str, page: str) -> set[str]:
 
 
 def folder_page(path: str) -> str:
-    """Names of the files in a folder of docs/, as links."""
+    """All files below a folder of docs/, as links."""
     here = posixpath.dirname(place_of(path))
-    files = sorted(one.relative_to(ROOT).as_posix() for one in (ROOT / path).iterdir())
-    lines = [f"- [{posixpath.basename(one)}]({posixpath.relpath(place_of(one), here)})\n" for one in files]
+    files = sorted(one.relative_to(ROOT).as_posix() for one in (ROOT / path).rglob("*") if one.is_file())
+    lines = [f"- [{posixpath.relpath(one, path)}]({posixpath.relpath(place_of(one), here)})\n" for one in files]
     return f"# {posixpath.basename(path)}\n\n{''.join(lines)}"
 
 
